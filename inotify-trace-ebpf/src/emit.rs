@@ -1,0 +1,112 @@
+//! Sending records to the agent.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::{bpf_probe_read_kernel_str_bytes, bpf_probe_read_user_str_bytes};
+use inotify_trace_common::{
+    Kind, Quota, Record,
+    record::{LONG_PATH, Loss, PathRecord, SHORT_PATH},
+};
+
+use crate::{
+    maps::{EVENTS, lost},
+    task,
+};
+
+/// Where a path is read from.
+#[derive(Clone, Copy)]
+pub(crate) enum Path {
+    /// The address space of the current task.
+    User(u64),
+    /// Kernel memory.
+    Kernel(u64),
+}
+
+/// Sends a record about the current task; `fill` adds what happened.
+#[inline(always)]
+pub(crate) fn emit(kind: Kind, fill: impl FnOnce(&mut Record)) {
+    let Some(mut entry) = EVENTS.reserve::<Record>(0) else {
+        lost(Loss::RingFull);
+        return;
+    };
+    fill(start(kind, &mut entry));
+    entry.submit(0);
+}
+
+/// Sends a record with a path about the current task; `fill` adds what happened.
+#[inline(always)]
+pub(crate) fn emit_with_path(kind: Kind, path: Path, fill: impl Fn(&mut Record)) {
+    // Nearly every path fits the small entry. One that fills it to the brim may have been cut:
+    // it is read again into an entry for the longest path there can be.
+    if !emit_sized::<SHORT_PATH>(kind, path, &fill, SHORT_PATH - 2) {
+        emit_sized::<LONG_PATH>(kind, path, &fill, LONG_PATH);
+    }
+}
+
+/// Sends the record unless its path is longer than `longest`; says whether it is dealt with.
+#[inline(always)]
+fn emit_sized<const N: usize>(
+    kind: Kind,
+    path: Path,
+    fill: &impl Fn(&mut Record),
+    longest: usize,
+) -> bool {
+    let Some(mut entry) = EVENTS.reserve::<PathRecord<N>>(0) else {
+        lost(Loss::RingFull);
+        return true;
+    };
+    // SAFETY: `record` is the first field, so its address is the entry's, and the projection
+    // does not read the uninitialised memory.
+    let (record, bytes) = unsafe {
+        let whole = entry.as_mut_ptr();
+        (&mut *(&raw mut (*whole).record).cast::<MaybeUninit<Record>>(), &mut (*whole).path)
+    };
+    // SAFETY: the helpers check the address they read from and never write past `bytes`.
+    let read = unsafe {
+        match path {
+            Path::User(from) => bpf_probe_read_user_str_bytes(from as *const u8, bytes),
+            Path::Kernel(from) => bpf_probe_read_kernel_str_bytes(from as *const u8, bytes),
+        }
+    };
+    // An unreadable path is an empty one: the event itself is worth more.
+    let length = read.map_or(0, <[u8]>::len);
+    if length > longest {
+        entry.discard(0);
+        return false;
+    }
+    let record = start(kind, record);
+    record.path_len = length as u32;
+    fill(record);
+    entry.submit(0);
+    true
+}
+
+/// Initialises a record with its kind, the time and the current task.
+#[inline(always)]
+fn start(kind: Kind, record: &mut MaybeUninit<Record>) -> &mut Record {
+    let record = record.write(Record {
+        time: 0,
+        cgroup: 0,
+        group: 0,
+        file: 0,
+        payer: 0,
+        inode: 0,
+        target_cgroup: 0,
+        quota: Quota::UNKNOWN,
+        kind: kind as u32,
+        pid: 0,
+        tid: 0,
+        uid: 0,
+        result: 0,
+        fd: -1,
+        wd: -1,
+        mask: 0,
+        refs: 0,
+        dev: 0,
+        queued: 0,
+        path_len: 0,
+        comm: [0; 16],
+    });
+    task::describe(record);
+    record
+}

@@ -1,0 +1,79 @@
+//! Programs that are attached to nothing: the agent runs them itself, with `BPF_PROG_TEST_RUN`,
+//! to ask the kernel something. They run in the agent's own task. Their answers take the ring
+//! buffer too, which puts them in order with what the hooks saw.
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_log_ebpf::{debug, warn};
+use inotify_trace_common::{Kind, Quota};
+
+use crate::{
+    emit::emit,
+    instance::{Instance, operations_of_descriptor},
+    maps::{hold, learn_inotify_fops},
+    quota::{self, Counted},
+};
+
+/// `(fd)`: this descriptor of the agent's is an inotify instance; from now on the programs know
+/// one when they see it.
+#[raw_tracepoint]
+pub fn ask_learn(ctx: RawTracePointContext) -> i32 {
+    let fd = ctx.arg::<u64>(0) as i32;
+    match operations_of_descriptor(fd) {
+        Some(address) => {
+            learn_inotify_fops(address);
+            debug!(&ctx, "inotify_fops learned from descriptor {}", fd);
+        }
+        None => warn!(&ctx, "descriptor {} leads to no file operations", fd),
+    }
+    0
+}
+
+/// `(fd, pid, holder_fd)`: what is the instance behind this descriptor of the agent's, which is a
+/// copy of `holder_fd` of process `pid`? Answers with `InstanceFound`.
+#[raw_tracepoint]
+pub fn ask_identify(ctx: RawTracePointContext) -> i32 {
+    let (fd, pid) = (ctx.arg::<u64>(0) as i32, ctx.arg::<u64>(1) as u32);
+    let holder_fd = ctx.arg::<u64>(2) as i32;
+    let Some(instance) = Instance::of_descriptor(fd) else {
+        warn!(&ctx, "descriptor {} of process {} is no inotify instance", holder_fd, pid);
+        return 0;
+    };
+    hold(pid);
+    if let Some(payer) = instance.payer() {
+        quota::remember(payer);
+    }
+    let creator_cgroup = instance.creator_cgroup();
+    emit(Kind::InstanceFound, |record| {
+        instance.describe(record, Counted::Instances);
+        record.cgroup = creator_cgroup;
+        record.pid = pid;
+        record.tid = pid;
+        record.fd = holder_fd;
+        // The agent's copy is a reference that was not there before.
+        record.refs = record.refs.saturating_sub(1);
+    });
+    0
+}
+
+/// `(file, group, payer, uid)`: is this instance still there? Answers with `InstanceGone`, and what
+/// its user (`uid`, charged through `payer`) has left, if it is not; with nothing if it is.
+#[raw_tracepoint]
+pub fn ask_gone(ctx: RawTracePointContext) -> i32 {
+    let (file, group) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+    let (payer, uid) = (ctx.arg::<u64>(2), ctx.arg::<u64>(3) as u32);
+    // A `struct file` is only ever reused for another one (`filp_cachep`), whose fields differ
+    // until it is itself an instance; that is then told by its creation.
+    let alive = Instance::of_file(file)
+        .is_some_and(|instance| instance.group == group && instance.references() > 0);
+    if alive {
+        return 0;
+    }
+    // The counters go with the user's last charge, and their memory may be another user's now.
+    let quota = quota::of(payer, Counted::Instances);
+    emit(Kind::InstanceGone, |record| {
+        record.file = file;
+        record.group = group;
+        record.quota = if quota.uid == uid { quota } else { Quota::UNKNOWN };
+    });
+    0
+}

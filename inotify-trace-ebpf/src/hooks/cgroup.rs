@@ -1,0 +1,37 @@
+//! cgroups of the v2 hierarchy coming and going: names for ids without a race, and the end of a
+//! container. Every backend uses these.
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use inotify_trace_common::Kind;
+
+use crate::{
+    emit::{Path, emit_with_path},
+    target,
+};
+
+/// `cgroup_mkdir(struct cgroup *cgrp, const char *path)`.
+#[raw_tracepoint(tracepoint = "cgroup_mkdir")]
+pub fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
+    tell(&ctx, Kind::CgroupCreated)
+}
+
+/// `cgroup_rmdir(struct cgroup *cgrp, const char *path)`.
+#[raw_tracepoint(tracepoint = "cgroup_rmdir")]
+pub fn cgroup_rmdir(ctx: RawTracePointContext) -> i32 {
+    tell(&ctx, Kind::CgroupRemoved)
+}
+
+/// `cgroup_rename(struct cgroup *cgrp, const char *path)`.
+#[raw_tracepoint(tracepoint = "cgroup_rename")]
+pub fn cgroup_rename(ctx: RawTracePointContext) -> i32 {
+    tell(&ctx, Kind::CgroupRenamed)
+}
+
+#[inline(always)]
+fn tell(ctx: &RawTracePointContext, kind: Kind) -> i32 {
+    let (cgroup, path) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+    if let Some(id) = target::cgroup_id(cgroup) {
+        emit_with_path(kind, Path::Kernel(path), |record| record.target_cgroup = id);
+    }
+    0
+}

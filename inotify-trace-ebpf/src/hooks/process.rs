@@ -1,0 +1,62 @@
+//! Where holders come from and go: fork, exec and exit. Every backend uses these.
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use inotify_trace_common::Kind;
+
+use crate::{
+    emit::emit,
+    maps::{HOLDERS, hold, holder},
+    read::{field, offset, pointer},
+    task,
+};
+
+/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`, in the parent.
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub fn process_fork(ctx: RawTracePointContext) -> i32 {
+    let parent = task::pid();
+    // SAFETY: only whether there is a value counts; it is not read.
+    if unsafe { HOLDERS.get(parent) }.is_none() {
+        return 0;
+    }
+    let child = ctx.arg::<u64>(1);
+    let Some(child) = field::<u32>(child, offset!(task_tgid)) else { return 0 };
+    // A new thread shares its process's descriptors.
+    if child != parent {
+        hold(child);
+        emit(Kind::ProcessForked, |record| record.result = child as i32);
+    }
+    0
+}
+
+/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, after
+/// the descriptors marked close-on-exec are gone (`fs/exec.c`).
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn process_exec(_ctx: RawTracePointContext) -> i32 {
+    let pid = task::pid();
+    let Some(state) = HOLDERS.get_ptr_mut(pid) else { return 0 };
+    // SAFETY: a live map value; this is the only thread the process has now.
+    unsafe { *state = holder::EXECUTED };
+    emit(Kind::ProcessExec, |_| {});
+    0
+}
+
+/// `sched_process_exit(struct task_struct *p)`, before the descriptors are closed
+/// (`kernel/exit.c`).
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn process_exit(_ctx: RawTracePointContext) -> i32 {
+    let pid = task::pid();
+    // SAFETY: only whether there is a value counts; it is not read.
+    if unsafe { HOLDERS.get(pid) }.is_none() {
+        return 0;
+    }
+    let signal = pointer(task::current(), offset!(task_signal));
+    let threads = signal.and_then(|signal| field::<i32>(signal, offset!(signal_live)));
+    // The descriptors live until the last thread has gone. Of threads that exit at the same
+    // moment several may see none left: the agent takes the first for the process's end.
+    if threads.is_none_or(|live| live == 0) {
+        // Gone already if a sibling was first.
+        let _ = HOLDERS.remove(pid);
+        emit(Kind::ProcessExited, |_| {});
+    }
+    0
+}

@@ -1,0 +1,91 @@
+//! From a descriptor to the instance behind it.
+
+use inotify_trace_common::Record;
+
+use crate::{
+    maps::inotify_fops,
+    quota::{self, Counted},
+    read::{field, offset, pointer},
+    target, task,
+};
+
+/// An open instance: the `struct file` it was reached through, and its group.
+#[derive(Clone, Copy)]
+pub(crate) struct Instance {
+    /// Address of the `struct file`.
+    pub(crate) file: u64,
+    /// Address of the `fsnotify_group`.
+    pub(crate) group: u64,
+}
+
+impl Instance {
+    /// The instance behind a descriptor of the current task; None if it is something else.
+    #[inline(always)]
+    pub(crate) fn of_descriptor(fd: i32) -> Option<Self> {
+        Self::of_file(file_of_descriptor(fd)?)
+    }
+
+    /// The instance behind a `struct file`; None if it is something else.
+    #[inline(always)]
+    pub(crate) fn of_file(file: u64) -> Option<Self> {
+        let operations = pointer(file, offset!(file_f_op))?;
+        if operations != inotify_fops() {
+            return None;
+        }
+        Some(Self { file, group: pointer(file, offset!(file_private_data))? })
+    }
+
+    /// References to the file: descriptors, and calls under way in other threads.
+    #[inline(always)]
+    pub(crate) fn references(self) -> u32 {
+        let count = field::<i64>(self.file, offset!(file_refs)).unwrap_or(-1);
+        // `f_ref` marks a file that is released by a negative value (`include/linux/file_ref.h`).
+        if count < 0 { 0 } else { (count as u32).wrapping_add(offset!(file_refs_bias)) }
+    }
+
+    /// The counters of the user charged for it.
+    #[inline(always)]
+    pub(crate) fn payer(self) -> Option<u64> {
+        pointer(self.group, offset!(group_ucounts))
+    }
+
+    /// The v2 cgroup that its creator's memory was charged to; 0 if unknown.
+    #[inline(always)]
+    pub(crate) fn creator_cgroup(self) -> u64 {
+        pointer(self.group, offset!(group_memcg))
+            .and_then(|memcg| pointer(memcg, offset!(memcg_cgroup)))
+            .and_then(target::cgroup_id)
+            .unwrap_or(0)
+    }
+
+    /// Says in `record` which instance it is about.
+    #[inline(always)]
+    pub(crate) fn describe(self, record: &mut Record, counted: Counted) {
+        record.group = self.group;
+        record.file = self.file;
+        record.payer = self.payer().unwrap_or(0);
+        record.refs = self.references();
+        record.queued = field(self.group, offset!(group_q_len)).unwrap_or(0);
+        record.quota = quota::of(record.payer, counted);
+    }
+}
+
+/// The `struct file` behind a descriptor of the current task; None if it is not open.
+#[inline(always)]
+pub(crate) fn file_of_descriptor(fd: i32) -> Option<u64> {
+    let files = pointer(task::current(), offset!(task_files))?;
+    let table = pointer(files, offset!(files_fdt))?;
+    let size = field::<u32>(table, offset!(fdt_max_fds))?;
+    // A negative descriptor is a huge unsigned one.
+    if fd as u32 >= size {
+        return None;
+    }
+    let slots = pointer(table, offset!(fdt_fd))?;
+    // Slots are pointers, so the address is computed in full: an offset has only 32 bits.
+    pointer(slots + u64::from(fd as u32) * 8, 0)
+}
+
+/// Address of the file operations behind a descriptor of the current task.
+pub(crate) fn operations_of_descriptor(fd: i32) -> Option<u64> {
+    pointer(file_of_descriptor(fd)?, offset!(file_f_op))
+}

@@ -1,0 +1,103 @@
+//! What the programs remember, and the way to the agent.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use inotify_trace_common::record::Loss;
+
+/// The way to the agent: `Record`s, some with a path. The loader may change its size.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// Processes (tgid) that may hold an instance; the value is a [`holder`] state. A process that
+/// is not here pays one look-up for each `close` and nothing more.
+#[map]
+pub(crate) static HOLDERS: HashMap<u32, u32> = HashMap::with_max_entries(32 << 10, 0);
+
+/// States of a process in [`HOLDERS`].
+pub(crate) mod holder {
+    /// Was seen with an instance.
+    pub(crate) const HOLDS: u32 = 1;
+    /// Executed a new program since: the agent looks which descriptors are left, and takes the
+    /// process off the map if none is.
+    pub(crate) const EXECUTED: u32 = 2;
+}
+
+/// A system call between its enter and its exit hook.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Call {
+    /// User address of the path argument.
+    pub(crate) path: u64,
+    /// The descriptor argument.
+    pub(crate) fd: i32,
+    /// The watch descriptor argument.
+    pub(crate) wd: i32,
+    /// The mask or flags argument.
+    pub(crate) mask: u32,
+    /// Keeps the size a multiple of the alignment.
+    pub(crate) pad: u32,
+}
+
+/// inotify system calls under way, by `pid_tgid`. LRU: a task killed in mid-call leaves one.
+#[map]
+pub(crate) static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(8 << 10, 0);
+
+/// Who may be charged: a user namespace's address and a uid in the initial namespace.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct User {
+    /// Address of the `user_namespace`.
+    pub(crate) ns: u64,
+    /// Effective uid.
+    pub(crate) uid: u32,
+    /// Keeps the size a multiple of the alignment.
+    pub(crate) pad: u32,
+}
+
+/// Address of the `ucounts` last seen to pay for a user's instances: a failed creation leaves no
+/// group to find it through.
+#[map]
+pub(crate) static PAYERS: LruHashMap<User, u64> = LruHashMap::with_max_entries(4 << 10, 0);
+
+/// Address of the kernel's `inotify_fops`, by which a `file` is known to be an instance. Learned
+/// from an instance of the agent's own, since not every kernel lists data symbols.
+#[map]
+static INOTIFY_FOPS: Array<u64> = Array::with_max_entries(1, 0);
+
+/// The address in [`INOTIFY_FOPS`]; 0 before it is learned.
+#[inline(always)]
+pub(crate) fn inotify_fops() -> u64 {
+    INOTIFY_FOPS.get(0).copied().unwrap_or(0)
+}
+
+/// Sets what [`inotify_fops`] answers.
+pub(crate) fn learn_inotify_fops(address: u64) {
+    if let Some(slot) = INOTIFY_FOPS.get_ptr_mut(0) {
+        // SAFETY: a live map value of this type; the agent learns before it attaches anything.
+        unsafe { *slot = address };
+    }
+}
+
+/// Losses since load, by [`Loss`]: one counter per CPU, which only ever grows.
+#[map]
+static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::ALL.len() as u32, 0);
+
+/// Counts a loss.
+#[inline(always)]
+pub(crate) fn lost(loss: Loss) {
+    if let Some(counter) = LOST.get_ptr_mut(loss as u32) {
+        // SAFETY: a live map value that only this CPU writes. A program interrupted between the
+        // read and the write could hide one loss, never invent one.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// Puts a process among the holders.
+#[inline(always)]
+pub(crate) fn hold(pid: u32) {
+    if HOLDERS.insert(pid, holder::HOLDS, 0).is_err() {
+        lost(Loss::HoldersFull);
+    }
+}

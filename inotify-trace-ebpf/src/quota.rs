@@ -1,0 +1,114 @@
+//! The kernel's own counts and limits (`kernel/ucount.c`).
+
+use inotify_trace_common::{ABSENT, Quota};
+
+use crate::{
+    maps::{PAYERS, User},
+    read::{field, offset, pointer},
+    task,
+};
+
+/// Namespaces nest at most 32 deep; more than a handful is unheard of.
+const LEVELS: u32 = 8;
+
+/// What is counted.
+#[derive(Clone, Copy)]
+pub(crate) enum Counted {
+    /// inotify instances.
+    Instances,
+    /// inotify watches.
+    Watches,
+}
+
+impl Counted {
+    /// Its index in `enum ucount_type`.
+    #[inline(always)]
+    fn index(self) -> u32 {
+        match self {
+            Self::Instances => offset!(ucount_instances),
+            Self::Watches => offset!(ucount_watches),
+        }
+    }
+}
+
+/// The count that `ucounts` holds, with the limit closest to being reached among its own
+/// namespace's and those above, in each of which the same charge counts.
+#[inline(always)]
+pub(crate) fn of(ucounts: u64, counted: Counted) -> Quota {
+    let mut quota = Quota::UNKNOWN;
+    quota.uid = field(ucounts, offset!(ucounts_uid)).unwrap_or(ABSENT);
+    let mut counter = ucounts;
+    let mut room = i64::MAX;
+    for level in 0..LEVELS {
+        let Some(ns) = pointer(counter, offset!(ucounts_ns)) else { break };
+        if level == 0 {
+            quota.userns = field(ns, offset!(userns_inum)).unwrap_or(ABSENT);
+        }
+        let used = element(counter, offset!(ucounts_ucount), offset!(ucount_size), counted);
+        let limit = element(ns, offset!(userns_ucount_max), offset!(ucount_max_size), counted);
+        let (Some(used), Some(limit)) = (used, limit) else { break };
+        // `<=`: where two levels are equally tight, the kernel charges both; the outer one is
+        // the machine's own limit, and the one to raise.
+        if limit - used <= room {
+            room = limit - used;
+            quota.used = used.clamp(0, i64::from(ABSENT - 1)) as u32;
+            quota.limit = limit.clamp(0, i64::from(ABSENT - 1)) as u32;
+            quota.level = level;
+        }
+        let Some(outer) = pointer(ns, offset!(userns_ucounts)) else { break };
+        counter = outer;
+    }
+    quota
+}
+
+/// One element of an array of counters whose elements are `int` or `long`.
+#[inline(always)]
+fn element(base: u64, array: u32, size: u32, counted: Counted) -> Option<i64> {
+    let at = array + counted.index() * size;
+    if size == 4 { field::<i32>(base, at).map(i64::from) } else { field::<i64>(base, at) }
+}
+
+/// Remembers who pays for the instances of the current task's user.
+#[inline(always)]
+pub(crate) fn remember(ucounts: u64) {
+    let (Some(ns), Some(uid)) =
+        (pointer(ucounts, offset!(ucounts_ns)), field::<u32>(ucounts, offset!(ucounts_uid)))
+    else {
+        return;
+    };
+    // LRU: this can only fail for lack of memory, and then a failed creation shows no count.
+    let _ = PAYERS.insert(User { ns, uid, pad: 0 }, ucounts, 0);
+}
+
+/// The count of the current task's user where no instance leads to it: a creation that failed.
+#[inline(always)]
+pub(crate) fn of_current_user(counted: Counted) -> Quota {
+    let Some(user) = current_user() else { return Quota::UNKNOWN };
+    // SAFETY: the value is copied out; an entry replaced meanwhile is checked by `belongs`.
+    let known = unsafe { PAYERS.get(user) }.copied().filter(|&ucounts| belongs(ucounts, user));
+    if let Some(ucounts) = known {
+        return of(ucounts, counted);
+    }
+    // These count for the real uid; most of the time that is the effective one too.
+    let own = task::credentials().and_then(|cred| pointer(cred, offset!(cred_ucounts)));
+    match own.filter(|&ucounts| belongs(ucounts, user)) {
+        Some(ucounts) => of(ucounts, counted),
+        None => Quota::UNKNOWN,
+    }
+}
+
+/// Whom the kernel charges for what the current task creates.
+#[inline(always)]
+fn current_user() -> Option<User> {
+    let cred = task::credentials()?;
+    let ns = pointer(cred, offset!(cred_user_ns))?;
+    let uid = field(cred, offset!(cred_euid))?;
+    Some(User { ns, uid, pad: 0 })
+}
+
+/// Whether `ucounts` is this user's: memory that was freed since may hold another's.
+#[inline(always)]
+fn belongs(ucounts: u64, user: User) -> bool {
+    pointer(ucounts, offset!(ucounts_ns)) == Some(user.ns)
+        && field::<u32>(ucounts, offset!(ucounts_uid)) == Some(user.uid)
+}

@@ -1,0 +1,73 @@
+//! The command line: one file for each command.
+
+mod check;
+mod trace;
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// Exit code for everything that kept a command from doing its work.
+const EXIT_ERROR: u8 = 2;
+
+/// Trace inotify instances, watches and failures to processes and containers.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = EXAMPLES,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    trace: trace::Args,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo inotify-trace                        what happens now, one line an event
+  sudo inotify-trace -x                     only failures: who gets `too many open files`, and why
+  sudo inotify-trace -e create,release -d 60    instances that come and go within a minute
+  sudo inotify-trace -c containerd-shim     what the shims do
+  sudo inotify-trace --cgroup /kubepods.slice   what happens in pods
+  sudo inotify-trace -o json | jq .path     for programs
+  sudo inotify-trace check                  what this machine allows, and what is missing";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Trace what happens now, one line an event (the default)
+    Trace(trace::Args),
+    /// Show what this kernel allows, which backend is used, and what is missing
+    Check,
+}
+
+/// Runs the command line; the exit code is for the shell.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        None => trace::run(&cli.trace),
+        Some(Command::Trace(args)) => trace::run(&args),
+        Some(Command::Check) => check::run(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell where standard error is gone too.
+            let _ = writeln!(std::io::stderr(), "inotify-trace: {error:#}");
+            ExitCode::from(EXIT_ERROR)
+        }
+    }
+}
+
+/// Whether the reader of our output has gone, as in `inotify-trace | head`.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,96 @@
+//! Questions to the kernel, answered by programs that the agent runs itself.
+//!
+//! `BPF_PROG_TEST_RUN` calls a raw tracepoint program in the agent's own task (Linux 5.10). The
+//! answers come through the ring buffer, in order with everything else that is told there.
+
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+
+use aya::{
+    Ebpf,
+    programs::{Program, RawTracePointRunOptions, TestRun as _},
+};
+use rustix::{
+    fs::inotify,
+    process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
+};
+
+use super::{KernelError, programs::refused};
+use crate::procfs;
+
+/// An instance as the kernel knows it. Addresses: of no use to anyone but the kernel programs.
+#[derive(Clone, Copy, Debug)]
+pub struct InstanceAddress {
+    /// Of the `struct file`.
+    pub file: u64,
+    /// Of the `fsnotify_group`.
+    pub group: u64,
+    /// Of the `ucounts` that pay for it.
+    pub payer: u64,
+    /// Uid of the user charged, to recognise those `ucounts` by.
+    pub uid: u32,
+}
+
+/// Asks the kernel, through the programs that answer questions.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a>(pub(super) &'a Ebpf);
+
+impl Asker<'_> {
+    /// Teaches the programs what an inotify instance looks like.
+    ///
+    /// The agent makes one for that, and drops it. On a machine where no more can be made, which
+    /// is when this tool is wanted most, it borrows one that exists.
+    pub(super) fn learn(self) -> Result<(), KernelError> {
+        let sample = inotify::init(inotify::CreateFlags::CLOEXEC).or_else(|errno| {
+            borrow_any().ok_or_else(|| KernelError::Probe { source: errno.into() })
+        })?;
+        self.run("ask_learn", &[descriptor(&sample)])
+    }
+
+    /// Asks which instance is behind `holder_fd` of process `pid`, of which `copy` is a copy. The
+    /// answer is an `InstanceFound` record.
+    ///
+    /// # Errors
+    /// If the kernel refuses to run the program.
+    pub fn identify(self, copy: &OwnedFd, pid: u32, holder_fd: i32) -> Result<(), KernelError> {
+        let holder_fd = u64::from(holder_fd.cast_unsigned());
+        self.run("ask_identify", &[descriptor(copy), u64::from(pid), holder_fd])
+    }
+
+    /// Asks whether an instance is gone. If so, the answer is an `InstanceGone` record.
+    ///
+    /// # Errors
+    /// If the kernel refuses to run the program.
+    pub fn gone(self, instance: &InstanceAddress) -> Result<(), KernelError> {
+        let InstanceAddress { file, group, payer, uid } = *instance;
+        self.run("ask_gone", &[file, group, payer, u64::from(uid)])
+    }
+
+    fn run(self, name: &str, arguments: &[u64]) -> Result<(), KernelError> {
+        let Some(Program::RawTracePoint(program)) = self.0.program(name) else {
+            return Err(KernelError::Object(format!("no program {name}")));
+        };
+        let mut options = RawTracePointRunOptions::new();
+        options.args[..arguments.len()].copy_from_slice(arguments);
+        program
+            .test_run(options)
+            .map(drop)
+            .map_err(|error| refused(&format!("running {name}"), &error))
+    }
+}
+
+fn descriptor(fd: &impl AsFd) -> u64 {
+    // Descriptors are never negative.
+    u64::from(fd.as_fd().as_raw_fd().cast_unsigned())
+}
+
+/// A copy of the first instance that any process holds.
+fn borrow_any() -> Option<OwnedFd> {
+    procfs::inotify_descriptors().find_map(|(pid, fd)| copy(pid, fd))
+}
+
+/// A copy of descriptor `fd` of process `pid`, for as long as the answer lives. None if either is
+/// gone, or may not be looked at.
+pub fn copy(pid: u32, fd: i32) -> Option<OwnedFd> {
+    let process = pidfd_open(Pid::from_raw(pid.cast_signed())?, PidfdFlags::empty()).ok()?;
+    pidfd_getfd(process, fd, PidfdGetfdFlags::empty()).ok()
+}

@@ -1,0 +1,75 @@
+//! What can go wrong between the agent and the kernel, and what to do about it.
+
+use super::{Backend, btf::BtfError, layout::LayoutError};
+
+/// Why the kernel programs could not be loaded, attached or asked.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// Privileges are missing.
+    #[error("{missing} missing: loading kernel programs needs it; run with sudo")]
+    Privilege {
+        /// The capabilities that are missing.
+        missing: String,
+    },
+    /// The kernel is too old.
+    #[error(
+        "kernel {release} has no BPF ring buffer: inotify-trace needs Linux 5.8 or later \
+         (5.10 or later to see what existed before it started)"
+    )]
+    NoRingBuffer {
+        /// What `uname -r` says.
+        release: String,
+    },
+    /// No BTF, or one that cannot be read.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// The kernel's structures are not as expected.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// tracefs is not there and cannot be mounted.
+    #[error(
+        "tracefs is not mounted and mounting it failed ({source}): run \
+         `mount -t tracefs tracefs /sys/kernel/tracing` as root, or give the container the \
+         host's /sys/kernel/tracing"
+    )]
+    Tracefs {
+        /// Why mounting failed.
+        source: std::io::Error,
+    },
+    /// The kernel lacks a tracepoint that the backend cannot do without.
+    #[error(
+        "this kernel has no tracepoint {name}: the {backend} backend cannot run \
+         (syscall tracepoints need CONFIG_FTRACE_SYSCALLS)"
+    )]
+    NoTracepoint {
+        /// `category:name`.
+        name: String,
+        /// The backend.
+        backend: Backend,
+    },
+    /// The kernel refused BPF altogether, or one program.
+    #[error("the kernel refused {what}: {reason}{hint}")]
+    Refused {
+        /// What was refused.
+        what: String,
+        /// The kernel's words.
+        reason: String,
+        /// What may lie behind it.
+        hint: &'static str,
+    },
+    /// The object does not fit this agent.
+    #[error("kernel object: {0}; it is not of this version: rebuild with `cargo xtask build`")]
+    Object(String),
+    /// The agent could not make the instance from which it learns what one looks like.
+    #[error(
+        "cannot make an inotify instance to learn from ({source}) and found none to borrow: raise \
+         the limit for the moment, as in `sysctl fs.inotify.max_user_instances=1024`"
+    )]
+    Probe {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The ring buffer cannot be read.
+    #[error("cannot read the ring buffer: {0}")]
+    Ring(std::io::Error),
+}

@@ -1,0 +1,193 @@
+//! What this machine offers: kernel, privileges, BPF. For `inotify-trace check`, and for errors
+//! that name the remedy.
+
+use aya::{
+    maps::MapType,
+    sys::{is_map_supported, is_program_supported},
+};
+use rustix::thread::CapabilitySet;
+
+use super::{
+    Backend, KernelError,
+    btf::Btf,
+    layout::{self, lost_features},
+    tracefs,
+};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// What was looked at.
+    pub subject: &'static str,
+    /// How it is.
+    pub state: State,
+    /// What was found, or what is missing, what that costs and what to do.
+    pub detail: String,
+}
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// As it should be.
+    Good,
+    /// Something is lost, but tracing works.
+    Limited,
+    /// Tracing cannot work.
+    Missing,
+}
+
+/// Looks at everything that tracing depends on.
+#[must_use]
+pub fn examine() -> Vec<Finding> {
+    vec![kernel(), btf(), privileges(), ring_buffer(), programs(), tracefs(), cgroups()]
+}
+
+/// Looks only at what makes loading fail with errors that would not explain themselves.
+pub(super) fn require() -> Result<(), KernelError> {
+    let missing = missing_capabilities();
+    if !missing.is_empty() {
+        return Err(KernelError::Privilege { missing });
+    }
+    // An error means that probing itself was refused: loading will say why.
+    if is_map_supported(MapType::RingBuf).is_ok_and(|supported| !supported) {
+        return Err(KernelError::NoRingBuffer { release: release() });
+    }
+    Ok(())
+}
+
+fn good(subject: &'static str, detail: impl Into<String>) -> Finding {
+    Finding { subject, state: State::Good, detail: detail.into() }
+}
+
+fn limited(subject: &'static str, detail: impl Into<String>) -> Finding {
+    Finding { subject, state: State::Limited, detail: detail.into() }
+}
+
+fn missing(subject: &'static str, detail: impl Into<String>) -> Finding {
+    Finding { subject, state: State::Missing, detail: detail.into() }
+}
+
+fn release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+fn kernel() -> Finding {
+    let name = rustix::system::uname();
+    let detail = format!("Linux {} {}", release(), name.machine().to_string_lossy());
+    if cfg!(target_arch = "x86_64") {
+        good("kernel", detail)
+    } else {
+        limited("kernel", format!("{detail}: not tested on this architecture"))
+    }
+}
+
+fn btf() -> Finding {
+    let layout = Btf::from_running_kernel()
+        .map_err(|error| error.to_string())
+        .and_then(|btf| layout::resolve(&btf).map_err(|error| error.to_string()));
+    match layout {
+        Ok(layout) => {
+            let lost = lost_features(&layout);
+            if lost.is_empty() {
+                good("BTF", "every structure that is read was found")
+            } else {
+                let lost = lost.iter().map(ToString::to_string).collect::<Vec<_>>();
+                limited("BTF", format!("not on this kernel: {}", lost.join("; ")))
+            }
+        }
+        Err(error) => missing("BTF", error),
+    }
+}
+
+/// What loading and attaching need: CAP_BPF and CAP_PERFMON since Linux 5.8, or CAP_SYS_ADMIN;
+/// and CAP_SYS_PTRACE to look at other users' descriptors.
+fn missing_capabilities() -> String {
+    let Ok(own) = rustix::thread::capabilities(None) else { return String::new() };
+    let has = |capability| own.effective.contains(capability);
+    if has(CapabilitySet::SYS_ADMIN) {
+        return String::new();
+    }
+    [("CAP_BPF", CapabilitySet::BPF), ("CAP_PERFMON", CapabilitySet::PERFMON)]
+        .into_iter()
+        .filter(|&(_, capability)| !has(capability))
+        .map(|(name, _)| name)
+        .collect::<Vec<_>>()
+        .join(" and ")
+}
+
+fn privileges() -> Finding {
+    let lacking = missing_capabilities();
+    if !lacking.is_empty() {
+        return missing("privileges", format!("{lacking} missing: run with sudo"));
+    }
+    let own = rustix::thread::capabilities(None);
+    if own.is_ok_and(|own| own.effective.contains(CapabilitySet::SYS_PTRACE)) {
+        good("privileges", "may load programs and look into every process")
+    } else {
+        limited(
+            "privileges",
+            "CAP_SYS_PTRACE missing: instances of other users that existed before are not seen; \
+             run with sudo",
+        )
+    }
+}
+
+fn ring_buffer() -> Finding {
+    match is_map_supported(MapType::RingBuf) {
+        Ok(true) => good("ring buffer", "supported"),
+        Ok(false) => missing(
+            "ring buffer",
+            format!("kernel {} has none: needs Linux 5.8 or later", release()),
+        ),
+        Err(error) => missing("ring buffer", format!("cannot be probed: {error}; run with sudo")),
+    }
+}
+
+fn programs() -> Finding {
+    use aya::programs::ProgramType;
+    let supported = |kind| matches!(is_program_supported(kind), Ok(true));
+    let absent = [
+        ("tracepoint", ProgramType::TracePoint),
+        ("raw tracepoint", ProgramType::RawTracePoint),
+    ]
+    .into_iter()
+    .filter(|&(_, kind)| !supported(kind))
+    .map(|(name, _)| name)
+    .collect::<Vec<_>>();
+    if absent.is_empty() {
+        good("program types", "tracepoint and raw tracepoint programs can be loaded")
+    } else {
+        missing(
+            "program types",
+            format!("refused: {}; run with sudo, on the host, without seccomp", absent.join(", ")),
+        )
+    }
+}
+
+fn tracefs() -> Finding {
+    match tracefs::ensure() {
+        Ok(place) if tracefs::has(place, "syscalls", "sys_enter_close") => {
+            good("tracefs", format!("mounted at {}", place.display()))
+        }
+        Ok(_) => missing(
+            "tracefs",
+            KernelError::NoTracepoint {
+                name: "syscalls:sys_enter_close".to_owned(),
+                backend: Backend::Tracepoint,
+            }
+            .to_string(),
+        ),
+        Err(error) => missing("tracefs", error.to_string()),
+    }
+}
+
+fn cgroups() -> Finding {
+    match crate::cgroup::mount_point() {
+        Some(place) => good("cgroup v2", format!("mounted at {}", place.display())),
+        None => limited(
+            "cgroup v2",
+            "not mounted: no container can be told from another; boot with \
+             systemd.unified_cgroup_hierarchy=1, or mount it",
+        ),
+    }
+}

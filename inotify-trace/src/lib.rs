@@ -1,0 +1,14 @@
+//! inotify-trace: which process, container and pod makes, holds and leaks inotify instances.
+//!
+//! One path for data: a [`source`] makes [`event`]s, the [`tracker`] turns them into state, and
+//! [`output`] shows both. See ARCHITECTURE.md.
+
+pub mod cgroup;
+pub mod cli;
+pub mod container;
+pub mod event;
+pub mod kernel;
+pub mod output;
+pub mod procfs;
+pub mod source;
+pub mod tracker;

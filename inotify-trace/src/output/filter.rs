@@ -1,0 +1,131 @@
+//! Which events are shown.
+
+use super::actor;
+use crate::{
+    event::{Event, EventName},
+    tracker::Tracker,
+};
+
+/// Picks events to show. The tracker sees all of them in any case.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only these processes; any if empty.
+    pub pids: Vec<u32>,
+    /// Only these effective user ids; any if empty.
+    pub uids: Vec<u32>,
+    /// Only these command names; any if empty.
+    pub comms: Vec<String>,
+    /// Only this cgroup and those below it, as a path from the root of the hierarchy.
+    pub cgroup: Option<String>,
+    /// Only these events; those shown by default if empty.
+    pub events: Vec<EventName>,
+    /// Only failures.
+    pub failed: bool,
+}
+
+impl Filter {
+    /// Whether to show an event that `tracker` has just taken in. Losses always are.
+    #[must_use]
+    pub fn shows(&self, event: &Event, tracker: &Tracker) -> bool {
+        let name = event.kind.name();
+        name == EventName::Lost
+            || (self.picks_event(event, name) && self.picks_actor(event, tracker))
+    }
+
+    fn picks_event(&self, event: &Event, name: EventName) -> bool {
+        let asked = if self.events.is_empty() {
+            name.is_shown_by_default()
+        } else {
+            self.events.contains(&name)
+        };
+        asked && (!self.failed || event.kind.is_failure())
+    }
+
+    fn picks_actor(&self, event: &Event, tracker: &Tracker) -> bool {
+        let Self { pids, uids, comms, cgroup, .. } = self;
+        if pids.is_empty() && uids.is_empty() && comms.is_empty() && cgroup.is_none() {
+            return true;
+        }
+        let Some(task) = actor(event, tracker.subject(event)) else { return false };
+        let in_cgroup = |wanted: &String| {
+            tracker.cgroups().get(task.cgroup).is_some_and(|it| is_below(&it.path, wanted))
+        };
+        (pids.is_empty() || pids.contains(&task.pid))
+            && (uids.is_empty() || uids.contains(&task.uid))
+            && (comms.is_empty() || comms.iter().any(|comm| *comm == task.comm.to_str()))
+            && cgroup.as_ref().is_none_or(in_cgroup)
+    }
+}
+
+/// Whether a path is `ancestor` or below it.
+fn is_below(path: &str, ancestor: &str) -> bool {
+    let ancestor = ancestor.trim_end_matches('/');
+    path.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{BootTime, CgroupId, EventKind, Loss, Task};
+
+    fn event(kind: EventKind) -> Event {
+        let task =
+            Task { pid: 7, tid: 8, uid: 1000, comm: "tail".into(), cgroup: CgroupId(3) };
+        Event { time: BootTime(1), task: Some(task), kind }
+    }
+
+    fn failure() -> Event {
+        event(EventKind::CreateFailed { flags: 0, errno: 24, quota: None })
+    }
+
+    fn shows(filter: &Filter, event: &Event) -> bool {
+        let mut tracker = Tracker::new();
+        let (cgroup, path) = (CgroupId(3), "/kubepods/pod1/abc".into());
+        tracker.apply(&self::event(EventKind::CgroupFound { cgroup, path }));
+        tracker.apply(event);
+        filter.shows(event, &tracker)
+    }
+
+    #[test]
+    fn each_condition_must_hold() {
+        let all = Filter::default();
+        let with = |change: fn(&mut Filter)| {
+            let mut filter = Filter::default();
+            change(&mut filter);
+            filter
+        };
+        assert!(shows(&all, &failure()));
+        assert!(shows(&with(|f| f.pids = vec![1, 7]), &failure()));
+        assert!(!shows(&with(|f| f.pids = vec![8]), &failure()), "a thread id is no process id");
+        assert!(shows(&with(|f| f.uids = vec![1000]), &failure()));
+        assert!(!shows(&with(|f| f.uids = vec![0]), &failure()));
+        assert!(shows(&with(|f| f.comms = vec!["tail".into()]), &failure()));
+        assert!(!shows(&with(|f| f.comms = vec!["tai".into()]), &failure()));
+        assert!(!shows(&with(|f| (f.pids, f.uids) = (vec![7], vec![0])), &failure()));
+    }
+
+    #[test]
+    fn a_cgroup_includes_what_is_below_it() {
+        let shows_in = |cgroup: &str| {
+            shows(&Filter { cgroup: Some(cgroup.to_owned()), ..Filter::default() }, &failure())
+        };
+        for ancestor in ["/", "/kubepods", "/kubepods/", "/kubepods/pod1", "/kubepods/pod1/abc"] {
+            assert!(shows_in(ancestor), "{ancestor}");
+        }
+        for other in ["/kube", "/kubepods/pod", "/kubepods/pod1/abc/d", "/x"] {
+            assert!(!shows_in(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn bookkeeping_is_shown_only_when_asked_for_and_losses_always() {
+        let exited = event(EventKind::ProcessExited);
+        let lost = event(EventKind::Lost { count: 1, what: Loss::Events });
+        let failures = Filter { failed: true, ..Filter::default() };
+        assert!(!shows(&Filter::default(), &exited));
+        assert!(shows(&Filter { events: vec![EventName::Exit], ..Filter::default() }, &exited));
+        assert!(shows(&failures, &lost));
+        assert!(shows(&failures, &failure()));
+        assert!(!shows(&failures, &exited));
+    }
+}

@@ -1,0 +1,265 @@
+//! One JSON object a line, for programs. The fields are documented in docs/json.md.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use serde::Serialize;
+
+use super::{
+    Clock, Sink, actor,
+    failure::{self, Limit, errno_name},
+    mask,
+};
+use crate::{
+    container::Container,
+    event::{CgroupId, Event, EventKind, EventName, InstanceId, Loss, Quota, Target},
+    tracker::{Departure, Instance, Origin, Summary, Tracker},
+};
+
+/// Writes events as JSON lines.
+#[derive(Debug)]
+pub struct Json<W> {
+    out: W,
+    clock: Clock,
+}
+
+impl<W: Write> Json<W> {
+    /// JSON lines on `out`.
+    pub fn new(out: W, clock: Clock) -> Self {
+        Self { out, clock }
+    }
+
+    fn write(&mut self, object: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.out, object)?;
+        self.out.write_all(b"\n")
+    }
+}
+
+/// A line. Fields that do not apply, or are not known, are left out.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    boot_ns: u64,
+    event: EventName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comm: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup_id: Option<CgroupId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<&'a Container>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<InstanceId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    charged_uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    charged_userns: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_level: Option<u32>,
+    #[serde(flatten)]
+    detail: Detail<'a>,
+}
+
+#[derive(Default, Serialize)]
+struct Detail<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fd: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wd: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flags: Option<Vec<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mask: Option<Vec<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inode: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dev: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_cgroup_id: Option<CgroupId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_cgroup: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    creator_cgroup_id: Option<CgroupId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errno: Option<Cow<'static, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_hit: Option<Limit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    how: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lived_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    watches: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    child: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<&'a [i32]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what: Option<Loss>,
+}
+
+/// The last line.
+#[derive(Serialize)]
+struct Last<'a> {
+    event: &'static str,
+    events: &'a BTreeMap<EventName, u64>,
+    open: usize,
+    lost: &'a BTreeMap<&'static str, u64>,
+}
+
+impl<W: Write> Sink for Json<W> {
+    fn show(&mut self, event: &Event, tracker: &Tracker) -> io::Result<()> {
+        let subject = tracker.subject(event);
+        let task = actor(event, subject);
+        let cgroup = task.and_then(|task| task.cgroup.known());
+        let named = cgroup.and_then(|id| tracker.cgroups().get(id));
+        let quota = event.kind.quota();
+        let comm = task.map(|task| task.comm);
+        let line = Line {
+            time: self.clock.utc(event.time),
+            boot_ns: event.time.0,
+            event: event.kind.name(),
+            pid: task.map(|task| task.pid),
+            tid: task.map(|task| task.tid),
+            uid: task.map(|task| task.uid),
+            comm: comm.as_ref().map(|comm| comm.to_str()),
+            cgroup_id: cgroup,
+            cgroup: named.map(|cgroup| &*cgroup.path),
+            container: named.and_then(|cgroup| cgroup.container.as_ref()),
+            instance: event.kind.instance(),
+            used: quota.map(|quota| quota.used),
+            limit: quota.map(|quota| quota.limit),
+            charged_uid: quota.map(|quota| quota.uid),
+            charged_userns: quota.map(|quota| quota.userns),
+            limit_level: quota.map(|Quota { level, .. }| level).filter(|&level| level > 0),
+            detail: detail(event, subject, tracker),
+        };
+        self.write(&line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn summarise(&mut self, summary: &Summary) -> io::Result<()> {
+        let Summary { events, open, lost } = summary;
+        self.write(&Last { event: "summary", events, open: *open, lost })?;
+        self.out.flush()
+    }
+}
+
+fn detail<'a>(event: &'a Event, subject: Option<&Instance>, tracker: &'a Tracker) -> Detail<'a> {
+    let none = Detail::default();
+    let path_of = |id| tracker.cgroups().get(id).map(|cgroup| &*cgroup.path);
+    match &event.kind {
+        EventKind::InstanceFound { fd, flags, creator_cgroup, .. } => Detail {
+            fd: Some(*fd),
+            flags: Some(mask::instance_flags(*flags)),
+            creator_cgroup_id: creator_cgroup.known(),
+            ..none
+        },
+        EventKind::InstanceCreated { fd, flags, .. } => {
+            Detail { fd: Some(*fd), flags: Some(mask::instance_flags(*flags)), ..none }
+        }
+        EventKind::CreateFailed { flags, errno, .. } => Detail {
+            flags: Some(mask::instance_flags(*flags)),
+            errno: Some(errno_name(*errno)),
+            limit_hit: failure::limit(&event.kind),
+            ..none
+        },
+        EventKind::WatchFound { wd, target, mask, .. } => {
+            Detail { wd: Some(*wd), mask: Some(mask::watch_mask(*mask)), ..on(target, tracker) }
+        }
+        EventKind::WatchAdded { fd, wd, target, mask, .. } => Detail {
+            fd: Some(*fd),
+            wd: Some(*wd),
+            mask: Some(mask::watch_mask(*mask)),
+            ..on(target, tracker)
+        },
+        EventKind::WatchFailed { fd, path, mask, errno, .. } => Detail {
+            fd: Some(*fd),
+            path: Some(path),
+            mask: Some(mask::watch_mask(*mask)),
+            errno: Some(errno_name(*errno)),
+            limit_hit: failure::limit(&event.kind),
+            ..none
+        },
+        EventKind::WatchRemoved { fd, wd, .. } => Detail { fd: Some(*fd), wd: Some(*wd), ..none },
+        EventKind::DescriptorClosed { fd, left, .. } => {
+            Detail { fd: Some(*fd), left: Some(*left), ..none }
+        }
+        EventKind::InstanceReleased { fd, .. } => released(*fd, event, subject),
+        EventKind::RangeClosed { first, last } => {
+            Detail { first: Some(*first), last: Some(*last), ..none }
+        }
+        EventKind::ProcessForked { child } => Detail { child: Some(*child), ..none },
+        EventKind::ProcessExec { kept } => Detail { kept: kept.as_deref(), ..none },
+        EventKind::ProcessExited => none,
+        EventKind::CgroupFound { cgroup, path }
+        | EventKind::CgroupCreated { cgroup, path }
+        | EventKind::CgroupRenamed { cgroup, path } => {
+            Detail { target_cgroup_id: Some(*cgroup), target_cgroup: Some(path), ..none }
+        }
+        EventKind::CgroupRemoved { cgroup } => {
+            Detail { target_cgroup_id: Some(*cgroup), target_cgroup: path_of(*cgroup), ..none }
+        }
+        EventKind::Lost { count, what } => {
+            Detail { count: Some(*count), what: Some(*what), ..none }
+        }
+    }
+}
+
+fn on<'a>(target: &'a Target, tracker: &'a Tracker) -> Detail<'a> {
+    Detail {
+        path: target.path.as_deref(),
+        inode: (target.inode != 0).then_some(target.inode),
+        dev: (target.dev != 0).then(|| format!("{}:{}", target.dev >> 20, target.dev & 0xf_ffff)),
+        target_cgroup_id: target.cgroup.known(),
+        target_cgroup: tracker.cgroups().get(target.cgroup).map(|cgroup| &*cgroup.path),
+        ..Detail::default()
+    }
+}
+
+fn released(fd: Option<i32>, event: &Event, subject: Option<&Instance>) -> Detail<'static> {
+    let leaver = subject.and_then(|instance| instance.last_leaver);
+    // Noticed later, it was over when its last holder left.
+    let end = if fd.is_some() { event.time } else { leaver.map_or(event.time, |it| it.time) };
+    let seen = subject.filter(|instance| instance.origin != Origin::Found);
+    let lived = seen.map(|instance| end.since(instance.since));
+    Detail {
+        fd: fd.or(leaver.map(|leaver| leaver.fd)),
+        how: Some(match leaver.map(|leaver| leaver.how) {
+            Some(Departure::Closed) => "closed",
+            Some(Departure::Executed) => "exec",
+            Some(Departure::Exited) => "exit",
+            None => "unknown",
+        }),
+        lived_ns: lived.map(|lived| u64::try_from(lived.as_nanos()).unwrap_or(u64::MAX)),
+        watches: subject.map(|instance| instance.watches().len()),
+        ..Detail::default()
+    }
+}

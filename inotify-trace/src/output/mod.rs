@@ -1,0 +1,53 @@
+//! Showing what happened.
+
+mod clock;
+mod failure;
+mod filter;
+mod json;
+mod mask;
+mod text;
+
+use std::io;
+
+pub use clock::{Clock, Timestamps};
+pub use filter::Filter;
+pub use json::Json;
+pub use text::{Text, Width};
+
+use crate::{
+    event::{Event, Task},
+    tracker::{Instance, Origin, Summary, Tracker},
+};
+
+/// Where events are shown.
+pub trait Sink {
+    /// Shows an event that `tracker` has just taken in.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    fn show(&mut self, event: &Event, tracker: &Tracker) -> io::Result<()>;
+
+    /// Makes visible what was shown until now.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Shows what the whole run has seen, at its end.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    fn summarise(&mut self, summary: &Summary) -> io::Result<()>;
+}
+
+/// Who stands behind an event: its own task; or, for an end that was noticed afterwards, the
+/// process that gave up the last descriptor known; or else the instance's creator.
+fn actor(event: &Event, subject: Option<&Instance>) -> Option<Task> {
+    event.task.or_else(|| {
+        let subject = subject?;
+        subject.last_leaver.map(|leaver| leaver.task).or(match subject.origin {
+            Origin::Created(task) => Some(task),
+            Origin::Found | Origin::CreatedUnseen => None,
+        })
+    })
+}

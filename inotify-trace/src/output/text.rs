@@ -1,0 +1,362 @@
+//! One aligned line for each event, for people.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+    time::Duration,
+};
+
+use super::{
+    Clock, Sink, Timestamps, actor,
+    failure::{self, errno_name},
+    mask,
+};
+use crate::{
+    container::shorten,
+    event::{Event, EventKind, EventName, Quota},
+    tracker::{Departure, Instance, Origin, Summary, Tracker},
+};
+
+/// How wide lines may be, in columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// At most this wide: what is too long is shortened.
+    Columns(usize),
+    /// As wide as it takes.
+    Unlimited,
+}
+
+/// Width of lines that do not go to a terminal, or to a narrow one.
+const COLUMNS: usize = 119;
+const EVENT: usize = 12;
+const PID: usize = 7;
+const COMM: usize = 15;
+const CONTAINER: usize = 23;
+const FD: usize = 6;
+const USED: usize = 11;
+
+const RED: &str = "\x1b[1;31m";
+const DIM: &str = "\x1b[2m";
+const RESET: &str = "\x1b[0m";
+
+impl Default for Width {
+    fn default() -> Self {
+        Self::Columns(COLUMNS)
+    }
+}
+
+/// Writes events as lines of a table.
+pub struct Text<W> {
+    out: W,
+    /// Where the summary goes: not into the table.
+    summary: Box<dyn Write>,
+    clock: Clock,
+    timestamps: Timestamps,
+    width: Width,
+    colour: bool,
+    line: String,
+    detail: String,
+    has_header: bool,
+}
+
+impl<W: Write> Text<W> {
+    /// A table on `out`. The summary goes to standard error.
+    pub fn new(
+        out: W,
+        clock: Clock,
+        timestamps: Timestamps,
+        width: Width,
+        colour: bool,
+    ) -> Self {
+        Self {
+            out,
+            summary: Box::new(io::stderr()),
+            clock,
+            timestamps,
+            width: match width {
+                Width::Columns(columns) => Width::Columns(columns.max(COLUMNS)),
+                Width::Unlimited => Width::Unlimited,
+            },
+            colour,
+            line: String::new(),
+            detail: String::new(),
+            has_header: false,
+        }
+    }
+
+    fn header(&mut self) -> io::Result<()> {
+        self.has_header = true;
+        let width = self.timestamps.width();
+        writeln!(
+            self.out,
+            "{:width$} {:EVENT$} {:>PID$} {:COMM$} {:CONTAINER$} {:>FD$} {:>USED$} DETAIL",
+            "TIME", "EVENT", "PID", "COMM", "CONTAINER/CGROUP", "FD:WD", "USED/LIMIT"
+        )
+    }
+
+    fn fill(&mut self, event: &Event, tracker: &Tracker) {
+        let subject = tracker.subject(event);
+        let task = actor(event, subject);
+        let (line, detail) = (&mut self.line, &mut self.detail);
+        line.clear();
+        detail.clear();
+        self.clock.write(line, event.time, self.timestamps);
+        // Writing to a String cannot fail, here and below.
+        let _ = write!(line, " {:EVENT$}", label(&event.kind));
+        let _ = match task {
+            Some(task) => write!(line, " {:>PID$} {:COMM$}", task.pid, printable(&task.comm.to_str())),
+            None => write!(line, " {:>PID$} {:COMM$}", "-", "-"),
+        };
+        let cgroup = task.and_then(|task| tracker.cgroups().get(task.cgroup));
+        let container = cgroup.map_or("-", |cgroup| &*cgroup.display);
+        let container = match self.width {
+            Width::Columns(_) => shorten(container, CONTAINER),
+            Width::Unlimited => container.into(),
+        };
+        let _ = write!(line, " {container:CONTAINER$}");
+        place(line, &event.kind, subject);
+        match event.kind.quota() {
+            Some(Quota { used, limit, .. }) => {
+                let start = line.len();
+                let _ = write!(line, " {used}/{limit}");
+                pad_left(line, start + 1, USED);
+            }
+            None => _ = write!(line, " {:>USED$}", "-"),
+        }
+        describe(detail, event, subject, tracker);
+        line.push(' ');
+        let detail = printable(detail);
+        match self.width {
+            Width::Columns(columns) => {
+                line.push_str(&shorten(&detail, columns.saturating_sub(line.chars().count())));
+            }
+            Width::Unlimited => line.push_str(&detail),
+        }
+    }
+}
+
+impl<W: Write> Sink for Text<W> {
+    fn show(&mut self, event: &Event, tracker: &Tracker) -> io::Result<()> {
+        if !self.has_header {
+            self.header()?;
+        }
+        self.fill(event, tracker);
+        let colour = match event.kind.name() {
+            EventName::CreateFailed | EventName::Lost => RED,
+            EventName::WatchFailed if failure::limit(&event.kind).is_some() => RED,
+            EventName::Release | EventName::Close | EventName::Unwatch => DIM,
+            _ => "",
+        };
+        if self.colour && !colour.is_empty() {
+            writeln!(self.out, "{colour}{}{RESET}", self.line)
+        } else {
+            self.line.push('\n');
+            self.out.write_all(self.line.as_bytes())
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn summarise(&mut self, summary: &Summary) -> io::Result<()> {
+        self.out.flush()?;
+        let count = |name| summary.count(name);
+        let mut text = format!(
+            "created {}, released {}, open {}; watches added {}, removed {}; failed {}",
+            count(EventName::Create),
+            count(EventName::Release),
+            summary.open,
+            count(EventName::Watch),
+            count(EventName::Unwatch),
+            count(EventName::CreateFailed) + count(EventName::WatchFailed),
+        );
+        if summary.lost.is_empty() {
+            text.push_str("; nothing lost");
+        }
+        for (what, count) in &summary.lost {
+            let _ = write!(text, "; LOST {count} {what}");
+        }
+        writeln!(self.summary, "\n{text}")
+    }
+}
+
+/// What a line calls an event. Failures look like nothing else.
+fn label(kind: &EventKind) -> &'static str {
+    match kind.name() {
+        EventName::Found => "found",
+        EventName::WatchFound => "watch-found",
+        EventName::Create => "create",
+        EventName::CreateFailed => "CREATE-FAIL",
+        EventName::Watch => "watch",
+        EventName::WatchFailed => "WATCH-FAIL",
+        EventName::Unwatch => "unwatch",
+        EventName::Close => "close",
+        EventName::Release => "release",
+        EventName::RangeClose => "range-close",
+        EventName::Fork => "fork",
+        EventName::Exec => "exec",
+        EventName::Exit => "exit",
+        EventName::CgroupFound => "cgroup-found",
+        EventName::CgroupCreate => "cgroup-new",
+        EventName::CgroupRename => "cgroup-name",
+        EventName::CgroupRemove => "cgroup-gone",
+        EventName::Lost => "LOST",
+    }
+}
+
+/// The descriptor, and the watch if it is about one.
+fn place(line: &mut String, kind: &EventKind, subject: Option<&Instance>) {
+    let start = line.len();
+    line.push(' ');
+    let _ = match *kind {
+        EventKind::WatchAdded { fd, wd, .. } | EventKind::WatchRemoved { fd, wd, .. } => {
+            write!(line, "{fd}:{wd}")
+        }
+        EventKind::WatchFound { wd, .. } => write!(line, ":{wd}"),
+        EventKind::InstanceFound { fd, .. }
+        | EventKind::InstanceCreated { fd, .. }
+        | EventKind::WatchFailed { fd, .. }
+        | EventKind::DescriptorClosed { fd, .. }
+        | EventKind::InstanceReleased { fd: Some(fd), .. } => write!(line, "{fd}"),
+        EventKind::InstanceReleased { fd: None, .. } => {
+            match subject.and_then(|instance| instance.last_leaver) {
+                Some(leaver) => write!(line, "{}", leaver.fd),
+                None => write!(line, "-"),
+            }
+        }
+        EventKind::RangeClosed { first, last: i32::MAX } => write!(line, "{first}-"),
+        EventKind::RangeClosed { first, last } => write!(line, "{first}-{last}"),
+        _ => write!(line, "-"),
+    };
+    pad_left(line, start + 1, FD);
+}
+
+/// Aligns what stands in `line` from `start` on to the right of a column. What is there is ASCII.
+fn pad_left(line: &mut String, start: usize, width: usize) {
+    for _ in line.len() - start..width {
+        line.insert(start, ' ');
+    }
+}
+
+fn describe(detail: &mut String, event: &Event, subject: Option<&Instance>, tracker: &Tracker) {
+    let _ = match &event.kind {
+        EventKind::InstanceFound { flags, .. } | EventKind::InstanceCreated { flags, .. } => {
+            let names = mask::instance_flags(*flags);
+            detail.push_str(&if names.is_empty() { "-".to_owned() } else { names.join(",") });
+            Ok(())
+        }
+        EventKind::CreateFailed { errno, quota, .. } => {
+            let name = errno_name(*errno);
+            match failure::limit(&event.kind) {
+                Some(limit) => write!(detail, "{name}: {}", limit.words()),
+                None => write!(detail, "{name}"),
+            }
+            .and_then(|()| match quota {
+                Some(quota) if quota.is_full() => write!(detail, ", uid {}", quota.uid),
+                _ => Ok(()),
+            })
+        }
+        EventKind::WatchFailed { errno, path, .. } => {
+            let name = errno_name(*errno);
+            match failure::limit(&event.kind) {
+                Some(limit) => write!(detail, "{name}: {}, {path}", limit.words()),
+                None => write!(detail, "{name} {path}"),
+            }
+        }
+        EventKind::WatchAdded { target, .. } | EventKind::WatchFound { target, .. } => {
+            match &target.path {
+                Some(path) => write!(detail, "{path}"),
+                None => write!(detail, "inode {} dev {}", target.inode, device(target.dev)),
+            }
+        }
+        EventKind::WatchRemoved { .. } => {
+            detail.push_str("on request");
+            Ok(())
+        }
+        EventKind::DescriptorClosed { left, .. } => {
+            write!(detail, "{left} reference{} left", if *left == 1 { "" } else { "s" })
+        }
+        EventKind::InstanceReleased { fd, .. } => {
+            released(detail, event, subject, fd.is_some());
+            Ok(())
+        }
+        EventKind::RangeClosed { .. } => Ok(()),
+        EventKind::ProcessForked { child } => write!(detail, "child {child}"),
+        EventKind::ProcessExec { kept } => match kept.as_deref() {
+            Some([]) => write!(detail, "kept no instance"),
+            Some(kept) => write!(detail, "kept {kept:?}"),
+            None => Ok(()),
+        },
+        EventKind::ProcessExited => Ok(()),
+        EventKind::CgroupFound { path, .. }
+        | EventKind::CgroupCreated { path, .. }
+        | EventKind::CgroupRenamed { path, .. } => write!(detail, "{path}"),
+        EventKind::CgroupRemoved { cgroup } => match tracker.cgroups().get(*cgroup) {
+            Some(cgroup) => write!(detail, "{}", cgroup.path),
+            None => write!(detail, "id {}", cgroup.0),
+        },
+        EventKind::Lost { count, what } => write!(detail, "{count} {what}"),
+    };
+}
+
+/// How an instance ended, and how it had lived.
+fn released(detail: &mut String, event: &Event, subject: Option<&Instance>, by_close: bool) {
+    let Some(instance) = subject else { return };
+    let mut end = event.time;
+    if !by_close {
+        detail.push_str(match instance.last_leaver {
+            // Only now did anyone look: it was over when its last holder left.
+            Some(leaver) => {
+                end = leaver.time;
+                match leaver.how {
+                    Departure::Exited => "exit, ",
+                    Departure::Executed => "exec, ",
+                    Departure::Closed => "closed, ",
+                }
+            }
+            None => "end not seen, ",
+        });
+    }
+    let _ = match instance.origin {
+        Origin::Found => write!(detail, "from before the start"),
+        Origin::Created(_) | Origin::CreatedUnseen => {
+            write!(detail, "lived {}", Approximate(end.since(instance.since)))
+        }
+    };
+    let watches = instance.watches().len();
+    if watches > 0 {
+        let _ = write!(detail, ", {watches} watch{}", if watches == 1 { "" } else { "es" });
+    }
+}
+
+/// A device number as `ls -l` shows it. Kernel encoding: 12 bits of major, 20 of minor.
+fn device(dev: u32) -> String {
+    format!("{}:{}", dev >> 20, dev & 0xf_ffff)
+}
+
+/// A duration in the unit that suits it.
+struct Approximate(Duration);
+
+impl std::fmt::Display for Approximate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.0.as_secs();
+        match seconds {
+            0 if self.0.as_millis() == 0 => write!(f, "{}us", self.0.as_micros()),
+            0 => write!(f, "{}ms", self.0.as_millis()),
+            1..60 => write!(f, "{:.1}s", self.0.as_secs_f64()),
+            60..3600 => write!(f, "{}m{:02}s", seconds / 60, seconds % 60),
+            3600..86400 => write!(f, "{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+            _ => write!(f, "{}d{:02}h", seconds / 86400, seconds / 3600 % 24),
+        }
+    }
+}
+
+/// Text from programs, without what would move a terminal's cursor.
+fn printable(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.chars().any(char::is_control) {
+        text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>().into()
+    } else {
+        text.into()
+    }
+}

@@ -1,0 +1,6 @@
+//! Where events come from.
+
+mod live;
+mod sweep;
+
+pub use live::Live;

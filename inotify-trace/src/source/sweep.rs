@@ -1,0 +1,92 @@
+//! When to ask the kernel which instances are gone.
+//!
+//! The tracepoint backend sees explicit closes. Every other end of an instance (a process exits,
+//! executes a program, closes a range; a descriptor dies inside a socket; a 32-bit program closes
+//! it) is noticed by asking. After something that may have ended one, it asks at once and a few
+//! times more, since the kernel frees descriptors a moment later; without a hint it asks every
+//! second. Asking costs a third of a microsecond an instance.
+
+use std::time::{Duration, Instant};
+
+/// How long after a hint it asks: the kernel's own clean-up after an exit takes well below a
+/// millisecond, and much longer on a machine that swaps.
+const AFTER_HINT: [Duration; 4] = [
+    Duration::from_millis(1),
+    Duration::from_millis(5),
+    Duration::from_millis(25),
+    Duration::from_millis(125),
+];
+
+/// How often it asks without a hint.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// At most one part in this many of the time is spent asking.
+const SHARE: u32 = 20;
+
+/// When to ask next.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    due: Instant,
+    /// How many of [`AFTER_HINT`] were used since the last hint.
+    step: usize,
+    /// Not before this, whatever the hints: keeps the [`SHARE`].
+    earliest: Instant,
+}
+
+impl Schedule {
+    /// Asks for the first time soon: the snapshot may have outlived what it found.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { due: now + AFTER_HINT[0], step: 0, earliest: now }
+    }
+
+    /// Something happened that may have ended an instance.
+    pub(super) fn hint(&mut self, now: Instant) {
+        self.step = 0;
+        self.due = self.due.min((now + AFTER_HINT[0]).max(self.earliest));
+    }
+
+    /// When to ask.
+    pub(super) fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// It was asked, from `started` until `now`.
+    pub(super) fn asked(&mut self, started: Instant, now: Instant) {
+        self.earliest = now + SHARE * now.duration_since(started);
+        let wait = AFTER_HINT.get(self.step + 1).copied().unwrap_or(IDLE);
+        self.step = (self.step + 1).min(AFTER_HINT.len());
+        self.due = (now + wait).max(self.earliest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asks_soon_and_often_after_a_hint_and_then_every_second() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start);
+        let mut waits = Vec::new();
+        let mut now = start;
+        for _ in 0..6 {
+            waits.push(schedule.due() - now);
+            now = schedule.due();
+            schedule.asked(now, now);
+        }
+        let expected: Vec<_> = AFTER_HINT.into_iter().chain([IDLE, IDLE]).collect();
+        assert_eq!(waits, expected);
+        schedule.hint(now);
+        assert_eq!(schedule.due() - now, AFTER_HINT[0]);
+    }
+
+    #[test]
+    fn hints_cannot_make_it_ask_all_the_time() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start);
+        let end = start + Duration::from_millis(10);
+        schedule.asked(start, end);
+        schedule.hint(end);
+        assert!(schedule.due() >= end + SHARE * Duration::from_millis(10));
+    }
+}

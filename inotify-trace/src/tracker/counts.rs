@@ -1,0 +1,53 @@
+//! How much of what was seen.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::event::{Event, EventKind, EventName, Loss};
+
+/// Counts of events.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    events: BTreeMap<EventName, u64>,
+    lost: BTreeMap<&'static str, u64>,
+}
+
+/// What a run has seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// How many events of each name were seen.
+    pub events: BTreeMap<EventName, u64>,
+    /// Instances that are open now.
+    pub open: usize,
+    /// What was lost, by kind; empty if nothing was.
+    pub lost: BTreeMap<&'static str, u64>,
+}
+
+impl Summary {
+    /// How many events of this name were seen.
+    #[must_use]
+    pub fn count(&self, name: EventName) -> u64 {
+        self.events.get(&name).copied().unwrap_or_default()
+    }
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, event: &Event) {
+        if let EventKind::Lost { count, what } = event.kind {
+            let what = match what {
+                Loss::Events => "events",
+                Loss::Holders => "holders",
+                Loss::Calls => "calls",
+                Loss::Records => "records",
+            };
+            *self.lost.entry(what).or_default() += count;
+        } else {
+            *self.events.entry(event.kind.name()).or_default() += 1;
+        }
+    }
+
+    pub(super) fn summary(&self, open: usize) -> Summary {
+        Summary { events: self.events.clone(), open, lost: self.lost.clone() }
+    }
+}

@@ -1,0 +1,163 @@
+//! One instance and what is known about it.
+
+use std::collections::BTreeMap;
+
+use super::User;
+use crate::event::{BootTime, CgroupId, Event, InstanceId, Target, Task};
+
+/// An open instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its number.
+    pub id: InstanceId,
+    /// How it became known.
+    pub origin: Origin,
+    /// When it became known: its age, if it was seen being made.
+    pub since: BootTime,
+    /// The cgroup of its creator.
+    pub creator_cgroup: CgroupId,
+    /// Flags of its first descriptor (`IN_NONBLOCK`, `IN_CLOEXEC`).
+    pub flags: u32,
+    /// Who pays for it.
+    pub charged: Option<User>,
+    /// The last process that gave up a descriptor of it.
+    pub last_leaver: Option<Leaver>,
+    /// Process id and descriptor, for every descriptor known.
+    descriptors: Vec<(u32, i32)>,
+    watches: BTreeMap<i32, Watch>,
+}
+
+/// How an instance became known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It existed before tracing began.
+    Found,
+    /// It was made by this task.
+    Created(Task),
+    /// It was made, and nobody knows by whom.
+    CreatedUnseen,
+}
+
+/// One watch of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// What it is on.
+    pub target: Target,
+    /// What it waits for (`IN_*`).
+    pub mask: u32,
+}
+
+/// A process that gave up a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leaver {
+    /// The process.
+    pub task: Task,
+    /// The descriptor it gave up.
+    pub fd: i32,
+    /// How.
+    pub how: Departure,
+    /// When.
+    pub time: BootTime,
+}
+
+/// How a process gave up a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// It closed it.
+    Closed,
+    /// It executed another program, and the descriptor was close-on-exec.
+    Executed,
+    /// It ended.
+    Exited,
+}
+
+impl Instance {
+    pub(super) fn created(
+        id: InstanceId,
+        since: BootTime,
+        creator: Option<Task>,
+        flags: u32,
+        charged: Option<User>,
+    ) -> Self {
+        Self {
+            origin: creator.map_or(Origin::CreatedUnseen, Origin::Created),
+            creator_cgroup: creator.map(|task| task.cgroup).unwrap_or_default(),
+            ..Self::found(id, since, flags, CgroupId::default(), charged)
+        }
+    }
+
+    pub(super) fn found(
+        id: InstanceId,
+        since: BootTime,
+        flags: u32,
+        creator_cgroup: CgroupId,
+        charged: Option<User>,
+    ) -> Self {
+        Self {
+            id,
+            origin: Origin::Found,
+            since,
+            creator_cgroup,
+            flags,
+            charged,
+            last_leaver: None,
+            descriptors: Vec::new(),
+            watches: BTreeMap::new(),
+        }
+    }
+
+    /// Process id and descriptor, for every descriptor known to lead to it.
+    #[must_use]
+    pub fn descriptors(&self) -> &[(u32, i32)] {
+        &self.descriptors
+    }
+
+    /// Its watches, by watch descriptor.
+    #[must_use]
+    pub fn watches(&self) -> &BTreeMap<i32, Watch> {
+        &self.watches
+    }
+
+    /// What a watch is on, by path if it is known.
+    #[must_use]
+    pub fn watched_path(&self, wd: i32) -> Option<&str> {
+        self.watches.get(&wd)?.target.path.as_deref()
+    }
+
+    pub(super) fn add_descriptor(&mut self, pid: u32, fd: i32) {
+        if !self.descriptors.contains(&(pid, fd)) {
+            self.descriptors.push((pid, fd));
+        }
+    }
+
+    pub(super) fn remove_descriptor(&mut self, pid: u32, fd: i32) {
+        self.descriptors.retain(|&known| known != (pid, fd));
+    }
+
+    pub(super) fn left(&mut self, event: &Event, fd: i32, how: Departure) {
+        if let Some(task) = event.task {
+            self.last_leaver = Some(Leaver { task, fd, how, time: event.time });
+        }
+    }
+
+    /// A watch was added or changed. What was known of it before stays known, where the news
+    /// does not say: a watch that was found has no path, a changed one perhaps no inode.
+    pub(super) fn add_watch(&mut self, wd: i32, target: &Target, mask: u32) {
+        let watch = self
+            .watches
+            .entry(wd)
+            .or_insert_with(|| Watch { target: Target::default(), mask });
+        watch.mask = mask;
+        if target.path.is_some() {
+            watch.target.path.clone_from(&target.path);
+        }
+        if target.inode != 0 {
+            let path = watch.target.path.take();
+            watch.target = Target { path, ..target.clone() };
+        }
+    }
+
+    pub(super) fn remove_watch(&mut self, wd: i32) {
+        self.watches.remove(&wd);
+    }
+}

@@ -1,0 +1,214 @@
+//! All state, made of events and nothing else: what holds for a live run holds for a recording of
+//! it. No input or output happens here, and time comes in with the events.
+
+mod cgroups;
+mod counts;
+mod instance;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+
+pub use cgroups::{Cgroup, Cgroups};
+pub use counts::{Counts, Summary};
+pub use instance::{Departure, Instance, Leaver, Origin, Watch};
+
+use crate::event::{Event, EventKind, InstanceId, Quota};
+
+/// A user that pays for instances and watches: the inode number of the user namespace, and the
+/// uid as seen from the initial one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct User {
+    /// The user namespace, by inode number.
+    pub userns: u32,
+    /// The uid as seen from the initial user namespace.
+    pub uid: u32,
+}
+
+impl From<Quota> for User {
+    fn from(quota: Quota) -> Self {
+        Self { userns: quota.userns, uid: quota.uid }
+    }
+}
+
+/// The state that a stream of events leads to.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    instances: HashMap<InstanceId, Instance>,
+    /// Which descriptors of a process lead to instances.
+    descriptors: HashMap<u32, BTreeMap<i32, InstanceId>>,
+    cgroups: Cgroups,
+    counts: Counts,
+    /// The instance that the last event released.
+    released: Option<Instance>,
+}
+
+impl Tracker {
+    /// A tracker that has seen nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in what happened.
+    ///
+    /// Events may contradict what is known, where some were lost: the newer one is believed.
+    pub fn apply(&mut self, event: &Event) {
+        self.released = None;
+        self.counts.add(event);
+        let pid = event.task.map(|task| task.pid);
+        match &event.kind {
+            EventKind::InstanceFound { instance: id, fd, flags, creator_cgroup, quota } => {
+                let instance = self.instances.entry(*id).or_insert_with(|| {
+                    Instance::found(*id, event.time, *flags, *creator_cgroup, quota.map(User::from))
+                });
+                if let Some(pid) = pid {
+                    instance.add_descriptor(pid, *fd);
+                    self.own(pid, *fd, *id);
+                }
+            }
+            EventKind::InstanceCreated { instance: id, fd, flags, quota } => {
+                let user = quota.map(User::from);
+                let mut instance = Instance::created(*id, event.time, event.task, *flags, user);
+                if let Some(pid) = pid {
+                    instance.add_descriptor(pid, *fd);
+                    self.own(pid, *fd, *id);
+                }
+                self.instances.insert(*id, instance);
+            }
+            EventKind::WatchFound { instance, wd, target, mask }
+            | EventKind::WatchAdded { instance, wd, target, mask, .. } => {
+                if let Some(instance) = self.instances.get_mut(instance) {
+                    instance.add_watch(*wd, target, *mask);
+                }
+            }
+            EventKind::WatchRemoved { instance, wd, .. } => {
+                if let Some(instance) = self.instances.get_mut(instance) {
+                    instance.remove_watch(*wd);
+                }
+            }
+            EventKind::DescriptorClosed { instance, fd, .. } => {
+                if let Some(pid) = pid {
+                    self.disown(pid, *fd, *instance, event, Departure::Closed);
+                }
+            }
+            EventKind::InstanceReleased { instance, fd, .. } => {
+                if let (Some(pid), Some(fd)) = (pid, fd) {
+                    self.disown(pid, *fd, *instance, event, Departure::Closed);
+                }
+                self.release(*instance);
+            }
+            EventKind::RangeClosed { first, last } => {
+                let range = *first..=*last;
+                self.leave(event, Departure::Closed, |fd| range.contains(&fd));
+            }
+            EventKind::ProcessForked { child } => self.fork(pid, *child),
+            EventKind::ProcessExec { kept: Some(kept) } => {
+                self.leave(event, Departure::Executed, |fd| !kept.contains(&fd));
+            }
+            EventKind::ProcessExited => self.leave(event, Departure::Exited, |_| true),
+            EventKind::CgroupFound { cgroup, path }
+            | EventKind::CgroupCreated { cgroup, path }
+            | EventKind::CgroupRenamed { cgroup, path } => self.cgroups.name(*cgroup, path),
+            EventKind::CgroupRemoved { cgroup } => self.cgroups.remove(*cgroup, event.time),
+            EventKind::ProcessExec { kept: None }
+            | EventKind::CreateFailed { .. }
+            | EventKind::WatchFailed { .. }
+            | EventKind::Lost { .. } => {}
+        }
+    }
+
+    /// The instance an event is about, as it is right after the event; one that was just
+    /// released, as it was last.
+    #[must_use]
+    pub fn subject(&self, event: &Event) -> Option<&Instance> {
+        let id = event.kind.instance()?;
+        self.released.as_ref().filter(|released| released.id == id).or_else(|| self.instance(id))
+    }
+
+    /// An open instance.
+    #[must_use]
+    pub fn instance(&self, id: InstanceId) -> Option<&Instance> {
+        self.instances.get(&id)
+    }
+
+    /// Every open instance, in no order.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.values()
+    }
+
+    /// The names of cgroups.
+    #[must_use]
+    pub fn cgroups(&self) -> &Cgroups {
+        &self.cgroups
+    }
+
+    /// What has been seen until now.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        self.counts.summary(self.instances.len())
+    }
+
+    /// Notes that a descriptor leads to an instance. If it led to another, that one's holder has
+    /// closed it unseen.
+    fn own(&mut self, pid: u32, fd: i32, id: InstanceId) {
+        let before = self.descriptors.entry(pid).or_default().insert(fd, id);
+        if let Some(before) = before.filter(|&before| before != id)
+            && let Some(instance) = self.instances.get_mut(&before)
+        {
+            instance.remove_descriptor(pid, fd);
+        }
+    }
+
+    /// Notes that a descriptor is closed.
+    fn disown(&mut self, pid: u32, fd: i32, id: InstanceId, event: &Event, how: Departure) {
+        if let Some(owned) = self.descriptors.get_mut(&pid) {
+            if owned.get(&fd) == Some(&id) {
+                owned.remove(&fd);
+            }
+            if owned.is_empty() {
+                self.descriptors.remove(&pid);
+            }
+        }
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.remove_descriptor(pid, fd);
+            instance.left(event, fd, how);
+        }
+    }
+
+    /// The event's process loses the descriptors that `lost` picks.
+    fn leave(&mut self, event: &Event, how: Departure, lost: impl Fn(i32) -> bool) {
+        let Some(pid) = event.task.map(|task| task.pid) else { return };
+        let Some(owned) = self.descriptors.get(&pid) else { return };
+        let gone: Vec<_> =
+            owned.iter().map(|(&fd, &id)| (fd, id)).filter(|&(fd, _)| lost(fd)).collect();
+        for (fd, id) in gone {
+            self.disown(pid, fd, id, event, how);
+        }
+    }
+
+    /// The child holds what its parent does.
+    fn fork(&mut self, parent: Option<u32>, child: u32) {
+        let Some(owned) = parent.and_then(|pid| self.descriptors.get(&pid)).cloned() else { return };
+        for (&fd, id) in &owned {
+            if let Some(instance) = self.instances.get_mut(id) {
+                instance.add_descriptor(child, fd);
+            }
+        }
+        self.descriptors.insert(child, owned);
+    }
+
+    /// The instance is gone, and with it whatever led to it.
+    fn release(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.remove(&id) else { return };
+        for &(pid, fd) in instance.descriptors() {
+            if let Some(owned) = self.descriptors.get_mut(&pid) {
+                owned.remove(&fd);
+                if owned.is_empty() {
+                    self.descriptors.remove(&pid);
+                }
+            }
+        }
+        self.released = Some(instance);
+    }
+}

@@ -1,0 +1,80 @@
+//! Building, starting and installing inotify-trace.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::environment;
+use crate::kernel;
+use crate::privilege;
+use crate::step;
+use crate::workspace::Workspace;
+
+const NAME: &str = "inotify-trace";
+
+/// Builds the kernel programs and the agent, and returns the agent's path.
+pub fn build(workspace: &Workspace, debug: bool) -> Result<PathBuf> {
+    let object = kernel::build(workspace)?;
+    let mut command = cargo(workspace, &object);
+    command.args(["build", "--package", NAME]);
+    if !debug {
+        command.arg("--release");
+    }
+    step::run("building the agent", &mut command)?;
+    let binary = workspace.target.join(if debug { "debug" } else { "release" }).join(NAME);
+    if !binary.is_file() {
+        bail!(
+            "the agent was built, but not as {}: build.target (CARGO_BUILD_TARGET) in cargo's \
+             configuration would explain that, and must be unset here",
+            binary.display()
+        );
+    }
+    Ok(binary)
+}
+
+/// A cargo command in the workspace whose builds of the agent contain the kernel programs `object`.
+pub fn cargo(workspace: &Workspace, object: &Path) -> Command {
+    let mut command = environment::cargo();
+    command.current_dir(&workspace.root);
+    // Where the agent's build script looks by itself it needs no variable; one that comes and goes
+    // would make cargo build the agent again each time.
+    if object == workspace.object() {
+        command.env_remove(kernel::OBJECT_VARIABLE);
+    } else {
+        command.env(kernel::OBJECT_VARIABLE, object);
+    }
+    command
+}
+
+/// Builds the agent, and becomes it: signals and the exit status are its own.
+pub fn run(workspace: &Workspace, debug: bool, args: &[String]) -> Result<()> {
+    let binary = build(workspace, debug)?;
+    let binary = binary.to_str().context("the target directory's name is not UTF-8")?;
+    let mut command = privilege::as_root(binary, "trace the kernel")?;
+    command.args(args).env_remove("LD_LIBRARY_PATH");
+    step::say(&format!("starting {}", step::shown(&command)));
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot start {}", step::shown(&command)))
+}
+
+/// Builds the agent, and copies it to `prefix`/bin.
+pub fn install(workspace: &Workspace, prefix: &Path) -> Result<()> {
+    let binary = build(workspace, false)?;
+    let destination = prefix.join("bin").join(NAME);
+    let arguments = |command: &mut Command| {
+        command.args(["-D", "-m", "755"]).arg(&binary).arg(&destination);
+    };
+    let what = format!("installing {}", destination.display());
+    // A prefix in the user's home needs no root.
+    let mut plain = Command::new("install");
+    arguments(&mut plain);
+    if privilege::is_root() || step::output_of(&mut plain).is_err() {
+        let mut command = privilege::as_root("install", "write there")?;
+        arguments(&mut command);
+        step::run(&what, &mut command)?;
+    }
+    step::say(&format!("installed {}", destination.display()));
+    Ok(())
+}

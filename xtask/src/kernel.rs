@@ -1,0 +1,89 @@
+//! The kernel programs' object.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use crate::linker;
+use crate::step;
+use crate::toolchain::{self, TARGET};
+use crate::workspace::Workspace;
+
+/// Names a ready-made object; inotify-trace's build script reads it too.
+pub const OBJECT_VARIABLE: &str = "INOTIFY_TRACE_BPF_OBJECT";
+pub const PACKAGE: &str = "inotify-trace-ebpf";
+
+/// Installs what [`build`] needs.
+pub fn setup(workspace: &Workspace) -> Result<()> {
+    if handed_in()?.is_none() {
+        toolchain::setup()?;
+        linker::setup(workspace)?;
+    }
+    Ok(())
+}
+
+/// The object's path, whether it is built yet or not.
+pub fn object(workspace: &Workspace) -> Result<PathBuf> {
+    Ok(handed_in()?.unwrap_or_else(|| workspace.object()))
+}
+
+/// Brings the object up to date, and returns its path.
+pub fn build(workspace: &Workspace) -> Result<PathBuf> {
+    if let Some(object) = handed_in()? {
+        return Ok(object);
+    }
+    let toolchain = toolchain::setup()?;
+    let linker = linker::setup(workspace)?;
+    let linker = linker::script(workspace, &toolchain, &linker)?;
+    let linker = linker.to_str().context("the target directory's name is not UTF-8")?;
+
+    let flags = [
+        // The BTF that names types in the object is made of debug information.
+        "-Cdebuginfo=2",
+        "-Clink-arg=--btf",
+        &format!("-Clinker={linker}"),
+        "--cfg",
+        &format!("bpf_target_arch=\"{}\"", env::consts::ARCH),
+    ];
+    // Its own directory: cargo would otherwise lock out, and rebuild for, the other compiler.
+    let target = workspace.target.join("bpf");
+    let mut command = toolchain.command("cargo")?;
+    command
+        .current_dir(&workspace.root)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .args(["build", "--package", PACKAGE, "--release", "--target", TARGET])
+        .args(["-Z", "build-std=core"])
+        // The agent's binary does without debug information; this is made of it.
+        .args(["--config", "profile.release.strip=false"])
+        .arg("--target-dir")
+        .arg(&target);
+    step::run("building the kernel programs", &mut command)?;
+
+    let built = target.join(TARGET).join("release").join(PACKAGE);
+    let object = workspace.object();
+    copy_if_different(&built, &object)?;
+    Ok(object)
+}
+
+/// The object that somebody built before, if the user names one.
+fn handed_in() -> Result<Option<PathBuf>> {
+    let Some(object) = env::var_os(OBJECT_VARIABLE).filter(|object| !object.is_empty()) else {
+        return Ok(None);
+    };
+    let object = PathBuf::from(object);
+    match object.canonicalize() {
+        Ok(object) => Ok(Some(object)),
+        Err(error) => bail!("{OBJECT_VARIABLE} names {}: {error}", object.display()),
+    }
+}
+
+/// An unchanged object keeps its time, so that the agent need not be built again.
+fn copy_if_different(from: &PathBuf, to: &PathBuf) -> Result<()> {
+    let new = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if fs::read(to).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    fs::write(to, new).with_context(|| format!("cannot write {}", to.display()))
+}

@@ -1,0 +1,115 @@
+//! The linker of the kernel programs.
+//!
+//! bpf-linker does the work of LLVM's code generator with the library of the compiler that made its
+//! input. Nothing else may give it one: it opens the first libLLVM it finds in LD_LIBRARY_PATH or
+//! beside a directory of PATH, in the order in which the directory lists them, and an older one
+//! cannot read the input. So it runs from a script with a directory that has just the right file.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::environment;
+use crate::kernel::OBJECT_VARIABLE;
+use crate::step;
+use crate::toolchain::Toolchain;
+use crate::workspace::{Workspace, which};
+
+const VERSION: &str = "0.10.0";
+
+/// bpf-linker, installed if it was missing.
+pub fn setup(workspace: &Workspace) -> Result<PathBuf> {
+    let root = cache(workspace).join(format!("bpf-linker-{VERSION}"));
+    let own = root.join("bin/bpf-linker");
+    if own.is_file() {
+        return Ok(own);
+    }
+    if let Some(users) = which("bpf-linker").filter(|file| is_version(file)) {
+        return Ok(users);
+    }
+    let mut command = environment::cargo_elsewhere();
+    command
+        // Outside of the workspace, so that its configuration plays no role.
+        .current_dir("/")
+        .args(["install", "--locked", "--version", VERSION, "--root"])
+        .arg(&root)
+        .arg("bpf-linker");
+    // Spares the user cargo's advice to put it there.
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths(env::split_paths(&path).chain([root.join("bin")]))
+        .with_context(|| format!("cannot put {} in PATH", root.display()))?;
+    command.env("PATH", path);
+    step::say(
+        "the kernel programs are linked by bpf-linker: building it takes a minute or two, once",
+    );
+    step::run(&format!("installing bpf-linker {VERSION} in {}", root.display()), &mut command)
+        .with_context(|| {
+            format!(
+                "the kernel programs need bpf-linker {VERSION} (`cargo install --locked --version \
+                 {VERSION} bpf-linker`), or set {OBJECT_VARIABLE} to an object built elsewhere"
+            )
+        })?;
+    Ok(own)
+}
+
+/// Kept out of the target directory, for other checkouts and after `cargo clean`.
+fn cache(workspace: &Workspace) -> PathBuf {
+    let directory = |name| env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
+    directory("XDG_CACHE_HOME")
+        .or_else(|| directory("HOME").map(|home| home.join(".cache")))
+        .map_or_else(|| workspace.target.join("tools"), |cache| cache.join("inotify-trace"))
+}
+
+fn is_version(linker: &Path) -> bool {
+    step::output_of(Command::new(linker).arg("--version"))
+        .is_ok_and(|version| version.split_whitespace().last() == Some(VERSION))
+}
+
+/// Writes the script that starts `linker` with the LLVM of `toolchain`, and returns its path.
+pub fn script(workspace: &Workspace, toolchain: &Toolchain, linker: &Path) -> Result<PathBuf> {
+    let llvm = toolchain.llvm()?;
+    let directory = workspace.target.join("bpf-linker");
+    let libraries = directory.join("lib");
+    // Anew each time: one LLVM too many is what it is there to prevent.
+    if libraries.exists() {
+        fs::remove_dir_all(&libraries)
+            .with_context(|| format!("cannot empty {}", libraries.display()))?;
+    }
+    fs::create_dir_all(&libraries)
+        .with_context(|| format!("cannot make {}", libraries.display()))?;
+    let name = llvm.file_name().context("the compiler's LLVM library has no name")?;
+    symlink(&llvm, libraries.join(name))
+        .with_context(|| format!("cannot link {} into {}", llvm.display(), libraries.display()))?;
+
+    // The compiler knows the kind of linker by this name.
+    let script = directory.join("bpf-linker");
+    let text = format!(
+        "#!/bin/sh\nLD_LIBRARY_PATH={} exec {} \"$@\"\n",
+        quoted(&libraries),
+        quoted(linker)
+    );
+    fs::write(&script, text).with_context(|| format!("cannot write {}", script.display()))?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("cannot make {} executable", script.display()))?;
+    Ok(script)
+}
+
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::quoted;
+
+    #[test]
+    fn a_path_stays_one_word_for_the_shell() {
+        assert_eq!(quoted(Path::new("/it's here")), r"'/it'\''s here'");
+    }
+}

@@ -1,0 +1,110 @@
+//! The project's tasks: `cargo xtask run`, `cargo xtask test`, and what they are made of.
+//!
+//! Every task first sets up what it is missing, and says so before it does.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod agent;
+mod apt;
+mod btf_fixture;
+mod environment;
+mod kernel;
+mod linker;
+mod lint;
+mod privilege;
+mod step;
+mod test;
+mod toolchain;
+mod workspace;
+
+use workspace::Workspace;
+
+/// Build, run, test and install inotify-trace.
+///
+/// Each task installs what it needs and does not find, after saying what that is.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = ENVIRONMENT)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+const ENVIRONMENT: &str = "\
+Environment:
+  INOTIFY_TRACE_BPF_OBJECT     a ready-made object of the kernel programs: no compiler for them is
+                               needed then
+  INOTIFY_TRACE_BPF_TOOLCHAIN  rustup or system: take only that compiler for the kernel programs";
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build inotify-trace and start it, through sudo if not root.
+    Run {
+        /// Build without optimisation.
+        #[arg(long)]
+        debug: bool,
+        /// Arguments of inotify-trace itself.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Run every test; those that trace for real run as root.
+    Test {
+        /// Arguments of `cargo test`: a test's name, `-p PACKAGE`, `-- --nocapture`.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Build the kernel programs' object and the agent that contains it.
+    Build {
+        /// Build the agent without optimisation (the kernel programs always have it).
+        #[arg(long)]
+        debug: bool,
+    },
+    /// Build and put inotify-trace into PREFIX/bin.
+    Install {
+        /// Where to install.
+        #[arg(long, default_value = "/usr/local")]
+        prefix: PathBuf,
+    },
+    /// Only install what building and testing need.
+    Setup,
+    /// Check formatting, run clippy on everything, and check the documentation.
+    Lint,
+    /// Cut a kernel's BTF down to what the layout tests need.
+    BtfFixture {
+        /// A whole kernel's BTF, such as /sys/kernel/btf/vmlinux.
+        input: PathBuf,
+        /// The file to write.
+        output: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match perform(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            step::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> anyhow::Result<()> {
+    let workspace = Workspace::locate()?;
+    match task {
+        Task::Run { debug, args } => agent::run(&workspace, debug, &args),
+        Task::Test { args } => test::run(&workspace, &args),
+        Task::Build { debug } => agent::build(&workspace, debug).map(drop),
+        Task::Install { prefix } => agent::install(&workspace, &prefix),
+        Task::Setup => {
+            kernel::setup(&workspace)?;
+            lint::setup(&workspace)?;
+            test::setup();
+            step::say("set up");
+            Ok(())
+        }
+        Task::Lint => lint::run(&workspace),
+        Task::BtfFixture { input, output } => btf_fixture::run(&input, &output),
+    }
+}

@@ -1,0 +1,119 @@
+//! All tests.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::agent;
+use crate::apt;
+use crate::kernel;
+use crate::privilege;
+use crate::step;
+use crate::workspace::{Workspace, which};
+
+/// Programs that the live tests trace, and their packages.
+const TOOLS: &[(&str, &str)] = &[
+    ("inotifywait", "inotify-tools"),
+    ("stress-ng", "stress-ng"),
+    ("node", "nodejs"),
+    ("tail", "coreutils"),
+];
+
+/// Installs the programs the live tests use. Without them those tests are skipped, and say so;
+/// the others are still worth running.
+pub fn setup() {
+    let missing: Vec<_> = TOOLS.iter().filter(|(program, _)| which(program).is_none()).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
+    let installed =
+        apt::update().and_then(|()| apt::install(&packages, "that the live tests need"));
+    if let Err(error) = installed {
+        step::say(&format!(
+            "{error:#}; tests that need {} will be skipped",
+            missing.iter().map(|(program, _)| *program).collect::<Vec<_>>().join(", ")
+        ));
+    }
+}
+
+/// Runs `cargo test` with `args` over the workspace.
+pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
+    setup();
+    let binary = agent::build(workspace, false)?;
+    let skipped = workspace.target.join("skipped-tests.txt");
+    forget(&skipped)?;
+
+    let mut command = agent::cargo(workspace, &kernel::object(workspace)?);
+    command.arg("test");
+    if !names_packages(args) {
+        command.args(["--workspace", "--exclude", kernel::PACKAGE]);
+    }
+    match privilege::prefix("run the live tests") {
+        // As the program that starts the tests, sudo leaves the compiling to the user.
+        Ok(prefix) if !prefix.is_empty() => {
+            let runner = format!("target.'cfg(unix)'.runner={prefix:?}");
+            command.args(["--config", &runner]);
+        }
+        Ok(_) => {}
+        Err(error) => step::say(&format!("{error:#}; tests that need root will be skipped")),
+    }
+    command.env("INOTIFY_TRACE_BIN", &binary).env("INOTIFY_TRACE_SKIPPED", &skipped).args(args);
+    let result = step::run("running the tests", &mut command);
+    report(&skipped)?;
+    result
+}
+
+/// Whether the user chose packages, which the choice of all would override.
+fn names_packages(args: &[String]) -> bool {
+    args.iter()
+        .take_while(|arg| *arg != "--")
+        .any(|arg| arg.starts_with("-p") || arg.starts_with("--package") || arg == "--workspace")
+}
+
+fn forget(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Shows what the tests wrote about themselves: the test harness hides what a passing test prints.
+fn report(skipped: &Path) -> Result<()> {
+    let lines = match fs::read_to_string(skipped) {
+        Ok(lines) => lines,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read {}", skipped.display()));
+        }
+    };
+    if lines.is_empty() {
+        step::say("no test reported that it was skipped");
+        return Ok(());
+    }
+    step::say("skipped tests, and why:");
+    for line in lines.lines() {
+        step::say(&format!("  {line}"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_packages;
+
+    fn args(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn packages_are_looked_for_among_cargos_arguments_only() {
+        assert!(names_packages(&args("-p inotify-trace some_test")));
+        assert!(names_packages(&args("--package=inotify-trace")));
+        assert!(!names_packages(&args("some_test -- -p")));
+    }
+}

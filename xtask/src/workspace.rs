@@ -1,0 +1,44 @@
+//! Where things are.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The checkout and its target directory.
+pub struct Workspace {
+    pub root: PathBuf,
+    pub target: PathBuf,
+}
+
+impl Workspace {
+    pub fn locate() -> Result<Self> {
+        // Cargo sets it at run time. The value at compile time would be wrong in a checkout that
+        // was moved or that shares its target directory with another one.
+        let manifest = env::var_os("CARGO_MANIFEST_DIR")
+            .context("CARGO_MANIFEST_DIR is not set: start this program with `cargo xtask`")?;
+        let root = Path::new(&manifest)
+            .parent()
+            .context("xtask's manifest has no parent directory")?
+            .to_path_buf();
+        let target = target_directory().unwrap_or_else(|| root.join("target"));
+        Ok(Self { root, target })
+    }
+
+    /// Where the kernel programs' object goes, and where inotify-trace's build script looks.
+    pub fn object(&self) -> PathBuf {
+        self.target.join("inotify-trace.bpf.o")
+    }
+}
+
+/// The directory this program was built in, which covers every way to configure it.
+fn target_directory() -> Option<PathBuf> {
+    let program = env::current_exe().ok()?;
+    program.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file()).map(Path::to_path_buf)
+}
+
+/// The first of PATH's directories that has `program`.
+pub fn which(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
+}
