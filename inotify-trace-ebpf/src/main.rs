@@ -12,8 +12,8 @@ mod instance;
 mod maps;
 mod quota;
 mod read;
-mod task;
 mod target;
+mod task;
 
 #[cfg(not(test))]
 #[panic_handler]

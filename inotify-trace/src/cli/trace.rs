@@ -85,7 +85,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     // aya passes on what the verifier says of the object's debug information, which is long and
     // of use to nobody but developers.
-    let libraries = if args.verbose > 1 { log::LevelFilter::Debug } else { log::LevelFilter::Error };
+    let libraries =
+        if args.verbose > 1 { log::LevelFilter::Debug } else { log::LevelFilter::Error };
     env_logger::Builder::new().filter_level(level).filter_module("aya", libraries).init();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

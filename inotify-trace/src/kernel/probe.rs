@@ -146,14 +146,12 @@ fn ring_buffer() -> Finding {
 fn programs() -> Finding {
     use aya::programs::ProgramType;
     let supported = |kind| matches!(is_program_supported(kind), Ok(true));
-    let absent = [
-        ("tracepoint", ProgramType::TracePoint),
-        ("raw tracepoint", ProgramType::RawTracePoint),
-    ]
-    .into_iter()
-    .filter(|&(_, kind)| !supported(kind))
-    .map(|(name, _)| name)
-    .collect::<Vec<_>>();
+    let absent =
+        [("tracepoint", ProgramType::TracePoint), ("raw tracepoint", ProgramType::RawTracePoint)]
+            .into_iter()
+            .filter(|&(_, kind)| !supported(kind))
+            .map(|(name, _)| name)
+            .collect::<Vec<_>>();
     if absent.is_empty() {
         good("program types", "tracepoint and raw tracepoint programs can be loaded")
     } else {

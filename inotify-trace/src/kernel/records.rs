@@ -53,7 +53,9 @@ mod tests {
     #[test]
     fn every_kind_is_known_and_no_other() {
         for kind in Kind::ALL {
-            assert!(matches!(decode(&entry(kind as u32, 0, b"")), RawEvent::Known(k, ..) if k == kind));
+            assert!(
+                matches!(decode(&entry(kind as u32, 0, b"")), RawEvent::Known(k, ..) if k == kind)
+            );
         }
         for kind in [0, Kind::ALL.len() as u32 + 1, u32::MAX] {
             assert!(matches!(decode(&entry(kind, 0, b"")), RawEvent::Unknown));
@@ -66,6 +68,9 @@ mod tests {
         for length in 0..whole.len() {
             assert!(matches!(decode(&whole[..length]), RawEvent::Unknown), "{length} bytes");
         }
-        assert!(matches!(decode(&entry(Kind::WatchAdded as u32, u32::MAX, b"/")), RawEvent::Unknown));
+        assert!(matches!(
+            decode(&entry(Kind::WatchAdded as u32, u32::MAX, b"/")),
+            RawEvent::Unknown
+        ));
     }
 }

@@ -85,8 +85,7 @@ mod tests {
     use super::*;
 
     fn create_failed(errno: Errno, quota: Option<(u32, u32)>) -> EventKind {
-        let quota =
-            quota.map(|(used, limit)| Quota { used, limit, uid: 0, userns: 1, level: 0 });
+        let quota = quota.map(|(used, limit)| Quota { used, limit, uid: 0, userns: 1, level: 0 });
         EventKind::CreateFailed { flags: 0, errno: errno.raw_os_error(), quota }
     }
 

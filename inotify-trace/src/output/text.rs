@@ -28,7 +28,7 @@ pub enum Width {
 
 /// Width of lines that do not go to a terminal, or to a narrow one.
 const COLUMNS: usize = 119;
-const EVENT: usize = 12;
+const EVENT: usize = 11;
 const PID: usize = 7;
 const COMM: usize = 15;
 const CONTAINER: usize = 23;
@@ -55,19 +55,12 @@ pub struct Text<W> {
     width: Width,
     colour: bool,
     line: String,
-    detail: String,
     has_header: bool,
 }
 
 impl<W: Write> Text<W> {
     /// A table on `out`. The summary goes to standard error.
-    pub fn new(
-        out: W,
-        clock: Clock,
-        timestamps: Timestamps,
-        width: Width,
-        colour: bool,
-    ) -> Self {
+    pub fn new(out: W, clock: Clock, timestamps: Timestamps, width: Width, colour: bool) -> Self {
         Self {
             out,
             summary: Box::new(io::stderr()),
@@ -79,7 +72,6 @@ impl<W: Write> Text<W> {
             },
             colour,
             line: String::new(),
-            detail: String::new(),
             has_header: false,
         }
     }
@@ -97,14 +89,15 @@ impl<W: Write> Text<W> {
     fn fill(&mut self, event: &Event, tracker: &Tracker) {
         let subject = tracker.subject(event);
         let task = actor(event, subject);
-        let (line, detail) = (&mut self.line, &mut self.detail);
+        let line = &mut self.line;
         line.clear();
-        detail.clear();
         self.clock.write(line, event.time, self.timestamps);
         // Writing to a String cannot fail, here and below.
         let _ = write!(line, " {:EVENT$}", label(&event.kind));
         let _ = match task {
-            Some(task) => write!(line, " {:>PID$} {:COMM$}", task.pid, printable(&task.comm.to_str())),
+            Some(task) => {
+                write!(line, " {:>PID$} {:COMM$}", task.pid, printable(&task.comm.to_str()))
+            }
             None => write!(line, " {:>PID$} {:COMM$}", "-", "-"),
         };
         let cgroup = task.and_then(|task| tracker.cgroups().get(task.cgroup));
@@ -123,14 +116,17 @@ impl<W: Write> Text<W> {
             }
             None => _ = write!(line, " {:>USED$}", "-"),
         }
-        describe(detail, event, subject, tracker);
         line.push(' ');
-        let detail = printable(detail);
-        match self.width {
-            Width::Columns(columns) => {
-                line.push_str(&shorten(&detail, columns.saturating_sub(line.chars().count())));
+        describe(line, event, subject);
+        if let Some(path) = path(&event.kind, tracker) {
+            let path = printable(path);
+            match self.width {
+                // The end of a path tells most.
+                Width::Columns(columns) => {
+                    line.push_str(&shorten(&path, columns.saturating_sub(line.chars().count())));
+                }
+                Width::Unlimited => line.push_str(&path),
             }
-            Width::Unlimited => line.push_str(&detail),
         }
     }
 }
@@ -197,7 +193,7 @@ fn label(kind: &EventKind) -> &'static str {
         EventName::Fork => "fork",
         EventName::Exec => "exec",
         EventName::Exit => "exit",
-        EventName::CgroupFound => "cgroup-found",
+        EventName::CgroupFound => "cgroup",
         EventName::CgroupCreate => "cgroup-new",
         EventName::CgroupRename => "cgroup-name",
         EventName::CgroupRemove => "cgroup-gone",
@@ -239,64 +235,72 @@ fn pad_left(line: &mut String, start: usize, width: usize) {
     }
 }
 
-fn describe(detail: &mut String, event: &Event, subject: Option<&Instance>, tracker: &Tracker) {
+/// The path an event is about, which ends its line.
+fn path<'a>(kind: &'a EventKind, tracker: &'a Tracker) -> Option<&'a str> {
+    match kind {
+        EventKind::WatchAdded { target, .. } | EventKind::WatchFound { target, .. } => {
+            target.path.as_deref()
+        }
+        EventKind::WatchFailed { path, .. }
+        | EventKind::CgroupFound { path, .. }
+        | EventKind::CgroupCreated { path, .. }
+        | EventKind::CgroupRenamed { path, .. } => Some(path),
+        EventKind::CgroupRemoved { cgroup } => {
+            tracker.cgroups().get(*cgroup).map(|cgroup| &*cgroup.path)
+        }
+        _ => None,
+    }
+}
+
+/// What there is to say about an event beside a path.
+fn describe(line: &mut String, event: &Event, subject: Option<&Instance>) {
     let _ = match &event.kind {
         EventKind::InstanceFound { flags, .. } | EventKind::InstanceCreated { flags, .. } => {
             let names = mask::instance_flags(*flags);
-            detail.push_str(&if names.is_empty() { "-".to_owned() } else { names.join(",") });
+            line.push_str(&if names.is_empty() { "-".to_owned() } else { names.join(",") });
             Ok(())
         }
-        EventKind::CreateFailed { errno, quota, .. } => {
+        EventKind::CreateFailed { errno, .. } => {
             let name = errno_name(*errno);
             match failure::limit(&event.kind) {
-                Some(limit) => write!(detail, "{name}: {}", limit.words()),
-                None => write!(detail, "{name}"),
+                Some(limit) => write!(line, "{name}: {}", limit.words()),
+                None => write!(line, "{name}"),
             }
-            .and_then(|()| match quota {
-                Some(quota) if quota.is_full() => write!(detail, ", uid {}", quota.uid),
-                _ => Ok(()),
-            })
         }
-        EventKind::WatchFailed { errno, path, .. } => {
+        EventKind::WatchFailed { errno, .. } => {
             let name = errno_name(*errno);
             match failure::limit(&event.kind) {
-                Some(limit) => write!(detail, "{name}: {}, {path}", limit.words()),
-                None => write!(detail, "{name} {path}"),
+                Some(limit) => write!(line, "{name}: {} ", limit.words()),
+                None => write!(line, "{name} "),
             }
         }
         EventKind::WatchAdded { target, .. } | EventKind::WatchFound { target, .. } => {
-            match &target.path {
-                Some(path) => write!(detail, "{path}"),
-                None => write!(detail, "inode {} dev {}", target.inode, device(target.dev)),
+            match target.path {
+                Some(_) => Ok(()),
+                None => write!(line, "inode {} dev {}", target.inode, device(target.dev)),
             }
         }
-        EventKind::WatchRemoved { .. } => {
-            detail.push_str("on request");
-            Ok(())
-        }
+        EventKind::WatchRemoved { .. } => write!(line, "on request"),
         EventKind::DescriptorClosed { left, .. } => {
-            write!(detail, "{left} reference{} left", if *left == 1 { "" } else { "s" })
+            write!(line, "{left} reference{} left", if *left == 1 { "" } else { "s" })
         }
         EventKind::InstanceReleased { fd, .. } => {
-            released(detail, event, subject, fd.is_some());
+            released(line, event, subject, fd.is_some());
             Ok(())
         }
-        EventKind::RangeClosed { .. } => Ok(()),
-        EventKind::ProcessForked { child } => write!(detail, "child {child}"),
+        EventKind::ProcessForked { child } => write!(line, "child {child}"),
         EventKind::ProcessExec { kept } => match kept.as_deref() {
-            Some([]) => write!(detail, "kept no instance"),
-            Some(kept) => write!(detail, "kept {kept:?}"),
+            Some([]) => write!(line, "kept no instance"),
+            Some(kept) => write!(line, "kept {kept:?}"),
             None => Ok(()),
         },
-        EventKind::ProcessExited => Ok(()),
-        EventKind::CgroupFound { path, .. }
-        | EventKind::CgroupCreated { path, .. }
-        | EventKind::CgroupRenamed { path, .. } => write!(detail, "{path}"),
-        EventKind::CgroupRemoved { cgroup } => match tracker.cgroups().get(*cgroup) {
-            Some(cgroup) => write!(detail, "{}", cgroup.path),
-            None => write!(detail, "id {}", cgroup.0),
-        },
-        EventKind::Lost { count, what } => write!(detail, "{count} {what}"),
+        EventKind::Lost { count, what } => write!(line, "{count} {what}"),
+        EventKind::RangeClosed { .. }
+        | EventKind::ProcessExited
+        | EventKind::CgroupFound { .. }
+        | EventKind::CgroupCreated { .. }
+        | EventKind::CgroupRenamed { .. }
+        | EventKind::CgroupRemoved { .. } => Ok(()),
     };
 }
 

@@ -42,7 +42,9 @@ pub fn is_inotify(pid: u32, fd: i32) -> bool {
 }
 
 /// The entries of a directory whose names are numbers.
-fn numbered_entries<N: std::str::FromStr + 'static>(directory: &Path) -> impl Iterator<Item = N> + use<N> {
+fn numbered_entries<N: std::str::FromStr + 'static>(
+    directory: &Path,
+) -> impl Iterator<Item = N> + use<N> {
     fs::read_dir(directory)
         .into_iter()
         .flatten()

@@ -85,7 +85,10 @@ mod tests {
         cgroups.name(CgroupId(7), "/system.slice/cron.service");
         cgroups.remove(CgroupId(7), BootTime(5));
         let cgroup = cgroups.get(CgroupId(7)).unwrap();
-        assert_eq!((&*cgroup.path, cgroup.removed), ("/system.slice/cron.service", Some(BootTime(5))));
+        assert_eq!(
+            (&*cgroup.path, cgroup.removed),
+            ("/system.slice/cron.service", Some(BootTime(5)))
+        );
     }
 
     #[test]

@@ -143,10 +143,8 @@ impl Instance {
     /// A watch was added or changed. What was known of it before stays known, where the news
     /// does not say: a watch that was found has no path, a changed one perhaps no inode.
     pub(super) fn add_watch(&mut self, wd: i32, target: &Target, mask: u32) {
-        let watch = self
-            .watches
-            .entry(wd)
-            .or_insert_with(|| Watch { target: Target::default(), mask });
+        let watch =
+            self.watches.entry(wd).or_insert_with(|| Watch { target: Target::default(), mask });
         watch.mask = mask;
         if target.path.is_some() {
             watch.target.path.clone_from(&target.path);

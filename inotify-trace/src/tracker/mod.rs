@@ -189,7 +189,9 @@ impl Tracker {
 
     /// The child holds what its parent does.
     fn fork(&mut self, parent: Option<u32>, child: u32) {
-        let Some(owned) = parent.and_then(|pid| self.descriptors.get(&pid)).cloned() else { return };
+        let Some(owned) = parent.and_then(|pid| self.descriptors.get(&pid)).cloned() else {
+            return;
+        };
         for (&fd, id) in &owned {
             if let Some(instance) = self.instances.get_mut(id) {
                 instance.add_descriptor(child, fd);
