@@ -1,6 +1,9 @@
 //! What the programs remember, and the way to the agent.
 
 use aya_ebpf::{
+    bindings::{
+        BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE,
+    },
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
@@ -8,7 +11,34 @@ use inotify_trace_common::record::Loss;
 
 /// The way to the agent: `Record`s, some with a path. The loader may change its size.
 #[map]
-pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+
+/// Whether the agent wants to be left alone, because it has just been here; it sets this itself.
+#[map]
+static RESTING: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Flags for submitting a record. An agent at rest is woken by nothing but a ring buffer that is
+/// half full; otherwise by the first record after it has read all (the kernel's default).
+#[inline(always)]
+pub(crate) fn wake_up() -> u64 {
+    if RESTING.get(0).copied().unwrap_or(0) == 0 {
+        return 0;
+    }
+    let (filled, size) = (
+        EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)),
+        EVENTS.query(u64::from(BPF_RB_RING_SIZE)),
+    );
+    // Only while crossing the middle: once is enough, and waking is expensive.
+    let middle = size / 2;
+    if filled >= middle && filled < middle + CROSSING {
+        u64::from(BPF_RB_FORCE_WAKEUP)
+    } else {
+        u64::from(BPF_RB_NO_WAKEUP)
+    }
+}
+
+/// Bytes from the middle within which some record is sure to end, and few are.
+const CROSSING: u64 = 8 << 10;
 
 /// Processes (tgid) that may hold an instance; the value is a [`holder`] state. A process that
 /// is not here pays one look-up for each `close` and nothing more.

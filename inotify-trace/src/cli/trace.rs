@@ -60,7 +60,7 @@ pub(super) struct Args {
     #[arg(short, long)]
     wide: bool,
     /// Size of the ring buffer between kernel and agent, as in 8M: larger survives longer storms
-    #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = buffer_size)]
+    #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = buffer_size)]
     buffer: u32,
     /// Say more about what goes on, kernel programs included; -vv for everything
     #[arg(short, long, action = clap::ArgAction::Count)]

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, AsRawFd};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
-    maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf},
     programs::{Program, ProgramError},
 };
 use inotify_trace_common::record::Loss;
@@ -36,7 +36,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { buffer: 8 << 20, diagnostics: false }
+        Self { buffer: 4 << 20, diagnostics: false }
     }
 }
 
@@ -45,6 +45,7 @@ pub struct Programs {
     backend: Backend,
     ring: AsyncFd<RingBuf<MapData>>,
     holders: HashMap<MapData, u32, u32>,
+    resting: Array<MapData, u32>,
     lost: PerCpuArray<MapData, u64>,
     /// Losses already told, in the order of [`Loss::ALL`].
     told: [u64; Loss::ALL.len()],
@@ -93,6 +94,7 @@ impl Programs {
             backend,
             ring: readiness_of(ring)?,
             holders: HashMap::try_from(take_map(&mut ebpf, "HOLDERS")?).map_err(map_error)?,
+            resting: Array::try_from(take_map(&mut ebpf, "RESTING")?).map_err(map_error)?,
             lost: PerCpuArray::try_from(take_map(&mut ebpf, "LOST")?).map_err(map_error)?,
             told: [0; Loss::ALL.len()],
             ebpf,
@@ -120,6 +122,14 @@ impl Programs {
         // is edge-triggered, and what comes after this line sets it again.
         self.ring.readable_mut().await.map_err(KernelError::Ring)?.clear_ready();
         Ok(())
+    }
+
+    /// Whether [`readable`](Self::readable) should wait only for a ring buffer that is half full
+    /// (and for what was told before this was set).
+    pub fn rest(&mut self, resting: bool) {
+        // It cannot fail for an index that exists; were it to, the agent would wake up too often
+        // or, at worst, see what happened up to a second late.
+        let _ = self.resting.set(0, u32::from(resting), 0);
     }
 
     /// Takes what is in the ring buffer, oldest first, but at most `most` records. Returns how

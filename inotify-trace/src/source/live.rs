@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use inotify_trace_common::record;
 use rustix::time::{ClockId, clock_gettime};
-use tokio::time::{Duration, sleep, sleep_until};
+use tokio::time::{Duration, sleep_until};
 
 use super::{
     reader::{Known, Reader},
@@ -22,8 +22,10 @@ pub(super) const BATCH: usize = 4096;
 /// How many batches empty the ring buffer for certain: more than the largest ring buffer holds.
 const LAST_BATCHES: usize = 1024;
 
-/// After each wake-up the next one is at least this far off: many events then cost one.
-const PAUSE: Duration = Duration::from_millis(1);
+/// After a batch, the ring buffer is left alone for this long, unless it is half full before. A
+/// first event is shown at once; of many that follow each other, none wakes the agent. Being woken
+/// by each would cost the traced program more than the tracing does, see docs/benchmarks.md.
+const REST: Duration = Duration::from_millis(50);
 
 /// Events from the running kernel.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Live {
     sweep: Schedule,
     /// What was found at the start, until it is asked for.
     found: Vec<Event>,
+    /// Nothing but a half full ring buffer wakes the agent.
+    resting: bool,
     /// The ring buffer was not emptied the last time.
     pub(super) more: bool,
 }
@@ -51,6 +55,7 @@ impl Live {
             known: Known::default(),
             sweep: Schedule::new(Instant::now()),
             found: Vec::new(),
+            resting: false,
             more: false,
         };
         live.found = live.snapshot()?;
@@ -79,17 +84,37 @@ impl Live {
             // Events come faster than they are taken: signals must get their turn all the same.
             tokio::task::yield_now().await;
         } else {
-            tokio::select! {
-                ready = self.programs.readable() => ready?,
-                () = sleep_until(self.sweep.due().into()) => {}
-            }
-            sleep(PAUSE).await;
+            self.wait().await?;
         }
         if self.sweep.due() <= Instant::now() {
             self.ask_what_is_gone()?;
         }
-        self.drain(events);
+        // Set before draining, so that nothing which comes after it wakes the agent early ...
+        self.rest(true);
+        if self.drain(events) == 0 {
+            // ... and taken back before making sure that nothing came, so that what comes later
+            // does.
+            self.rest(false);
+            self.drain(events);
+        }
         Ok(())
+    }
+
+    /// Waits until it is worth looking into the ring buffer, or time to ask.
+    async fn wait(&mut self) -> Result<(), KernelError> {
+        let resting = self.resting;
+        tokio::select! {
+            ready = self.programs.readable() => ready,
+            () = tokio::time::sleep(REST), if resting => Ok(()),
+            () = sleep_until(self.sweep.due().into()) => Ok(()),
+        }
+    }
+
+    fn rest(&mut self, resting: bool) {
+        if self.resting != resting {
+            self.resting = resting;
+            self.programs.rest(resting);
+        }
     }
 
     /// What has arrived until now, without waiting: for the end.
@@ -111,8 +136,8 @@ impl Live {
         }
     }
 
-    /// Takes a batch of what is in the ring buffer.
-    pub(super) fn drain(&mut self, events: &mut Vec<Event>) {
+    /// Takes a batch of what is in the ring buffer; says how many records that was.
+    pub(super) fn drain(&mut self, events: &mut Vec<Event>) -> usize {
         let mut executed = Vec::new();
         let Self { programs, known, sweep, .. } = self;
         let mut reader = Reader { known, executed: &mut executed, hinted: false };
@@ -125,6 +150,7 @@ impl Live {
         }
         self.more = taken == BATCH;
         self.tell_losses(events);
+        taken
     }
 
     /// Which descriptors a process that executed a program has kept: none, nearly always.
