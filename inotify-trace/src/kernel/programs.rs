@@ -89,6 +89,7 @@ impl Programs {
         for hook in backend.hooks() {
             attach(&mut ebpf, hook)?;
         }
+        give_back_memory();
         let ring = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?).map_err(map_error)?;
         Ok(Self {
             backend,
@@ -183,6 +184,16 @@ fn load_object(settings: Settings, layout: &[u32]) -> Result<Ebpf, KernelError> 
             EbpfError::MapError(error) => map_error(error),
             error => KernelError::Object(error.to_string()),
         })
+}
+
+/// Gives freed memory back to the system: aya parses the kernel's whole BTF while loading, which
+/// would stay with the agent for good, at twice the memory it needs for its work.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no preconditions; glibc locks its arenas itself (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Sends the kernel programs' diagnostics to the log.
