@@ -1,0 +1,309 @@
+//! The agent under test.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    io::{BufRead as _, BufReader, Read},
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{system, world::World};
+
+/// How long an event may take to arrive. A busy machine needs a fraction of it; only a test that
+/// fails waits for the end.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Every event there is, so that nothing an agent says goes unchecked.
+const EVERYTHING: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,\
+     release,range-close,fork,exec,exit,cgroup-found,cgroup-create,cgroup-rename,cgroup-remove,lost";
+
+/// A running agent and what it has said.
+#[derive(Debug)]
+pub struct Agent {
+    child: Child,
+    heard: Arc<Heard>,
+    out: Option<JoinHandle<()>>,
+    err: Option<JoinHandle<()>>,
+    /// Whether the output is JSON with every event, and can be held against the summary.
+    complete: bool,
+}
+
+/// What an agent has said until now.
+#[derive(Debug, Default)]
+struct Heard {
+    said: Mutex<Said>,
+    more: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    lines: Vec<Value>,
+    errors: String,
+    ended: bool,
+}
+
+/// All that an agent said, from start to end.
+#[derive(Debug)]
+pub struct Run {
+    /// JSON lines without the summary, or lines of text as strings.
+    pub events: Vec<Value>,
+    /// The summary of JSON output.
+    pub summary: Value,
+    /// What it wrote to standard error.
+    pub errors: String,
+    /// How it ended.
+    pub status: ExitStatus,
+}
+
+/// Where the binary is.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let mut candidates: Vec<_> =
+        system::beside_test().iter().map(|place| place.join("inotify-trace")).collect();
+    let release = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/inotify-trace");
+    candidates.insert(0, release);
+    system::binary("INOTIFY_TRACE_BIN", &candidates)
+}
+
+impl Agent {
+    /// Starts an agent that tells every event as JSON, and waits until it traces.
+    #[must_use]
+    pub fn start() -> Self {
+        let mut agent = Self::spawn(&["-o", "json", "-e", EVERYTHING], parsed);
+        agent.complete = true;
+        agent
+    }
+
+    /// Starts an agent that writes JSON, and waits until it traces.
+    #[must_use]
+    pub fn with(arguments: &[&str]) -> Self {
+        Self::spawn(&[&["-o", "json"], arguments].concat(), parsed)
+    }
+
+    /// Starts an agent whose lines are kept as text, which is quick, and waits until it traces.
+    #[must_use]
+    pub fn unparsed(arguments: &[&str]) -> Self {
+        Self::spawn(arguments, Value::String)
+    }
+
+    fn spawn(arguments: &[&str], keep: fn(String) -> Value) -> Self {
+        let mut child = Command::new(binary())
+            .args(arguments)
+            .env_remove("NO_COLOR")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the agent must start");
+        let heard = Arc::new(Heard::default());
+        let out = child.stdout.take().map(|out| listen(&heard, out, keep));
+        let err = child.stderr.take().map(|err| listen_to_errors(&heard, err));
+        let agent = Self { child, heard, out, err, complete: false };
+        agent.wait_until("it says that it traces", |said| {
+            said.errors.lines().any(|line| line.starts_with("Tracing inotify"))
+        });
+        agent
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until a condition holds for the events so far.
+    ///
+    /// # Panics
+    /// If it does not in time.
+    pub fn wait_for(&self, what: &str, condition: impl Fn(&[Value]) -> bool) {
+        self.wait_until(what, |said| condition(&said.lines));
+    }
+
+    /// Waits for an event with these fields.
+    pub fn wait_for_event(&self, fields: &Value) {
+        self.wait_for(&fields.to_string(), |events| events.iter().any(|it| has(it, fields)));
+    }
+
+    /// Waits until what a world expects has been told, and checks all of it.
+    pub fn expect(&self, world: &World) {
+        let enough = |said: &Said| world.count_of(&said.lines) >= world.expected_count();
+        let in_time = self.wait(enough);
+        let said = self.heard.lock();
+        if let Err(difference) = world.compare(&said.lines) {
+            let late = if in_time { "" } else { " (in time)" };
+            panic!("not as expected{late}: {difference}\n{}", said.errors);
+        }
+    }
+
+    /// Events so far.
+    #[must_use]
+    pub fn events(&self) -> Vec<Value> {
+        self.heard.lock().lines.clone()
+    }
+
+    /// Ends it as Ctrl-C does.
+    #[must_use]
+    pub fn stop(self) -> Run {
+        self.stop_with(libc::SIGINT)
+    }
+
+    /// Ends it, checking that it told the truth about what `world` did and nothing else about it.
+    #[must_use]
+    pub fn finish(self, world: &World) -> Run {
+        self.expect(world);
+        let run = self.stop();
+        if let Err(difference) = world.compare(&run.events) {
+            panic!("not as expected at the end: {difference}");
+        }
+        run
+    }
+
+    /// Ends it with a signal.
+    #[must_use]
+    pub fn stop_with(self, signal: i32) -> Run {
+        // SAFETY: it has not been waited for, so the process id is its own.
+        let result = unsafe { libc::kill(self.child.id().cast_signed(), signal) };
+        assert_eq!(result, 0, "kill: {}", std::io::Error::last_os_error());
+        self.join()
+    }
+
+    /// Waits until it ends by itself.
+    #[must_use]
+    pub fn join(mut self) -> Run {
+        let in_time = self.wait(|said| said.ended);
+        assert!(in_time, "it does not end");
+        for thread in [self.out.take(), self.err.take()].into_iter().flatten() {
+            thread.join().expect("a listener must not panic");
+        }
+        let status = self.child.wait().expect("the agent is ours");
+        let mut said = self.heard.lock();
+        let errors = std::mem::take(&mut said.errors);
+        assert!(status.success(), "{status} {:?}: {errors}", status.signal());
+        let mut events = std::mem::take(&mut said.lines);
+        drop(said);
+        let is_summary = events.last().is_some_and(|last| last["event"] == "summary");
+        let summary = if is_summary { events.pop() } else { None }.unwrap_or(Value::Null);
+        if self.complete {
+            check_summary(&events, &summary);
+        }
+        Run { events, summary, errors, status }
+    }
+
+    fn wait_until(&self, what: &str, condition: impl Fn(&Said) -> bool) {
+        if !self.wait(condition) {
+            let said = self.heard.lock();
+            let last: Vec<_> = said.lines.iter().rev().take(20).map(Value::to_string).collect();
+            panic!(
+                "waited in vain until {what}; last lines:\n{}\n{}",
+                last.join("\n"),
+                said.errors
+            );
+        }
+    }
+
+    fn wait(&self, condition: impl Fn(&Said) -> bool) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        let mut said = self.heard.lock();
+        loop {
+            let (started, ended) = (Instant::now(), said.ended);
+            if condition(&said) {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || ended {
+                return false;
+            }
+            // A condition that looks at 100 000 lines must not do so for each of them.
+            let pause = (10 * started.elapsed()).min(left);
+            if pause > Duration::from_millis(1) {
+                drop(said);
+                std::thread::sleep(pause);
+                said = self.heard.lock();
+            } else {
+                let waited = self.heard.more.wait_timeout(said, left);
+                said = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // Gone already after `join`.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Heard {
+    fn lock(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, change: impl FnOnce(&mut Said)) {
+        change(&mut self.lock());
+        self.more.notify_all();
+    }
+}
+
+fn parsed(line: String) -> Value {
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("no JSON ({error}): {line}"))
+}
+
+fn listen(heard: &Arc<Heard>, out: ChildStdout, keep: fn(String) -> Value) -> JoinHandle<()> {
+    let heard = Arc::clone(heard);
+    std::thread::spawn(move || {
+        for line in BufReader::with_capacity(1 << 20, out).lines().map_while(Result::ok) {
+            let line = keep(line);
+            heard.add(|said| said.lines.push(line));
+        }
+        heard.add(|said| said.ended = true);
+    })
+}
+
+fn listen_to_errors(heard: &Arc<Heard>, err: impl Read + Send + 'static) -> JoinHandle<()> {
+    let heard = Arc::clone(heard);
+    std::thread::spawn(move || {
+        for line in BufReader::new(err).lines().map_while(Result::ok) {
+            heard.add(|said| said.errors = format!("{}{line}\n", said.errors));
+        }
+    })
+}
+
+/// Whether an event has all of these fields.
+#[must_use]
+pub fn has(event: &Value, fields: &Value) -> bool {
+    let fields = fields.as_object().expect("an object of fields");
+    fields.iter().all(|(name, value)| event.get(name) == Some(value))
+}
+
+/// The summary must say what the lines say: that many of each, and what is left is open.
+fn check_summary(events: &[Value], summary: &Value) {
+    let (mut counts, mut open) = (BTreeMap::new(), HashSet::new());
+    let mut ended = HashSet::new();
+    for event in events {
+        let name = event["event"].as_str().expect("every line has an event");
+        if name != "lost" {
+            *counts.entry(name).or_insert(0_u64) += 1;
+        }
+        let Some(instance) = event["instance"].as_u64() else { continue };
+        assert!(!ended.contains(&instance), "told of after its end: {event}");
+        match name {
+            "create" => assert!(open.insert(instance), "made twice: {event}"),
+            "found" => _ = open.insert(instance),
+            "release" => {
+                assert!(open.remove(&instance), "ended unknown: {event}");
+                ended.insert(instance);
+            }
+            _ => assert!(open.contains(&instance), "unknown instance: {event}"),
+        }
+    }
+    assert_eq!(summary["events"], serde_json::json!(counts), "counts of the summary");
+    assert_eq!(summary["open"], open.len(), "open instances of the summary: {open:?}");
+}

@@ -1,0 +1,300 @@
+//! A process that does what it is told: one command a line on the socket that is its standard
+//! input, one line of numbers in answer. A negative number is an errno, as the kernel returned it.
+//!
+//! Every call is the plain system call, so that what the test knows is what the kernel was asked.
+
+use std::{
+    ffi::{CString, OsStr},
+    io::{Read as _, Write as _},
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        linux::net::SocketAddrExt as _,
+        unix::{
+            ffi::OsStrExt as _,
+            net::{SocketAddr, UnixStream},
+        },
+    },
+    process::ExitCode,
+};
+
+fn main() -> ExitCode {
+    // SAFETY: standard input is open, and nothing else in this program uses it.
+    let mut control = UnixStream::from(unsafe { OwnedFd::from_raw_fd(0) });
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        // The program that was executed answers for the one that is gone.
+        Some("executed") => answer(&mut control, &[0]),
+        Some("executed-create") => {
+            let fd = create(0);
+            answer(&mut control, &[fd, close(fd)]);
+        }
+        // What whoever started the test has left open would take up numbers.
+        _ => _ = call(libc::SYS_close_range, [3, u32::MAX.into(), 0]),
+    }
+    serve(control);
+    ExitCode::SUCCESS
+}
+
+/// Obeys until the other side has gone.
+fn serve(mut control: UnixStream) {
+    while let Some(line) = read_line(&mut control) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let results = obey(&words).unwrap_or_else(|| panic!("not understood: {line}"));
+        answer(&mut control, &results);
+    }
+}
+
+fn read_line(control: &mut UnixStream) -> Option<String> {
+    let (mut line, mut buffer) = (Vec::new(), [0; 16 << 10]);
+    while line.last() != Some(&b'\n') {
+        let read = control.read(&mut buffer).unwrap_or(0);
+        if read == 0 {
+            return None;
+        }
+        line.extend_from_slice(&buffer[..read]);
+    }
+    line.pop();
+    String::from_utf8(line).ok()
+}
+
+fn answer(control: &mut UnixStream, results: &[i64]) {
+    let words: Vec<String> = results.iter().map(ToString::to_string).collect();
+    // A test that has gone needs no answer.
+    let _ = writeln!(control, "{}", words.join(" "));
+}
+
+fn obey(words: &[&str]) -> Option<Vec<i64>> {
+    let number = |at: usize| words.get(at)?.parse::<i64>().ok();
+    let bytes = |at: usize| unhex(words.get(at)?);
+    let one = |result| Some(vec![result]);
+    match *words.first()? {
+        "init" => one(legacy_init()),
+        "init1" => one(create(number(1)?)),
+        "watch" => one(watch(number(1)?, &bytes(2)?, number(3)?)),
+        "unwatch" => one(call(libc::SYS_inotify_rm_watch, [number(1)?, number(2)?, 0])),
+        "close" => one(close(number(1)?)),
+        "dup" => one(call(libc::SYS_dup, [number(1)?, 0, 0])),
+        "dup2" => one(dup2(number(1)?, number(2)?)),
+        "dup3" => one(call(libc::SYS_dup3, [number(1)?, number(2)?, number(3)?])),
+        "close_range" => one(call(libc::SYS_close_range, [number(1)?, number(2)?, number(3)?])),
+        "read" => one(read(number(1)?)),
+        "fork" => one(fork(&bytes(1)?)),
+        "thread" => one(thread(bytes(1)?)),
+        "wait" => one(wait(number(1)?)),
+        "exec" => one(execute(words.get(1)?)),
+        "exit" => std::process::exit(i32::try_from(number(1)?).ok()?),
+        "gettid" => one(call(libc::SYS_gettid, [0; 3])),
+        "uid" => one(call(libc::SYS_setresuid, [number(1)?; 3])),
+        "euid" => one(call(libc::SYS_setresuid, [-1, number(1)?, -1])),
+        "open_files" => one(limit_open_files(number(1)?)),
+        "unshare" => one(call(libc::SYS_unshare, [number(1)?, 0, 0])),
+        "write" => one(write_file(&bytes(1)?, &bytes(2)?)),
+        "socketpair" => socketpair(),
+        "send" => one(send(number(1)?, number(2)?)),
+        "receive" => one(receive(number(1)?)),
+        "storm" => one(storm(number(1)?, &bytes(2)?)),
+        "storm_until_told" => one(storm_until_told(&bytes(1)?)),
+        _ => None,
+    }
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    (0..text.len()).step_by(2).map(digit).collect()
+}
+
+/// A system call whose arguments are numbers.
+fn call(number: libc::c_long, [a, b, c]: [i64; 3]) -> i64 {
+    // SAFETY: none of the calls made through here takes a pointer.
+    outcome(unsafe { libc::syscall(number, a, b, c) })
+}
+
+fn outcome(result: libc::c_long) -> i64 {
+    if result >= 0 {
+        return result;
+    }
+    -i64::from(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
+}
+
+fn create(flags: i64) -> i64 {
+    call(libc::SYS_inotify_init1, [flags, 0, 0])
+}
+
+fn close(fd: i64) -> i64 {
+    call(libc::SYS_close, [fd, 0, 0])
+}
+
+#[cfg(target_arch = "x86_64")]
+fn legacy_init() -> i64 {
+    call(libc::SYS_inotify_init, [0; 3])
+}
+
+/// Newer architectures were born without the old calls.
+#[cfg(not(target_arch = "x86_64"))]
+fn legacy_init() -> i64 {
+    -i64::from(libc::ENOSYS)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn dup2(old: i64, new: i64) -> i64 {
+    call(libc::SYS_dup2, [old, new, 0])
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn dup2(old: i64, new: i64) -> i64 {
+    call(libc::SYS_dup3, [old, new, 0])
+}
+
+fn watch(fd: i64, path: &[u8], mask: i64) -> i64 {
+    let Ok(path) = CString::new(path) else { return -i64::from(libc::EINVAL) };
+    // SAFETY: the path ends with a zero and lives until the call returns.
+    outcome(unsafe { libc::syscall(libc::SYS_inotify_add_watch, fd, path.as_ptr(), mask) })
+}
+
+fn read(fd: i64) -> i64 {
+    let mut buffer = [0_u8; 4096];
+    // SAFETY: the kernel writes no more than the buffer holds.
+    outcome(unsafe { libc::syscall(libc::SYS_read, fd, buffer.as_mut_ptr(), buffer.len()) })
+}
+
+fn connect(name: &[u8]) -> UnixStream {
+    SocketAddr::from_abstract_name(name)
+        .and_then(|address| UnixStream::connect_addr(&address))
+        .expect("the test must be listening")
+}
+
+/// The child takes its orders from a connection of its own.
+fn fork(name: &[u8]) -> i64 {
+    // SAFETY: tests fork only processes in which they have started no thread, so that the child
+    // may do anything.
+    let result = outcome(unsafe { libc::fork() }.into());
+    if result == 0 {
+        let control = connect(name);
+        // SAFETY: both are open descriptors; the old standard input is the parent's connection.
+        unsafe { libc::dup2(control.as_raw_fd(), 0) };
+        drop(control);
+        // SAFETY: as in `main`, whose own stream this process never uses again.
+        serve(UnixStream::from(unsafe { OwnedFd::from_raw_fd(0) }));
+        std::process::exit(0);
+    }
+    result
+}
+
+fn thread(name: Vec<u8>) -> i64 {
+    std::thread::spawn(move || serve(connect(&name)));
+    0
+}
+
+fn wait(pid: i64) -> i64 {
+    let mut status = 0;
+    let Ok(pid) = i32::try_from(pid) else { return -i64::from(libc::ESRCH) };
+    // SAFETY: the kernel writes the status of a child to a local variable.
+    outcome(unsafe { libc::waitpid(pid, &raw mut status, 0) }.into())
+}
+
+/// Executes this program anew. It is found although the user may not reach its directory; the
+/// kernel then calls it `exe`.
+fn execute(mode: &str) -> i64 {
+    let words = ["workload", mode].map(|word| CString::new(word).expect("no zero inside"));
+    let pointers = [words[0].as_ptr(), words[1].as_ptr(), std::ptr::null()];
+    // SAFETY: strings that end with a zero, in a list that ends with a null pointer.
+    outcome(unsafe { libc::execv(c"/proc/self/exe".as_ptr(), pointers.as_ptr()) }.into())
+}
+
+fn limit_open_files(limit: i64) -> i64 {
+    let Ok(limit) = u64::try_from(limit) else { return -i64::from(libc::EINVAL) };
+    let limits = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+    // SAFETY: the kernel reads a structure that lives until the call returns.
+    outcome(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limits) }.into())
+}
+
+fn write_file(path: &[u8], text: &[u8]) -> i64 {
+    match std::fs::write(OsStr::from_bytes(path), text) {
+        Ok(()) => 0,
+        Err(error) => -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
+    }
+}
+
+fn socketpair() -> Option<Vec<i64>> {
+    let mut pair = [0; 2];
+    // SAFETY: the kernel writes two descriptors to an array of two.
+    let result =
+        unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, pair.as_mut_ptr()) };
+    (result == 0).then(|| pair.map(i64::from).to_vec())
+}
+
+/// Room for a control message with one descriptor, aligned as the kernel wants it.
+type OneDescriptor = [u64; 3];
+
+/// Calls `f` with a message of one byte and room for one descriptor.
+fn with_message(f: impl FnOnce(&mut libc::msghdr) -> i64) -> i64 {
+    let (mut byte, mut room): ([u8; 1], OneDescriptor) = ([0], [0; 3]);
+    let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
+    // SAFETY: a structure of numbers and pointers, for which zero is a value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = room.as_mut_ptr().cast();
+    message.msg_controllen = size_of::<OneDescriptor>();
+    f(&mut message)
+}
+
+fn send(socket: i64, fd: i64) -> i64 {
+    let (Ok(socket), Ok(fd)) = (i32::try_from(socket), i32::try_from(fd)) else { return -9 };
+    with_message(|message| {
+        // SAFETY: the message has room for one control message with one descriptor, aligned.
+        unsafe {
+            let header = libc::CMSG_FIRSTHDR(message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(4) as usize;
+            libc::CMSG_DATA(header).cast::<i32>().write(fd);
+            outcome(libc::sendmsg(socket, message, 0) as libc::c_long)
+        }
+    })
+}
+
+fn receive(socket: i64) -> i64 {
+    let Ok(socket) = i32::try_from(socket) else { return -9 };
+    with_message(|message| {
+        // SAFETY: the kernel fills the message within its bounds; a control message it wrote is
+        // read only if there is one.
+        unsafe {
+            let result = outcome(libc::recvmsg(socket, message, 0) as libc::c_long);
+            let header = libc::CMSG_FIRSTHDR(message);
+            if result < 0 || header.is_null() {
+                return result.min(-1);
+            }
+            libc::CMSG_DATA(header).cast::<i32>().read().into()
+        }
+    })
+}
+
+/// Makes and closes instances as fast as it can, and changes a watch of another one each time;
+/// answers how many, or the first errno. (With watches of their own, closing them would wait for
+/// the kernel's grace periods, and be no storm.)
+fn storm(count: i64, path: &[u8]) -> i64 {
+    let lasting = create(0);
+    for _ in 0..count {
+        let fd = create(i64::from(libc::IN_CLOEXEC));
+        let results = [fd, watch(lasting, path, i64::from(libc::IN_MODIFY)), close(fd)];
+        if let Some(&failed) = results.iter().find(|&&result| result < 0) {
+            return failed;
+        }
+    }
+    close(lasting);
+    count
+}
+
+/// A storm that lasts until there is something else to do, or nobody left to tell it.
+fn storm_until_told(path: &[u8]) -> i64 {
+    let mut control = libc::pollfd { fd: 0, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one structure, which lives until the call returns.
+    while unsafe { libc::poll(&raw mut control, 1, 0) } == 0 {
+        let result = storm(100, path);
+        if result < 0 {
+            return result;
+        }
+    }
+    0
+}

@@ -1,0 +1,123 @@
+//! cgroups that tests make.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+/// A cgroup of the v2 hierarchy with everything above it that did not exist before. Removed when
+/// dropped.
+#[derive(Debug)]
+pub struct Cgroup {
+    /// Its path from the root of the hierarchy.
+    pub path: String,
+    /// The inode number of its directory.
+    pub id: u64,
+    /// What is to be known of its container from the path.
+    pub container: Option<Value>,
+    /// Its directory and those above it that were made with it, innermost first.
+    made: Vec<PathBuf>,
+}
+
+/// Where the v2 hierarchy is mounted.
+#[must_use]
+pub fn mount_point() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    let words = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    words.into_iter().find(|words| words.get(2) == Some(&"cgroup2")).map(|words| words[1].into())
+}
+
+/// The path and id of the cgroup a process is in.
+#[must_use]
+pub fn of_process(pid: u32) -> Option<(String, u64)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let id = fs::metadata(mount_point()?.join(path.trim_start_matches('/'))).ok()?.ino();
+    Some((path.to_owned(), id))
+}
+
+/// A name that no other test uses.
+fn unique() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{:x}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Cgroup {
+    /// A cgroup of no container. None if no v2 hierarchy is mounted.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        Self::at(&format!("inotify-trace-test-{}", unique()), None)
+    }
+
+    /// The cgroup of a container as containerd makes it for Kubernetes with systemd's driver.
+    #[must_use]
+    pub fn of_containerd() -> Option<Self> {
+        let id = format!("{:0<64}", unique().replace('x', "f"));
+        let pod = format!("{:08x}-1111-4222-8333-444455556666", std::process::id());
+        let unit = format!("kubepods-burstable-pod{}", pod.replace('-', "_"));
+        let path = format!(
+            "kubepods.slice/kubepods-burstable.slice/{unit}.slice/cri-containerd-{id}.scope"
+        );
+        let container =
+            json!({ "runtime": "containerd", "id": id, "pod": pod, "qos": "burstable" });
+        Self::at(&path, Some(container))
+    }
+
+    fn at(path: &str, container: Option<Value>) -> Option<Self> {
+        let mount = mount_point()?;
+        let directory = mount.join(path);
+        let made: Vec<_> = directory
+            .ancestors()
+            .take_while(|ancestor| !ancestor.exists())
+            .map(Path::to_path_buf)
+            .collect();
+        fs::create_dir_all(&directory).expect("root may make cgroups");
+        let id = fs::metadata(&directory).expect("it was just made").ino();
+        Some(Self { path: format!("/{path}"), id, container, made })
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.made[0]
+    }
+
+    /// Moves a process into it.
+    pub fn add(&self, pid: u32) {
+        fs::write(self.directory().join("cgroup.procs"), pid.to_string())
+            .expect("root may move processes");
+    }
+
+    /// Removes it now.
+    pub fn remove(mut self) {
+        self.remove_all();
+    }
+
+    fn remove_all(&mut self) {
+        // The kernel lets go of a process a moment after its parent has waited for it.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        for directory in std::mem::take(&mut self.made) {
+            while let Err(error) = fs::remove_dir(&directory) {
+                // Another test may use what was made here as its parent.
+                let busy = error.raw_os_error() == Some(libc::EBUSY);
+                let children = fs::read_dir(&directory)
+                    .is_ok_and(|entries| entries.flatten().any(|entry| entry.path().is_dir()));
+                if !busy || children || Instant::now() > deadline {
+                    return;
+                }
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        self.remove_all();
+    }
+}

@@ -1,0 +1,168 @@
+//! A process that does what it is told, step by step; see `src/bin/workload.rs`.
+
+use std::{
+    fmt::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
+    os::{
+        fd::OwnedFd,
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixListener, UnixStream},
+    },
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use crate::system;
+
+/// What the kernel answered: a result, or a positive errno.
+pub type Answer = Result<i32, i32>;
+
+/// How long a step may take: nothing in a test that works comes near.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A thread of a process that does what it is told. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Process {
+    /// Process id.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    control: BufReader<UnixStream>,
+    /// The process, if the test itself started it.
+    child: Option<Child>,
+}
+
+/// Where the binary is.
+#[must_use]
+pub fn workload() -> PathBuf {
+    let places = system::beside_test();
+    let candidates: Vec<_> = places.iter().map(|place| place.join("workload")).collect();
+    system::binary("INOTIFY_TRACE_WORKLOAD", &candidates)
+}
+
+/// A path or a text as the workload takes it.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+impl Process {
+    /// Starts a process.
+    #[must_use]
+    pub fn start() -> Self {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        let child = Command::new(workload())
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .spawn()
+            .expect("the workload must start");
+        Self { pid: child.id(), tid: child.id(), control: buffered(ours), child: Some(child) }
+    }
+
+    /// Tells it to do something and waits for the numbers it answers.
+    pub fn ask(&mut self, command: &str) -> Vec<i64> {
+        self.tell(command);
+        self.numbers(command)
+    }
+
+    /// Tells it to do something whose answer is one number.
+    ///
+    /// # Errors
+    /// The errno, if the kernel refused.
+    pub fn call(&mut self, command: &str) -> Answer {
+        self.tell(command);
+        self.answer(command)
+    }
+
+    /// Tells it to do something, and does not wait.
+    pub fn tell(&mut self, command: &str) {
+        writeln!(self.control.get_mut(), "{command}")
+            .unwrap_or_else(|error| panic!("{} cannot be told to {command}: {error}", self.pid));
+    }
+
+    /// Waits for the answer to what it was told.
+    ///
+    /// # Errors
+    /// The errno, if the kernel refused.
+    pub fn answer(&mut self, command: &str) -> Answer {
+        let number = self.numbers(command)[0];
+        let number = i32::try_from(number).expect("results of system calls fit");
+        if number < 0 { Err(-number) } else { Ok(number) }
+    }
+
+    fn numbers(&mut self, command: &str) -> Vec<i64> {
+        let mut line = String::new();
+        let read = self.control.read_line(&mut line);
+        read.unwrap_or_else(|error| panic!("{} does not answer to {command}: {error}", self.pid));
+        let numbers: Vec<_> = line.split_whitespace().flat_map(str::parse).collect();
+        assert!(!numbers.is_empty(), "{} ended instead of {command}", self.pid);
+        numbers
+    }
+
+    /// Forks; the child takes orders too.
+    pub fn fork(&mut self) -> Self {
+        let (listener, name) = listen();
+        let child = self.call(&format!("fork {}", hex(&name))).expect("fork");
+        let pid = child.cast_unsigned();
+        Self { pid, tid: pid, control: accept(&listener), child: None }
+    }
+
+    /// Starts another thread of this process, which takes orders of its own.
+    pub fn thread(&mut self) -> Self {
+        let (listener, name) = listen();
+        self.call(&format!("thread {}", hex(&name))).expect("a thread");
+        let mut thread = Self { pid: self.pid, tid: 0, control: accept(&listener), child: None };
+        thread.tid = thread.call("gettid").expect("every thread has an id").cast_unsigned();
+        thread
+    }
+
+    /// Waits until the process has ended, if the test itself started it.
+    pub fn join(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.wait().expect("the process is ours");
+        }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: the process lives: nobody but this has waited for it.
+        let result = unsafe { libc::kill(self.pid.cast_signed(), signal) };
+        assert_eq!(result, 0, "kill: {}", std::io::Error::last_os_error());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It ends when nobody tells it anything any more.
+        let _ = self.control.get_ref().shutdown(std::net::Shutdown::Both);
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+    }
+}
+
+fn buffered(stream: UnixStream) -> BufReader<UnixStream> {
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time limit above zero");
+    BufReader::new(stream)
+}
+
+/// A socket that processes of any user can reach.
+fn listen() -> (UnixListener, Vec<u8>) {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("inotify-trace-tests-{}-{number}", std::process::id()).into_bytes();
+    let listener = SocketAddr::from_abstract_name(&name)
+        .and_then(|address| UnixListener::bind_addr(&address))
+        .expect("the name is new");
+    (listener, name)
+}
+
+fn accept(listener: &UnixListener) -> BufReader<UnixStream> {
+    buffered(listener.accept().expect("the process connects").0)
+}

@@ -1,0 +1,160 @@
+//! What tests need to know of the machine, and how they stay out of each other's way.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::Write as _,
+    os::{fd::AsRawFd as _, unix::fs::OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// The file to which tests that are skipped write why: the harness hides what a passing test
+/// prints.
+const SKIPPED: &str = "INOTIFY_TRACE_SKIPPED";
+
+/// Says loudly that a test cannot run here.
+pub fn skip(test: &str, why: &str) {
+    eprintln!("SKIPPED: {test}: {why}");
+    if let Some(path) = std::env::var_os(SKIPPED) {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let written = file.and_then(|mut file| writeln!(file, "{test}: {why}"));
+        written.expect("the list of skipped tests must be writable");
+    }
+}
+
+/// Leaves the test, saying why, unless it runs as root.
+#[macro_export]
+macro_rules! require_root {
+    () => {
+        if !$crate::system::is_root() {
+            let test = std::thread::current().name().unwrap_or("a test").to_owned();
+            $crate::system::skip(&test, "needs root");
+            return;
+        }
+    };
+}
+
+/// Leaves the test, saying why, unless a program is installed; its path otherwise.
+#[macro_export]
+macro_rules! require_program {
+    ($name:expr) => {
+        match $crate::system::which($name) {
+            Some(path) => path,
+            None => {
+                let test = std::thread::current().name().unwrap_or("a test").to_owned();
+                $crate::system::skip(&test, &format!("{} is not installed", $name));
+                return;
+            }
+        }
+    };
+}
+
+/// Whether this process may do everything.
+#[must_use]
+pub fn is_root() -> bool {
+    // SAFETY: takes nothing, cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Where a program is, as a shell would find it.
+#[must_use]
+pub fn which(name: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+}
+
+/// Held by a test while it uses what the whole machine shares.
+#[derive(Debug)]
+pub struct Machine {
+    /// The lock goes when this is closed, also when the test panics.
+    _file: File,
+}
+
+/// Waits until no other test uses the machine, in this process or another: for tests that fill
+/// root's quota, make cgroups, keep the agent busy, or look at what everybody does.
+#[must_use]
+pub fn the_machine() -> Machine {
+    lock(libc::LOCK_EX)
+}
+
+/// Waits until no test needs the machine for itself. Others may run that know only their own
+/// processes and users, as the caller does.
+#[must_use]
+pub fn a_share_of_the_machine() -> Machine {
+    lock(libc::LOCK_SH)
+}
+
+fn lock(kind: i32) -> Machine {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o666)
+        .open(std::env::temp_dir().join("inotify-trace-tests.lock"))
+        .expect("the lock file must be writable");
+    // SAFETY: an open descriptor.
+    let result = unsafe { libc::flock(file.as_raw_fd(), kind) };
+    assert_eq!(result, 0, "flock: {}", std::io::Error::last_os_error());
+    Machine { _file: file }
+}
+
+/// A user id that nobody has: its quota is not touched by anything else on the machine.
+#[must_use]
+pub fn fresh_uid() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    1_000_000_000 + std::process::id() % 1_000_000 * 1000 + NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Now, as the events tell it: nanoseconds since boot, suspended time included.
+#[must_use]
+pub fn boot_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes to a local variable.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
+}
+
+/// A number from a file of `/proc`.
+#[must_use]
+pub fn number_in(path: &str) -> u32 {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    // Some limits are the largest 64-bit number.
+    text.trim().parse::<u64>().map_or(u32::MAX, |number| u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+/// The inode number of a process's user namespace.
+#[must_use]
+pub fn user_namespace(pid: u32) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let path = format!("/proc/{pid}/ns/user");
+    std::fs::metadata(&path).unwrap_or_else(|error| panic!("{path}: {error}")).ino()
+}
+
+/// A directory that any user may use, removed with the test.
+#[must_use]
+pub fn directory() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().expect("a directory for temporary files");
+    let everybody = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(directory.path(), everybody).expect("its owner may open it to all");
+    directory
+}
+
+/// A binary of this project: named by an environment variable, or else the first candidate that
+/// exists.
+pub(crate) fn binary(variable: &str, candidates: &[PathBuf]) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
+        return path.into();
+    }
+    let found = candidates.iter().find(|path| path.is_file());
+    found
+        .unwrap_or_else(|| panic!("none of {candidates:?} exists: build it or set {variable}"))
+        .clone()
+}
+
+/// The directories in which cargo puts what it builds for a test, the test's own first.
+pub(crate) fn beside_test() -> Vec<PathBuf> {
+    let test = std::env::current_exe().expect("a test knows its own binary");
+    test.ancestors().skip(1).take(2).map(Path::to_path_buf).collect()
+}

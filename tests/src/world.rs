@@ -1,0 +1,398 @@
+//! The truth: which process holds which instance by which descriptor, and who pays.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashSet},
+    rc::Rc,
+};
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    actor::Actor,
+    cgroup,
+    expected::{self, ANY, Expected},
+    process::Process,
+    subject::Subject,
+    system,
+};
+
+/// Processes under test, what they did, and what is to be told of it.
+#[derive(Clone, Debug, Default)]
+pub struct World(pub(crate) Rc<RefCell<Ledger>>);
+
+/// Who pays, and how much.
+#[derive(Clone, Copy, Debug)]
+pub struct Payer {
+    /// The user, as the initial user namespace knows it.
+    pub uid: u32,
+    /// The inode number of the user namespace.
+    pub userns: u64,
+    /// How many namespaces above it the limit stands.
+    pub level: u32,
+    /// How many instances may be.
+    pub max_instances: u32,
+    /// How many watches may be.
+    pub max_watches: u32,
+    /// How many instances are.
+    pub instances: u32,
+    /// How many watches are.
+    pub watches: u32,
+}
+
+/// Descriptors of one process that are inotify's.
+type Table = BTreeMap<i32, Descriptor>;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Descriptor {
+    pub(crate) instance: usize,
+    pub(crate) cloexec: bool,
+    pub(crate) nonblock: bool,
+}
+
+#[derive(Debug)]
+struct Instance {
+    payer: usize,
+    references: u32,
+    /// By watch descriptor: what fdinfo is to say.
+    watches: BTreeMap<i32, Map<String, Value>>,
+    /// When it was made, if that was seen.
+    born: Option<(u64, u64)>,
+}
+
+/// How a descriptor went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Closed by its number: told at once.
+    Close,
+    /// One of a range.
+    Range,
+    Exec,
+    Exit,
+    /// In a way the agent cannot see; told is only that the instance is gone.
+    Unseen,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    expected: Vec<Expected>,
+    pids: HashSet<u32>,
+    instances: Vec<Instance>,
+    pub(crate) payers: Vec<Payer>,
+    pub(crate) tables: BTreeMap<u32, Table>,
+    actors: BTreeMap<u32, Actor>,
+    /// Processes that have held an instance.
+    pub(crate) holders: HashSet<u32>,
+}
+
+impl World {
+    /// A world without processes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts a process of a user who has nothing charged yet.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        let uid = system::fresh_uid();
+        let mut subject = self.subject_of_root();
+        subject.process.call(&format!("uid {uid}")).expect("root may become anyone");
+        subject.actor.uid = uid;
+        self.update(&subject.actor);
+        subject.payer = self.payer(uid, system::user_namespace(std::process::id()), 0);
+        subject
+    }
+
+    /// Starts a process of root. What root has charged is not known to the test: none of its
+    /// instances may be expected.
+    #[must_use]
+    pub fn subject_of_root(&self) -> Subject {
+        let mut process = Process::start();
+        // Lets it have more files than instances, whatever the limits of this session. Where the
+        // machine has no room for so many, the test that fills the limit will say so.
+        let instances = system::number_in("/proc/sys/fs/inotify/max_user_instances");
+        let _ = process.call(&format!("open_files {}", u64::from(instances) + 1000));
+        let cgroup = cgroup::of_process(process.pid);
+        let actor = Actor {
+            pid: process.pid,
+            tid: process.tid,
+            uid: 0,
+            comm: "workload".to_owned(),
+            cgroup,
+            container: None,
+        };
+        self.adopt(process, actor, usize::MAX)
+    }
+
+    pub(crate) fn adopt(&self, process: Process, actor: Actor, payer: usize) -> Subject {
+        let mut ledger = self.0.borrow_mut();
+        ledger.pids.insert(process.pid);
+        ledger.actors.insert(process.pid, actor.clone());
+        drop(ledger);
+        Subject { process, world: self.clone(), actor, payer }
+    }
+
+    pub(crate) fn update(&self, actor: &Actor) {
+        self.0.borrow_mut().actors.insert(actor.pid, actor.clone());
+    }
+
+    /// Adds someone who pays, with the limits of the whole machine.
+    #[must_use]
+    pub fn payer(&self, uid: u32, userns: u64, level: u32) -> usize {
+        let mut ledger = self.0.borrow_mut();
+        ledger.payers.push(Payer {
+            uid,
+            userns,
+            level,
+            max_instances: system::number_in("/proc/sys/fs/inotify/max_user_instances"),
+            max_watches: system::number_in("/proc/sys/fs/inotify/max_user_watches"),
+            instances: 0,
+            watches: 0,
+        });
+        ledger.payers.len() - 1
+    }
+
+    /// Changes someone who pays.
+    pub fn change_payer(&self, payer: usize, change: impl FnOnce(&mut Payer)) {
+        change(&mut self.0.borrow_mut().payers[payer]);
+    }
+
+    /// Tracing begins now: nothing that was done before is told as it happened, and everything
+    /// that exists is found.
+    pub fn traced_from_now(&self) {
+        let mut ledger = self.0.borrow_mut();
+        let ledger = &mut *ledger;
+        ledger.expected.clear();
+        ledger.holders = ledger.tables.keys().copied().collect();
+        let now = system::boot_ns();
+        let mut expect = |fields, instance| {
+            let time = (now, u64::MAX);
+            let instance = Some(instance);
+            let (ordered, lived, used) = (false, None, None);
+            ledger.expected.push(Expected { fields, instance, ordered, time, lived, used });
+        };
+        for (pid, table) in &ledger.tables {
+            for (fd, descriptor) in table {
+                let payer = &ledger.payers[ledger.instances[descriptor.instance].payer];
+                let mut fields = ledger.actors[pid].fields("found");
+                fields.extend(payer.fields(payer.instances, payer.max_instances));
+                fields.insert("tid".to_owned(), json!(pid));
+                fields.insert("fd".to_owned(), json!(fd));
+                fields.insert("flags".to_owned(), descriptor.flags());
+                // Of the memory controller's cgroup, which need not be one of v2.
+                fields.insert("creator_cgroup_id".to_owned(), json!(ANY));
+                expect(fields, descriptor.instance);
+            }
+        }
+        for (number, instance) in ledger.instances.iter_mut().enumerate() {
+            instance.born = None;
+            if instance.references == 0 {
+                continue;
+            }
+            for (wd, target) in &instance.watches {
+                let mut fields = target.clone();
+                fields.insert("event".to_owned(), json!("watch-found"));
+                fields.insert("wd".to_owned(), json!(wd));
+                fields.remove("path");
+                expect(fields, number);
+            }
+        }
+    }
+
+    /// How many events are expected.
+    #[must_use]
+    pub fn expected_count(&self) -> usize {
+        self.0.borrow().expected.len()
+    }
+
+    /// How many events are about this world.
+    #[must_use]
+    pub fn count_of(&self, events: &[Value]) -> usize {
+        self.0.borrow().of_interest(events).len()
+    }
+
+    /// Compares what was told about this world with what happened in it.
+    ///
+    /// # Errors
+    /// The first difference, in words.
+    pub fn compare(&self, events: &[Value]) -> Result<(), String> {
+        let ledger = self.0.borrow();
+        expected::compare(&ledger.expected, &ledger.of_interest(events))
+    }
+}
+
+impl Descriptor {
+    pub(crate) fn new(instance: usize, cloexec: bool, nonblock: bool) -> Self {
+        Self { instance, cloexec, nonblock }
+    }
+
+    pub(crate) fn flags(self) -> Value {
+        let flags = [(self.nonblock, "nonblock"), (self.cloexec, "cloexec")];
+        flags.into_iter().filter(|(set, _)| *set).map(|(_, name)| name).collect()
+    }
+}
+
+impl Payer {
+    pub(crate) fn fields(&self, used: u32, limit: u32) -> Map<String, Value> {
+        let mut fields = object(json!({
+            "used": used,
+            "limit": limit,
+            "charged_uid": self.uid,
+            "charged_userns": self.userns,
+        }));
+        if self.level > 0 {
+            fields.insert("limit_level".to_owned(), json!(self.level));
+        }
+        fields
+    }
+}
+
+pub(crate) fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        other => panic!("no object: {other}"),
+    }
+}
+
+impl Ledger {
+    /// Events of the processes, and of the instances they made or held.
+    fn of_interest<'a>(&self, events: &'a [Value]) -> Vec<&'a Value> {
+        let ours = |event: &Value| {
+            event["pid"]
+                .as_u64()
+                .and_then(|pid| u32::try_from(pid).ok())
+                .is_some_and(|pid| self.pids.contains(&pid))
+        };
+        let begins = |event: &&Value| event["event"] == "create" || event["event"] == "found";
+        let begun = events.iter().filter(begins).filter(|event| ours(event));
+        let instances: HashSet<u64> = begun.flat_map(|event| event["instance"].as_u64()).collect();
+        let about = |event: &Value| {
+            event["instance"].as_u64().is_some_and(|instance| instances.contains(&instance))
+        };
+        events.iter().filter(|event| ours(event) || about(event)).collect()
+    }
+
+    pub(crate) fn expect(
+        &mut self,
+        fields: Map<String, Value>,
+        instance: Option<usize>,
+        time: (u64, u64),
+    ) {
+        let (ordered, lived, used) = (true, None, None);
+        self.expected.push(Expected { fields, instance, ordered, time, lived, used });
+    }
+
+    /// A new instance.
+    pub(crate) fn begin(&mut self, payer: usize, time: (u64, u64)) -> usize {
+        self.payers[payer].instances += 1;
+        let watches = BTreeMap::new();
+        self.instances.push(Instance { payer, references: 1, watches, born: Some(time) });
+        self.instances.len() - 1
+    }
+
+    pub(crate) fn instances_quota(&self, payer: usize) -> Map<String, Value> {
+        let Some(payer) = self.payers.get(payer) else { return Map::new() };
+        payer.fields(payer.instances, payer.max_instances)
+    }
+
+    pub(crate) fn watches_quota(&self, instance: usize) -> Map<String, Value> {
+        let payer = &self.payers[self.instances[instance].payer];
+        payer.fields(payer.watches, payer.max_watches)
+    }
+
+    pub(crate) fn add_watch(&mut self, instance: usize, wd: i32, target: Map<String, Value>) {
+        let instance = &mut self.instances[instance];
+        if instance.watches.insert(wd, target).is_none() {
+            self.payers[instance.payer].watches += 1;
+        }
+    }
+
+    pub(crate) fn remove_watch(&mut self, instance: usize, wd: i32) {
+        let instance = &mut self.instances[instance];
+        if instance.watches.remove(&wd).is_some() {
+            self.payers[instance.payer].watches -= 1;
+        }
+    }
+
+    pub(crate) fn refer(&mut self, instance: usize) {
+        self.instances[instance].references += 1;
+    }
+
+    /// A descriptor of `actor`, or another reference, goes.
+    pub(crate) fn leave(
+        &mut self,
+        actor: &Actor,
+        fd: i32,
+        instance: usize,
+        way: Way,
+        time: (u64, u64),
+    ) {
+        let it = &mut self.instances[instance];
+        it.references -= 1;
+        let left = it.references;
+        if left > 0 {
+            if way == Way::Close {
+                let mut fields = actor.fields("close");
+                fields.extend(self.instances_quota(self.instances[instance].payer));
+                fields.extend(object(json!({ "fd": fd, "left": left })));
+                self.expect(fields, Some(instance), time);
+            }
+            return;
+        }
+        let watches = it.watches.len();
+        let (payer, born) = (it.payer, it.born);
+        let paid = &mut self.payers[payer];
+        paid.instances -= 1;
+        paid.watches -= u32::try_from(watches).expect("few watches");
+        let mut fields = actor.fields("release");
+        fields.extend(self.instances_quota(payer));
+        fields.extend(object(json!({ "fd": fd, "watches": watches, "how": match way {
+            Way::Close | Way::Range => "closed",
+            Way::Exec => "exec",
+            Way::Exit => "exit",
+            Way::Unseen => ANY,
+        } })));
+        if way == Way::Unseen {
+            for field in ["pid", "tid", "uid", "comm", "cgroup", "cgroup_id", "container", "fd"] {
+                fields.insert(field.to_owned(), json!(ANY));
+            }
+        }
+        let ordered = way == Way::Close;
+        // Read when the end is noticed: the kernel may not be through with it, or have forgotten
+        // a user who has nothing left.
+        let used = (!ordered).then(|| {
+            for field in ["used", "limit", "charged_uid", "charged_userns", "limit_level"] {
+                fields.insert(field.to_owned(), json!(ANY));
+            }
+            let now = self.payers[payer].instances;
+            (now, now + 1)
+        });
+        let latest = if ordered { time.1 } else { u64::MAX };
+        // Whenever it is told: it was over when the descriptor went.
+        let lived_at_most = |born: u64| if way == Way::Unseen { u64::MAX } else { time.1 - born };
+        let lived_at_least = |born: u64| if way == Way::Unseen { 0 } else { time.0 - born };
+        let lived = born.map(|(first, last)| (lived_at_least(last), lived_at_most(first)));
+        self.expected.push(Expected {
+            fields,
+            instance: Some(instance),
+            ordered,
+            time: (time.0, latest),
+            lived,
+            used,
+        });
+    }
+
+    /// Several ends at once are noticed in any order.
+    pub(crate) fn blur_used(&mut self, since: usize) {
+        let ranges = self.expected[since..].iter().filter_map(|it| it.used);
+        let Some(all) = ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))) else { return };
+        for used in self.expected[since..].iter_mut().flat_map(|it| &mut it.used) {
+            *used = all;
+        }
+    }
+
+    pub(crate) fn expected_so_far(&self) -> usize {
+        self.expected.len()
+    }
+}

@@ -1,0 +1,254 @@
+//! The command line: what it answers, where, and with which exit code.
+
+use std::{
+    ffi::CStr,
+    io::{BufRead as _, BufReader, Read as _},
+    os::unix::process::CommandExt as _,
+    process::{Command, Output, Stdio},
+};
+
+use inotify_trace_tests::{Process, agent::binary, require_root, system};
+
+fn agent(arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    agent(arguments).output().expect("the agent must start")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("messages are text")
+}
+
+/// Exit code 2, nothing where data goes, and a message that says all of this.
+fn refuses(output: &Output, words: &[&str]) {
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert_eq!(text(&output.stdout), "");
+    for word in words {
+        assert!(errors.contains(word), "no {word:?} in: {errors}");
+    }
+    assert!(!errors.contains("panicked") && !errors.contains("RUST_BACKTRACE"), "{errors}");
+}
+
+#[test]
+fn help_has_examples() {
+    for option in ["--help", "-h", "help"] {
+        let output = run(&[option]);
+        assert!(output.status.success());
+        let help = text(&output.stdout);
+        for words in ["Usage:", "Examples:", "sudo inotify-trace", "--pid", "--failed", "check"] {
+            assert!(help.contains(words), "{option}: no {words:?} in: {help}");
+        }
+        assert_eq!(text(&output.stderr), "");
+    }
+    let long = run(&["--help"]);
+    for event in ["create-failed", "watch-failed", "cgroup-remove", "range-close"] {
+        assert!(text(&long.stdout).contains(event), "{event}");
+    }
+    assert!(text(&run(&["trace", "--help"]).stdout).contains("--cgroup"));
+    assert!(text(&run(&["check", "--help"]).stdout).contains("Usage:"));
+}
+
+#[test]
+fn version() {
+    for option in ["--version", "-V"] {
+        let output = run(&[option]);
+        assert!(output.status.success());
+        let version = text(&output.stdout).trim_end();
+        let number = version.strip_prefix("inotify-trace ").expect("name and number");
+        assert!(number.split('.').all(|part| part.parse::<u32>().is_ok()), "{version}");
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    let mistakes: [(&[&str], &[&str]); 12] = [
+        (&["--nonsense"], &["--nonsense"]),
+        (&["nonsense"], &["nonsense"]),
+        (&["-e", "creat"], &["creat", "create"]),
+        (&["-e", ""], &["--event"]),
+        (&["--buffer", "3M"], &["3M", "power of two"]),
+        (&["--buffer", "4K"], &["4K", "64K"]),
+        (&["--buffer", "99999999M"], &["99999999M"]),
+        (&["--buffer", "lots"], &["lots"]),
+        (&["-d", "soon"], &["soon", "seconds"]),
+        (&["-d=-1"], &["-1"]),
+        (&["-p", "init"], &["init", "--pid"]),
+        (&["-o", "xml"], &["xml", "json"]),
+    ];
+    for (arguments, words) in mistakes {
+        refuses(&run(arguments), words);
+    }
+}
+
+#[test]
+fn check_tells_what_works() {
+    require_root!();
+    let _machine = system::a_share_of_the_machine();
+    let output = run(&["check"]);
+    let report = text(&output.stdout);
+    assert!(output.status.success(), "{report}");
+    for subject in ["kernel", "BTF", "privileges", "ring buffer", "tracefs", "cgroup", "backend"] {
+        assert!(report.lines().any(|line| line.starts_with(subject)), "{subject} in {report}");
+    }
+    let backend = report.lines().find(|line| line.starts_with("backend")).unwrap();
+    assert!(["tracepoint", "fentry", "kprobe"].iter().any(|it| backend.contains(it)), "{backend}");
+    assert!(!report.contains("MISSING"), "{report}");
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_quietly() {
+    require_root!();
+    let _machine = system::a_share_of_the_machine();
+    for arguments in [&["-e", "create,release"][..], &["-o", "json"][..]] {
+        let mut child = agent(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the agent must start");
+        let mut errors = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        errors.read_line(&mut line).unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut process = Process::start();
+        process.call("init1 0").unwrap();
+        line.clear();
+        out.read_line(&mut line).unwrap();
+        drop(out);
+        // Something more to say is what tells it.
+        process.call("close 3").unwrap();
+        let status = child.wait().unwrap();
+        let mut rest = String::new();
+        errors.read_to_string(&mut rest).unwrap();
+        assert_eq!((status.code(), rest.as_str()), (Some(0), ""));
+    }
+}
+
+#[test]
+fn help_to_a_reader_that_has_gone() {
+    let mut child = agent(&["--help"]).stdout(Stdio::piped()).spawn().expect("the agent starts");
+    drop(child.stdout.take());
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+/// Makes a command run as a user who may do nothing.
+fn as_nobody(command: &mut Command) -> &mut Command {
+    let become_nobody = || {
+        // Plain system calls: what the C library would do for other threads is not needed here.
+        for call in [libc::SYS_setresgid, libc::SYS_setresuid] {
+            // SAFETY: takes numbers.
+            if unsafe { libc::syscall(call, 65534, 65534, 65534) } != 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: nothing but system calls happens between fork and exec.
+    unsafe { command.pre_exec(become_nobody) }
+}
+
+/// The agent where any user can reach it.
+fn copy_for_everybody() -> (tempfile::TempDir, Command) {
+    let directory = system::directory();
+    let copy = directory.path().join("inotify-trace");
+    std::fs::copy(binary(), &copy).expect("room for a copy");
+    let mut command = Command::new(copy);
+    command.stdin(Stdio::null());
+    (directory, command)
+}
+
+#[test]
+fn without_privileges_it_says_which() {
+    require_root!();
+    let (_directory, mut command) = copy_for_everybody();
+    let output = as_nobody(&mut command).output().expect("the agent must start");
+    refuses(&output, &["CAP_BPF", "CAP_PERFMON", "sudo"]);
+    let (_directory, mut command) = copy_for_everybody();
+    let output = as_nobody(command.arg("check")).output().expect("the agent must start");
+    assert_eq!(output.status.code(), Some(2));
+    let report = text(&output.stdout);
+    let privileges = report.lines().find(|line| line.starts_with("privileges")).unwrap();
+    assert!(privileges.contains("MISSING") && privileges.contains("sudo"), "{privileges}");
+}
+
+/// Makes a command run where `change` was done to the mounts, which nothing else sees.
+fn with_mounts(
+    command: &mut Command,
+    change: impl Fn() -> i32 + Send + Sync + 'static,
+) -> &mut Command {
+    let apart = move || {
+        // SAFETY: changes this process alone, which is about to execute the agent.
+        let mut result = unsafe { libc::unshare(libc::CLONE_NEWNS) };
+        if result == 0 {
+            let (none, flags) = (std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE);
+            // SAFETY: strings that end with a zero, and null pointers where nothing is said.
+            result = unsafe { libc::mount(none, c"/".as_ptr(), none, flags, none.cast()) };
+        }
+        if result == 0 {
+            result = change();
+        }
+        if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: nothing but system calls happens between fork and exec.
+    unsafe { command.pre_exec(apart) }
+}
+
+/// Hides a directory behind an empty one.
+fn hide(directory: &CStr) -> i32 {
+    let kind = c"tmpfs".as_ptr();
+    // SAFETY: strings that end with a zero, and a null pointer where nothing is said.
+    unsafe { libc::mount(kind, directory.as_ptr(), kind, 0, std::ptr::null()) }
+}
+
+#[test]
+fn without_btf_it_says_so() {
+    require_root!();
+    let mut command = agent(&["-d", "0.1"]);
+    let output = with_mounts(&mut command, || hide(c"/sys/kernel/btf")).output();
+    refuses(&output.expect("the agent must start"), &["BTF", "/sys/kernel/btf/vmlinux", "CONFIG_"]);
+}
+
+#[test]
+fn tracefs_is_mounted_where_it_is_not() {
+    require_root!();
+    let _machine = system::a_share_of_the_machine();
+    let unmount = || {
+        for place in [c"/sys/kernel/tracing", c"/sys/kernel/debug/tracing", c"/sys/kernel/debug"] {
+            // Not mounted is as good.
+            // SAFETY: a string that ends with a zero.
+            unsafe { libc::umount2(place.as_ptr(), libc::MNT_DETACH) };
+        }
+        0
+    };
+    let mut command = agent(&["-d", "0.1", "-o", "json"]);
+    let output = with_mounts(&mut command, unmount).output().expect("the agent must start");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains(r#""event":"summary""#));
+}
+
+#[test]
+fn without_any_tracefs_it_says_how_to_mount_it() {
+    require_root!();
+    let _machine = system::a_share_of_the_machine();
+    // No directory is left to mount it on.
+    let mut command = agent(&["-d", "0.1"]);
+    let output = with_mounts(&mut command, || hide(c"/sys/kernel")).output();
+    let output = output.expect("the agent must start");
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "");
+}
+
+#[test]
+fn without_cgroups_it_still_traces() {
+    require_root!();
+    let _machine = system::a_share_of_the_machine();
+    let mut command = agent(&["-d", "0.1", "-o", "json"]);
+    let output = with_mounts(&mut command, || hide(c"/sys/fs/cgroup")).output();
+    let output = output.expect("the agent must start");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}

@@ -1,0 +1,151 @@
+//! What existed before the agent was started.
+
+use std::collections::HashSet;
+
+use inotify_trace_tests::{Agent, Process, World, process::hex, require_root, system};
+use serde_json::{Value, json};
+
+use crate::nothing_lost;
+
+#[test]
+fn an_instance_from_before_ends_with_its_true_holder() {
+    require_root!();
+    let directory = system::directory();
+    let _machine = system::a_share_of_the_machine();
+    let world = World::new();
+    let mut subject = world.subject();
+    let fd = subject.create(libc::IN_CLOEXEC | libc::IN_NONBLOCK).unwrap();
+    subject.watch(fd, directory.path(), libc::IN_CREATE | libc::IN_DELETE).unwrap();
+    world.traced_from_now();
+    let agent = Agent::start();
+    agent.expect(&world);
+    subject.close(fd);
+    let run = agent.finish(&world);
+    nothing_lost(&run);
+    let created = run.events.iter().any(|it| it["event"] == "create" && it["pid"] == subject.pid());
+    assert!(!created, "it was made before");
+}
+
+#[test]
+fn an_instance_from_before_is_used_and_ends_by_exit() {
+    require_root!();
+    let directory = system::directory();
+    let _machine = system::a_share_of_the_machine();
+    let world = World::new();
+    let mut subject = world.subject();
+    let fd = subject.create(0).unwrap();
+    world.traced_from_now();
+    let agent = Agent::start();
+    agent.expect(&world);
+    let wd = subject.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
+    subject.unwatch(fd, wd);
+    subject.create(0).unwrap();
+    subject.exit();
+    nothing_lost(&agent.finish(&world));
+}
+
+#[test]
+fn a_shared_instance_from_before_is_one() {
+    require_root!();
+    let _machine = system::a_share_of_the_machine();
+    let world = World::new();
+    let mut parent = world.subject();
+    let fd = parent.create(0).unwrap();
+    let mut child = parent.fork();
+    let copy = child.dup(fd);
+    world.traced_from_now();
+    let agent = Agent::start();
+    agent.expect(&world);
+    assert_eq!(instances_found(&agent, &[parent.pid(), child.pid()]), 1);
+    parent.close(fd);
+    child.close(copy);
+    child.close(fd);
+    nothing_lost(&agent.finish(&world));
+}
+
+#[test]
+fn many_shared_instances_from_before_count_once() {
+    require_root!();
+    const EACH: usize = 100;
+    let _machine = system::a_share_of_the_machine();
+    let world = World::new();
+    let mut parents = [world.subject(), world.subject()];
+    let mut children = Vec::new();
+    for parent in &mut parents {
+        for _ in 0..EACH {
+            parent.create(0).unwrap();
+        }
+        children.extend([parent.fork(), parent.fork()]);
+    }
+    world.traced_from_now();
+    let agent = Agent::start();
+    agent.expect(&world);
+    let pids: Vec<_> = parents.iter().chain(&children).map(|subject| subject.pid()).collect();
+    assert_eq!(instances_found(&agent, &pids), 2 * EACH);
+    // All at once, and the last one holds them all until its end.
+    let mut last = children.pop().unwrap();
+    let [first, second] = &mut parents;
+    first.exit();
+    children.remove(2).exit_under(second);
+    second.exit();
+    agent.wait_for_event(&json!({ "event": "exit", "pid": second.pid() }));
+    last.close_range(3, 52);
+    drop(children);
+    let _ = agent;
+}
+
+/// How many different instances were found in these processes.
+fn instances_found(agent: &Agent, pids: &[u32]) -> usize {
+    let events = agent.events();
+    let ours = events
+        .iter()
+        .filter(|event| event["event"] == "found" && pids.iter().any(|&pid| event["pid"] == pid));
+    ours.flat_map(|event| event["instance"].as_u64()).collect::<HashSet<_>>().len()
+}
+
+#[test]
+fn what_happens_while_the_agent_starts_is_told_once() {
+    require_root!();
+    let _machine = system::the_machine();
+    let mut process = Process::start();
+    let directory = system::directory();
+    let path = hex(directory.path().as_os_str().as_encoded_bytes());
+    // Without a pause before, during and after the start.
+    process.tell(&format!("storm_until_told {path}"));
+    let names = "found,create,release";
+    let agent = Agent::unparsed(&["-o", "json", "-p", &process.pid.to_string(), "-e", names]);
+    agent.wait_for("some of it is told", |lines| lines.len() > 1000);
+    process.tell("gettid");
+    assert_eq!(process.answer("storm"), Ok(0));
+    process.answer("gettid").unwrap();
+    // The last one of all is made in another way than those before.
+    let last = process.call(&format!("init1 {}", libc::IN_NONBLOCK)).unwrap();
+    process.call(&format!("close {last}")).unwrap();
+    agent.wait_for("the last one's end is told", |lines| {
+        let mut latest = lines.iter().rev().flat_map(Value::as_str);
+        let end = latest.next().is_some_and(|line| line.contains(r#""event":"release""#));
+        end && latest.next().is_some_and(|line| line.contains(r#""flags":["nonblock"]"#))
+    });
+    let run = agent.stop();
+    // Found or made, each is one, and ends once.
+    let mut open = HashSet::new();
+    let mut ended = HashSet::new();
+    for line in run.events.iter().flat_map(Value::as_str) {
+        let Some(instance) = number_after(line, r#""instance":"#) else { continue };
+        assert!(!ended.contains(&instance), "after its end: {line}");
+        if line.contains(r#""event":"create""#) {
+            assert!(open.insert(instance), "made twice: {line}");
+        } else if line.contains(r#""event":"found""#) {
+            open.insert(instance);
+        } else {
+            assert!(open.remove(&instance), "ended unknown: {line}");
+            ended.insert(instance);
+        }
+    }
+    assert!(open.is_empty(), "without an end: {open:?}");
+}
+
+fn number_after(line: &str, name: &str) -> Option<u64> {
+    let (_, rest) = line.split_once(name)?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}

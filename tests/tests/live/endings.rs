@@ -1,0 +1,243 @@
+//! How instances begin and end.
+
+use inotify_trace_tests::{Subject, require_root, system};
+
+use crate::{nothing_lost, scene};
+
+/// Runs a workload under an agent and holds everything told about it against the truth, in the
+/// end and when the workload asks for it: an end that is noticed later then does not come after
+/// what is done next.
+fn traced(act: impl FnOnce(&mut Subject, &dyn Fn())) {
+    let (_machine, world, agent) = scene();
+    let mut subject = world.subject();
+    act(&mut subject, &|| agent.expect(&world));
+    nothing_lost(&agent.finish(&world));
+}
+
+#[test]
+fn create_watch_unwatch_close() {
+    require_root!();
+    let directory = system::directory();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    traced(|subject, _| {
+        let fd = subject.create(0).unwrap();
+        let first = subject.watch(fd, directory.path(), libc::IN_CREATE | libc::IN_ONLYDIR);
+        let second = subject.watch(fd, &file, libc::IN_MODIFY | libc::IN_DELETE_SELF).unwrap();
+        // Changes the watch there is, and makes no new one.
+        let again = subject.watch(fd, &file, libc::IN_ATTRIB | libc::IN_MASK_ADD).unwrap();
+        assert_eq!(second, again);
+        subject.unwatch(fd, first.unwrap());
+        let other = subject.create(0).unwrap();
+        subject.watch(other, &file, libc::IN_ACCESS).unwrap();
+        subject.close(other);
+        subject.close(fd);
+    });
+}
+
+#[test]
+fn flags_and_the_legacy_call() {
+    require_root!();
+    traced(|subject, _| {
+        let both = libc::IN_NONBLOCK | libc::IN_CLOEXEC;
+        for flags in [0, libc::IN_NONBLOCK, libc::IN_CLOEXEC, both] {
+            subject.create(flags).unwrap();
+        }
+        subject.create(1).unwrap_err();
+        if cfg!(target_arch = "x86_64") {
+            subject.create_legacy().unwrap();
+        }
+        for fd in (3..).take(if cfg!(target_arch = "x86_64") { 5 } else { 4 }) {
+            subject.close(fd);
+        }
+    });
+}
+
+#[test]
+fn a_copy_keeps_the_instance_open() {
+    require_root!();
+    traced(|subject, _| {
+        let fd = subject.create(libc::IN_NONBLOCK).unwrap();
+        let copy = subject.dup(fd);
+        subject.close(fd);
+        subject.close(copy);
+    });
+}
+
+#[test]
+fn copying_over_an_instance_closes_it() {
+    require_root!();
+    traced(|subject, _| {
+        let (one, two) = (subject.create(0).unwrap(), subject.create(0).unwrap());
+        subject.dup_over(one, two, None);
+        // A copy of itself, and one over what is no instance, close nothing.
+        subject.dup_over(one, one, None);
+        subject.dup_over(one, 40, None);
+        let three = subject.create(0).unwrap();
+        subject.dup_over(40, three, Some(libc::O_CLOEXEC));
+        // Over a copy of the same instance.
+        subject.dup_over(40, three, Some(0));
+        for fd in [one, two, three, 40] {
+            subject.close(fd);
+        }
+        // Standard error over an instance.
+        let four = subject.create(0).unwrap();
+        subject.dup_over(2, four, None);
+    });
+}
+
+#[test]
+fn a_failed_copy_closes_nothing() {
+    require_root!();
+    traced(|subject, _| {
+        let fd = subject.create(0).unwrap();
+        assert_eq!(subject.process.call(&format!("dup2 77 {fd}")), Err(libc::EBADF));
+        assert_eq!(subject.process.call(&format!("dup3 {fd} {fd} 0")), Err(libc::EINVAL));
+        assert_eq!(subject.process.call("close 77"), Err(libc::EBADF));
+        subject.close(fd);
+    });
+}
+
+#[test]
+fn close_range_closes_what_it_spans() {
+    require_root!();
+    traced(|subject, all_told| {
+        for _ in 0..4 {
+            subject.create(0).unwrap();
+        }
+        subject.close_range(4, 5);
+        all_told();
+        subject.create(0).unwrap();
+        subject.close_range(3, u32::MAX);
+    });
+}
+
+#[test]
+fn a_range_can_take_one_of_two_copies() {
+    require_root!();
+    traced(|subject, _| {
+        let fd = subject.create(0).unwrap();
+        subject.dup_over(fd, 20, None);
+        subject.close_range(10, 30);
+        subject.close(fd);
+    });
+}
+
+#[test]
+fn exit_without_close() {
+    require_root!();
+    let directory = system::directory();
+    traced(|subject, _| {
+        let fd = subject.create(0).unwrap();
+        subject.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
+        subject.exit();
+    });
+}
+
+#[test]
+fn exit_with_many_open() {
+    require_root!();
+    traced(|subject, _| {
+        for _ in 0..30 {
+            subject.create(libc::IN_CLOEXEC).unwrap();
+        }
+        subject.exit();
+    });
+}
+
+#[test]
+fn killed() {
+    require_root!();
+    traced(|subject, _| {
+        subject.create(0).unwrap();
+        subject.kill();
+    });
+}
+
+#[test]
+fn executing_a_program_ends_what_is_close_on_exec() {
+    require_root!();
+    traced(|subject, all_told| {
+        let fd = subject.create(libc::IN_CLOEXEC).unwrap();
+        subject.exec();
+        all_told();
+        // The new program has the number for itself.
+        assert_eq!(subject.create(0).unwrap(), fd);
+        subject.close(fd);
+    });
+}
+
+#[test]
+fn what_is_not_close_on_exec_ends_with_the_new_program() {
+    require_root!();
+    traced(|subject, all_told| {
+        subject.create(0).unwrap();
+        subject.create(libc::IN_CLOEXEC).unwrap();
+        subject.exec();
+        all_told();
+        subject.exit();
+    });
+}
+
+#[test]
+fn a_new_program_that_makes_an_instance_at_once_is_followed() {
+    require_root!();
+    const TIMES: usize = 100;
+    let (_machine, _world, agent) = scene();
+    let mut process = inotify_trace_tests::Process::start();
+    for _ in 0..TIMES {
+        process.call(&format!("init1 {}", libc::IN_CLOEXEC)).unwrap();
+        let answers = process.ask("exec executed-create");
+        assert!(answers[0] >= 0 && answers[1] == 0, "{answers:?}");
+    }
+    let pid = process.pid;
+    agent.wait_for("every end is told", |events| crate::count(events, pid, "release") == 2 * TIMES);
+    let run = agent.stop();
+    nothing_lost(&run);
+    let ends = |how: &str| {
+        run.events.iter().filter(|event| event["pid"] == pid && event["how"] == how).count()
+    };
+    // The agent may come too late to see which of two instances with the same number it was that
+    // the new program has. Then it must say so, and not guess.
+    assert_eq!((ends("exec") + ends("unknown"), ends("closed")), (TIMES, TIMES));
+}
+
+#[test]
+fn a_child_that_closes_last_ends_the_instance() {
+    require_root!();
+    let (_machine, world, agent) = scene();
+    let mut parent = world.subject();
+    let fd = parent.create(0).unwrap();
+    let mut child = parent.fork();
+    parent.exit();
+    // Told before the child does anything, so that it is the exit that is waited for.
+    agent.wait_for_event(&serde_json::json!({ "event": "exit", "pid": parent.pid() }));
+    child.close(fd);
+    nothing_lost(&agent.finish(&world));
+}
+
+#[test]
+fn a_parent_that_closes_last_ends_the_instance() {
+    require_root!();
+    let (_machine, world, agent) = scene();
+    let mut parent = world.subject();
+    let fd = parent.create(0).unwrap();
+    let mut child = parent.fork();
+    let mut grandchild = child.fork();
+    grandchild.close(fd);
+    child.exit_under(&mut parent);
+    parent.close(fd);
+    nothing_lost(&agent.finish(&world));
+}
+
+#[test]
+fn an_orphan_that_exits_last_ends_the_instance() {
+    require_root!();
+    let (_machine, world, agent) = scene();
+    let mut parent = world.subject();
+    parent.create(0).unwrap();
+    let mut child = parent.fork();
+    child.exit_under(&mut parent);
+    parent.exit();
+    nothing_lost(&agent.finish(&world));
+}

@@ -1,0 +1,191 @@
+//! Each filter, on two workloads of which it picks one.
+
+use std::collections::BTreeSet;
+
+use inotify_trace_tests::{Agent, Cgroup, Run, Subject, World, require_root, system};
+
+/// Both do the same, and fail once each.
+fn act(subjects: [&mut Subject; 2]) {
+    for subject in subjects {
+        let fd = subject.create(0).unwrap();
+        let copy = subject.dup(fd);
+        let wd = subject.watch(fd, "/", libc::IN_CREATE).unwrap();
+        subject.watch(fd, "/does/not/exist", libc::IN_CREATE).unwrap_err();
+        subject.unwatch(fd, wd);
+        subject.close(copy);
+        subject.close(fd);
+        let left = subject.create(0).unwrap();
+        subject.close_range(left, u32::MAX);
+        subject.create(libc::IN_CLOEXEC).unwrap();
+        subject.exit();
+    }
+}
+
+/// All that happens, in the order in which it is first told.
+const SHOWN: [&str; 6] = ["create", "watch", "watch-failed", "unwatch", "close", "release"];
+
+/// Runs both under an agent with this filter. Which events were told of the first and the second.
+fn told_of(
+    filter: impl FnOnce(&Subject) -> Vec<String>,
+    prepare: impl FnOnce(&mut Subject, &mut Subject),
+) -> [Vec<String>; 2] {
+    let world = World::new();
+    let (mut one, mut two) = (world.subject(), world.subject());
+    prepare(&mut one, &mut two);
+    let filter = filter(&one);
+    let filter: Vec<_> = filter.iter().map(String::as_str).collect();
+    let agent = Agent::with(&filter);
+    // Tells everything, and so knows when the other one must have told what it has to.
+    let everything = Agent::start();
+    act([&mut one, &mut two]);
+    everything.expect(&world);
+    let _ = everything.stop();
+    let run = agent.stop();
+    let others = run.events.iter().filter(|it| it["pid"] != one.pid() && it["pid"] != two.pid());
+    assert!(others.count() == 0 || filter[0] == "-e" || filter[0] == "-x", "{:?}", run.events);
+    [names(&run, &one), names(&run, &two)]
+}
+
+fn names(run: &Run, subject: &Subject) -> Vec<String> {
+    let ours = run.events.iter().filter(|event| event["pid"] == subject.pid());
+    ours.flat_map(|event| event["event"].as_str()).map(str::to_owned).collect()
+}
+
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// What is told of the picked one, with every event that is told by default.
+fn picks_the_first(filter: impl FnOnce(&Subject) -> Vec<String>) {
+    let [first, second] = told_of(filter, |_, _| ());
+    assert_eq!(second, Vec::<String>::new());
+    is_complete(&first);
+}
+
+fn is_complete(told: &[String]) {
+    let kinds: BTreeSet<_> = told.iter().map(String::as_str).collect();
+    assert_eq!(kinds, BTreeSet::from(SHOWN), "{told:?}");
+    let count = |name: &str| told.iter().filter(|it| *it == name).count();
+    assert_eq!((told.len(), count("create"), count("release")), (10, 3, 3), "{told:?}");
+}
+
+#[test]
+fn by_process() {
+    require_root!();
+    let _machine = system::a_share_of_the_machine();
+    picks_the_first(|one| strings(&["-p", &one.pid().to_string()]));
+}
+
+#[test]
+fn by_user() {
+    require_root!();
+    let _machine = system::a_share_of_the_machine();
+    picks_the_first(|one| strings(&["-u", &one.actor.uid.to_string()]));
+}
+
+#[test]
+fn by_command() {
+    require_root!();
+    let _machine = system::the_machine();
+    // Executing makes the second one `exe`.
+    let filter = |_: &Subject| strings(&["-c", "workload"]);
+    let [first, second] = told_of(filter, |_, two| two.exec());
+    assert_eq!(second, Vec::<String>::new());
+    is_complete(&first);
+}
+
+#[test]
+fn by_cgroup_and_below() {
+    require_root!();
+    let _machine = system::the_machine();
+    let (Some(one), Some(two)) = (Cgroup::of_containerd(), Cgroup::new()) else {
+        system::skip("filters::by_cgroup_and_below", "no cgroup v2 hierarchy is mounted");
+        return;
+    };
+    let parent = one.path.rsplit_once('/').unwrap().0.to_owned();
+    let mounted = one.directory().to_str().unwrap().to_owned();
+    for path in [&one.path, &parent, &mounted] {
+        let filter = |_: &Subject| strings(&["--cgroup", path]);
+        let [first, second] = told_of(filter, |a, b| {
+            a.move_to(&one);
+            b.move_to(&two);
+        });
+        assert_eq!(second, Vec::<String>::new());
+        is_complete(&first);
+    }
+}
+
+#[test]
+fn failures_only() {
+    require_root!();
+    let _machine = system::a_share_of_the_machine();
+    let told = told_of(|_| strings(&["-x"]), |_, _| ());
+    assert_eq!(told, [["watch-failed"], ["watch-failed"]]);
+}
+
+#[test]
+fn by_event() {
+    require_root!();
+    let _machine = system::a_share_of_the_machine();
+    let told = told_of(|_| strings(&["-e", "exit,unwatch", "-e", "range-close"]), |_, _| ());
+    let expected = strings(&["unwatch", "range-close", "exit"]);
+    assert_eq!(told, [expected.clone(), expected]);
+}
+
+#[test]
+fn several_at_once_must_all_hold() {
+    require_root!();
+    let _machine = system::a_share_of_the_machine();
+    let [first, second] = told_of(
+        |one| {
+            strings(&[
+                "-e",
+                "create,watch-failed",
+                "-x",
+                "-c",
+                "workload",
+                "-u",
+                &one.actor.uid.to_string(),
+            ])
+        },
+        |_, _| (),
+    );
+    assert_eq!((first, second.len()), (strings(&["watch-failed"]), 0));
+}
+
+#[test]
+fn a_duration_ends_it() {
+    require_root!();
+    let _machine = system::a_share_of_the_machine();
+    let agent = Agent::with(&["-d", "0.2"]);
+    let run = agent.join();
+    assert!(run.summary["open"].is_u64(), "{}", run.summary);
+    assert!(run.status.success());
+}
+
+#[test]
+fn sigterm_ends_it_with_a_summary() {
+    require_root!();
+    let _machine = system::a_share_of_the_machine();
+    let agent = Agent::start();
+    let run = agent.stop_with(libc::SIGTERM);
+    assert!(run.summary["open"].is_u64(), "{}", run.summary);
+}
+
+#[test]
+fn what_came_before_a_signal_is_told() {
+    require_root!();
+    let _machine = system::a_share_of_the_machine();
+    for _ in 0..3 {
+        let world = World::new();
+        let mut subject = world.subject();
+        let agent = Agent::start();
+        for _ in 0..20 {
+            let fd = subject.create(0).unwrap();
+            subject.close(fd);
+        }
+        // Without waiting for anything.
+        let run = agent.stop();
+        world.compare(&run.events).unwrap();
+    }
+}

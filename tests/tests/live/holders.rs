@@ -1,0 +1,143 @@
+//! Instances that change hands, and references that are no descriptors.
+
+use inotify_trace_tests::{Subject, require_root, system};
+use serde_json::json;
+
+use crate::{nothing_lost, scene};
+
+/// Two connected sockets of a process, and a child that has them too.
+fn connected(subject: &mut Subject) -> (i32, i32, Subject) {
+    let pair = subject.process.ask("socketpair");
+    let [ours, theirs] = [pair[0], pair[1]].map(|fd| i32::try_from(fd).unwrap());
+    let child = subject.fork();
+    (ours, theirs, child)
+}
+
+#[test]
+fn a_receiver_that_closes_last_ends_the_instance() {
+    require_root!();
+    let (_machine, world, agent) = scene();
+    let mut sender = world.subject();
+    let (ours, theirs, mut receiver) = connected(&mut sender);
+    let fd = sender.create(0).unwrap();
+    let instance = sender.instance(fd);
+    sender.send(ours, fd);
+    let received = receiver.receive(theirs, instance);
+    sender.close(fd);
+    // The receiver never made or used one: the kernel programs do not know it for a holder.
+    receiver.close_unseen(received);
+    nothing_lost(&agent.finish(&world));
+}
+
+#[test]
+fn a_receiver_that_uses_it_is_known_as_a_holder() {
+    require_root!();
+    let directory = system::directory();
+    let (_machine, world, agent) = scene();
+    let mut sender = world.subject();
+    let (ours, theirs, mut receiver) = connected(&mut sender);
+    let fd = sender.create(0).unwrap();
+    let instance = sender.instance(fd);
+    sender.send(ours, fd);
+    let received = receiver.receive(theirs, instance);
+    sender.close(fd);
+    receiver.watch(received, directory.path(), libc::IN_CREATE).unwrap();
+    receiver.close(received);
+    nothing_lost(&agent.finish(&world));
+}
+
+#[test]
+fn a_descriptor_in_a_dead_socket_ends_with_it() {
+    require_root!();
+    let (_machine, world, agent) = scene();
+    let mut subject = world.subject();
+    let pair = subject.process.ask("socketpair");
+    let fd = subject.create(0).unwrap();
+    let instance = subject.instance(fd);
+    subject.send(i32::try_from(pair[0]).unwrap(), fd);
+    subject.close(fd);
+    agent.wait_for_event(&json!({ "event": "close", "pid": subject.pid() }));
+    let since = system::boot_ns();
+    for socket in pair {
+        subject.process.call(&format!("close {socket}")).unwrap();
+    }
+    subject.reference_gone(instance, since);
+    nothing_lost(&agent.finish(&world));
+}
+
+#[test]
+fn a_read_that_blocks_keeps_the_instance() {
+    require_root!();
+    let directory = system::directory();
+    let (_machine, world, agent) = scene();
+    let mut main = world.subject();
+    let mut creator = main.thread();
+    let mut reader = main.thread();
+    let mut closer = main.thread();
+    let fd = creator.create(0).unwrap();
+    creator.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
+    let instance = creator.instance(fd);
+    reader.process.tell(&format!("read {fd}"));
+    until_blocked_in_read(reader.process.pid, reader.process.tid, fd);
+    reader.reference(instance);
+    closer.close(fd);
+    agent.wait_for_event(&json!({ "event": "close", "tid": closer.process.tid, "left": 1 }));
+    let since = system::boot_ns();
+    // Wakes the reader, whose reference was the last one.
+    std::fs::write(directory.path().join("new"), "").unwrap();
+    let read = reader.process.answer("read").unwrap();
+    assert!(read > 0);
+    reader.reference_gone(instance, since);
+    nothing_lost(&agent.finish(&world));
+}
+
+/// Waits until the thread sleeps in read(2) of this descriptor, which the kernel tells.
+fn until_blocked_in_read(pid: u32, tid: u32, fd: i32) {
+    let blocked = format!("{} {fd:#x} ", libc::SYS_read);
+    while !std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall"))
+        .unwrap()
+        .starts_with(&blocked)
+    {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn threads_share_their_process_s_instances() {
+    require_root!();
+    let directory = system::directory();
+    let (_machine, world, agent) = scene();
+    let mut main = world.subject();
+    let mut other = main.thread();
+    let fd = other.create(0).unwrap();
+    main.watch(fd, directory.path(), libc::IN_DELETE).unwrap();
+    // The end of a thread is not the end of its process.
+    drop(other);
+    let kept = main.create(libc::IN_CLOEXEC).unwrap();
+    main.close(fd);
+    let mut last = main.thread();
+    last.close(kept);
+    nothing_lost(&agent.finish(&world));
+}
+
+#[test]
+fn one_s_user_changes_and_the_payer_stays() {
+    require_root!();
+    let (_machine, world, agent) = scene();
+    let mut subject = world.subject_of_root();
+    let (payer, later) = (system::fresh_uid(), system::fresh_uid());
+    let userns = system::user_namespace(std::process::id());
+    // Charged is the effective user, not the real one.
+    subject.process.call(&format!("euid {payer}")).unwrap();
+    (subject.actor.uid, subject.payer) = (payer, world.payer(payer, userns, 0));
+    let first = subject.create(0).unwrap();
+    let second = subject.create(0).unwrap();
+    subject.process.call("euid 0").unwrap();
+    subject.process.call(&format!("uid {later}")).unwrap();
+    (subject.actor.uid, subject.payer) = (later, world.payer(later, userns, 0));
+    let third = subject.create(0).unwrap();
+    for fd in [first, third, second] {
+        subject.close(fd);
+    }
+    nothing_lost(&agent.finish(&world));
+}

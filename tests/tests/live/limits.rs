@@ -1,0 +1,142 @@
+//! Failures, and which limit made them.
+
+use inotify_trace_tests::{Agent, Process, World, agent::has, require_root, system};
+use serde_json::{Value, json};
+
+use crate::{nothing_lost, scene};
+
+const MAX_INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
+
+#[test]
+fn a_user_fills_the_instance_limit() {
+    require_root!();
+    let (_machine, world, agent) = scene();
+    let mut subject = world.subject();
+    let limit = system::number_in(MAX_INSTANCES);
+    let mut made = 0;
+    while subject.create(libc::IN_CLOEXEC).is_ok() {
+        made += 1;
+    }
+    assert_eq!(made, limit, "instances that fit");
+    assert_eq!(subject.create(libc::IN_NONBLOCK), Err(libc::EMFILE));
+    // One that goes makes room for one.
+    subject.close(10);
+    subject.create(0).unwrap();
+    assert_eq!(subject.create(0), Err(libc::EMFILE));
+    agent.expect(&world);
+    let pid = subject.pid();
+    let events = agent.events();
+    let last_good = json!({ "event": "create", "pid": pid, "used": limit, "limit": limit });
+    let failure = json!({
+        "event": "create-failed", "pid": pid, "errno": "EMFILE", "limit_hit": "inotify-instances",
+        "used": limit, "limit": limit,
+    });
+    let at = events.iter().position(|event| has(event, &last_good)).expect("the last that fits");
+    let next = events[at + 1..].iter().find(|event| event["pid"] == pid);
+    assert!(next.is_some_and(|next| has(next, &failure)), "{next:?}");
+    subject.exit();
+    nothing_lost(&agent.finish(&world));
+}
+
+#[test]
+fn too_many_open_files_is_another_failure() {
+    require_root!();
+    let (_machine, world, agent) = scene();
+    let mut subject = world.subject();
+    subject.create(0).unwrap();
+    subject.process.call("open_files 6").unwrap();
+    while subject.create(0).is_ok() {}
+    let told = json!({ "event": "create-failed", "limit_hit": "rlimit-nofile", "used": 3 });
+    agent.wait_for_event(&told);
+    subject.exit();
+    nothing_lost(&agent.finish(&world));
+}
+
+#[test]
+fn a_user_s_first_instance_fails_for_lack_of_files() {
+    require_root!();
+    let (_machine, world, agent) = scene();
+    let mut subject = world.subject();
+    subject.process.call("open_files 3").unwrap();
+    assert_eq!(subject.process.call("init1 0"), Err(libc::EMFILE));
+    // The kernel makes the counters for the call and drops them when it fails: the limit cannot
+    // be told, and must not be guessed wrongly.
+    let pid = subject.pid();
+    agent.wait_for_event(&json!({ "event": "create-failed", "pid": pid, "errno": "EMFILE" }));
+    let told = agent.events();
+    let failure = told.iter().find(|event| event["pid"] == pid).unwrap();
+    let limit = failure["limit_hit"].as_str().unwrap();
+    assert!(["rlimit-nofile", "instances-or-nofile"].contains(&limit), "{failure}");
+    nothing_lost(&agent.stop());
+}
+
+#[test]
+fn watches_that_cannot_be() {
+    require_root!();
+    let directory = system::directory();
+    let (_machine, world, agent) = scene();
+    let mut subject = world.subject();
+    let fd = subject.create(0).unwrap();
+    let missing = directory.path().join("missing");
+    assert_eq!(subject.watch(fd, &missing, libc::IN_MODIFY), Err(libc::ENOENT));
+    assert_eq!(subject.watch(77, directory.path(), libc::IN_MODIFY), Err(libc::EBADF));
+    // Standard error is no instance.
+    assert_eq!(subject.watch(2, directory.path(), libc::IN_MODIFY), Err(libc::EINVAL));
+    // Nothing to wait for.
+    assert_eq!(subject.watch(fd, directory.path(), 0), Err(libc::EINVAL));
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "").unwrap();
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    assert_eq!(subject.watch(fd, &secret, libc::IN_MODIFY), Err(libc::EACCES));
+    // Removing what is not there changes nothing.
+    assert_eq!(subject.process.call(&format!("unwatch {fd} 9")), Err(libc::EINVAL));
+    subject.watch(fd, directory.path(), libc::IN_MODIFY).unwrap();
+    subject.close(fd);
+    nothing_lost(&agent.finish(&world));
+}
+
+#[test]
+fn starts_although_root_s_quota_is_full() {
+    require_root!();
+    let _machine = system::the_machine();
+    let mut hog = Process::start();
+    let limit = system::number_in(MAX_INSTANCES);
+    if limit > 10_000 {
+        system::skip("limits::starts_although_root_s_quota_is_full", "the limit is too high");
+        return;
+    }
+    // Lets it have more files than instances, whatever the limits of this session.
+    hog.call(&format!("open_files {}", limit + 100)).unwrap();
+    while hog.call("init1 0").is_ok() {}
+    let agent = Agent::start();
+    assert_eq!(hog.call("init1 0"), Err(libc::EMFILE));
+    let pid = hog.pid;
+    agent.wait_for_event(&json!({
+        "event": "create-failed", "pid": pid, "errno": "EMFILE", "limit_hit": "inotify-instances",
+        "used": limit, "limit": limit, "charged_uid": 0,
+    }));
+    drop(hog);
+    let open_of = move |events: &[Value]| {
+        let of_hog = |name| crate::count(events, pid, name);
+        of_hog("found") > 0 && of_hog("found") == of_hog("release")
+    };
+    agent.wait_for("all of them end", open_of);
+    nothing_lost(&agent.stop());
+}
+
+#[test]
+fn the_counts_of_two_users_are_their_own() {
+    require_root!();
+    let directory = system::directory();
+    let (_machine, world, agent) = scene();
+    let world_of_one = World::clone(&world);
+    let (mut one, mut two) = (world_of_one.subject(), world.subject());
+    for _ in 0..5 {
+        let fd = one.create(0).unwrap();
+        one.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
+        let fd = two.create(0).unwrap();
+        two.close(fd);
+    }
+    one.close(4);
+    nothing_lost(&agent.finish(&world));
+}

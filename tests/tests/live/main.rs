@@ -1,0 +1,43 @@
+//! The agent on the running kernel, held against workloads whose every step is known.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic; helpers are tests too")]
+
+mod before;
+mod containers;
+mod endings;
+mod filters;
+mod holders;
+mod limits;
+mod namespaces;
+mod paths;
+mod programs;
+mod storms;
+mod text;
+
+use inotify_trace_tests::{Agent, Run, World, system};
+use serde_json::{Value, json};
+
+/// A share of the machine, an agent that tells everything, and a world to act in.
+fn scene() -> (system::Machine, World, Agent) {
+    set(system::a_share_of_the_machine())
+}
+
+/// The same with the machine for one test alone.
+fn scene_alone() -> (system::Machine, World, Agent) {
+    set(system::the_machine())
+}
+
+fn set(machine: system::Machine) -> (system::Machine, World, Agent) {
+    let agent = Agent::start();
+    (machine, World::new(), agent)
+}
+
+/// How often an event of this name was told of a process.
+fn count(events: &[Value], pid: u32, name: &str) -> usize {
+    events.iter().filter(|event| event["pid"] == pid && event["event"] == name).count()
+}
+
+/// Nothing must have been lost.
+fn nothing_lost(run: &Run) {
+    assert_eq!(run.summary["lost"], json!({}));
+}

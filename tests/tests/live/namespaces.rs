@@ -1,0 +1,112 @@
+//! User namespaces: whose limit binds.
+
+use inotify_trace_tests::{Subject, World, process::hex, require_root, system};
+use serde_json::json;
+
+use crate::{nothing_lost, scene};
+
+/// Moves a process to a new user namespace, as the root of which it is the same user outside.
+/// False where that is not allowed.
+fn enter(subject: &mut Subject, map: &str) -> bool {
+    if subject.process.call(&format!("unshare {}", libc::CLONE_NEWUSER)).is_err() {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        system::skip(&test, "no user namespace can be made");
+        return false;
+    }
+    let directory = format!("/proc/{}", subject.pid());
+    std::fs::write(format!("{directory}/uid_map"), map).expect("root may map users");
+    true
+}
+
+/// Sets a limit of the namespace a process is in.
+fn limit(subject: &mut Subject, name: &str, value: u32) {
+    let path = hex(format!("/proc/sys/user/{name}").as_bytes());
+    let result =
+        subject.process.call(&format!("write {path} {}", hex(value.to_string().as_bytes())));
+    result.expect("its root may lower a namespace's limit");
+}
+
+/// From now on a process pays in its own namespace.
+fn pays_in_its_namespace(world: &World, subject: &mut Subject, level: u32) {
+    let userns = system::user_namespace(subject.pid());
+    subject.payer = world.payer(subject.actor.uid, userns, level);
+}
+
+#[test]
+fn the_host_s_limit_binds_in_a_namespace_without_one() {
+    require_root!();
+    let directory = system::directory();
+    let (_machine, world, agent) = scene();
+    let mut subject = world.subject();
+    let map = format!("0 {} 1", subject.actor.uid);
+    if !enter(&mut subject, &map) {
+        return;
+    }
+    pays_in_its_namespace(&world, &mut subject, 1);
+    let fd = subject.create(0).unwrap();
+    subject.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
+    while subject.create(0).is_ok() {}
+    subject.close(fd);
+    subject.exit();
+    nothing_lost(&agent.finish(&world));
+}
+
+#[test]
+fn a_namespace_s_own_limits_bind() {
+    require_root!();
+    let directory = system::directory();
+    let (_machine, world, agent) = scene();
+    let mut subject = world.subject();
+    let map = format!("0 {} 1", subject.actor.uid);
+    if !enter(&mut subject, &map) {
+        return;
+    }
+    limit(&mut subject, "max_inotify_instances", 3);
+    limit(&mut subject, "max_inotify_watches", 5);
+    pays_in_its_namespace(&world, &mut subject, 0);
+    world.change_payer(subject.payer, |payer| (payer.max_instances, payer.max_watches) = (3, 5));
+    let fd = subject.create(0).unwrap();
+    let mut watches = Vec::new();
+    for number in 0..6 {
+        let path = directory.path().join(number.to_string());
+        std::fs::create_dir(&path).unwrap();
+        watches.push(subject.watch(fd, &path, libc::IN_CREATE));
+    }
+    assert_eq!(watches.pop(), Some(Err(libc::ENOSPC)));
+    subject.unwatch(fd, watches[0].unwrap());
+    subject.create(0).unwrap();
+    subject.create(0).unwrap();
+    assert_eq!(subject.create(0), Err(libc::EMFILE));
+    agent.wait_for_event(&json!({ "limit_hit": "inotify-watches", "used": 5, "limit": 5 }));
+    agent.wait_for_event(&json!({ "limit_hit": "inotify-instances", "used": 3, "limit": 3 }));
+    for fd in [5, 4, 3] {
+        subject.close(fd);
+    }
+    nothing_lost(&agent.finish(&world));
+}
+
+#[test]
+fn the_limit_of_a_namespace_in_between_binds() {
+    require_root!();
+    let (_machine, world, agent) = scene();
+    let mut subject = world.subject();
+    let map = format!("0 {} 1", subject.actor.uid);
+    if !enter(&mut subject, &map) {
+        return;
+    }
+    limit(&mut subject, "max_inotify_instances", 4);
+    // The inner one maps what the outer one has: its root.
+    let inner = format!("0 {} 1", subject.actor.uid);
+    if !enter(&mut subject, &inner) {
+        return;
+    }
+    pays_in_its_namespace(&world, &mut subject, 1);
+    world.change_payer(subject.payer, |payer| payer.max_instances = 4);
+    for _ in 0..4 {
+        subject.create(0).unwrap();
+    }
+    assert_eq!(subject.create(0), Err(libc::EMFILE));
+    subject.close(3);
+    subject.exit();
+    nothing_lost(&agent.finish(&world));
+}
