@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 mod agent;
 mod apt;
+mod bench;
 mod btf_fixture;
 mod environment;
 mod kernel;
@@ -18,6 +19,7 @@ mod privilege;
 mod step;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use workspace::Workspace;
@@ -67,10 +69,29 @@ enum Task {
         #[arg(long, default_value = "/usr/local")]
         prefix: PathBuf,
     },
+    /// Run the live tests, or a command, on the kernels of virtual machines.
+    Vm(vm::Args),
     /// Only install what building and testing need.
     Setup,
     /// Check formatting, run clippy on everything, and check the documentation.
     Lint,
+    /// Measure what inotify-trace costs, next to bpftrace, and write docs/benchmarks.md.
+    Bench {
+        /// Half a minute instead of five: fewer and shorter rounds.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// The part of `bench` that is root's.
+    #[command(hide = true)]
+    BenchMeasure {
+        #[arg(long)]
+        agent: PathBuf,
+        #[arg(long)]
+        quick: bool,
+    },
+    /// The processes that `bench` traces.
+    #[command(hide = true, subcommand)]
+    BenchLoad(bench::Load),
     /// Cut a kernel's BTF down to what the layout tests need.
     BtfFixture {
         /// A whole kernel's BTF, such as /sys/kernel/btf/vmlinux.
@@ -85,7 +106,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             step::say(&format!("error: {error:#}"));
-            ExitCode::FAILURE
+            // A command's own status is handed on.
+            let status = error.downcast_ref::<vm::Failed>().map(|failed| failed.status);
+            status.map_or(ExitCode::FAILURE, ExitCode::from)
         }
     }
 }
@@ -97,6 +120,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Test { args } => test::run(&workspace, &args),
         Task::Build { debug } => agent::build(&workspace, debug).map(drop),
         Task::Install { prefix } => agent::install(&workspace, &prefix),
+        Task::Vm(args) => vm::run(&workspace, &args),
         Task::Setup => {
             kernel::setup(&workspace)?;
             lint::setup(&workspace)?;
@@ -105,6 +129,9 @@ fn perform(task: Task) -> anyhow::Result<()> {
             Ok(())
         }
         Task::Lint => lint::run(&workspace),
+        Task::Bench { quick } => bench::run(&workspace, quick),
+        Task::BenchMeasure { agent, quick } => bench::measure(&agent, quick),
+        Task::BenchLoad(load) => bench::run_load(&load),
         Task::BtfFixture { input, output } => btf_fixture::run(&input, &output),
     }
 }

@@ -1,0 +1,331 @@
+//! Running the agent and its live tests on the kernels of virtual machines.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::step;
+use crate::workspace::Workspace;
+
+mod console;
+mod cpio;
+mod index;
+mod initramfs;
+mod kernels;
+mod machine;
+mod mirror;
+mod programs;
+mod report;
+mod tools;
+
+use initramfs::Program;
+use kernels::{Cache, Image, Kernel};
+use machine::{Machine, Outcome, Ports};
+use report::Report;
+
+pub use report::Failed;
+
+/// Which kernels to run, and what to run on them.
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// A kernel to run, as 6.1 or bookworm; may be repeated. All if none is given.
+    #[arg(long = "kernel", value_name = "NAME")]
+    kernels: Vec<Kernel>,
+    /// A kernel that may be missing where it can't be fetched; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    allow_missing: Vec<Kernel>,
+    /// A static program, or a file, to put beside the agent; may be repeated.
+    #[arg(long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// How long the command may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    limit: u64,
+    /// A command to run instead of the live tests.
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+const HELP: &str = "\
+Examples:
+  cargo xtask vm                                     the live tests on every kernel
+  cargo xtask vm --kernel 6.1 -- inotify-trace check
+  cargo xtask vm --kernel 7 -- live filters          live tests with `filters` in their name
+  cargo xtask vm -- sh -c 'inotify-trace -d 3 & sleep 1; inotifyd true /tmp'
+
+The command's exit status is handed on, or 125 if the kernel did not let it end. The live tests
+(`live`, `workload`) are at hand if the command names them. Anything left in the machine's /out
+comes to target/vm/SUITE/files, next to the machine's output and console.
+
+Environment:
+  MIRROR          a Debian mirror's address, instead of the one apt uses
+  XDG_CACHE_HOME  where to keep kernels, instead of ~/.cache";
+
+/// Leaves what the kernel offers with the results, whatever becomes of the tests.
+const LIVE_TESTS: &str = "inotify-trace check >/out/check.txt 2>&1\nexec live\n";
+
+/// What a run's own directory is called, before its process id.
+const RUN: &str = "run-";
+
+/// What all machines share.
+struct Plan<'a> {
+    cache: Cache,
+    initramfs: PathBuf,
+    /// Where machines write while they run.
+    work: &'a Path,
+    /// Where that is put when they have ended.
+    results: PathBuf,
+    limit: Duration,
+    allow_missing: &'a [Kernel],
+    /// Whether the command is the user's, whose output is what they want to see.
+    is_command: bool,
+    is_single: bool,
+    /// Held while showing a machine's output: several end at the same time.
+    terminal: Mutex<()>,
+}
+
+/// Boots the kernels and runs the command, or else the live tests, on each.
+pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    ensure!(
+        env::consts::ARCH == "x86_64",
+        "the virtual machines' kernels are for x86_64, and programs for them can't be built on {}",
+        env::consts::ARCH
+    );
+    tools::setup()?;
+    let kernels: Vec<_> = kernels::ALL
+        .into_iter()
+        .filter(|kernel| args.kernels.is_empty() || args.kernels.contains(kernel))
+        .collect();
+    let cache = Cache::open()?;
+
+    let is_command = !args.command.is_empty();
+    let script = if is_command { initramfs::script(&args.command) } else { LIVE_TESTS.to_owned() };
+    let mut contents = vec![programs::agent(workspace)?];
+    if !is_command || names_tests(&args.command) {
+        contents.extend(programs::tests(workspace)?);
+    }
+    for file in &args.files {
+        contents.push(Program::from_path(file)?);
+    }
+
+    let results = workspace.target.join("vm");
+    let work = Work::new(&results)?;
+    let initramfs = work.path.join("initramfs.cpio");
+    fs::write(&initramfs, initramfs::build(&contents, &script)?)
+        .with_context(|| format!("cannot write {}", initramfs.display()))?;
+    let plan = Plan {
+        cache,
+        initramfs,
+        work: &work.path,
+        results,
+        limit: Duration::from_secs(args.limit),
+        allow_missing: &args.allow_missing,
+        is_command,
+        is_single: kernels.len() == 1,
+        terminal: Mutex::new(()),
+    };
+    let reports = plan.run_all(&kernels);
+
+    let what = if is_command { "the command" } else { "the live tests" };
+    if !plan.is_single || !is_command {
+        print!("{}", report::table(&reports));
+    }
+    Ok(report::conclude(what, &reports)?)
+}
+
+/// Whether a command uses the live tests' binaries, which take long to build.
+fn names_tests(command: &[String]) -> bool {
+    command
+        .iter()
+        .flat_map(|argument| argument.split(|c: char| c.is_whitespace() || "/;&|()".contains(c)))
+        .any(|word| word == programs::LIVE || word == programs::WORKLOAD)
+}
+
+impl Plan<'_> {
+    /// The reports, in the kernels' order.
+    fn run_all(&self, kernels: &[Kernel]) -> Vec<Report> {
+        // Emulation keeps a processor busy, and others want to work too.
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let workers = (processors / 2).clamp(1, kernels.len().max(1));
+        let next = AtomicUsize::new(0);
+        let reports = Mutex::new(Vec::new());
+        thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(kernel) = kernels.get(index) else { break };
+                        let report = self.run(*kernel);
+                        let mut reports = reports.lock().unwrap_or_else(PoisonError::into_inner);
+                        reports.push((index, report));
+                    }
+                });
+            }
+        });
+        let mut reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+        reports.sort_by_key(|(index, _)| *index);
+        reports.into_iter().map(|(_, report)| report).collect()
+    }
+
+    fn run(&self, kernel: Kernel) -> Report {
+        let mut report = Report {
+            kernel,
+            version: None,
+            result: report::Result::Lost(String::new()),
+            seconds: 0.0,
+            retried: false,
+        };
+        let image = match self.cache.image(kernel) {
+            Ok(image) => image,
+            Err(error) => {
+                let allowed = self.allow_missing.contains(&kernel);
+                let why = format!("{error:#}");
+                step::say(&format!("{}: NOT RUN: {why}", report.name()));
+                report.result = report::Result::NotRun { why, allowed };
+                return report;
+            }
+        };
+        report.version = Some(image.version.clone());
+        step::say(&format!("booting {}", report.name()));
+        let started = Instant::now();
+        report.result = match self.boot(&image, &mut report) {
+            Ok(Outcome::Ended(status)) => report::Result::Ended(status),
+            Ok(Outcome::Lost { why, .. }) => report::Result::Lost(why),
+            Err(error) => report::Result::Lost(format!("{error:#}")),
+        };
+        report.seconds = started.elapsed().as_secs_f32();
+        if let Err(error) = self.finish(&report) {
+            step::say(&format!("{}: {error:#}", report.name()));
+        }
+        report
+    }
+
+    /// Boots once, or twice if the first time may have been the emulator's fault.
+    fn boot(&self, image: &Image, report: &mut Report) -> Result<Outcome> {
+        let directory = self.work.join(report.kernel.suite);
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("cannot make the directory {}", directory.display()))?;
+        let machine = Machine {
+            kernel: &image.path,
+            initramfs: &self.initramfs,
+            directory: &directory,
+            limit: self.limit,
+            stream: self.is_single,
+        };
+        let outcome = machine.run()?;
+        let Outcome::Lost { why, doubtful: true } = &outcome else { return Ok(outcome) };
+        step::say(&format!(
+            "{}: {why}; this can be the emulator's fault, so once more",
+            report.name()
+        ));
+        step::say(&console::tail(&read(&Ports::of(&directory).console)?));
+        report.retried = true;
+        machine.run()
+    }
+
+    /// Shows what a machine wrote, and keeps it.
+    fn finish(&self, report: &Report) -> Result<()> {
+        let directory = self.work.join(report.kernel.suite);
+        let ports = Ports::of(&directory);
+        let output = read(&ports.output)?;
+        let files = directory.join("files");
+        fs::create_dir_all(&files)?;
+        if fs::metadata(&ports.archive).is_ok_and(|archive| archive.len() > 0) {
+            step::output_of(
+                Command::new("tar").arg("-xf").arg(&ports.archive).arg("-C").arg(&files),
+            )?;
+        }
+        {
+            let _alone = self.terminal.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_ok = matches!(report.result, report::Result::Ended(0));
+            if !self.is_single {
+                step::say(&format!("output of {}:", report.name()));
+                if self.is_command || !is_ok {
+                    print!("{output}");
+                } else {
+                    // Of tests that pass, their number is all there is to know.
+                    output
+                        .lines()
+                        .filter(|line| line.starts_with("test result:"))
+                        .for_each(|line| println!("{line}"));
+                }
+            }
+            if let report::Result::Lost(why) = &report.result {
+                step::say(&format!("{}: {why}; its console ends with:", report.name()));
+                eprintln!("{}", console::tail(&read(&ports.console)?));
+            }
+            if let Ok(skipped) = fs::read_to_string(files.join("skipped-tests.txt")) {
+                step::say(&format!("{}: skipped tests, and why:", report.name()));
+                eprint!("{skipped}");
+            }
+        }
+        let kept = self.results.join(report.kernel.suite);
+        if kept.exists() {
+            fs::remove_dir_all(&kept)
+                .with_context(|| format!("cannot remove {}", kept.display()))?;
+        }
+        fs::rename(&directory, &kept).with_context(|| format!("cannot write {}", kept.display()))
+    }
+}
+
+/// Text from a machine, which may contain anything.
+fn read(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A directory of this run alone: several people may run kernels in one checkout.
+struct Work {
+    path: PathBuf,
+}
+
+impl Work {
+    fn new(parent: &Path) -> Result<Self> {
+        forget_interrupted(parent);
+        let path = parent.join(format!("{RUN}{}", process::id()));
+        fs::create_dir_all(&path)
+            .with_context(|| format!("cannot make the directory {}", path.display()))?;
+        Ok(Self { path })
+    }
+}
+
+/// Removes what runs left that were interrupted: some 20 MB each.
+fn forget_interrupted(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(RUN));
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        // What is left over costs space only.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_tests;
+
+    #[test]
+    fn tests_are_built_for_commands_that_name_them() {
+        let names = |words: &[&str]| {
+            names_tests(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+        };
+        assert!(names(&["live", "filters"]));
+        assert!(names(&["sh", "-c", "sleep 1; /programs/workload&"]));
+        assert!(!names(&["inotify-trace", "check"]));
+        assert!(!names(&["echo", "alive"]));
+    }
+}
