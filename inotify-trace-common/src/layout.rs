@@ -73,6 +73,8 @@ pub struct Layout {
     pub group_ucounts: u32,
     /// `fsnotify_group.q_len`: unread events (unsigned int).
     pub group_q_len: u32,
+    /// `fsnotify_group.shutdown` (bool): set when the group ends, before its marks go.
+    pub group_shutdown: u32,
     /// `fsnotify_group.memcg`: the creator's memory cgroup (`CONFIG_MEMCG`).
     pub group_memcg: u32,
     /// `fsnotify_group.marks_list`: list head, newest mark first.

@@ -21,6 +21,10 @@ pub enum Kind {
     WatchFailed,
     /// `inotify_rm_watch` removed a watch.
     WatchRemoved,
+    /// The kernel removes a watch: its target is gone, or it was for one event only.
+    WatchVanished,
+    /// An instance ends, with its last reference.
+    InstanceReleased,
     /// A descriptor of an instance is being closed; with `refs` 1 the instance ends with it.
     DescriptorClosed,
     /// `close_range` closes the descriptors `fd..=wd` of a holder.
@@ -45,12 +49,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of their values.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::InstanceCreated,
         Self::CreateFailed,
         Self::WatchAdded,
         Self::WatchFailed,
         Self::WatchRemoved,
+        Self::WatchVanished,
+        Self::InstanceReleased,
         Self::DescriptorClosed,
         Self::RangeClosed,
         Self::InstanceFound,

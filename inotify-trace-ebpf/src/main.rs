@@ -6,8 +6,11 @@
 #![no_std]
 #![no_main]
 
+mod call;
 mod emit;
+mod function;
 mod hooks;
+mod inotify;
 mod instance;
 mod maps;
 mod quota;

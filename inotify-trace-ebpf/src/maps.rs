@@ -9,6 +9,8 @@ use aya_ebpf::{
 };
 use inotify_trace_common::record::Loss;
 
+use crate::call::Call;
+
 /// The way to the agent: `Record`s, some with a path. The loader may change its size.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
@@ -52,22 +54,6 @@ pub(crate) mod holder {
     /// Executed a new program since: the agent looks which descriptors are left, and takes the
     /// process off the map if none is.
     pub(crate) const EXECUTED: u32 = 2;
-}
-
-/// A system call between its enter and its exit hook.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Call {
-    /// User address of the path argument.
-    pub(crate) path: u64,
-    /// The descriptor argument.
-    pub(crate) fd: i32,
-    /// The watch descriptor argument.
-    pub(crate) wd: i32,
-    /// The mask or flags argument.
-    pub(crate) mask: u32,
-    /// Keeps the size a multiple of the alignment.
-    pub(crate) pad: u32,
 }
 
 /// inotify system calls under way, by `pid_tgid`. LRU: a task killed in mid-call leaves one.

@@ -20,8 +20,15 @@ const MARKS: u32 = 4;
 
 /// Says in `record` which inode the watch `wd` of `instance` is on, if it is among the newest.
 #[inline(always)]
-pub(crate) fn describe(record: &mut Record, instance: Instance, wd: i32) {
-    let Some(inode) = inode_of_watch(instance, wd) else { return };
+pub(crate) fn describe_watch(record: &mut Record, instance: Instance, wd: i32) {
+    if let Some(inode) = inode_of_watch(instance, wd) {
+        describe_inode(record, inode);
+    }
+}
+
+/// Says in `record` which inode is watched.
+#[inline(always)]
+pub(crate) fn describe_inode(record: &mut Record, inode: u64) {
     record.inode = field(inode, offset!(inode_i_ino)).unwrap_or(0);
     let Some(superblock) = pointer(inode, offset!(inode_i_sb)) else { return };
     record.dev = field(superblock, offset!(sb_s_dev)).unwrap_or(0);

@@ -204,12 +204,13 @@ pub enum EventKind {
         /// Watches charged to the instance's user.
         quota: Option<Quota>,
     },
-    /// A watch was removed because a program asked for it.
+    /// A watch was removed: a program asked for it; or its target is gone, or it was for one event
+    /// only.
     WatchRemoved {
         /// The instance.
         instance: InstanceId,
-        /// The descriptor used.
-        fd: i32,
+        /// The descriptor used; None where the kernel removed the watch itself.
+        fd: Option<i32>,
         /// The watch descriptor.
         wd: i32,
         /// Watches charged to the instance's user.
@@ -230,7 +231,7 @@ pub enum EventKind {
     InstanceReleased {
         /// The instance.
         instance: InstanceId,
-        /// The descriptor whose closing ended it; None where it was only noticed afterwards.
+        /// The descriptor whose closing ended it; None where that was not seen.
         fd: Option<i32>,
         /// Instances charged to its user, without this one.
         quota: Option<Quota>,
@@ -343,7 +344,7 @@ pub enum EventName {
     Watch,
     /// A watch could not be added
     WatchFailed,
-    /// A watch was removed on request
+    /// A watch was removed: on request, or with its target
     Unwatch,
     /// A descriptor was closed; the instance lives on
     Close,

@@ -100,24 +100,33 @@ enum Keep {
     Name,
 }
 
+/// The fixed part of a type.
 #[derive(Clone, Copy)]
-struct Record {
+pub struct Record {
     kind: u8,
     count: usize,
-    name: u32,
+    pub name: u32,
     info: u32,
     size_or_type: u32,
     body: usize,
 }
 
-struct Source<'a> {
+impl Record {
+    /// Whether it is a union.
+    pub fn is_union(self) -> bool {
+        self.kind == UNION
+    }
+}
+
+/// BTF to be read.
+pub struct Source<'a> {
     data: &'a [u8],
     types: Vec<usize>,
     strings: &'a [u8],
 }
 
 impl<'a> Source<'a> {
-    fn read(data: &'a [u8]) -> Result<Self> {
+    pub fn read(data: &'a [u8]) -> Result<Self> {
         ensure!(data.starts_with(&[0x9f, 0xeb, 1]), "it does not begin like BTF version 1");
         let section = |field| -> Result<(usize, usize)> {
             let start = u32_at(data, 4)? as usize + u32_at(data, field)? as usize;
@@ -149,12 +158,24 @@ impl<'a> Source<'a> {
         Ok(Self { data, types, strings })
     }
 
-    fn record(&self, id: u32) -> Result<Record> {
+    /// How many types there are; ids begin at 1.
+    pub fn len(&self) -> usize {
+        self.types.len()
+    }
+
+    /// Where the names begin.
+    pub fn strings_start(&self) -> usize {
+        self.strings.as_ptr() as usize - self.data.as_ptr() as usize
+    }
+
+    /// A type.
+    pub fn record(&self, id: u32) -> Result<Record> {
         let at = (id as usize).checked_sub(1).and_then(|index| self.types.get(index));
         record_at(self.data, *at.with_context(|| format!("there is no type {id}"))?)
     }
 
-    fn name(&self, offset: u32) -> Result<&'a str> {
+    /// A name.
+    pub fn name(&self, offset: u32) -> Result<&'a str> {
         let rest = self.strings.get(offset as usize..).context("a name is missing")?;
         Ok(std::str::from_utf8(rest.split(|&byte| byte == 0).next().unwrap_or_default())?)
     }

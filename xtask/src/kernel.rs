@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use crate::linker;
+use crate::object;
 use crate::step;
 use crate::toolchain::{self, TARGET};
 use crate::workspace::Workspace;
@@ -63,7 +64,7 @@ pub fn build(workspace: &Workspace) -> Result<PathBuf> {
 
     let built = target.join(TARGET).join("release").join(PACKAGE);
     let object = workspace.object();
-    copy_if_different(&built, &object)?;
+    finish(&built, &object)?;
     Ok(object)
 }
 
@@ -80,8 +81,10 @@ fn handed_in() -> Result<Option<PathBuf>> {
 }
 
 /// An unchanged object keeps its time, so that the agent need not be built again.
-fn copy_if_different(from: &PathBuf, to: &PathBuf) -> Result<()> {
+fn finish(from: &PathBuf, to: &PathBuf) -> Result<()> {
     let new = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    let new = object::make_names_valid(new)
+        .with_context(|| format!("cannot finish {}", from.display()))?;
     if fs::read(to).is_ok_and(|old| old == new) {
         return Ok(());
     }

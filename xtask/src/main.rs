@@ -15,6 +15,7 @@ mod environment;
 mod kernel;
 mod linker;
 mod lint;
+mod object;
 mod privilege;
 mod step;
 mod test;

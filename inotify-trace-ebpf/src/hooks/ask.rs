@@ -8,8 +8,9 @@ use inotify_trace_common::{Kind, Quota};
 
 use crate::{
     emit::emit,
+    inotify::found,
     instance::{Instance, operations_of_descriptor},
-    maps::{hold, learn_inotify_fops},
+    maps::learn_inotify_fops,
     quota::{self, Counted},
 };
 
@@ -38,20 +39,8 @@ pub fn ask_identify(ctx: RawTracePointContext) -> i32 {
         warn!(&ctx, "descriptor {} of process {} is no inotify instance", holder_fd, pid);
         return 0;
     };
-    hold(pid);
-    if let Some(payer) = instance.payer() {
-        quota::remember(payer);
-    }
-    let creator_cgroup = instance.creator_cgroup();
-    emit(Kind::InstanceFound, |record| {
-        instance.describe(record, Counted::Instances);
-        record.cgroup = creator_cgroup;
-        record.pid = pid;
-        record.tid = pid;
-        record.fd = holder_fd;
-        // The agent's copy is a reference that was not there before.
-        record.refs = record.refs.saturating_sub(1);
-    });
+    // The agent's copy is a reference that was not there before.
+    found(instance, pid, holder_fd, 1);
     0
 }
 

@@ -3,6 +3,10 @@
 
 mod ask;
 mod cgroup;
+mod function_entry;
+mod function_probe;
+mod iterator;
 mod process;
+mod registers;
 mod syscall_close;
 mod syscall_inotify;

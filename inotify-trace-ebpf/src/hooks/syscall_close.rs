@@ -5,11 +5,12 @@
 //! the first check.
 
 use aya_ebpf::{macros::tracepoint, programs::TracePointContext};
-use inotify_trace_common::{ABSENT, Kind};
+use inotify_trace_common::Kind;
 
 use super::syscall_inotify::argument;
 use crate::{
     emit::emit,
+    inotify::one_less,
     instance::{Instance, file_of_descriptor},
     maps::HOLDERS,
     quota::Counted,
@@ -85,9 +86,9 @@ fn closing(fd: i32) {
     emit(Kind::DescriptorClosed, |record| {
         record.fd = fd;
         instance.describe(record, Counted::Instances);
-        // Read before the kernel frees the instance; told as it is right after.
-        if record.refs == 1 && record.quota.used != ABSENT {
-            record.quota.used = record.quota.used.saturating_sub(1);
+        if record.refs == 1 {
+            // Read before the kernel frees the instance; told as it is right after.
+            one_less(&mut record.quota);
         }
     });
 }

@@ -1,19 +1,9 @@
 //! Tracepoint backend: the inotify system calls. Arguments are only there at enter and results
-//! only at exit, so each call's arguments wait in `CALLS`.
+//! only at exit, so each call's arguments wait in between.
 
-use aya_ebpf::{
-    EbpfContext as _, helpers::bpf_get_current_pid_tgid, macros::tracepoint,
-    programs::TracePointContext,
-};
-use inotify_trace_common::{Kind, record::Loss};
+use aya_ebpf::{EbpfContext as _, macros::tracepoint, programs::TracePointContext};
 
-use crate::{
-    emit::{Path, emit, emit_with_path},
-    instance::Instance,
-    maps::{CALLS, Call, hold, lost},
-    quota::{self, Counted},
-    target, task,
-};
+use crate::{call::Call, inotify};
 
 /// The `n`th argument of a system call at its enter tracepoint; see the `format` file of any
 /// `events/syscalls/sys_enter_*` in tracefs.
@@ -30,109 +20,41 @@ fn result(ctx: &TracePointContext) -> i32 {
     argument(ctx, 0) as i32
 }
 
-/// Keeps the arguments of a call until it returns.
-#[inline(always)]
-fn enter(call: Call) {
-    if CALLS.insert(bpf_get_current_pid_tgid(), call, 0).is_err() {
-        lost(Loss::CallsFull);
-    }
-}
-
-/// The arguments of the call that returns now. None if it began before tracing did.
-#[inline(always)]
-fn leave() -> Option<Call> {
-    let id = bpf_get_current_pid_tgid();
-    // SAFETY: copied at once; only this task reads or writes its own entry.
-    let call = unsafe { CALLS.get(id) }.copied()?;
-    // It may have been pushed out by newer calls meanwhile; it is not needed any more.
-    let _ = CALLS.remove(id);
-    Some(call)
-}
-
 /// `inotify_init1(int flags)`.
 #[tracepoint]
 pub fn enter_inotify_init1(ctx: TracePointContext) -> u32 {
-    enter(Call { path: 0, fd: -1, wd: -1, mask: argument(&ctx, 0) as u32, pad: 0 });
+    Call { mask: argument(&ctx, 0) as u32, ..Call::EMPTY }.begin();
     0
 }
 
 /// The result of `inotify_init1`.
 #[tracepoint]
 pub fn exit_inotify_init1(ctx: TracePointContext) -> u32 {
-    created(leave().map_or(0, |call| call.mask), result(&ctx));
+    inotify::init_returned(Call::end().map_or(0, |call| call.mask), result(&ctx));
     0
 }
 
 /// The result of `inotify_init(void)`.
 #[tracepoint]
 pub fn exit_inotify_init(ctx: TracePointContext) -> u32 {
-    created(0, result(&ctx));
+    inotify::init_returned(0, result(&ctx));
     0
-}
-
-/// An instance was made, or could not be.
-#[inline(always)]
-fn created(flags: u32, result: i32) {
-    if result < 0 {
-        let quota = quota::of_current_user(Counted::Instances);
-        emit(Kind::CreateFailed, |record| {
-            record.result = result;
-            record.mask = flags;
-            record.quota = quota;
-        });
-        return;
-    }
-    hold(task::pid());
-    // None if another thread closed the descriptor before its creator even learned the number.
-    let Some(instance) = Instance::of_descriptor(result) else { return };
-    if let Some(payer) = instance.payer() {
-        quota::remember(payer);
-    }
-    emit(Kind::InstanceCreated, |record| {
-        record.result = result;
-        record.fd = result;
-        record.mask = flags;
-        instance.describe(record, Counted::Instances);
-    });
 }
 
 /// `inotify_add_watch(int fd, const char *pathname, u32 mask)`.
 #[tracepoint]
 pub fn enter_inotify_add_watch(ctx: TracePointContext) -> u32 {
-    enter(Call {
-        path: argument(&ctx, 1),
-        fd: argument(&ctx, 0) as i32,
-        wd: -1,
-        mask: argument(&ctx, 2) as u32,
-        pad: 0,
-    });
+    let (fd, path) = (argument(&ctx, 0) as i32, argument(&ctx, 1));
+    Call { fd, path, mask: argument(&ctx, 2) as u32, ..Call::EMPTY }.begin();
     0
 }
 
-/// The result of `inotify_add_watch`. The path is read here, because the kernel has just read it
-/// itself: at enter its page may not be in memory yet.
+/// The result of `inotify_add_watch`.
 #[tracepoint]
 pub fn exit_inotify_add_watch(ctx: TracePointContext) -> u32 {
-    let Some(call) = leave() else { return 0 };
-    let result = result(&ctx);
-    let instance = Instance::of_descriptor(call.fd);
-    let kind = if result < 0 { Kind::WatchFailed } else { Kind::WatchAdded };
-    if instance.is_some() {
-        // Whoever uses an instance holds it, however the descriptor came to them.
-        hold(task::pid());
+    if let Some(call) = Call::end() {
+        inotify::add_watch_returned(&call, result(&ctx));
     }
-    emit_with_path(kind, Path::User(call.path), |record| {
-        record.result = result;
-        record.fd = call.fd;
-        record.mask = call.mask;
-        if let Some(instance) = instance {
-            instance.describe(record, Counted::Watches);
-            if result >= 0 {
-                record.wd = result;
-                target::describe(record, instance, result);
-            }
-        }
-    });
     0
 }
 
@@ -140,23 +62,15 @@ pub fn exit_inotify_add_watch(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 pub fn enter_inotify_rm_watch(ctx: TracePointContext) -> u32 {
     let (fd, wd) = (argument(&ctx, 0) as i32, argument(&ctx, 1) as i32);
-    enter(Call { path: 0, fd, wd, mask: 0, pad: 0 });
+    Call { fd, wd, ..Call::EMPTY }.begin();
     0
 }
 
-/// The result of `inotify_rm_watch`. A failed one changes nothing and is not told.
+/// The result of `inotify_rm_watch`.
 #[tracepoint]
 pub fn exit_inotify_rm_watch(ctx: TracePointContext) -> u32 {
-    let Some(call) = leave() else { return 0 };
-    if result(&ctx) < 0 {
-        return 0;
+    if let Some(call) = Call::end() {
+        inotify::rm_watch_returned(&call, result(&ctx));
     }
-    let Some(instance) = Instance::of_descriptor(call.fd) else { return 0 };
-    hold(task::pid());
-    emit(Kind::WatchRemoved, |record| {
-        record.fd = call.fd;
-        record.wd = call.wd;
-        instance.describe(record, Counted::Watches);
-    });
     0
 }

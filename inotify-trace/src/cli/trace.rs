@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     cgroup,
     event::{Event, EventName},
-    kernel::Settings,
+    kernel::{Backend, Settings},
     output::{Clock, Filter, Json, Sink, Text, Timestamps, Width},
     source::Live,
     tracker::Tracker,
@@ -59,6 +59,9 @@ pub(super) struct Args {
     /// Never shorten paths or names to keep lines below 120 columns
     #[arg(short, long)]
     wide: bool,
+    /// How to hook inotify [default: the best that this kernel allows]
+    #[arg(long, value_enum, value_name = "BACKEND")]
+    backend: Option<Backend>,
     /// Size of the ring buffer between kernel and agent, as in 8M: larger survives longer storms
     #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = buffer_size)]
     buffer: u32,
@@ -99,7 +102,11 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
     // Before attaching: a signal that comes early must not kill the agent in mid-output.
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
-    let settings = Settings { buffer: args.buffer, diagnostics: args.verbose > 0 };
+    let settings = Settings {
+        buffer: args.buffer,
+        diagnostics: args.verbose > 0,
+        backend: args.backend,
+    };
     let mut live = Live::start(settings)?;
     let end = args.duration.map(|duration| Instant::now() + duration);
     let mut run = Run { tracker: Tracker::new(), filter: args.filter(), sink: args.sink() };

@@ -1,18 +1,49 @@
-//! How the kernel programs see inotify.
+//! How the kernel programs see inotify: which of them a backend needs, and where they go.
 
 use std::fmt;
 
 /// A way to hook inotify.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Backend {
-    /// System call tracepoints. Works wherever tracefs does; the end of an instance that is not
-    /// closed by `close`, `dup2` or `dup3` is noticed by asking the kernel afterwards.
+    /// BPF trampolines (fentry, fexit) on inotify's own functions: exact, and free for programs
+    /// that do not use inotify
+    Fentry,
+    /// Kprobes on the same functions, for kernels without trampolines: exact as well
+    Kprobe,
+    /// System call tracepoints: works nearly everywhere, and taxes every system call; the end of
+    /// an instance that is not closed by close, dup2 or dup3 is noticed by asking the kernel
     Tracepoint,
+}
+
+impl Backend {
+    /// Every backend, best first.
+    pub const ALL: [Self; 3] = [Self::Fentry, Self::Kprobe, Self::Tracepoint];
+
+    /// Whether the kernel tells every end of an instance itself. If not, it must be asked.
+    #[must_use]
+    pub fn is_exact(self) -> bool {
+        self != Self::Tracepoint
+    }
+
+    /// What using it means.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Fentry => "exact ends; costs nothing to programs that do not use inotify",
+            Self::Kprobe => "exact ends; costs little to programs that do not use inotify",
+            Self::Tracepoint => {
+                "ends by exit or exec are noticed within milliseconds; costs every system call a \
+                 few nanoseconds"
+            }
+        }
+    }
 }
 
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
             Self::Tracepoint => "tracepoint",
         })
     }
@@ -21,70 +52,150 @@ impl fmt::Display for Backend {
 /// How one program is attached.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Attachment {
-    /// At a tracepoint, through perf: `category`, `name`.
-    Tracepoint(&'static str, &'static str),
+    /// At a system call tracepoint, through perf.
+    Syscall(&'static str),
     /// At a raw tracepoint.
     Raw(&'static str),
+    /// At the entry or exit of a kernel function, by a trampoline or a kprobe: the program's own
+    /// type says which.
+    Function(&'static str),
     /// Not at all: the agent runs it to ask something.
     Ask,
 }
 
 /// One kernel program: its name in the object, and where it goes.
+#[derive(Debug)]
 pub(super) struct Hook {
     pub(super) program: &'static str,
     pub(super) attachment: Attachment,
+    /// What is lost where it cannot be attached. None: the backend cannot do without it.
+    pub(super) loss: Option<&'static str>,
+    /// A program to use in its place where it cannot be loaded.
+    pub(super) substitute: Option<&'static str>,
 }
 
-const fn hook(program: &'static str, attachment: Attachment) -> Hook {
-    Hook { program, attachment }
+const fn ask(program: &'static str) -> Hook {
+    Hook { program, attachment: Attachment::Ask, loss: None, substitute: None }
 }
 
 const fn syscall(program: &'static str, name: &'static str) -> Hook {
-    hook(program, Attachment::Tracepoint("syscalls", name))
+    Hook { program, attachment: Attachment::Syscall(name), loss: None, substitute: None }
 }
 
 const fn raw(program: &'static str, name: &'static str) -> Hook {
-    hook(program, Attachment::Raw(name))
+    Hook { program, attachment: Attachment::Raw(name), loss: None, substitute: None }
 }
 
-/// Questions, and what every backend hooks.
+const fn function(program: &'static str, name: &'static str) -> Hook {
+    Hook { program, attachment: Attachment::Function(name), loss: None, substitute: None }
+}
+
+impl Hook {
+    const fn or_lose(self, loss: &'static str) -> Self {
+        Self { loss: Some(loss), ..self }
+    }
+
+    const fn or_use(self, substitute: &'static str) -> Self {
+        Self { substitute: Some(substitute), ..self }
+    }
+}
+
+/// Questions, and what every backend hooks. In the order of attaching: what sees ends comes before
+/// what sees beginnings, so that nothing is seen to begin whose end could be missed.
 const COMMON: &[Hook] = &[
-    hook("ask_learn", Attachment::Ask),
-    hook("ask_identify", Attachment::Ask),
-    hook("ask_gone", Attachment::Ask),
-    raw("process_fork", "sched_process_fork"),
-    raw("process_exec", "sched_process_exec"),
-    raw("process_exit", "sched_process_exit"),
+    ask("ask_learn"),
+    ask("ask_identify"),
+    ask("ask_gone"),
     raw("cgroup_mkdir", "cgroup_mkdir"),
     raw("cgroup_rmdir", "cgroup_rmdir"),
     raw("cgroup_rename", "cgroup_rename"),
+    raw("process_exit", "sched_process_exit"),
+    raw("process_exec", "sched_process_exec"),
+    raw("process_fork", "sched_process_fork"),
 ];
 
-/// What the tracepoint backend adds.
+const VANISHED: &str = "watches that go because their target does";
+const COMPAT: &str = "watches of 32-bit programs";
+const INODE: &str = "the inode of a watch that is changed";
+
+/// The kernel's names of the system calls' own functions.
+macro_rules! sys {
+    ($call:literal) => {
+        if cfg!(target_arch = "aarch64") {
+            concat!("__arm64_sys_", $call)
+        } else {
+            concat!("__x64_sys_", $call)
+        }
+    };
+    (compat $call:literal) => {
+        concat!("__ia32_sys_", $call)
+    };
+}
+
+const FENTRY: &[Hook] = &[
+    function("fentry_inotify_release", "inotify_release"),
+    function("fentry_inotify_ignored", "inotify_ignored_and_remove_idr").or_lose(VANISHED),
+    function("fexit_rm_watch", sys!("inotify_rm_watch")),
+    // The BTF of Linux 5.10 does not say what the registers are that these calls get.
+    function("fentry_rm_watch", sys!("inotify_rm_watch")).or_use("kprobe_rm_watch"),
+    function("fexit_rm_watch_compat", sys!(compat "inotify_rm_watch")).or_lose(COMPAT),
+    function("fentry_rm_watch_compat", sys!(compat "inotify_rm_watch"))
+        .or_use("kprobe_rm_watch_compat")
+        .or_lose(COMPAT),
+    function("fexit_add_watch", sys!("inotify_add_watch")),
+    function("fentry_add_watch", sys!("inotify_add_watch")).or_use("kprobe_add_watch"),
+    function("fexit_add_watch_compat", sys!(compat "inotify_add_watch")).or_lose(COMPAT),
+    function("fentry_add_watch_compat", sys!(compat "inotify_add_watch"))
+        .or_use("kprobe_add_watch_compat")
+        .or_lose(COMPAT),
+    function("fentry_inotify_update_watch", "inotify_update_watch").or_lose(INODE),
+    function("fexit_do_inotify_init", "do_inotify_init"),
+    function("fexit_anon_inode_getfd", "anon_inode_getfd"),
+];
+
+const KPROBE: &[Hook] = &[
+    function("kprobe_inotify_release", "inotify_release"),
+    function("kprobe_inotify_ignored", "inotify_ignored_and_remove_idr").or_lose(VANISHED),
+    function("kretprobe_rm_watch", sys!("inotify_rm_watch")),
+    function("kprobe_rm_watch", sys!("inotify_rm_watch")),
+    function("kretprobe_rm_watch", sys!(compat "inotify_rm_watch")).or_lose(COMPAT),
+    function("kprobe_rm_watch_compat", sys!(compat "inotify_rm_watch")).or_lose(COMPAT),
+    function("kretprobe_add_watch", sys!("inotify_add_watch")),
+    function("kprobe_add_watch", sys!("inotify_add_watch")),
+    function("kretprobe_add_watch", sys!(compat "inotify_add_watch")).or_lose(COMPAT),
+    function("kprobe_add_watch_compat", sys!(compat "inotify_add_watch")).or_lose(COMPAT),
+    function("kprobe_inotify_update_watch", "inotify_update_watch").or_lose(INODE),
+    function("kretprobe_do_inotify_init", "do_inotify_init"),
+    function("kprobe_do_inotify_init", "do_inotify_init"),
+    function("kretprobe_anon_inode_getfd", "anon_inode_getfd"),
+    function("kprobe_anon_inode_getfd", "anon_inode_getfd"),
+];
+
 const TRACEPOINT: &[Hook] = &[
-    syscall("enter_inotify_init1", "sys_enter_inotify_init1"),
-    syscall("exit_inotify_init1", "sys_exit_inotify_init1"),
-    // Architectures younger than inotify_init1 do not have it.
-    #[cfg(target_arch = "x86_64")]
-    syscall("exit_inotify_init", "sys_exit_inotify_init"),
-    syscall("enter_inotify_add_watch", "sys_enter_inotify_add_watch"),
-    syscall("exit_inotify_add_watch", "sys_exit_inotify_add_watch"),
-    syscall("enter_inotify_rm_watch", "sys_enter_inotify_rm_watch"),
-    syscall("exit_inotify_rm_watch", "sys_exit_inotify_rm_watch"),
-    syscall("enter_close", "sys_enter_close"),
-    syscall("enter_close_range", "sys_enter_close_range"),
+    syscall("enter_dup3", "sys_enter_dup3"),
+    // Architectures younger than dup3 and inotify_init1 do not have their elders.
     #[cfg(target_arch = "x86_64")]
     syscall("enter_dup2", "sys_enter_dup2"),
-    syscall("enter_dup3", "sys_enter_dup3"),
+    syscall("enter_close_range", "sys_enter_close_range"),
+    syscall("enter_close", "sys_enter_close"),
+    syscall("exit_inotify_rm_watch", "sys_exit_inotify_rm_watch"),
+    syscall("enter_inotify_rm_watch", "sys_enter_inotify_rm_watch"),
+    syscall("exit_inotify_add_watch", "sys_exit_inotify_add_watch"),
+    syscall("enter_inotify_add_watch", "sys_enter_inotify_add_watch"),
+    #[cfg(target_arch = "x86_64")]
+    syscall("exit_inotify_init", "sys_exit_inotify_init"),
+    syscall("exit_inotify_init1", "sys_exit_inotify_init1"),
+    syscall("enter_inotify_init1", "sys_enter_inotify_init1"),
 ];
 
 impl Backend {
-    /// The programs of this backend. Those that see instances end come before those that see
-    /// them begin, so that nothing is seen to begin whose end could be missed.
+    /// The programs of this backend, in the order of attaching.
     pub(super) fn hooks(self) -> impl Iterator<Item = &'static Hook> {
         let own = match self {
+            Self::Fentry => FENTRY,
+            Self::Kprobe => KPROBE,
             Self::Tracepoint => TRACEPOINT,
         };
-        COMMON.iter().chain(own.iter().rev())
+        COMMON.iter().chain(own)
     }
 }

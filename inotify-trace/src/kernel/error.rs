@@ -37,15 +37,16 @@ pub enum KernelError {
         source: std::io::Error,
     },
     /// The kernel lacks a tracepoint that the backend cannot do without.
-    #[error(
-        "this kernel has no tracepoint {name}: the {backend} backend cannot run \
-         (syscall tracepoints need CONFIG_FTRACE_SYSCALLS)"
-    )]
+    #[error("this kernel has no tracepoint {name} (CONFIG_FTRACE_SYSCALLS)")]
     NoTracepoint {
         /// `category:name`.
         name: String,
-        /// The backend.
-        backend: Backend,
+    },
+    /// No backend works here.
+    #[error("no way to hook inotify works here; see `inotify-trace check`{}", each(refusals))]
+    NoBackend {
+        /// Each backend and why it does not work.
+        refusals: Vec<(Backend, KernelError)>,
     },
     /// The kernel refused BPF altogether, or one program.
     #[error("the kernel refused {what}: {reason}{hint}")]
@@ -72,4 +73,8 @@ pub enum KernelError {
     /// The ring buffer cannot be read.
     #[error("cannot read the ring buffer: {0}")]
     Ring(std::io::Error),
+}
+
+fn each(refusals: &[(Backend, KernelError)]) -> String {
+    refusals.iter().map(|(backend, error)| format!("\n  {backend}: {error}")).collect()
 }

@@ -81,6 +81,7 @@ pub fn resolve(btf: &Btf) -> Result<Layout, LayoutError> {
 
         group_ucounts: need.member("fsnotify_group.inotify_data.ucounts", 8),
         group_q_len: optional(btf, "fsnotify_group.q_len", 4),
+        group_shutdown: optional(btf, "fsnotify_group.shutdown", 1),
         group_memcg: optional(btf, "fsnotify_group.memcg", 8),
         group_marks_list: optional(btf, "fsnotify_group.marks_list", 16),
 

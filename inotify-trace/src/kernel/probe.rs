@@ -8,7 +8,7 @@ use aya::{
 use rustix::thread::CapabilitySet;
 
 use super::{
-    Backend, KernelError,
+    KernelError,
     btf::Btf,
     layout::{self, lost_features},
     tracefs,
@@ -167,15 +167,11 @@ fn tracefs() -> Finding {
         Ok(place) if tracefs::has(place, "syscalls", "sys_enter_close") => {
             good("tracefs", format!("mounted at {}", place.display()))
         }
-        Ok(_) => missing(
+        Ok(_) => limited(
             "tracefs",
-            KernelError::NoTracepoint {
-                name: "syscalls:sys_enter_close".to_owned(),
-                backend: Backend::Tracepoint,
-            }
-            .to_string(),
+            "no system call tracepoints (CONFIG_FTRACE_SYSCALLS): the tracepoint backend cannot run",
         ),
-        Err(error) => missing("tracefs", error.to_string()),
+        Err(error) => limited("tracefs", format!("{error}: the tracepoint backend cannot run")),
     }
 }
 

@@ -1,26 +1,22 @@
 //! Loading and attaching the kernel programs.
 
-use std::os::fd::{AsFd as _, AsRawFd};
+use std::os::fd::AsFd as _;
 
 use aya::{
-    Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
-    maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf},
-    programs::{Program, ProgramError},
+    Ebpf,
+    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
 };
 use inotify_trace_common::record::Loss;
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::io::unix::AsyncFd;
 
 use super::{
     Backend, KernelError, RawEvent,
-    ask::Asker,
-    backend::{Attachment, Hook},
+    ask::{Asker, iterate},
     btf::Btf,
-    layout, probe, records, tracefs,
+    layout,
+    loader::{Loader, map_error, readiness_of},
+    probe, records,
 };
-
-/// The kernel programs, as built by `cargo xtask build` or handed in by a packager.
-static OBJECT: &[u8] =
-    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/inotify-trace.bpf.o"));
 
 /// State of a holder that executed a new program; see `holder` in the kernel programs' `maps.rs`.
 const HOLDER_EXECUTED: u32 = 2;
@@ -32,17 +28,20 @@ pub struct Settings {
     pub buffer: u32,
     /// Whether the kernel programs send diagnostics and the verifier explains itself.
     pub diagnostics: bool,
+    /// The backend to use; None for the best that the kernel allows.
+    pub backend: Option<Backend>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { buffer: 4 << 20, diagnostics: false }
+        Self { buffer: 4 << 20, diagnostics: false, backend: None }
     }
 }
 
 /// Kernel programs, loaded and attached. Dropping them detaches all.
 pub struct Programs {
     backend: Backend,
+    losses: Vec<&'static str>,
     ring: AsyncFd<RingBuf<MapData>>,
     holders: HashMap<MapData, u32, u32>,
     resting: Array<MapData, u32>,
@@ -54,8 +53,9 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Loads the programs and attaches them to inotify and to what it depends on. From here on,
-    /// events gather in the ring buffer.
+    /// Loads the programs and attaches them to inotify and to what it depends on, in the best way
+    /// this kernel allows or in the one that `settings` asks for. From here on, events gather in
+    /// the ring buffer.
     ///
     /// # Errors
     /// What is missing on this machine, and what to do about it. Nothing stays attached then.
@@ -64,35 +64,41 @@ impl Programs {
     /// Outside a tokio runtime with I/O enabled.
     pub fn attach(settings: Settings) -> Result<Self, KernelError> {
         probe::require()?;
-        let backend = Backend::Tracepoint;
-        let tracefs = tracefs::ensure()?;
-        for hook in backend.hooks() {
-            if let Attachment::Tracepoint(category, name) = hook.attachment
-                && !tracefs::has(tracefs, category, name)
-            {
-                return Err(KernelError::NoTracepoint {
-                    name: format!("{category}:{name}"),
-                    backend,
-                });
+        if let Some(backend) = settings.backend {
+            return Self::attach_as(backend, settings);
+        }
+        let mut refusals = Vec::new();
+        for backend in Backend::ALL {
+            match Self::attach_as(backend, settings) {
+                Ok(programs) => return Ok(programs),
+                // The same for every backend.
+                Err(error @ (KernelError::Btf(_) | KernelError::Layout(_))) => return Err(error),
+                Err(error) => {
+                    log::info!("no {backend} backend: {error}");
+                    refusals.push((backend, error));
+                }
             }
         }
+        Err(KernelError::NoBackend { refusals })
+    }
+
+    /// As [`attach`](Self::attach), in one way and no other.
+    ///
+    /// # Errors
+    /// As there. What was attached before the failure is detached.
+    pub fn attach_as(backend: Backend, settings: Settings) -> Result<Self, KernelError> {
         let layout = layout::resolve(&Btf::from_running_kernel()?)?;
-        let mut ebpf = load_object(settings, &layout.words())?;
-        if settings.diagnostics {
-            forward_diagnostics(&mut ebpf);
-        }
-        for hook in backend.hooks() {
-            load(&mut ebpf, hook)?;
-        }
+        let mut loader = Loader::new(settings, &layout)?;
+        loader.load(backend.hooks())?;
         // What an instance looks like must be known before the first hook runs.
-        Asker(&ebpf).learn()?;
-        for hook in backend.hooks() {
-            attach(&mut ebpf, hook)?;
-        }
+        Asker(loader.ebpf()).learn()?;
+        loader.attach(backend.hooks())?;
+        let (mut ebpf, losses) = loader.finish();
         give_back_memory();
         let ring = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?).map_err(map_error)?;
         Ok(Self {
             backend,
+            losses,
             ring: readiness_of(ring)?,
             holders: HashMap::try_from(take_map(&mut ebpf, "HOLDERS")?).map_err(map_error)?,
             resting: Array::try_from(take_map(&mut ebpf, "RESTING")?).map_err(map_error)?,
@@ -106,6 +112,21 @@ impl Programs {
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.backend
+    }
+
+    /// What this kernel's functions do not allow the backend to see.
+    #[must_use]
+    pub fn unseen(&self) -> &[&'static str] {
+        &self.losses
+    }
+
+    /// Asks which instances there are, by running an iterator over the descriptors of all
+    /// processes. The answers are `InstanceFound` records.
+    ///
+    /// # Errors
+    /// If the kernel has no such iterators or refuses them.
+    pub fn iterate(&mut self) -> Result<(), KernelError> {
+        iterate(&mut self.ebpf)
     }
 
     /// Questions to the kernel.
@@ -171,21 +192,6 @@ impl Programs {
     }
 }
 
-/// Parses the object, sets what it needs to know and makes its maps.
-fn load_object(settings: Settings, layout: &[u32]) -> Result<Ebpf, KernelError> {
-    let log_level =
-        if settings.diagnostics { VerifierLogLevel::DEBUG } else { VerifierLogLevel::DISABLE };
-    EbpfLoader::new()
-        .verifier_log_level(log_level)
-        .map_max_entries("EVENTS", settings.buffer)
-        .override_global("LAYOUT", layout, true)
-        .load(OBJECT)
-        .map_err(|error| match error {
-            EbpfError::MapError(error) => map_error(error),
-            error => KernelError::Object(error.to_string()),
-        })
-}
-
 /// Gives freed memory back to the system: aya parses the kernel's whole BTF while loading, which
 /// would stay with the agent for good, at twice the memory it needs for its work.
 fn give_back_memory() {
@@ -196,97 +202,8 @@ fn give_back_memory() {
     }
 }
 
-/// Sends the kernel programs' diagnostics to the log.
-fn forward_diagnostics(ebpf: &mut Ebpf) {
-    let logger = match aya_log::EbpfLogger::init(ebpf) {
-        Ok(logger) => logger,
-        Err(error) => return log::warn!("no diagnostics from the kernel programs: {error}"),
-    };
-    match readiness_of(logger) {
-        Ok(mut logger) => drop(tokio::spawn(async move {
-            while let Ok(mut ready) = logger.readable_mut().await {
-                ready.get_inner_mut().flush();
-                ready.clear_ready();
-            }
-        })),
-        Err(error) => log::warn!("no diagnostics from the kernel programs: {error}"),
-    }
-}
-
-/// Registers something with a descriptor of its own for readiness.
-fn readiness_of<T: AsRawFd>(inner: T) -> Result<AsyncFd<T>, KernelError> {
-    // SAFETY: both things this is called with, the ring buffer's map and the logger around
-    // another one, own their descriptor, never exchange it, and are dropped after it is
-    // deregistered.
-    unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }
-        .map_err(|error| KernelError::Ring(error.into()))
-}
-
-fn load(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), KernelError> {
-    match program(ebpf, hook.program)? {
-        Program::TracePoint(program) => program.load(),
-        Program::RawTracePoint(program) => program.load(),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
-    .map_err(|error| refused(&format!("program {}", hook.program), &error))
-}
-
-fn attach(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), KernelError> {
-    match (program(ebpf, hook.program)?, hook.attachment) {
-        (Program::TracePoint(program), Attachment::Tracepoint(category, name)) => {
-            program.attach(category, name).map(drop)
-        }
-        (Program::RawTracePoint(program), Attachment::Raw(name)) => program.attach(name).map(drop),
-        (_, Attachment::Ask) => Ok(()),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
-    .map_err(|error| refused(&format!("attaching {}", hook.program), &error))
-}
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, KernelError> {
-    ebpf.program_mut(name).ok_or_else(|| KernelError::Object(format!("no program {name}")))
-}
-
 fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, KernelError> {
     ebpf.take_map(name).ok_or_else(|| KernelError::Object(format!("no map {name}")))
-}
-
-fn map_error(error: MapError) -> KernelError {
-    match &error {
-        MapError::CreateError { name, io_error, .. } => KernelError::Refused {
-            what: format!("map {name}"),
-            reason: io_error.to_string(),
-            hint: hint(io_error),
-        },
-        _ => KernelError::Object(error.to_string()),
-    }
-}
-
-pub(super) fn refused(what: &str, error: &ProgramError) -> KernelError {
-    let (reason, hint) = match error {
-        ProgramError::LoadError { io_error, verifier_log } => {
-            let log = verifier_log.to_string();
-            let log = log.trim();
-            let log = if log.is_empty() { String::new() } else { format!("\n{log}\n") };
-            (format!("{io_error}{log}"), hint(io_error))
-        }
-        ProgramError::SyscallError(error) => (error.to_string(), hint(&error.io_error)),
-        error => (error.to_string(), ""),
-    };
-    KernelError::Refused { what: what.to_owned(), reason, hint }
-}
-
-/// What may lie behind a refusal.
-fn hint(error: &std::io::Error) -> &'static str {
-    match rustix::io::Errno::from_io_error(error) {
-        Some(rustix::io::Errno::PERM | rustix::io::Errno::ACCESS) => {
-            " (a locked memory limit before Linux 5.11: try `ulimit -l unlimited`; kernel \
-             lockdown; a seccomp filter; or a user namespace: run on the host with sudo, and see \
-             `inotify-trace check`)"
-        }
-        Some(rustix::io::Errno::INVAL) => " (run again with -v for the verifier's log)",
-        _ => "",
-    }
 }
 
 impl std::fmt::Debug for Programs {

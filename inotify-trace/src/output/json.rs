@@ -208,7 +208,12 @@ fn detail<'a>(event: &'a Event, subject: Option<&Instance>, tracker: &'a Tracker
             limit_hit: failure::limit(&event.kind),
             ..none
         },
-        EventKind::WatchRemoved { fd, wd, .. } => Detail { fd: Some(*fd), wd: Some(*wd), ..none },
+        EventKind::WatchRemoved { fd, wd, .. } => Detail {
+            fd: *fd,
+            wd: Some(*wd),
+            how: fd.is_none().then_some("vanished"),
+            ..none
+        },
         EventKind::DescriptorClosed { fd, left, .. } => {
             Detail { fd: Some(*fd), left: Some(*left), ..none }
         }
@@ -246,10 +251,8 @@ fn on<'a>(target: &'a Target, tracker: &'a Tracker) -> Detail<'a> {
 
 fn released(fd: Option<i32>, event: &Event, subject: Option<&Instance>) -> Detail<'static> {
     let leaver = subject.and_then(|instance| instance.last_leaver);
-    // Noticed later, it was over when its last holder left.
-    let end = if fd.is_some() { event.time } else { leaver.map_or(event.time, |it| it.time) };
     let seen = subject.filter(|instance| instance.origin != Origin::Found);
-    let lived = seen.map(|instance| end.since(instance.since));
+    let lived = seen.map(|instance| instance.ended(event).since(instance.since));
     Detail {
         fd: fd.or(leaver.map(|leaver| leaver.fd)),
         how: Some(match leaver.map(|leaver| leaver.how) {

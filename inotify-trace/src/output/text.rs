@@ -206,10 +206,12 @@ fn place(line: &mut String, kind: &EventKind, subject: Option<&Instance>) {
     let start = line.len();
     line.push(' ');
     let _ = match *kind {
-        EventKind::WatchAdded { fd, wd, .. } | EventKind::WatchRemoved { fd, wd, .. } => {
+        EventKind::WatchAdded { fd, wd, .. } | EventKind::WatchRemoved { fd: Some(fd), wd, .. } => {
             write!(line, "{fd}:{wd}")
         }
-        EventKind::WatchFound { wd, .. } => write!(line, ":{wd}"),
+        EventKind::WatchFound { wd, .. } | EventKind::WatchRemoved { fd: None, wd, .. } => {
+            write!(line, ":{wd}")
+        }
         EventKind::InstanceFound { fd, .. }
         | EventKind::InstanceCreated { fd, .. }
         | EventKind::WatchFailed { fd, .. }
@@ -280,12 +282,13 @@ fn describe(line: &mut String, event: &Event, subject: Option<&Instance>) {
                 None => write!(line, "inode {} dev {}", target.inode, device(target.dev)),
             }
         }
-        EventKind::WatchRemoved { .. } => write!(line, "on request"),
+        EventKind::WatchRemoved { fd: Some(_), .. } => write!(line, "on request"),
+        EventKind::WatchRemoved { fd: None, .. } => write!(line, "target gone or one shot"),
         EventKind::DescriptorClosed { left, .. } => {
             write!(line, "{left} reference{} left", if *left == 1 { "" } else { "s" })
         }
-        EventKind::InstanceReleased { fd, .. } => {
-            released(line, event, subject, fd.is_some());
+        EventKind::InstanceReleased { .. } => {
+            released(line, event, subject);
             Ok(())
         }
         EventKind::ProcessForked { child } => write!(line, "child {child}"),
@@ -305,23 +308,17 @@ fn describe(line: &mut String, event: &Event, subject: Option<&Instance>) {
 }
 
 /// How an instance ended, and how it had lived.
-fn released(detail: &mut String, event: &Event, subject: Option<&Instance>, by_close: bool) {
+fn released(detail: &mut String, event: &Event, subject: Option<&Instance>) {
     let Some(instance) = subject else { return };
-    let mut end = event.time;
-    if !by_close {
-        detail.push_str(match instance.last_leaver {
-            // Only now did anyone look: it was over when its last holder left.
-            Some(leaver) => {
-                end = leaver.time;
-                match leaver.how {
-                    Departure::Exited => "exit, ",
-                    Departure::Executed => "exec, ",
-                    Departure::Closed => "closed, ",
-                }
-            }
-            None => "end not seen, ",
-        });
-    }
+    let was_seen = event.task.is_some();
+    detail.push_str(match instance.last_leaver.map(|leaver| leaver.how) {
+        Some(Departure::Exited) => "exit, ",
+        Some(Departure::Executed) => "exec, ",
+        Some(Departure::Closed) if was_seen => "",
+        Some(Departure::Closed) => "closed, ",
+        None => "end not seen, ",
+    });
+    let end = instance.ended(event);
     let _ = match instance.origin {
         Origin::Found => write!(detail, "from before the start"),
         Origin::Created(_) | Origin::CreatedUnseen => {

@@ -35,6 +35,8 @@ pub struct Live {
     sweep: Schedule,
     /// What was found at the start, until it is asked for.
     found: Vec<Event>,
+    /// Events were lost, ends of instances perhaps among them.
+    has_lost: bool,
     /// Nothing but a half full ring buffer wakes the agent.
     resting: bool,
     /// The ring buffer was not emptied the last time.
@@ -56,10 +58,17 @@ impl Live {
             sweep: Schedule::new(Instant::now()),
             found: Vec::new(),
             resting: false,
+            has_lost: false,
             more: false,
         };
         live.found = live.snapshot()?;
         Ok(live)
+    }
+
+    /// What this kernel does not allow the backend to see.
+    #[must_use]
+    pub fn unseen(&self) -> &[&'static str] {
+        self.programs.unseen()
     }
 
     /// How inotify is hooked.
@@ -86,8 +95,9 @@ impl Live {
         } else {
             self.wait().await?;
         }
-        if self.sweep.due() <= Instant::now() {
-            self.ask_what_is_gone()?;
+        let now = Instant::now();
+        if self.sweep.due() <= now {
+            if self.may_miss_ends() { self.ask_what_is_gone()? } else { self.sweep.asked(now, now) }
         }
         // Set before draining, so that nothing which comes after it wakes the agent early ...
         self.rest(true);
@@ -121,8 +131,10 @@ impl Live {
     pub fn finish(&mut self, events: &mut Vec<Event>) {
         events.append(&mut self.found);
         self.drain_all(events);
-        // An answer that cannot be had any more is no reason to hold back the rest.
-        let _ = self.ask_what_is_gone();
+        if self.may_miss_ends() {
+            // An answer that cannot be had any more is no reason to hold back the rest.
+            let _ = self.ask_what_is_gone();
+        }
         self.drain_all(events);
     }
 
@@ -139,10 +151,11 @@ impl Live {
     /// Takes a batch of what is in the ring buffer; says how many records that was.
     pub(super) fn drain(&mut self, events: &mut Vec<Event>) -> usize {
         let mut executed = Vec::new();
+        let exact = self.backend().is_exact();
         let Self { programs, known, sweep, .. } = self;
         let mut reader = Reader { known, executed: &mut executed, hinted: false };
         let taken = programs.drain(BATCH, |raw| reader.read(raw, events));
-        if reader.hinted {
+        if reader.hinted && !exact {
             sweep.hint(Instant::now());
         }
         for pid in executed {
@@ -176,7 +189,14 @@ impl Live {
                 record::Loss::CallsFull => Loss::Calls,
             };
             events.push(now(EventKind::Lost { count, what }));
+            self.has_lost = true;
         }
+    }
+
+    /// Whether instances may end without a record. Where none does, it must not be asked either:
+    /// an instance is gone a moment before its record comes.
+    fn may_miss_ends(&self) -> bool {
+        !self.backend().is_exact() || self.has_lost
     }
 
     fn ask_what_is_gone(&mut self) -> Result<(), KernelError> {

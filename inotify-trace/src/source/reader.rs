@@ -102,9 +102,9 @@ impl Reader<'_> {
                 errno: -record.result,
                 quota,
             },
-            Kind::WatchRemoved => EventKind::WatchRemoved {
+            Kind::WatchRemoved | Kind::WatchVanished => EventKind::WatchRemoved {
                 instance: self.used(&record, events),
-                fd: record.fd,
+                fd: (kind == Kind::WatchRemoved).then_some(record.fd),
                 wd: record.wd,
                 quota,
             },
@@ -122,6 +122,11 @@ impl Reader<'_> {
                 let instance = self.used(&record, events);
                 self.known.remove(record.group);
                 EventKind::InstanceReleased { instance, fd: Some(record.fd), quota }
+            }
+            Kind::InstanceReleased => {
+                let instance = self.used(&record, events);
+                self.known.remove(record.group);
+                EventKind::InstanceReleased { instance, fd: None, quota }
             }
             Kind::InstanceGone => {
                 if let Some(instance) = self.known.remove_gone(&record) {

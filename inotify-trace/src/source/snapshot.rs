@@ -22,20 +22,11 @@ impl Live {
                 events.push(now(EventKind::CgroupFound { cgroup, path: path.into() }));
             });
         }
-        let own_pid = std::process::id();
+        let mut found = Vec::new();
         let mut vanished = HashSet::new();
-        let (mut found, mut identified) = (Vec::new(), 0_usize);
-        for (pid, fd) in procfs::inotify_descriptors().filter(|&(pid, _)| pid != own_pid) {
-            let Some(copy) = kernel::copy(pid, fd) else { continue };
-            self.programs.ask().identify(&copy, pid, fd)?;
-            // Closed while it was looked at: then its holder does not hold it any more.
-            if !procfs::is_inotify(pid, fd) {
-                vanished.insert((pid, fd));
-            }
-            identified += 1;
-            if identified % BATCH == 0 {
-                self.drain(&mut found);
-            }
+        if let Err(error) = self.programs.iterate() {
+            log::info!("looking through /proc for what exists: {error}");
+            self.look_through_proc(&mut found, &mut vanished)?;
         }
         self.drain_all(&mut found);
         let mut processes = HashMap::new();
@@ -79,6 +70,30 @@ impl Live {
             }
         }
         Ok(events)
+    }
+
+    /// Finds every instance by copying each inotify descriptor and asking what is behind it. Those
+    /// closed meanwhile are `vanished`.
+    fn look_through_proc(
+        &mut self,
+        found: &mut Vec<Event>,
+        vanished: &mut HashSet<(u32, i32)>,
+    ) -> Result<(), KernelError> {
+        let own_pid = std::process::id();
+        let mut identified = 0_usize;
+        for (pid, fd) in procfs::inotify_descriptors().filter(|&(pid, _)| pid != own_pid) {
+            let Some(copy) = kernel::copy(pid, fd) else { continue };
+            self.programs.ask().identify(&copy, pid, fd)?;
+            // Closed while it was looked at: then its holder does not hold it any more.
+            if !procfs::is_inotify(pid, fd) {
+                vanished.insert((pid, fd));
+            }
+            identified += 1;
+            if identified % BATCH == 0 {
+                self.drain(found);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -124,6 +124,15 @@ impl Instance {
         self.watches.get(&wd)?.target.path.as_deref()
     }
 
+    /// When it was over: where its end was noticed only afterwards, when its last holder left.
+    #[must_use]
+    pub fn ended(&self, release: &Event) -> BootTime {
+        match self.last_leaver {
+            Some(leaver) if release.task.is_none() => leaver.time,
+            _ => release.time,
+        }
+    }
+
     pub(super) fn add_descriptor(&mut self, pid: u32, fd: i32) {
         if !self.descriptors.contains(&(pid, fd)) {
             self.descriptors.push((pid, fd));

@@ -93,8 +93,10 @@ impl Tracker {
                 }
             }
             EventKind::InstanceReleased { instance, fd, .. } => {
-                if let (Some(pid), Some(fd)) = (pid, fd) {
-                    self.disown(pid, *fd, *instance, event, Departure::Closed);
+                if let Some(pid) = pid
+                    && let Some(fd) = fd.or_else(|| self.descriptor_of(pid, *instance))
+                {
+                    self.disown(pid, fd, *instance, event, Departure::Closed);
                 }
                 self.release(*instance);
             }
@@ -147,6 +149,12 @@ impl Tracker {
     #[must_use]
     pub fn summary(&self) -> Summary {
         self.counts.summary(self.instances.len())
+    }
+
+    /// A descriptor by which a process leads to an instance.
+    fn descriptor_of(&self, pid: u32, id: InstanceId) -> Option<i32> {
+        let own = |&&(holder, _): &&(u32, i32)| holder == pid;
+        self.instances.get(&id)?.descriptors().iter().find(own).map(|&(_, fd)| fd)
     }
 
     /// Notes that a descriptor leads to an instance. If it led to another, that one's holder has

@@ -53,7 +53,7 @@ fn watched(pid: u32, wd: i32, id: u64, path: Option<&str>, inode: u64) -> Event 
 }
 
 fn unwatched(pid: u32, wd: i32, id: u64) -> Event {
-    by(pid, EventKind::WatchRemoved { instance: InstanceId(id), fd: 3, wd, quota: None })
+    by(pid, EventKind::WatchRemoved { instance: InstanceId(id), fd: Some(3), wd, quota: None })
 }
 
 fn tracker_after(events: &[Event]) -> Tracker {

@@ -58,6 +58,7 @@ expected! {
     ucount_watches: 9, 9, 9, 9, 9;
     group_ucounts: 192, 192, 192, 200, 192;
     group_q_len: 56, 56, 56, 56, 56;
+    group_shutdown: 68, 68, 68, 68, 68;
     group_memcg: 152, 152, 152, 152, 144;
     group_marks_list: 120, 120, 120, 120, 112;
     mark_g_list: 16, 16, 16, 16, 16;

@@ -1,0 +1,45 @@
+//! What hooks on inotify's own functions see, told the same way by trampolines and kprobes.
+
+use crate::{
+    call::Call,
+    inotify,
+    instance::{Instance, file_of_descriptor},
+    maps::inotify_fops,
+    read::{field, offset},
+};
+
+/// `anon_inode_getfd(name, fops, priv, flags)` returned: both system calls that make instances end
+/// here, whatever the compiler inlined. Others pass as well: their `fops` differ.
+#[inline(always)]
+pub(crate) fn getfd_returned(fops: u64, group: u64, flags: u32, fd: i32) {
+    if fops == inotify_fops() && fd >= 0 {
+        let instance = Instance { file: file_of_descriptor(fd).unwrap_or(0), group };
+        inotify::created(flags, fd, instance);
+    }
+}
+
+/// `do_inotify_init(flags)` returned: told here only if it failed.
+#[inline(always)]
+pub(crate) fn init_returned(flags: u32, result: i32) {
+    if result < 0 {
+        inotify::create_failed(flags, result);
+    }
+}
+
+/// `inotify_update_watch(group, inode, mask)` runs within a call that is told when it returns.
+#[inline(always)]
+pub(crate) fn update_watch(inode: u64) {
+    if let Some(call) = Call::current() {
+        call.inode = inode;
+    }
+}
+
+/// `inotify_ignored_and_remove_idr(mark, group)`: a watch goes. Those that someone asked for are
+/// told when the call returns, those of an instance that ends by its end.
+#[inline(always)]
+pub(crate) fn watch_ignored(mark: u64, group: u64) {
+    let ending = field::<u8>(group, offset!(group_shutdown)).unwrap_or(0) != 0;
+    if !ending && Call::current().is_none_or(|call| call.wd < 0) {
+        inotify::watch_vanishes(mark, group);
+    }
+}

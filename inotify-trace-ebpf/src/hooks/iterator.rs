@@ -1,0 +1,38 @@
+//! The snapshot on kernels with BPF iterators: one program run for every descriptor of every
+//! process. Its answers take the ring buffer, in order with what the hooks see.
+
+use core::ffi::c_void;
+
+use crate::{
+    inotify::found,
+    instance::Instance,
+    read::{field, offset},
+};
+
+/// `struct bpf_iter__task_file` (`kernel/bpf/task_iter.c`): each field takes eight bytes.
+#[repr(C)]
+struct TaskFile {
+    meta: u64,
+    task: u64,
+    fd: u32,
+    pad: u32,
+    file: u64,
+}
+
+/// Runs for each descriptor; answers with `InstanceFound` if it is an instance's.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+pub extern "C" fn iter_descriptors(ctx: *mut c_void) -> i32 {
+    let ctx = ctx.cast::<TaskFile>();
+    // SAFETY: the kernel passes this structure to programs of this type; the verifier checks it.
+    let (task, fd, file) = unsafe { ((*ctx).task, (*ctx).fd, (*ctx).file) };
+    // Both are null once, at the end.
+    if task == 0 || file == 0 {
+        return 0;
+    }
+    if let Some(instance) = Instance::of_file(file) {
+        let pid = field::<u32>(task, offset!(task_tgid)).unwrap_or(0);
+        found(instance, pid, fd as i32, 0);
+    }
+    0
+}

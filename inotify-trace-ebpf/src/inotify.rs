@@ -1,0 +1,143 @@
+//! What happened to inotify, told the same way by every backend.
+
+use inotify_trace_common::{ABSENT, Kind};
+
+use crate::{
+    call::Call,
+    emit::{Path, emit, emit_with_path},
+    instance::Instance,
+    maps::hold,
+    quota::{self, Counted},
+    read::{field, offset},
+    target, task,
+};
+
+/// `inotify_init` or `inotify_init1` returned.
+#[inline(always)]
+pub(crate) fn init_returned(flags: u32, result: i32) {
+    if result < 0 {
+        create_failed(flags, result);
+    } else if let Some(instance) = Instance::of_descriptor(result) {
+        created(flags, result, instance);
+    } else {
+        // Another thread closed the descriptor before its creator even learned the number.
+        hold(task::pid());
+    }
+}
+
+/// No instance could be made.
+#[inline(always)]
+pub(crate) fn create_failed(flags: u32, error: i32) {
+    let quota = quota::of_current_user(Counted::Instances);
+    emit(Kind::CreateFailed, |record| {
+        record.result = error;
+        record.mask = flags;
+        record.quota = quota;
+    });
+}
+
+/// An instance was made, and `fd` leads to it.
+#[inline(always)]
+pub(crate) fn created(flags: u32, fd: i32, instance: Instance) {
+    hold(task::pid());
+    if let Some(payer) = instance.payer() {
+        quota::remember(payer);
+    }
+    emit(Kind::InstanceCreated, |record| {
+        record.result = fd;
+        record.fd = fd;
+        record.mask = flags;
+        instance.describe(record, Counted::Instances);
+    });
+}
+
+/// An instance exists already, and `fd` of process `pid` leads to it. `own` references to it are
+/// the agent's.
+#[inline(always)]
+pub(crate) fn found(instance: Instance, pid: u32, fd: i32, own: u32) {
+    hold(pid);
+    if let Some(payer) = instance.payer() {
+        quota::remember(payer);
+    }
+    let creator_cgroup = instance.creator_cgroup();
+    emit(Kind::InstanceFound, |record| {
+        instance.describe(record, Counted::Instances);
+        record.cgroup = creator_cgroup;
+        record.pid = pid;
+        record.tid = pid;
+        record.fd = fd;
+        record.refs = record.refs.saturating_sub(own);
+    });
+}
+
+/// `inotify_add_watch` returned. The path is read here, because the kernel has just read it itself:
+/// at enter its page may not be in memory yet.
+#[inline(always)]
+pub(crate) fn add_watch_returned(call: &Call, result: i32) {
+    let instance = Instance::of_descriptor(call.fd);
+    let kind = if result < 0 { Kind::WatchFailed } else { Kind::WatchAdded };
+    if instance.is_some() {
+        // Whoever uses an instance holds it, however the descriptor came to them.
+        hold(task::pid());
+    }
+    emit_with_path(kind, Path::User(call.path), |record| {
+        record.result = result;
+        record.fd = call.fd;
+        record.mask = call.mask;
+        if let Some(instance) = instance {
+            instance.describe(record, Counted::Watches);
+            if result >= 0 {
+                record.wd = result;
+                match call.inode {
+                    0 => target::describe_watch(record, instance, result),
+                    inode => target::describe_inode(record, inode),
+                }
+            }
+        }
+    });
+}
+
+/// `inotify_rm_watch` returned. A failed one changes nothing and is not told.
+#[inline(always)]
+pub(crate) fn rm_watch_returned(call: &Call, result: i32) {
+    if result < 0 {
+        return;
+    }
+    let Some(instance) = Instance::of_descriptor(call.fd) else { return };
+    hold(task::pid());
+    emit(Kind::WatchRemoved, |record| {
+        record.fd = call.fd;
+        record.wd = call.wd;
+        instance.describe(record, Counted::Watches);
+    });
+}
+
+/// The kernel itself removes a watch: its target is gone, or it was for one event only.
+#[inline(always)]
+pub(crate) fn watch_vanishes(mark: u64, group: u64) {
+    let instance = Instance { file: 0, group };
+    emit(Kind::WatchVanished, |record| {
+        record.wd = field(mark, offset!(mark_wd)).unwrap_or(-1);
+        instance.describe(record, Counted::Watches);
+        // Read before the kernel gives the watch back; told as it is right after.
+        one_less(&mut record.quota);
+    });
+}
+
+/// The last reference to an instance's file is gone, and the instance goes with it.
+#[inline(always)]
+pub(crate) fn released(file: u64) {
+    let Some(instance) = Instance::of_file(file) else { return };
+    emit(Kind::InstanceReleased, |record| {
+        instance.describe(record, Counted::Instances);
+        one_less(&mut record.quota);
+    });
+}
+
+/// The count as it is right after the kernel has given back what it is about to.
+#[inline(always)]
+pub(crate) fn one_less(quota: &mut inotify_trace_common::Quota) {
+    if quota.used != ABSENT {
+        quota.used = quota.used.saturating_sub(1);
+    }
+}

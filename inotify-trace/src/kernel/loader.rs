@@ -1,0 +1,243 @@
+//! From the object to programs that are attached.
+
+use std::{
+    collections::{HashMap, HashSet},
+    os::fd::AsRawFd,
+};
+
+use aya::{
+    Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
+    maps::MapError,
+    programs::{Program, ProgramError},
+};
+use inotify_trace_common::Layout;
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::{
+    KernelError, Settings,
+    backend::{Attachment, Hook},
+    tracefs,
+};
+
+/// The kernel programs, as built by `cargo xtask build` or handed in by a packager.
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/inotify-trace.bpf.o"));
+
+/// Loads and attaches programs. Dropped before it is finished, it detaches them again.
+pub(super) struct Loader {
+    ebpf: Ebpf,
+    /// Of the running kernel, for programs on its functions; read when the first one needs it.
+    btf: Option<Btf>,
+    /// Programs that this kernel cannot attach, and can be done without.
+    absent: HashSet<&'static str>,
+    /// Programs that were loaded in the place of others.
+    substitutes: HashMap<&'static str, &'static str>,
+    losses: Vec<&'static str>,
+}
+
+impl Loader {
+    /// Parses the object, sets what it needs to know and makes its maps.
+    pub(super) fn new(settings: Settings, layout: &Layout) -> Result<Self, KernelError> {
+        let log_level =
+            if settings.diagnostics { VerifierLogLevel::DEBUG } else { VerifierLogLevel::DISABLE };
+        let mut ebpf = EbpfLoader::new()
+            .verifier_log_level(log_level)
+            .map_max_entries("EVENTS", settings.buffer)
+            .override_global("LAYOUT", &layout.words()[..], true)
+            .load(OBJECT)
+            .map_err(|error| match error {
+                EbpfError::MapError(error) => map_error(error),
+                error => KernelError::Object(error.to_string()),
+            })?;
+        if settings.diagnostics {
+            forward_diagnostics(&mut ebpf);
+        }
+        Ok(Self { ebpf, btf: None, absent: HashSet::new(), substitutes: HashMap::new(), losses: Vec::new() })
+    }
+
+    pub(super) fn ebpf(&self) -> &Ebpf {
+        &self.ebpf
+    }
+
+    /// What was loaded, and what could not be.
+    pub(super) fn finish(self) -> (Ebpf, Vec<&'static str>) {
+        (self.ebpf, self.losses)
+    }
+
+    /// Loads the programs of these hooks.
+    pub(super) fn load(
+        &mut self,
+        hooks: impl Iterator<Item = &'static Hook>,
+    ) -> Result<(), KernelError> {
+        for hook in hooks {
+            let mut result = self.load_one(hook.program, hook.attachment);
+            if let (Err(error), Some(substitute)) = (&result, hook.substitute) {
+                log::info!("{substitute} in the place of {}: {error}", hook.program);
+                self.substitutes.insert(hook.program, substitute);
+                result = self.load_one(substitute, hook.attachment);
+            }
+            self.tolerate(hook, result)?;
+        }
+        Ok(())
+    }
+
+    fn load_one(&mut self, name: &str, attachment: Attachment) -> Result<(), KernelError> {
+        let Self { ebpf, btf, .. } = self;
+        let result = match (program(ebpf, name)?, attachment) {
+            (Program::FEntry(program), Attachment::Function(name)) => {
+                running_kernel(btf).and_then(|btf| program.load(name, btf))
+            }
+            (Program::FExit(program), Attachment::Function(name)) => {
+                running_kernel(btf).and_then(|btf| program.load(name, btf))
+            }
+            (Program::KProbe(program), Attachment::Function(_)) => program.load(),
+            (Program::TracePoint(program), Attachment::Syscall(_)) => program.load(),
+            (Program::RawTracePoint(program), Attachment::Raw(_) | Attachment::Ask) => {
+                program.load()
+            }
+            _ => Err(ProgramError::UnexpectedProgramType),
+        };
+        match result {
+            // One that is attached in several places is loaded once.
+            Err(ProgramError::AlreadyLoaded) => Ok(()),
+            result => result.map_err(|error| {
+                let place = match attachment {
+                    Attachment::Function(name) => format!(" (kernel function {name})"),
+                    _ => String::new(),
+                };
+                refused(&format!("program {name}{place}"), &error)
+            }),
+        }
+    }
+
+    /// Attaches the programs of these hooks, in their order.
+    pub(super) fn attach(
+        &mut self,
+        hooks: impl Iterator<Item = &'static Hook>,
+    ) -> Result<(), KernelError> {
+        for hook in hooks {
+            if !self.absent.contains(hook.program) {
+                let result = self.attach_one(hook);
+                self.tolerate(hook, result)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn attach_one(&mut self, hook: &Hook) -> Result<(), KernelError> {
+        if let Attachment::Syscall(name) = hook.attachment
+            && !tracefs::has(tracefs::ensure()?, "syscalls", name)
+        {
+            return Err(KernelError::NoTracepoint { name: format!("syscalls:{name}") });
+        }
+        let name = self.substitutes.get(hook.program).unwrap_or(&hook.program);
+        match (program(&mut self.ebpf, name)?, hook.attachment) {
+            (Program::FEntry(program), _) => program.attach().map(drop),
+            (Program::FExit(program), _) => program.attach().map(drop),
+            (Program::KProbe(program), Attachment::Function(name)) => {
+                program.attach(name, 0).map(drop)
+            }
+            (Program::TracePoint(program), Attachment::Syscall(name)) => {
+                program.attach("syscalls", name).map(drop)
+            }
+            (Program::RawTracePoint(program), Attachment::Raw(name)) => {
+                program.attach(name).map(drop)
+            }
+            (_, Attachment::Ask) => Ok(()),
+            _ => Err(ProgramError::UnexpectedProgramType),
+        }
+        .map_err(|error| refused(&format!("attaching {name}"), &error))
+    }
+
+    /// A failure to load or attach is one only where the backend cannot do without.
+    fn tolerate(&mut self, hook: &Hook, result: Result<(), KernelError>) -> Result<(), KernelError> {
+        match (result, hook.loss) {
+            (Err(error), Some(loss)) => {
+                log::info!("without {}: {error}", hook.program);
+                self.absent.insert(hook.program);
+                if !self.losses.contains(&loss) {
+                    self.losses.push(loss);
+                }
+                Ok(())
+            }
+            (result, _) => result,
+        }
+    }
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, KernelError> {
+    ebpf.program_mut(name).ok_or_else(|| KernelError::Object(format!("no program {name}")))
+}
+
+/// The BTF of the running kernel as aya wants it.
+fn running_kernel(btf: &mut Option<Btf>) -> Result<&Btf, ProgramError> {
+    if btf.is_none() {
+        *btf = Some(Btf::from_sys_fs()?);
+    }
+    btf.as_ref().ok_or(ProgramError::UnexpectedProgramType)
+}
+
+/// Sends the kernel programs' diagnostics to the log.
+fn forward_diagnostics(ebpf: &mut Ebpf) {
+    let logger = match aya_log::EbpfLogger::init(ebpf) {
+        Ok(logger) => logger,
+        Err(error) => return log::warn!("no diagnostics from the kernel programs: {error}"),
+    };
+    match readiness_of(logger) {
+        Ok(mut logger) => drop(tokio::spawn(async move {
+            while let Ok(mut ready) = logger.readable_mut().await {
+                ready.get_inner_mut().flush();
+                ready.clear_ready();
+            }
+        })),
+        Err(error) => log::warn!("no diagnostics from the kernel programs: {error}"),
+    }
+}
+
+/// Registers something with a descriptor of its own for readiness.
+pub(super) fn readiness_of<T: AsRawFd>(inner: T) -> Result<AsyncFd<T>, KernelError> {
+    // SAFETY: both things this is called with, the ring buffer's map and the logger around
+    // another one, own their descriptor, never exchange it, and are dropped after it is
+    // deregistered.
+    unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }
+        .map_err(|error| KernelError::Ring(error.into()))
+}
+
+
+pub(super) fn map_error(error: MapError) -> KernelError {
+    match &error {
+        MapError::CreateError { name, io_error, .. } => KernelError::Refused {
+            what: format!("map {name}"),
+            reason: io_error.to_string(),
+            hint: hint(io_error),
+        },
+        _ => KernelError::Object(error.to_string()),
+    }
+}
+
+pub(super) fn refused(what: &str, error: &ProgramError) -> KernelError {
+    let (reason, hint) = match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            let log = log.trim();
+            let log = if log.is_empty() { String::new() } else { format!("\n{log}\n") };
+            (format!("{io_error}{log}"), hint(io_error))
+        }
+        ProgramError::SyscallError(error) => (error.to_string(), hint(&error.io_error)),
+        error => (error.to_string(), ""),
+    };
+    KernelError::Refused { what: what.to_owned(), reason, hint }
+}
+
+/// What may lie behind a refusal.
+fn hint(error: &std::io::Error) -> &'static str {
+    match rustix::io::Errno::from_io_error(error) {
+        Some(rustix::io::Errno::PERM | rustix::io::Errno::ACCESS) => {
+            " (a locked memory limit before Linux 5.11: try `ulimit -l unlimited`; kernel \
+             lockdown; a seccomp filter; or a user namespace: run on the host with sudo, and see \
+             `inotify-trace check`)"
+        }
+        Some(rustix::io::Errno::INVAL) => " (run again with -v for the verifier's log)",
+        _ => "",
+    }
+}
