@@ -47,11 +47,15 @@ pub(crate) fn of(ucounts: u64, counted: Counted) -> Quota {
         let used = element(counter, offset!(ucounts_ucount), offset!(ucount_size), counted);
         let limit = element(ns, offset!(userns_ucount_max), offset!(ucount_max_size), counted);
         let (Some(used), Some(limit)) = (used, limit) else { break };
+        // No count is negative or above what a limit can be (`int`): this is no counter any more.
+        if used < 0 || used > i64::from(i32::MAX) {
+            return Quota::UNKNOWN;
+        }
         // `<=`: where two levels are equally tight, the kernel charges both; the outer one is
         // the machine's own limit, and the one to raise.
         if limit - used <= room {
             room = limit - used;
-            quota.used = used.clamp(0, i64::from(ABSENT - 1)) as u32;
+            quota.used = used as u32;
             quota.limit = limit.clamp(0, i64::from(ABSENT - 1)) as u32;
             quota.level = level;
         }

@@ -71,21 +71,11 @@ pub struct Machine {
     _file: File,
 }
 
-/// Waits until no other test uses the machine, in this process or another: for tests that fill
-/// root's quota, make cgroups, keep the agent busy, or look at what everybody does.
+/// Waits until no other test uses the machine, in this process or another. They share more than
+/// root's quota: an agent that starts holds, for a moment, a copy of every inotify descriptor
+/// there is, which changes whose close is the last.
 #[must_use]
 pub fn the_machine() -> Machine {
-    lock(libc::LOCK_EX)
-}
-
-/// Waits until no test needs the machine for itself. Others may run that know only their own
-/// processes and users, as the caller does.
-#[must_use]
-pub fn a_share_of_the_machine() -> Machine {
-    lock(libc::LOCK_SH)
-}
-
-fn lock(kind: i32) -> Machine {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -94,7 +84,7 @@ fn lock(kind: i32) -> Machine {
         .open(std::env::temp_dir().join("inotify-trace-tests.lock"))
         .expect("the lock file must be writable");
     // SAFETY: an open descriptor.
-    let result = unsafe { libc::flock(file.as_raw_fd(), kind) };
+    let result = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) };
     assert_eq!(result, 0, "flock: {}", std::io::Error::last_os_error());
     Machine { _file: file }
 }

@@ -88,7 +88,7 @@ fn mistakes_are_named() {
 #[test]
 fn check_tells_what_works() {
     require_root!();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     let output = run(&["check"]);
     let report = text(&output.stdout);
     assert!(output.status.success(), "{report}");
@@ -103,7 +103,7 @@ fn check_tells_what_works() {
 #[test]
 fn a_reader_that_leaves_ends_it_quietly() {
     require_root!();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     for arguments in [&["-e", "create,release"][..], &["-o", "json"][..]] {
         let mut child = agent(arguments)
             .stdout(Stdio::piped())
@@ -216,7 +216,7 @@ fn without_btf_it_says_so() {
 #[test]
 fn tracefs_is_mounted_where_it_is_not() {
     require_root!();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     let unmount = || {
         for place in [c"/sys/kernel/tracing", c"/sys/kernel/debug/tracing", c"/sys/kernel/debug"] {
             // Not mounted is as good.
@@ -234,7 +234,7 @@ fn tracefs_is_mounted_where_it_is_not() {
 #[test]
 fn without_any_tracefs_it_says_how_to_mount_it() {
     require_root!();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     // No directory is left to mount it on.
     let mut command = agent(&["-d", "0.1"]);
     let output = with_mounts(&mut command, || hide(c"/sys/kernel")).output();
@@ -246,7 +246,7 @@ fn without_any_tracefs_it_says_how_to_mount_it() {
 #[test]
 fn without_cgroups_it_still_traces() {
     require_root!();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     let mut command = agent(&["-d", "0.1", "-o", "json"]);
     let output = with_mounts(&mut command, || hide(c"/sys/fs/cgroup")).output();
     let output = output.expect("the agent must start");

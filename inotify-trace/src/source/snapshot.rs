@@ -89,7 +89,7 @@ impl Live {
                 vanished.insert((pid, fd));
             }
             identified += 1;
-            if identified % BATCH == 0 {
+            if identified.is_multiple_of(BATCH) {
                 self.drain(found);
             }
         }

@@ -11,7 +11,7 @@ use crate::nothing_lost;
 fn an_instance_from_before_ends_with_its_true_holder() {
     require_root!();
     let directory = system::directory();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     let world = World::new();
     let mut subject = world.subject();
     let fd = subject.create(libc::IN_CLOEXEC | libc::IN_NONBLOCK).unwrap();
@@ -30,7 +30,7 @@ fn an_instance_from_before_ends_with_its_true_holder() {
 fn an_instance_from_before_is_used_and_ends_by_exit() {
     require_root!();
     let directory = system::directory();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     let world = World::new();
     let mut subject = world.subject();
     let fd = subject.create(0).unwrap();
@@ -47,7 +47,7 @@ fn an_instance_from_before_is_used_and_ends_by_exit() {
 #[test]
 fn a_shared_instance_from_before_is_one() {
     require_root!();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     let world = World::new();
     let mut parent = world.subject();
     let fd = parent.create(0).unwrap();
@@ -67,7 +67,7 @@ fn a_shared_instance_from_before_is_one() {
 fn many_shared_instances_from_before_count_once() {
     require_root!();
     const EACH: usize = 100;
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     let world = World::new();
     let mut parents = [world.subject(), world.subject()];
     let mut children = Vec::new();

@@ -3,7 +3,7 @@
 use inotify_trace_tests::{Agent, Cgroup, World, require_root, system};
 use serde_json::json;
 
-use crate::{nothing_lost, scene_alone};
+use crate::{nothing_lost, scene};
 
 /// A new cgroup, or leaves the test.
 macro_rules! cgroup {
@@ -38,7 +38,7 @@ fn a_container_from_before_the_start_is_named() {
 fn a_container_that_is_gone_at_once_is_named() {
     require_root!();
     let directory = system::directory();
-    let (_machine, world, agent) = scene_alone();
+    let (_machine, world, agent) = scene();
     for _ in 0..10 {
         let cgroup = cgroup!(Cgroup::of_containerd());
         let mut subject = world.subject();
@@ -60,7 +60,7 @@ fn a_container_that_is_gone_at_once_is_named() {
 #[test]
 fn a_process_that_moves_is_where_it_is() {
     require_root!();
-    let (_machine, world, agent) = scene_alone();
+    let (_machine, world, agent) = scene();
     let (first, second) = (cgroup!(Cgroup::new()), cgroup!(Cgroup::of_containerd()));
     let mut subject = world.subject();
     subject.move_to(&first);
@@ -92,7 +92,7 @@ fn an_instance_from_before_has_its_holder_s_container() {
 #[test]
 fn a_watch_on_a_cgroup_s_file_tells_whom_it_serves() {
     require_root!();
-    let (_machine, world, agent) = scene_alone();
+    let (_machine, world, agent) = scene();
     let cgroup = cgroup!(Cgroup::of_containerd());
     let mut subject = world.subject();
     let fd = subject.create(0).unwrap();
@@ -112,7 +112,7 @@ fn a_watch_on_a_cgroup_s_file_tells_whom_it_serves() {
 #[test]
 fn a_renamed_cgroup_has_its_new_name() {
     require_root!();
-    let (_machine, world, agent) = scene_alone();
+    let (_machine, world, agent) = scene();
     let cgroup = cgroup!(Cgroup::new());
     let renamed = cgroup.directory().with_extension("renamed");
     // cgroup v2 refuses; the old hierarchies, where it works, are not traced.

@@ -72,14 +72,14 @@ fn is_complete(told: &[String]) {
 #[test]
 fn by_process() {
     require_root!();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     picks_the_first(|one| strings(&["-p", &one.pid().to_string()]));
 }
 
 #[test]
 fn by_user() {
     require_root!();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     picks_the_first(|one| strings(&["-u", &one.actor.uid.to_string()]));
 }
 
@@ -118,7 +118,7 @@ fn by_cgroup_and_below() {
 #[test]
 fn failures_only() {
     require_root!();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     let told = told_of(|_| strings(&["-x"]), |_, _| ());
     assert_eq!(told, [["watch-failed"], ["watch-failed"]]);
 }
@@ -126,7 +126,7 @@ fn failures_only() {
 #[test]
 fn by_event() {
     require_root!();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     let told = told_of(|_| strings(&["-e", "exit,unwatch", "-e", "range-close"]), |_, _| ());
     let expected = strings(&["unwatch", "range-close", "exit"]);
     assert_eq!(told, [expected.clone(), expected]);
@@ -135,7 +135,7 @@ fn by_event() {
 #[test]
 fn several_at_once_must_all_hold() {
     require_root!();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     let [first, second] = told_of(
         |one| {
             strings(&[
@@ -156,7 +156,7 @@ fn several_at_once_must_all_hold() {
 #[test]
 fn a_duration_ends_it() {
     require_root!();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     let agent = Agent::with(&["-d", "0.2"]);
     let run = agent.join();
     assert!(run.summary["open"].is_u64(), "{}", run.summary);
@@ -166,7 +166,7 @@ fn a_duration_ends_it() {
 #[test]
 fn sigterm_ends_it_with_a_summary() {
     require_root!();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     let agent = Agent::start();
     let run = agent.stop_with(libc::SIGTERM);
     assert!(run.summary["open"].is_u64(), "{}", run.summary);
@@ -175,7 +175,7 @@ fn sigterm_ends_it_with_a_summary() {
 #[test]
 fn what_came_before_a_signal_is_told() {
     require_root!();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     for _ in 0..3 {
         let world = World::new();
         let mut subject = world.subject();

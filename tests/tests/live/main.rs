@@ -17,17 +17,9 @@ mod text;
 use inotify_trace_tests::{Agent, Run, World, system};
 use serde_json::{Value, json};
 
-/// A share of the machine, an agent that tells everything, and a world to act in.
+/// The machine for one test alone, with an agent that tells everything, and a world to act in.
 fn scene() -> (system::Machine, World, Agent) {
-    set(system::a_share_of_the_machine())
-}
-
-/// The same with the machine for one test alone.
-fn scene_alone() -> (system::Machine, World, Agent) {
-    set(system::the_machine())
-}
-
-fn set(machine: system::Machine) -> (system::Machine, World, Agent) {
+    let machine = system::the_machine();
     let agent = Agent::start();
     (machine, World::new(), agent)
 }

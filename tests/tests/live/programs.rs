@@ -9,7 +9,7 @@ use std::{
 use inotify_trace_tests::{Run, require_program, require_root, system};
 use serde_json::{Value, json};
 
-use crate::{count, nothing_lost, scene, scene_alone};
+use crate::{count, nothing_lost, scene};
 
 /// A program that is killed with its test.
 struct Program(Child);
@@ -121,7 +121,7 @@ fn node() {
 fn stress_ng() {
     require_root!();
     let program = require_program!("stress-ng");
-    let (_machine, _, agent) = scene_alone();
+    let (_machine, _, agent) = scene();
     let directory = system::directory();
     let path = directory.path().to_str().unwrap();
     let options = ["--inotify", "2", "--timeout", "5s", "--temp-path", path];

@@ -44,7 +44,7 @@ fn run(arguments: &[&str], expected: usize) -> (u32, Run) {
 #[test]
 fn lines_are_aligned_and_fit() {
     require_root!();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     let (pid, run) = run(&[], 7);
     let lines = lines(&run);
     for heading in ["TIME", "EVENT", "PID", "COMM", "CONTAINER", "USED/LIMIT", "DETAIL"] {
@@ -91,7 +91,7 @@ fn failures_name_their_limit() {
 #[test]
 fn wide_lines_are_whole() {
     require_root!();
-    let _machine = system::a_share_of_the_machine();
+    let _machine = system::the_machine();
     let (pid, run) = run(&["--wide"], 7);
     let lines = lines(&run);
     let whole = format!("{}/{}", "d".repeat(200), "é".repeat(60));
