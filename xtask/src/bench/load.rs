@@ -5,6 +5,7 @@ use std::env;
 use std::ffi::CString;
 use std::hint;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,6 +54,9 @@ pub struct Calls {
 
 /// How many calls are timed together: reading the clock costs about as much as one.
 const BATCH: u32 = 50_000;
+
+/// How long to wait for others to give back instances.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a storm did.
 pub struct Done {
@@ -154,10 +158,7 @@ fn make_storm(storm: &Storm) -> Result<()> {
         if let Some(gap) = gap {
             wait_until(started + gap.mul_f64(loops as f64));
         }
-        let instance = sys::inotify().context(
-            "cannot make an inotify instance; if too many exist for this user, see \
-             fs.inotify.max_user_instances",
-        )?;
+        let instance = make()?;
         if let Some(path) = &path {
             sys::watch(&instance, path).with_context(|| format!("cannot watch {path:?}"))?;
         }
@@ -172,6 +173,27 @@ fn make_storm(storm: &Storm) -> Result<()> {
         reader.finish()?;
     }
     writeln!(io::stdout(), "{loops} {nanoseconds}").context("cannot say what was done")
+}
+
+/// Makes an instance. Others may have used up what this user may have, for a moment.
+fn make() -> Result<OwnedFd> {
+    let started = Instant::now();
+    loop {
+        match sys::inotify() {
+            Err(error)
+                if error.raw_os_error() == Some(libc::EMFILE) && started.elapsed() < PATIENCE =>
+            {
+                step::say("WARNING: other programs use all inotify instances; trying again");
+                thread::sleep(Duration::from_millis(100));
+            }
+            result => {
+                return result.context(
+                    "cannot make an inotify instance; if too many exist for this user, end what \
+                     holds them or raise fs.inotify.max_user_instances",
+                );
+            }
+        }
+    }
 }
 
 /// Waits without sleeping where that would take too long to wake up from.
