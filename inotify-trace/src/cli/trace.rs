@@ -102,11 +102,8 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
     // Before attaching: a signal that comes early must not kill the agent in mid-output.
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
-    let settings = Settings {
-        buffer: args.buffer,
-        diagnostics: args.verbose > 0,
-        backend: args.backend,
-    };
+    let settings =
+        Settings { buffer: args.buffer, diagnostics: args.verbose > 0, backend: args.backend };
     let mut live = Live::start(settings)?;
     let end = args.duration.map(|duration| Instant::now() + duration);
     let mut run = Run { tracker: Tracker::new(), filter: args.filter(), sink: args.sink() };

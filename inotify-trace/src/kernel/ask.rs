@@ -14,7 +14,10 @@ use rustix::{
     process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
 };
 
-use super::{KernelError, loader::refused};
+use super::{
+    KernelError,
+    loader::{refused, running_kernel},
+};
 use crate::procfs;
 
 /// An instance as the kernel knows it. Addresses: of no use to anyone but the kernel programs.
@@ -84,16 +87,14 @@ fn descriptor(fd: &impl AsFd) -> u64 {
 }
 
 /// Runs the iterator over the descriptors of all processes.
-pub(super) fn iterate(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+pub(super) fn iterate(ebpf: &mut Ebpf, btf: &mut Option<Btf>) -> Result<(), KernelError> {
     const NAME: &str = "iter_descriptors";
     let refused = |error: ProgramError| refused(&format!("program {NAME}"), &error);
     let Some(Program::Iter(program)) = ebpf.program_mut(NAME) else {
         return Err(KernelError::Object(format!("no program {NAME}")));
     };
-    if program.fd().is_err() {
-        let btf = Btf::from_sys_fs().map_err(|error| refused(error.into()))?;
-        program.load("task_file", &btf).map_err(refused)?;
-    }
+    let btf = running_kernel(btf).map_err(refused)?;
+    program.load("task_file", btf).map_err(refused)?;
     let link = program.attach().and_then(|id| program.take_link(id)).map_err(refused)?;
     let mut run = link.into_file().map_err(|error| KernelError::Refused {
         what: format!("reading {NAME}"),

@@ -189,13 +189,22 @@ const TRACEPOINT: &[Hook] = &[
 ];
 
 impl Backend {
-    /// The programs of this backend, in the order of attaching.
-    pub(super) fn hooks(self) -> impl Iterator<Item = &'static Hook> {
-        let own = match self {
+    /// The programs of this backend alone, in the order of attaching.
+    fn own_hooks(self) -> &'static [Hook] {
+        match self {
             Self::Fentry => FENTRY,
             Self::Kprobe => KPROBE,
             Self::Tracepoint => TRACEPOINT,
-        };
-        COMMON.iter().chain(own)
+        }
+    }
+
+    /// The programs of this backend, in the order of attaching.
+    pub(super) fn hooks(self) -> impl Iterator<Item = &'static Hook> {
+        COMMON.iter().chain(self.own_hooks())
+    }
+
+    /// The same in the order of loading: those first which the kernel may refuse.
+    pub(super) fn hooks_to_load(self) -> impl Iterator<Item = &'static Hook> {
+        self.own_hooks().iter().chain(COMMON)
     }
 }

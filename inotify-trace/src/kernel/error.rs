@@ -42,6 +42,9 @@ pub enum KernelError {
         /// `category:name`.
         name: String,
     },
+    /// The kernel has no kprobes.
+    #[error("this kernel has no kprobes (CONFIG_KPROBES and CONFIG_KPROBE_EVENTS)")]
+    NoKprobes,
     /// No backend works here.
     #[error("no way to hook inotify works here; see `inotify-trace check`{}", each(refusals))]
     NoBackend {

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     os::fd::AsRawFd,
+    path::Path,
 };
 
 use aya::{
@@ -14,7 +15,8 @@ use inotify_trace_common::Layout;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    KernelError, Settings,
+    Backend, KernelError, Settings,
+    ask::Asker,
     backend::{Attachment, Hook},
     tracefs,
 };
@@ -22,6 +24,9 @@ use super::{
 /// The kernel programs, as built by `cargo xtask build` or handed in by a packager.
 static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/inotify-trace.bpf.o"));
+
+/// Where perf says how to make kprobes, if there are any.
+const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
 
 /// Loads and attaches programs. Dropped before it is finished, it detaches them again.
 pub(super) struct Loader {
@@ -33,6 +38,14 @@ pub(super) struct Loader {
     /// Programs that were loaded in the place of others.
     substitutes: HashMap<&'static str, &'static str>,
     losses: Vec<&'static str>,
+}
+
+/// Programs that are attached.
+pub(super) struct Installed {
+    pub(super) ebpf: Ebpf,
+    /// Of the running kernel, if it was needed.
+    pub(super) btf: Option<Btf>,
+    pub(super) losses: Vec<&'static str>,
 }
 
 impl Loader {
@@ -52,23 +65,68 @@ impl Loader {
         if settings.diagnostics {
             forward_diagnostics(&mut ebpf);
         }
-        Ok(Self { ebpf, btf: None, absent: HashSet::new(), substitutes: HashMap::new(), losses: Vec::new() })
+        Ok(Self {
+            ebpf,
+            btf: None,
+            absent: HashSet::new(),
+            substitutes: HashMap::new(),
+            losses: Vec::new(),
+        })
     }
 
-    pub(super) fn ebpf(&self) -> &Ebpf {
-        &self.ebpf
+    /// Loads and attaches the programs of a backend. If that fails, what was loaded and attached
+    /// for it is not any more.
+    pub(super) fn install(&mut self, backend: Backend) -> Result<(), KernelError> {
+        let result = self.try_to_install(backend);
+        if result.is_err() {
+            self.uninstall(backend);
+        }
+        result
     }
 
-    /// What was loaded, and what could not be.
-    pub(super) fn finish(self) -> (Ebpf, Vec<&'static str>) {
-        (self.ebpf, self.losses)
+    fn try_to_install(&mut self, backend: Backend) -> Result<(), KernelError> {
+        if backend == Backend::Kprobe && !Path::new(KPROBES).exists() {
+            return Err(KernelError::NoKprobes);
+        }
+        self.load(backend.hooks_to_load())?;
+        // What an instance looks like must be known before the first hook runs.
+        Asker(&self.ebpf).learn()?;
+        self.attach(backend.hooks())
+    }
+
+    /// Unloads, and by that detaches, the programs of a backend.
+    pub(super) fn uninstall(&mut self, backend: Backend) {
+        for hook in backend.hooks() {
+            for name in [Some(hook.program), hook.substitute].into_iter().flatten() {
+                // It fails for those that were not loaded.
+                let _ = match self.ebpf.program_mut(name) {
+                    Some(Program::FEntry(program)) => program.unload(),
+                    Some(Program::FExit(program)) => program.unload(),
+                    Some(Program::KProbe(program)) => program.unload(),
+                    Some(Program::TracePoint(program)) => program.unload(),
+                    Some(Program::RawTracePoint(program)) => program.unload(),
+                    _ => Ok(()),
+                };
+            }
+        }
+        self.absent.clear();
+        self.substitutes.clear();
+        self.losses.clear();
+    }
+
+    /// What cannot be seen for want of programs that could not be attached.
+    pub(super) fn losses(&self) -> &[&'static str] {
+        &self.losses
+    }
+
+    /// What was installed.
+    pub(super) fn finish(self) -> Installed {
+        let Self { ebpf, btf, losses, .. } = self;
+        Installed { ebpf, btf, losses }
     }
 
     /// Loads the programs of these hooks.
-    pub(super) fn load(
-        &mut self,
-        hooks: impl Iterator<Item = &'static Hook>,
-    ) -> Result<(), KernelError> {
+    fn load(&mut self, hooks: impl Iterator<Item = &'static Hook>) -> Result<(), KernelError> {
         for hook in hooks {
             let mut result = self.load_one(hook.program, hook.attachment);
             if let (Err(error), Some(substitute)) = (&result, hook.substitute) {
@@ -111,10 +169,7 @@ impl Loader {
     }
 
     /// Attaches the programs of these hooks, in their order.
-    pub(super) fn attach(
-        &mut self,
-        hooks: impl Iterator<Item = &'static Hook>,
-    ) -> Result<(), KernelError> {
+    fn attach(&mut self, hooks: impl Iterator<Item = &'static Hook>) -> Result<(), KernelError> {
         for hook in hooks {
             if !self.absent.contains(hook.program) {
                 let result = self.attach_one(hook);
@@ -150,7 +205,11 @@ impl Loader {
     }
 
     /// A failure to load or attach is one only where the backend cannot do without.
-    fn tolerate(&mut self, hook: &Hook, result: Result<(), KernelError>) -> Result<(), KernelError> {
+    fn tolerate(
+        &mut self,
+        hook: &Hook,
+        result: Result<(), KernelError>,
+    ) -> Result<(), KernelError> {
         match (result, hook.loss) {
             (Err(error), Some(loss)) => {
                 log::info!("without {}: {error}", hook.program);
@@ -170,7 +229,7 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, Kernel
 }
 
 /// The BTF of the running kernel as aya wants it.
-fn running_kernel(btf: &mut Option<Btf>) -> Result<&Btf, ProgramError> {
+pub(super) fn running_kernel(btf: &mut Option<Btf>) -> Result<&Btf, ProgramError> {
     if btf.is_none() {
         *btf = Some(Btf::from_sys_fs()?);
     }
@@ -202,7 +261,6 @@ pub(super) fn readiness_of<T: AsRawFd>(inner: T) -> Result<AsyncFd<T>, KernelErr
     unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }
         .map_err(|error| KernelError::Ring(error.into()))
 }
-
 
 pub(super) fn map_error(error: MapError) -> KernelError {
     match &error {

@@ -8,9 +8,10 @@ use aya::{
 use rustix::thread::CapabilitySet;
 
 use super::{
-    KernelError,
+    Backend, KernelError, Settings,
     btf::Btf,
     layout::{self, lost_features},
+    loader::Loader,
     tracefs,
 };
 
@@ -184,4 +185,32 @@ fn cgroups() -> Finding {
              systemd.unified_cgroup_hierarchy=1, or mount it",
         ),
     }
+}
+
+/// A backend, tried for real: nothing less proves that it works.
+#[derive(Debug)]
+pub struct Trial {
+    /// The backend.
+    pub backend: Backend,
+    /// What it cannot see here, or why it does not work.
+    pub result: Result<Vec<&'static str>, KernelError>,
+}
+
+/// Loads and attaches every backend, and detaches it again.
+///
+/// # Errors
+/// Whatever keeps all of them from being tried.
+///
+/// # Panics
+/// Outside a tokio runtime with I/O enabled.
+pub fn try_backends() -> Result<Vec<Trial>, KernelError> {
+    require()?;
+    let layout = layout::resolve(&Btf::from_running_kernel()?)?;
+    let mut loader = Loader::new(Settings::default(), &layout)?;
+    let trials = Backend::ALL.map(|backend| {
+        let result = loader.install(backend).map(|()| loader.losses().to_vec());
+        loader.uninstall(backend);
+        Trial { backend, result }
+    });
+    Ok(trials.into())
 }

@@ -14,7 +14,7 @@ use super::{
     ask::{Asker, iterate},
     btf::Btf,
     layout,
-    loader::{Loader, map_error, readiness_of},
+    loader::{Installed, Loader, map_error, readiness_of},
     probe, records,
 };
 
@@ -48,6 +48,8 @@ pub struct Programs {
     lost: PerCpuArray<MapData, u64>,
     /// Losses already told, in the order of [`Loss::ALL`].
     told: [u64; Loss::ALL.len()],
+    /// BTF of the running kernel, until nothing more is loaded.
+    btf: Option<aya::Btf>,
     /// The programs; they stay attached for as long as it lives.
     ebpf: Ebpf,
 }
@@ -64,37 +66,26 @@ impl Programs {
     /// Outside a tokio runtime with I/O enabled.
     pub fn attach(settings: Settings) -> Result<Self, KernelError> {
         probe::require()?;
-        if let Some(backend) = settings.backend {
-            return Self::attach_as(backend, settings);
-        }
+        let layout = layout::resolve(&Btf::from_running_kernel()?)?;
+        let mut loader = Loader::new(settings, &layout)?;
         let mut refusals = Vec::new();
-        for backend in Backend::ALL {
-            match Self::attach_as(backend, settings) {
-                Ok(programs) => return Ok(programs),
-                // The same for every backend.
-                Err(error @ (KernelError::Btf(_) | KernelError::Layout(_))) => return Err(error),
+        for backend in settings.backend.map_or(Backend::ALL.to_vec(), |backend| vec![backend]) {
+            match loader.install(backend) {
+                Ok(()) => return Self::new(backend, loader),
                 Err(error) => {
                     log::info!("no {backend} backend: {error}");
                     refusals.push((backend, error));
                 }
             }
         }
-        Err(KernelError::NoBackend { refusals })
+        match <[_; 1]>::try_from(refusals) {
+            Ok([(_, error)]) => Err(error),
+            Err(refusals) => Err(KernelError::NoBackend { refusals }),
+        }
     }
 
-    /// As [`attach`](Self::attach), in one way and no other.
-    ///
-    /// # Errors
-    /// As there. What was attached before the failure is detached.
-    pub fn attach_as(backend: Backend, settings: Settings) -> Result<Self, KernelError> {
-        let layout = layout::resolve(&Btf::from_running_kernel()?)?;
-        let mut loader = Loader::new(settings, &layout)?;
-        loader.load(backend.hooks())?;
-        // What an instance looks like must be known before the first hook runs.
-        Asker(loader.ebpf()).learn()?;
-        loader.attach(backend.hooks())?;
-        let (mut ebpf, losses) = loader.finish();
-        give_back_memory();
+    fn new(backend: Backend, loader: Loader) -> Result<Self, KernelError> {
+        let Installed { mut ebpf, btf, losses } = loader.finish();
         let ring = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?).map_err(map_error)?;
         Ok(Self {
             backend,
@@ -105,6 +96,7 @@ impl Programs {
             lost: PerCpuArray::try_from(take_map(&mut ebpf, "LOST")?).map_err(map_error)?,
             told: [0; Loss::ALL.len()],
             ebpf,
+            btf,
         })
     }
 
@@ -126,7 +118,13 @@ impl Programs {
     /// # Errors
     /// If the kernel has no such iterators or refuses them.
     pub fn iterate(&mut self) -> Result<(), KernelError> {
-        iterate(&mut self.ebpf)
+        iterate(&mut self.ebpf, &mut self.btf)
+    }
+
+    /// Says that nothing more will be loaded: gives back the memory that loading took.
+    pub fn settle(&mut self) {
+        self.btf = None;
+        give_back_memory();
     }
 
     /// Questions to the kernel.
@@ -193,7 +191,7 @@ impl Programs {
 }
 
 /// Gives freed memory back to the system: aya parses the kernel's whole BTF while loading, which
-/// would stay with the agent for good, at twice the memory it needs for its work.
+/// would stay with the agent for good, at many times the memory it needs for its work.
 fn give_back_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: no preconditions; glibc locks its arenas itself (malloc_trim(3)).

@@ -208,12 +208,9 @@ fn detail<'a>(event: &'a Event, subject: Option<&Instance>, tracker: &'a Tracker
             limit_hit: failure::limit(&event.kind),
             ..none
         },
-        EventKind::WatchRemoved { fd, wd, .. } => Detail {
-            fd: *fd,
-            wd: Some(*wd),
-            how: fd.is_none().then_some("vanished"),
-            ..none
-        },
+        EventKind::WatchRemoved { fd, wd, .. } => {
+            Detail { fd: *fd, wd: Some(*wd), how: fd.is_none().then_some("vanished"), ..none }
+        }
         EventKind::DescriptorClosed { fd, left, .. } => {
             Detail { fd: Some(*fd), left: Some(*left), ..none }
         }

@@ -62,6 +62,7 @@ impl Live {
             more: false,
         };
         live.found = live.snapshot()?;
+        live.programs.settle();
         Ok(live)
     }
 
