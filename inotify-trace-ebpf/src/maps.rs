@@ -1,9 +1,7 @@
 //! What the programs remember, and the way to the agent.
 
 use aya_ebpf::{
-    bindings::{
-        BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE,
-    },
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
@@ -26,10 +24,8 @@ pub(crate) fn wake_up() -> u64 {
     if RESTING.get(0).copied().unwrap_or(0) == 0 {
         return 0;
     }
-    let (filled, size) = (
-        EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)),
-        EVENTS.query(u64::from(BPF_RB_RING_SIZE)),
-    );
+    let (filled, size) =
+        (EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)), EVENTS.query(u64::from(BPF_RB_RING_SIZE)));
     // Only while crossing the middle: once is enough, and waking is expensive.
     let middle = size / 2;
     if filled >= middle && filled < middle + CROSSING {

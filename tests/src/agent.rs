@@ -167,10 +167,15 @@ impl Agent {
     /// Ends it with a signal.
     #[must_use]
     pub fn stop_with(self, signal: i32) -> Run {
+        self.signal(signal);
+        self.join()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: i32) {
         // SAFETY: it has not been waited for, so the process id is its own.
         let result = unsafe { libc::kill(self.child.id().cast_signed(), signal) };
         assert_eq!(result, 0, "kill: {}", std::io::Error::last_os_error());
-        self.join()
     }
 
     /// Waits until it ends by itself.
@@ -252,8 +257,9 @@ impl Heard {
     }
 }
 
+/// A line that is no JSON stays text, which no check takes for an event.
 fn parsed(line: String) -> Value {
-    serde_json::from_str(&line).unwrap_or_else(|error| panic!("no JSON ({error}): {line}"))
+    serde_json::from_str(&line).unwrap_or(Value::String(line))
 }
 
 fn listen(heard: &Arc<Heard>, out: ChildStdout, keep: fn(String) -> Value) -> JoinHandle<()> {
