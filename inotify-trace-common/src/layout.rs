@@ -71,6 +71,8 @@ pub struct Layout {
 
     /// `fsnotify_group.inotify_data.ucounts`: the charged user's counters.
     pub group_ucounts: u32,
+    /// `fsnotify_group.refcnt` (int): 0 once the group is being freed.
+    pub group_refcnt: u32,
     /// `fsnotify_group.q_len`: unread events (unsigned int).
     pub group_q_len: u32,
     /// `fsnotify_group.shutdown` (bool): set when the group ends, before its marks go.

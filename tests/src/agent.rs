@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{system, world::World};
+use crate::{backend::Backend, system, world::World};
 
 /// How long an event may take to arrive. A busy machine needs a fraction of it; only a test that
 /// fails waits for the end.
@@ -32,6 +32,7 @@ pub struct Agent {
     err: Option<JoinHandle<()>>,
     /// Whether the output is JSON with every event, and can be held against the summary.
     complete: bool,
+    backend: Backend,
 }
 
 /// What an agent has said until now.
@@ -95,6 +96,7 @@ impl Agent {
     fn spawn(arguments: &[&str], keep: fn(String) -> Value) -> Self {
         let mut child = Command::new(binary())
             .args(arguments)
+            .args(std::env::var("INOTIFY_TRACE_BACKEND").map(|name| format!("--backend={name}")))
             .env_remove("NO_COLOR")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -104,11 +106,17 @@ impl Agent {
         let heard = Arc::new(Heard::default());
         let out = child.stdout.take().map(|out| listen(&heard, out, keep));
         let err = child.stderr.take().map(|err| listen_to_errors(&heard, err));
-        let agent = Self { child, heard, out, err, complete: false };
-        agent.wait_until("it says that it traces", |said| {
-            said.errors.lines().any(|line| line.starts_with("Tracing inotify"))
-        });
+        let backend = Backend::Tracepoints;
+        let mut agent = Self { child, heard, out, err, complete: false, backend };
+        agent.wait_until("it says that it traces", |said| greeting(said).is_some());
+        agent.backend = greeting(&agent.heard.lock()).map_or(backend, Backend::of_greeting);
         agent
+    }
+
+    /// How it hooks inotify.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.backend
     }
 
     /// Its process id.
@@ -132,10 +140,11 @@ impl Agent {
 
     /// Waits until what a world expects has been told, and checks all of it.
     pub fn expect(&self, world: &World) {
-        let enough = |said: &Said| world.count_of(&said.lines) >= world.expected_count();
+        let enough =
+            |said: &Said| world.count_of(&said.lines) >= world.expected_count(self.backend);
         let in_time = self.wait(enough);
         let said = self.heard.lock();
-        if let Err(difference) = world.compare(&said.lines) {
+        if let Err(difference) = world.compare(&said.lines, self.backend) {
             let late = if in_time { "" } else { " (in time)" };
             panic!("not as expected{late}: {difference}\n{}", said.errors);
         }
@@ -157,8 +166,9 @@ impl Agent {
     #[must_use]
     pub fn finish(self, world: &World) -> Run {
         self.expect(world);
+        let backend = self.backend;
         let run = self.stop();
-        if let Err(difference) = world.compare(&run.events) {
+        if let Err(difference) = world.compare(&run.events, backend) {
             panic!("not as expected at the end: {difference}");
         }
         run
@@ -260,6 +270,11 @@ impl Heard {
 /// A line that is no JSON stays text, which no check takes for an event.
 fn parsed(line: String) -> Value {
     serde_json::from_str(&line).unwrap_or(Value::String(line))
+}
+
+/// What an agent says when it traces.
+fn greeting(said: &Said) -> Option<&str> {
+    said.errors.lines().find(|line| line.starts_with("Tracing inotify"))
 }
 
 fn listen(heard: &Arc<Heard>, out: ChildStdout, keep: fn(String) -> Value) -> JoinHandle<()> {

@@ -6,6 +6,7 @@
 
 pub mod actor;
 pub mod agent;
+pub mod backend;
 pub mod cgroup;
 pub mod expected;
 pub mod process;
@@ -14,6 +15,7 @@ pub mod system;
 pub mod world;
 
 pub use agent::{Agent, Run};
+pub use backend::Backend;
 pub use cgroup::Cgroup;
 pub use process::Process;
 pub use subject::Subject;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     actor::Actor,
+    backend::Backend,
     cgroup,
     expected::{self, ANY, Expected},
     process::Process,
@@ -202,8 +203,8 @@ impl World {
 
     /// How many events are expected.
     #[must_use]
-    pub fn expected_count(&self) -> usize {
-        self.0.borrow().expected.len()
+    pub fn expected_count(&self, backend: Backend) -> usize {
+        backend.tells(&self.0.borrow().expected).len()
     }
 
     /// How many events are about this world.
@@ -216,9 +217,10 @@ impl World {
     ///
     /// # Errors
     /// The first difference, in words.
-    pub fn compare(&self, events: &[Value]) -> Result<(), String> {
+    pub fn compare(&self, events: &[Value], backend: Backend) -> Result<(), String> {
         let ledger = self.0.borrow();
-        expected::compare(&ledger.expected, &ledger.of_interest(events))
+        let expected = backend.tells(&ledger.expected);
+        expected::compare(&expected, &ledger.of_interest(events))
     }
 }
 

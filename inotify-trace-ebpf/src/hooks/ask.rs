@@ -12,6 +12,7 @@ use crate::{
     instance::{Instance, operations_of_descriptor},
     maps::learn_inotify_fops,
     quota::{self, Counted},
+    read::{field, offset, pointer},
 };
 
 /// `(fd)`: this descriptor of the agent's is an inotify instance; from now on the programs know
@@ -44,6 +45,14 @@ pub fn ask_identify(ctx: RawTracePointContext) -> i32 {
     0
 }
 
+/// Whether a group whose file is gone is still there: the kernel takes its watches apart, which
+/// can take milliseconds, before it gives back what the user is charged.
+#[inline(always)]
+fn is_ending(group: u64, payer: u64) -> bool {
+    field::<i32>(group, offset!(group_refcnt)).is_some_and(|references| references > 0)
+        && pointer(group, offset!(group_ucounts)) == Some(payer)
+}
+
 /// `(file, group, payer, uid)`: is this instance still there? Answers with `InstanceGone`, and what
 /// its user (`uid`, charged through `payer`) has left, if it is not; with nothing if it is.
 #[raw_tracepoint]
@@ -54,7 +63,7 @@ pub fn ask_gone(ctx: RawTracePointContext) -> i32 {
     // until it is itself an instance; that is then told by its creation.
     let alive = Instance::of_file(file)
         .is_some_and(|instance| instance.group == group && instance.references() > 0);
-    if alive {
+    if alive || is_ending(group, payer) {
         return 0;
     }
     // The counters go with the user's last charge, and their memory may be another user's now.

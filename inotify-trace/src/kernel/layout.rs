@@ -80,6 +80,7 @@ pub fn resolve(btf: &Btf) -> Result<Layout, LayoutError> {
         ucount_watches: need.value("ucount_type.UCOUNT_INOTIFY_WATCHES"),
 
         group_ucounts: need.member("fsnotify_group.inotify_data.ucounts", 8),
+        group_refcnt: need.member("fsnotify_group.refcnt", 4),
         group_q_len: optional(btf, "fsnotify_group.q_len", 4),
         group_shutdown: optional(btf, "fsnotify_group.shutdown", 1),
         group_memcg: optional(btf, "fsnotify_group.memcg", 8),

@@ -251,7 +251,7 @@ fn released(fd: Option<i32>, event: &Event, subject: Option<&Instance>) -> Detai
     let seen = subject.filter(|instance| instance.origin != Origin::Found);
     let lived = seen.map(|instance| instance.ended(event).since(instance.since));
     Detail {
-        fd: fd.or(leaver.map(|leaver| leaver.fd)),
+        fd: fd.or(leaver.and_then(|leaver| leaver.fd)),
         how: Some(match leaver.map(|leaver| leaver.how) {
             Some(Departure::Closed) => "closed",
             Some(Departure::Executed) => "exec",

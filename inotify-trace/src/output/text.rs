@@ -14,7 +14,7 @@ use super::{
 use crate::{
     container::shorten,
     event::{Event, EventKind, EventName, Quota},
-    tracker::{Departure, Instance, Origin, Summary, Tracker},
+    tracker::{Departure, Instance, Leaver, Origin, Summary, Tracker},
 };
 
 /// How wide lines may be, in columns.
@@ -219,8 +219,8 @@ fn place(line: &mut String, kind: &EventKind, subject: Option<&Instance>) {
         | EventKind::InstanceReleased { fd: Some(fd), .. } => write!(line, "{fd}"),
         EventKind::InstanceReleased { fd: None, .. } => {
             match subject.and_then(|instance| instance.last_leaver) {
-                Some(leaver) => write!(line, "{}", leaver.fd),
-                None => write!(line, "-"),
+                Some(Leaver { fd: Some(fd), .. }) => write!(line, "{fd}"),
+                _ => write!(line, "-"),
             }
         }
         EventKind::RangeClosed { first, last: i32::MAX } => write!(line, "{first}-"),

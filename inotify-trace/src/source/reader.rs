@@ -18,7 +18,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// The instance at a record's address, and whether it was not known yet.
+    /// The instance that a record is about, and whether it was not known yet.
     fn find(&mut self, record: &Record) -> (InstanceId, bool) {
         if let Some(&instance) = self.by_group.get(&record.group) {
             return (instance, false);
@@ -34,6 +34,14 @@ impl Known {
         self.by_group.insert(record.group, instance);
         self.addresses.insert(instance, address);
         (instance, true)
+    }
+
+    /// Forgets an instance whose group's address is now another's, since it has another file: its
+    /// end was not seen.
+    fn remove_replaced(&mut self, record: &Record) -> Option<InstanceId> {
+        let address = self.addresses.get(self.by_group.get(&record.group)?)?;
+        let replaced = record.file != 0 && address.file != 0 && address.file != record.file;
+        if replaced { self.remove(record.group) } else { None }
     }
 
     /// Forgets the instance at a group's address.
@@ -170,6 +178,10 @@ impl Reader<'_> {
     /// An instance that someone uses. One not known yet existed before, in a process that could
     /// not be looked at: its user has just shown it.
     fn used(&mut self, record: &Record, events: &mut Vec<Event>) -> InstanceId {
+        if let Some(instance) = self.known.remove_replaced(record) {
+            let kind = EventKind::InstanceReleased { instance, fd: None, quota: None };
+            events.push(Event { time: BootTime(record.time), task: None, kind });
+        }
         let (instance, is_new) = self.known.find(record);
         if is_new {
             events.push(Event {

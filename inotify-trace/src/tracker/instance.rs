@@ -1,9 +1,16 @@
 //! One instance and what is known about it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::User;
 use crate::event::{BootTime, CgroupId, Event, InstanceId, Target, Task};
+
+/// `IN_CLOEXEC` of inotify_init1(2).
+const IN_CLOEXEC: u32 = 0o2_000_000;
+
+/// An end noticed longer than this after a process left was not that process's doing: it is asked
+/// several times within half of it.
+const SOON: Duration = Duration::from_millis(300);
 
 /// An open instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +27,7 @@ pub struct Instance {
     pub flags: u32,
     /// Who pays for it.
     pub charged: Option<User>,
-    /// The last process that gave up a descriptor of it.
+    /// The process that ended it or, while it is open, the last that may turn out to have.
     pub last_leaver: Option<Leaver>,
     /// Process id and descriptor, for every descriptor known.
     descriptors: Vec<(u32, i32)>,
@@ -52,8 +59,8 @@ pub struct Watch {
 pub struct Leaver {
     /// The process.
     pub task: Task,
-    /// The descriptor it gave up.
-    pub fd: i32,
+    /// The descriptor it gave up, where that is known.
+    pub fd: Option<i32>,
     /// How.
     pub how: Departure,
     /// When.
@@ -143,10 +150,33 @@ impl Instance {
         self.descriptors.retain(|&known| known != (pid, fd));
     }
 
-    pub(super) fn left(&mut self, event: &Event, fd: i32, how: Departure) {
+    /// Whether its first descriptor was made close-on-exec.
+    pub(super) fn is_close_on_exec(&self) -> bool {
+        self.flags & IN_CLOEXEC != 0
+    }
+
+    pub(super) fn left(&mut self, event: &Event, fd: Option<i32>, how: Departure) {
         if let Some(task) = event.task {
             self.last_leaver = Some(Leaver { task, fd, how, time: event.time });
         }
+    }
+
+    /// It ends: by the task that released it; by what that task did just before, in the course of
+    /// which it did; or, noticed afterwards, by whoever gave up a descriptor right before that.
+    pub(super) fn end(&mut self, release: &Event, fd: Option<i32>) {
+        let since = |leaver: &Leaver| release.time.since(leaver.time);
+        let recent = self.last_leaver.filter(|leaver| since(leaver) < SOON);
+        let pid = release.task.map(|task| task.pid);
+        let on_the_way_out =
+            |leaver: &Leaver| Some(leaver.task.pid) == pid && leaver.how != Departure::Closed;
+        self.last_leaver = match (release.task, fd) {
+            (None, _) => recent,
+            (Some(_), None) if recent.as_ref().is_some_and(on_the_way_out) => recent,
+            (Some(_), _) => {
+                self.left(release, fd, Departure::Closed);
+                self.last_leaver
+            }
+        };
     }
 
     /// A watch was added or changed. What was known of it before stays known, where the news

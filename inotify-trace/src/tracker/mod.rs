@@ -88,33 +88,35 @@ impl Tracker {
                 }
             }
             EventKind::DescriptorClosed { instance, fd, .. } => {
+                // It did not end the instance: whoever does has yet to come.
                 if let Some(pid) = pid {
-                    self.disown(pid, *fd, *instance, event, Departure::Closed);
+                    self.disown(pid, *fd, *instance);
                 }
             }
             EventKind::InstanceReleased { instance, fd, .. } => {
-                if let Some(pid) = pid
-                    && let Some(fd) = fd.or_else(|| self.descriptor_of(pid, *instance))
-                {
-                    self.disown(pid, fd, *instance, event, Departure::Closed);
+                if let Some(instance) = self.instances.get_mut(instance) {
+                    instance.end(event, *fd);
                 }
                 self.release(*instance);
             }
             EventKind::RangeClosed { first, last } => {
                 let range = *first..=*last;
-                self.leave(event, Departure::Closed, |fd| range.contains(&fd));
+                self.leave(event, Departure::Closed, |fd, _| range.contains(&fd));
             }
             EventKind::ProcessForked { child } => self.fork(pid, *child),
             EventKind::ProcessExec { kept: Some(kept) } => {
-                self.leave(event, Departure::Executed, |fd| !kept.contains(&fd));
+                self.leave(event, Departure::Executed, |fd, _| !kept.contains(&fd));
             }
-            EventKind::ProcessExited => self.leave(event, Departure::Exited, |_| true),
+            // Nobody could look; most descriptors are as they were made.
+            EventKind::ProcessExec { kept: None } => {
+                self.leave(event, Departure::Executed, |_, instance| instance.is_close_on_exec());
+            }
+            EventKind::ProcessExited => self.leave(event, Departure::Exited, |_, _| true),
             EventKind::CgroupFound { cgroup, path }
             | EventKind::CgroupCreated { cgroup, path }
             | EventKind::CgroupRenamed { cgroup, path } => self.cgroups.name(*cgroup, path),
             EventKind::CgroupRemoved { cgroup } => self.cgroups.remove(*cgroup, event.time),
-            EventKind::ProcessExec { kept: None }
-            | EventKind::CreateFailed { .. }
+            EventKind::CreateFailed { .. }
             | EventKind::WatchFailed { .. }
             | EventKind::Lost { .. } => {}
         }
@@ -151,12 +153,6 @@ impl Tracker {
         self.counts.summary(self.instances.len())
     }
 
-    /// A descriptor by which a process leads to an instance.
-    fn descriptor_of(&self, pid: u32, id: InstanceId) -> Option<i32> {
-        let own = |&&(holder, _): &&(u32, i32)| holder == pid;
-        self.instances.get(&id)?.descriptors().iter().find(own).map(|&(_, fd)| fd)
-    }
-
     /// Notes that a descriptor leads to an instance. If it led to another, that one's holder has
     /// closed it unseen.
     fn own(&mut self, pid: u32, fd: i32, id: InstanceId) {
@@ -169,7 +165,7 @@ impl Tracker {
     }
 
     /// Notes that a descriptor is closed.
-    fn disown(&mut self, pid: u32, fd: i32, id: InstanceId, event: &Event, how: Departure) {
+    fn disown(&mut self, pid: u32, fd: i32, id: InstanceId) {
         if let Some(owned) = self.descriptors.get_mut(&pid) {
             if owned.get(&fd) == Some(&id) {
                 owned.remove(&fd);
@@ -180,18 +176,22 @@ impl Tracker {
         }
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.remove_descriptor(pid, fd);
-            instance.left(event, fd, how);
         }
     }
 
     /// The event's process loses the descriptors that `lost` picks.
-    fn leave(&mut self, event: &Event, how: Departure, lost: impl Fn(i32) -> bool) {
+    fn leave(&mut self, event: &Event, how: Departure, lost: impl Fn(i32, &Instance) -> bool) {
         let Some(pid) = event.task.map(|task| task.pid) else { return };
         let Some(owned) = self.descriptors.get(&pid) else { return };
-        let gone: Vec<_> =
-            owned.iter().map(|(&fd, &id)| (fd, id)).filter(|&(fd, _)| lost(fd)).collect();
+        let is_lost = |&(fd, id): &(i32, InstanceId)| {
+            self.instances.get(&id).is_some_and(|instance| lost(fd, instance))
+        };
+        let gone: Vec<_> = owned.iter().map(|(&fd, &id)| (fd, id)).filter(is_lost).collect();
         for (fd, id) in gone {
-            self.disown(pid, fd, id, event, how);
+            self.disown(pid, fd, id);
+            if let Some(instance) = self.instances.get_mut(&id) {
+                instance.left(event, Some(fd), how);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::event::{BootTime, CgroupId, Loss, Target, Task};
+use crate::event::{BootTime, CgroupId, EventName, Loss, Target, Task};
 
 /// A process that is about to do something.
 fn task(pid: u32) -> Task {
@@ -74,8 +74,6 @@ fn an_instance_lives_from_its_creation_to_its_release() {
     assert_eq!(summary.open, 1);
 }
 
-use crate::event::EventName;
-
 #[test]
 fn an_end_noticed_late_is_put_down_to_the_last_to_leave() {
     let story = [created(10, 3, 1), by(10, EventKind::ProcessForked { child: 11 })];
@@ -86,7 +84,7 @@ fn an_end_noticed_late_is_put_down_to_the_last_to_leave() {
     let end = gone(1);
     tracker.apply(&end);
     let leaver = tracker.subject(&end).unwrap().last_leaver.unwrap();
-    assert_eq!((leaver.task.pid, leaver.fd, leaver.how), (11, 3, Departure::Executed));
+    assert_eq!((leaver.task.pid, leaver.fd, leaver.how), (11, Some(3), Departure::Executed));
     assert_eq!(tracker.summary().open, 0);
 }
 
@@ -96,9 +94,54 @@ fn what_an_exec_kept_is_still_held() {
     tracker.apply(&by(10, EventKind::ProcessExec { kept: Some(vec![4]) }));
     assert!(tracker.instance(InstanceId(1)).unwrap().descriptors().is_empty());
     assert_eq!(tracker.instance(InstanceId(2)).unwrap().descriptors(), [(10, 4)]);
-    // Nobody could look: what was known is all there is to go by.
+    // Nobody could look, and it was not made close-on-exec.
     tracker.apply(&by(10, EventKind::ProcessExec { kept: None }));
     assert_eq!(tracker.instance(InstanceId(2)).unwrap().descriptors(), [(10, 4)]);
+}
+
+#[test]
+fn an_exec_nobody_could_look_at_takes_what_was_made_close_on_exec() {
+    let (instance, flags) = (InstanceId(1), 0o2_000_000);
+    let made = by(10, EventKind::InstanceCreated { instance, fd: 3, flags, quota: None });
+    let mut tracker = tracker_after(&[made]);
+    tracker.apply(&by(10, EventKind::ProcessExec { kept: None }));
+    let end = by(10, EventKind::ProcessExited);
+    tracker.apply(&end);
+    let leaver = tracker.instance(instance).unwrap().last_leaver.unwrap();
+    assert_eq!(leaver.how, Departure::Executed);
+}
+
+#[test]
+fn an_end_noticed_long_after_everybody_left_is_nobodys() {
+    // A descriptor was on its way through a socket.
+    let mut tracker = tracker_after(&[created(10, 3, 1), by(10, EventKind::ProcessExited)]);
+    let end = Event { time: BootTime(2_000_000_000), ..gone(1) };
+    tracker.apply(&end);
+    assert_eq!(tracker.subject(&end).unwrap().last_leaver, None);
+    // Nor is it one's whose close left references.
+    let mut tracker = tracker_after(&[created(10, 3, 1), closed(10, 3, 1)]);
+    tracker.apply(&gone(1));
+    assert_eq!(tracker.subject(&gone(1)).unwrap().last_leaver, None);
+}
+
+#[test]
+fn an_end_that_the_kernel_tells_is_by_its_own_task() {
+    let by_kernel = |pid| {
+        let instance = InstanceId(1);
+        by(pid, EventKind::InstanceReleased { instance, fd: None, quota: None })
+    };
+    let end_of = |story: &[Event], end: Event| {
+        let mut tracker = tracker_after(story);
+        tracker.apply(&end);
+        let leaver = tracker.subject(&end).unwrap().last_leaver.unwrap();
+        (leaver.task.pid, leaver.fd, leaver.how)
+    };
+    // Which descriptor it was is not known where closes are not seen.
+    assert_eq!(end_of(&[created(10, 3, 1)], by_kernel(10)), (10, None, Departure::Closed));
+    let exited = [created(10, 3, 1), by(10, EventKind::ProcessExited)];
+    assert_eq!(end_of(&exited, by_kernel(10)), (10, Some(3), Departure::Exited));
+    // Another process had it last.
+    assert_eq!(end_of(&exited, by_kernel(11)), (11, None, Departure::Closed));
 }
 
 #[test]

@@ -187,7 +187,8 @@ fn what_came_before_a_signal_is_told() {
             subject.close(fd);
         }
         // Without waiting for anything.
+        let backend = agent.backend();
         let run = agent.stop();
-        world.compare(&run.events).unwrap();
+        world.compare(&run.events, backend).unwrap();
     }
 }

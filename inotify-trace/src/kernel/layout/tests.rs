@@ -57,6 +57,7 @@ expected! {
     ucount_instances: 8, 8, 8, 8, 8;
     ucount_watches: 9, 9, 9, 9, 9;
     group_ucounts: 192, 192, 192, 200, 192;
+    group_refcnt: 8, 8, 8, 8, 8;
     group_q_len: 56, 56, 56, 56, 56;
     group_shutdown: 68, 68, 68, 68, 68;
     group_memcg: 152, 152, 152, 152, 144;
