@@ -1,9 +1,13 @@
 //! System calls between their beginning and their end.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::map, maps::LruHashMap};
 use inotify_trace_common::record::Loss;
 
-use crate::maps::{CALLS, lost};
+use crate::maps::lost;
+
+/// inotify system calls under way, by `pid_tgid`. LRU: a task killed in mid-call leaves one.
+#[map]
+static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(8 << 10, 0);
 
 /// The arguments of a call, and what became known on the way.
 #[repr(C)]

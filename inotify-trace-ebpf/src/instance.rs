@@ -3,10 +3,11 @@
 use inotify_trace_common::Record;
 
 use crate::{
+    cgroup,
     maps::inotify_fops,
     quota::{self, Counted},
     read::{field, offset, pointer},
-    target, task,
+    task,
 };
 
 /// An open instance: the `struct file` it was reached through, and its group.
@@ -54,7 +55,7 @@ impl Instance {
     pub(crate) fn creator_cgroup(self) -> u64 {
         pointer(self.group, offset!(group_memcg))
             .and_then(|memcg| pointer(memcg, offset!(memcg_cgroup)))
-            .and_then(target::cgroup_id)
+            .and_then(cgroup::id)
             .unwrap_or(0)
     }
 

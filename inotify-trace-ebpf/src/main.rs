@@ -7,6 +7,7 @@
 #![no_main]
 
 mod call;
+mod cgroup;
 mod emit;
 mod function;
 mod hooks;

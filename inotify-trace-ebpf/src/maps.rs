@@ -7,8 +7,6 @@ use aya_ebpf::{
 };
 use inotify_trace_common::record::Loss;
 
-use crate::call::Call;
-
 /// The way to the agent: `Record`s, some with a path. The loader may change its size.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
@@ -51,10 +49,6 @@ pub(crate) mod holder {
     /// process off the map if none is.
     pub(crate) const EXECUTED: u32 = 2;
 }
-
-/// inotify system calls under way, by `pid_tgid`. LRU: a task killed in mid-call leaves one.
-#[map]
-pub(crate) static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(8 << 10, 0);
 
 /// Who may be charged: a user namespace's address and a uid in the initial namespace.
 #[repr(C)]

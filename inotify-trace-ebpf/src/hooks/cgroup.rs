@@ -5,8 +5,8 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use inotify_trace_common::Kind;
 
 use crate::{
+    cgroup,
     emit::{Path, emit_with_path},
-    target,
 };
 
 /// `cgroup_mkdir(struct cgroup *cgrp, const char *path)`.
@@ -29,8 +29,8 @@ pub fn cgroup_rename(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn tell(ctx: &RawTracePointContext, kind: Kind) -> i32 {
-    let (cgroup, path) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
-    if let Some(id) = target::cgroup_id(cgroup) {
+    let (group, path) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+    if let Some(id) = cgroup::id(group) {
         emit_with_path(kind, Path::Kernel(path), |record| record.target_cgroup = id);
     }
     0

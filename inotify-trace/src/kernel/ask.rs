@@ -6,18 +6,15 @@
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
 use aya::{
-    Btf, Ebpf,
-    programs::{Program, ProgramError, RawTracePointRunOptions, TestRun as _},
+    Ebpf,
+    programs::{Program, RawTracePointRunOptions, TestRun as _},
 };
 use rustix::{
     fs::inotify,
     process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
 };
 
-use super::{
-    KernelError,
-    loader::{refused, running_kernel},
-};
+use super::{KernelError, error::refused};
 use crate::procfs;
 
 /// An instance as the kernel knows it. Addresses: of no use to anyone but the kernel programs.
@@ -84,25 +81,6 @@ impl Asker<'_> {
 fn descriptor(fd: &impl AsFd) -> u64 {
     // Descriptors are never negative.
     u64::from(fd.as_fd().as_raw_fd().cast_unsigned())
-}
-
-/// Runs the iterator over the descriptors of all processes.
-pub(super) fn iterate(ebpf: &mut Ebpf, btf: &mut Option<Btf>) -> Result<(), KernelError> {
-    const NAME: &str = "iter_descriptors";
-    let refused = |error: ProgramError| refused(&format!("program {NAME}"), &error);
-    let Some(Program::Iter(program)) = ebpf.program_mut(NAME) else {
-        return Err(KernelError::Object(format!("no program {NAME}")));
-    };
-    let btf = running_kernel(btf).map_err(refused)?;
-    program.load("task_file", btf).map_err(refused)?;
-    let link = program.attach().and_then(|id| program.take_link(id)).map_err(refused)?;
-    let mut run = link.into_file().map_err(|error| KernelError::Refused {
-        what: format!("reading {NAME}"),
-        reason: error.to_string(),
-        hint: "",
-    })?;
-    // Reading is what makes it run; it writes nothing itself.
-    std::io::copy(&mut run, &mut std::io::sink()).map(drop).map_err(KernelError::Ring)
 }
 
 /// A copy of the first instance that any process holds.

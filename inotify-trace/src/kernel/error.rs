@@ -1,5 +1,7 @@
 //! What can go wrong between the agent and the kernel, and what to do about it.
 
+use aya::{maps::MapError, programs::ProgramError};
+
 use super::{Backend, btf::BtfError, layout::LayoutError};
 
 /// Why the kernel programs could not be loaded, attached or asked.
@@ -80,4 +82,44 @@ pub enum KernelError {
 
 fn each(refusals: &[(Backend, KernelError)]) -> String {
     refusals.iter().map(|(backend, error)| format!("\n  {backend}: {error}")).collect()
+}
+
+/// Why a map could not be made or used.
+pub(super) fn map_error(error: MapError) -> KernelError {
+    match &error {
+        MapError::CreateError { name, io_error, .. } => KernelError::Refused {
+            what: format!("map {name}"),
+            reason: io_error.to_string(),
+            hint: hint(io_error),
+        },
+        _ => KernelError::Object(error.to_string()),
+    }
+}
+
+/// Why a program could not be loaded, attached or run.
+pub(super) fn refused(what: &str, error: &ProgramError) -> KernelError {
+    let (reason, hint) = match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            let log = log.trim();
+            let log = if log.is_empty() { String::new() } else { format!("\n{log}\n") };
+            (format!("{io_error}{log}"), hint(io_error))
+        }
+        ProgramError::SyscallError(error) => (error.to_string(), hint(&error.io_error)),
+        error => (error.to_string(), ""),
+    };
+    KernelError::Refused { what: what.to_owned(), reason, hint }
+}
+
+/// What may lie behind a refusal.
+fn hint(error: &std::io::Error) -> &'static str {
+    match rustix::io::Errno::from_io_error(error) {
+        Some(rustix::io::Errno::PERM | rustix::io::Errno::ACCESS) => {
+            " (a locked memory limit before Linux 5.11: try `ulimit -l unlimited`; kernel \
+             lockdown; a seccomp filter; or a user namespace: run on the host with sudo, and see \
+             `inotify-trace check`)"
+        }
+        Some(rustix::io::Errno::INVAL) => " (run again with -v for the verifier's log)",
+        _ => "",
+    }
 }

@@ -8,7 +8,6 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
-    maps::MapError,
     programs::{Program, ProgramError},
 };
 use inotify_trace_common::Layout;
@@ -18,6 +17,7 @@ use super::{
     Backend, KernelError, Settings,
     ask::Asker,
     backend::{Attachment, Hook},
+    error::{map_error, refused},
     tracefs,
 };
 
@@ -260,42 +260,4 @@ pub(super) fn readiness_of<T: AsRawFd>(inner: T) -> Result<AsyncFd<T>, KernelErr
     // deregistered.
     unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }
         .map_err(|error| KernelError::Ring(error.into()))
-}
-
-pub(super) fn map_error(error: MapError) -> KernelError {
-    match &error {
-        MapError::CreateError { name, io_error, .. } => KernelError::Refused {
-            what: format!("map {name}"),
-            reason: io_error.to_string(),
-            hint: hint(io_error),
-        },
-        _ => KernelError::Object(error.to_string()),
-    }
-}
-
-pub(super) fn refused(what: &str, error: &ProgramError) -> KernelError {
-    let (reason, hint) = match error {
-        ProgramError::LoadError { io_error, verifier_log } => {
-            let log = verifier_log.to_string();
-            let log = log.trim();
-            let log = if log.is_empty() { String::new() } else { format!("\n{log}\n") };
-            (format!("{io_error}{log}"), hint(io_error))
-        }
-        ProgramError::SyscallError(error) => (error.to_string(), hint(&error.io_error)),
-        error => (error.to_string(), ""),
-    };
-    KernelError::Refused { what: what.to_owned(), reason, hint }
-}
-
-/// What may lie behind a refusal.
-fn hint(error: &std::io::Error) -> &'static str {
-    match rustix::io::Errno::from_io_error(error) {
-        Some(rustix::io::Errno::PERM | rustix::io::Errno::ACCESS) => {
-            " (a locked memory limit before Linux 5.11: try `ulimit -l unlimited`; kernel \
-             lockdown; a seccomp filter; or a user namespace: run on the host with sudo, and see \
-             `inotify-trace check`)"
-        }
-        Some(rustix::io::Errno::INVAL) => " (run again with -v for the verifier's log)",
-        _ => "",
-    }
 }

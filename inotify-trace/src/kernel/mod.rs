@@ -8,6 +8,7 @@ pub mod probe;
 mod ask;
 mod backend;
 mod error;
+mod iterate;
 mod loader;
 mod programs;
 mod records;

@@ -11,10 +11,12 @@ use tokio::io::unix::AsyncFd;
 
 use super::{
     Backend, KernelError, RawEvent,
-    ask::{Asker, iterate},
+    ask::Asker,
     btf::Btf,
+    error::map_error,
+    iterate::iterate,
     layout,
-    loader::{Installed, Loader, map_error, readiness_of},
+    loader::{Installed, Loader, readiness_of},
     probe, records,
 };
 

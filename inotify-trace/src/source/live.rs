@@ -3,15 +3,15 @@
 use std::time::Instant;
 
 use inotify_trace_common::record;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Duration, sleep_until};
 
 use super::{
+    now,
     reader::{Known, Reader},
     sweep::Schedule,
 };
 use crate::{
-    event::{BootTime, Event, EventKind, Loss},
+    event::{Event, EventKind, Loss},
     kernel::{Backend, KernelError, Programs, Settings},
     procfs,
 };
@@ -209,12 +209,4 @@ impl Live {
         self.sweep.asked(started, Instant::now());
         Ok(())
     }
-}
-
-/// An event that nobody did, at this moment.
-pub(super) fn now(kind: EventKind) -> Event {
-    let time = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or_default();
-    Event { time: BootTime(seconds * 1_000_000_000 + nanoseconds), task: None, kind }
 }

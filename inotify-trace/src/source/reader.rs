@@ -71,7 +71,7 @@ impl Reader<'_> {
     /// Adds what a record tells to `events`.
     pub(super) fn read(&mut self, raw: RawEvent<'_>, events: &mut Vec<Event>) {
         let RawEvent::Known(kind, record, path) = raw else {
-            events.push(super::live::now(EventKind::Lost { count: 1, what: Loss::Records }));
+            events.push(super::now(EventKind::Lost { count: 1, what: Loss::Records }));
             return;
         };
         let path = || String::from_utf8_lossy(path).into_owned().into_boxed_str();

@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::live::{BATCH, Live, now};
+use super::{
+    live::{BATCH, Live},
+    now,
+};
 use crate::{
     cgroup,
     event::{CgroupId, Event, EventKind, Target, Task},

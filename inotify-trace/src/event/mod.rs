@@ -3,9 +3,13 @@
 //! Sources make events, the tracker turns them into state, and sinks show them. Kernel addresses
 //! never get this far: an instance is a small number that is never used twice.
 
+mod name;
+
 use std::{fmt, time::Duration};
 
 use serde::Serialize;
+
+pub use name::EventName;
 
 /// Time since boot, suspended time included (`CLOCK_BOOTTIME`), in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -328,93 +332,7 @@ impl fmt::Display for Loss {
     }
 }
 
-/// The names of events, as users type and read them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum EventName {
-    /// An instance existed already
-    Found,
-    /// A watch existed already
-    WatchFound,
-    /// An instance was made
-    Create,
-    /// No instance could be made
-    CreateFailed,
-    /// A watch was added or changed
-    Watch,
-    /// A watch could not be added
-    WatchFailed,
-    /// A watch was removed: on request, or with its target
-    Unwatch,
-    /// A descriptor was closed; the instance lives on
-    Close,
-    /// An instance is gone
-    Release,
-    /// A holder closed a range of descriptors
-    RangeClose,
-    /// A holder forked
-    Fork,
-    /// A holder executed a new program
-    Exec,
-    /// A holder ended
-    Exit,
-    /// A cgroup existed already
-    CgroupFound,
-    /// A cgroup was made
-    CgroupCreate,
-    /// A cgroup was renamed
-    CgroupRename,
-    /// A cgroup was removed
-    CgroupRemove,
-    /// Something could not be told
-    Lost,
-}
-
-impl EventName {
-    /// Whether it is shown unless asked otherwise: what exists already and what processes and
-    /// cgroups do is for the tracker, and for those who ask.
-    #[must_use]
-    pub fn is_shown_by_default(self) -> bool {
-        matches!(
-            self,
-            Self::Create
-                | Self::CreateFailed
-                | Self::Watch
-                | Self::WatchFailed
-                | Self::Unwatch
-                | Self::Close
-                | Self::Release
-                | Self::Lost
-        )
-    }
-}
-
 impl EventKind {
-    /// The name of this kind of event.
-    #[must_use]
-    pub fn name(&self) -> EventName {
-        match self {
-            Self::InstanceFound { .. } => EventName::Found,
-            Self::WatchFound { .. } => EventName::WatchFound,
-            Self::InstanceCreated { .. } => EventName::Create,
-            Self::CreateFailed { .. } => EventName::CreateFailed,
-            Self::WatchAdded { .. } => EventName::Watch,
-            Self::WatchFailed { .. } => EventName::WatchFailed,
-            Self::WatchRemoved { .. } => EventName::Unwatch,
-            Self::DescriptorClosed { .. } => EventName::Close,
-            Self::InstanceReleased { .. } => EventName::Release,
-            Self::RangeClosed { .. } => EventName::RangeClose,
-            Self::ProcessForked { .. } => EventName::Fork,
-            Self::ProcessExec { .. } => EventName::Exec,
-            Self::ProcessExited => EventName::Exit,
-            Self::CgroupFound { .. } => EventName::CgroupFound,
-            Self::CgroupCreated { .. } => EventName::CgroupCreate,
-            Self::CgroupRenamed { .. } => EventName::CgroupRename,
-            Self::CgroupRemoved { .. } => EventName::CgroupRemove,
-            Self::Lost { .. } => EventName::Lost,
-        }
-    }
-
     /// The instance this is about, if it is about one.
     #[must_use]
     pub fn instance(&self) -> Option<InstanceId> {
