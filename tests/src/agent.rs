@@ -138,6 +138,14 @@ impl Agent {
         self.wait_for(&fields.to_string(), |events| events.iter().any(|it| has(it, fields)));
     }
 
+    /// Waits for a descriptor's close with these fields, if this agent tells of closes.
+    pub fn wait_for_close(&self, mut fields: Value) {
+        if self.backend == Backend::Tracepoints {
+            fields["event"] = "close".into();
+            self.wait_for_event(&fields);
+        }
+    }
+
     /// Waits until what a world expects has been told, and checks all of it.
     pub fn expect(&self, world: &World) {
         let enough =

@@ -35,6 +35,10 @@ impl Backend {
                 it.fields.insert("fd".to_owned(), json!(ANY));
                 // Ends are told where they happen: in order, but not with what is between them.
                 it.ordered = false;
+                if let Some(end) = it.end.take() {
+                    it.fields.extend(end.by);
+                    (it.time, it.lived) = (end.time, end.lived);
+                }
             }
             it
         };

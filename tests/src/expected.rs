@@ -26,6 +26,19 @@ pub struct Expected {
     pub lived: Option<(u64, u64)>,
     /// How many may be charged, if that was read at a time the test does not know.
     pub used: Option<(u32, u32)>,
+    /// If it is the end of an instance: what an agent that sees it happen must know.
+    pub end: Option<End>,
+}
+
+/// What there is to know of an instance's end.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// Who let go of it last.
+    pub by: Map<String, Value>,
+    /// It was between these two.
+    pub time: (u64, u64),
+    /// How long the instance lived, where it was seen being made.
+    pub lived: Option<(u64, u64)>,
 }
 
 /// Compares what was told with what was expected.

@@ -152,6 +152,24 @@ impl Subject {
         );
     }
 
+    /// unlink(2) of the file that is watched, and open nowhere: the watch goes with it.
+    pub fn remove_watched(&mut self, path: &Path, fd: i32, wd: i32) {
+        self.step(
+            |process| {
+                let path = hex(path.as_os_str().as_bytes());
+                process.call(&format!("remove {path}")).expect("a file that may be removed")
+            },
+            |ledger, actor, _, time| {
+                let instance = Self::table(ledger, actor)[&fd].instance;
+                let mut fields = actor.fields("unwatch");
+                fields.extend(ledger.watches_quota(instance));
+                fields.extend(object(json!({ "wd": wd, "how": "vanished" })));
+                ledger.remove_watch(instance, wd);
+                ledger.expect(fields, Some(instance), time);
+            },
+        );
+    }
+
     /// close(2).
     pub fn close(&mut self, fd: i32) {
         self.close_as(fd, Way::Close);

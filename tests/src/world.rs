@@ -12,7 +12,7 @@ use crate::{
     actor::Actor,
     backend::Backend,
     cgroup,
-    expected::{self, ANY, Expected},
+    expected::{self, ANY, End, Expected},
     process::Process,
     subject::Subject,
     system,
@@ -170,8 +170,8 @@ impl World {
         let mut expect = |fields, instance| {
             let time = (now, u64::MAX);
             let instance = Some(instance);
-            let (ordered, lived, used) = (false, None, None);
-            ledger.expected.push(Expected { fields, instance, ordered, time, lived, used });
+            let (ordered, lived, used, end) = (false, None, None, None);
+            ledger.expected.push(Expected { fields, instance, ordered, time, lived, used, end });
         };
         for (pid, table) in &ledger.tables {
             for (fd, descriptor) in table {
@@ -281,8 +281,8 @@ impl Ledger {
         instance: Option<usize>,
         time: (u64, u64),
     ) {
-        let (ordered, lived, used) = (true, None, None);
-        self.expected.push(Expected { fields, instance, ordered, time, lived, used });
+        let (ordered, lived, used, end) = (true, None, None, None);
+        self.expected.push(Expected { fields, instance, ordered, time, lived, used, end });
     }
 
     /// A new instance.
@@ -375,6 +375,11 @@ impl Ledger {
         let lived_at_most = |born: u64| if way == Way::Unseen { u64::MAX } else { time.1 - born };
         let lived_at_least = |born: u64| if way == Way::Unseen { 0 } else { time.0 - born };
         let lived = born.map(|(first, last)| (lived_at_least(last), lived_at_most(first)));
+        let end = End {
+            by: actor.fields("release"),
+            time,
+            lived: born.map(|(first, last)| (time.0 - last, time.1 - first)),
+        };
         self.expected.push(Expected {
             fields,
             instance: Some(instance),
@@ -382,6 +387,7 @@ impl Ledger {
             time: (time.0, latest),
             lived,
             used,
+            end: Some(end),
         });
     }
 

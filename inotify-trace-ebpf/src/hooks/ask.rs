@@ -3,7 +3,7 @@
 //! buffer too, which puts them in order with what the hooks saw.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
-use aya_log_ebpf::{debug, warn};
+use aya_log_ebpf::{info, warn};
 use inotify_trace_common::{Kind, Quota};
 
 use crate::{
@@ -23,7 +23,7 @@ pub fn ask_learn(ctx: RawTracePointContext) -> i32 {
     match operations_of_descriptor(fd) {
         Some(address) => {
             learn_inotify_fops(address);
-            debug!(&ctx, "inotify_fops learned from descriptor {}", fd);
+            info!(&ctx, "learned from descriptor {} what an instance looks like", fd);
         }
         None => warn!(&ctx, "descriptor {} leads to no file operations", fd),
     }

@@ -3,7 +3,8 @@
 
 use aya::{
     maps::MapType,
-    sys::{is_map_supported, is_program_supported},
+    programs::ProgramType,
+    sys::{BpfHelper, is_helper_supported, is_map_supported, is_program_supported},
 };
 use rustix::thread::CapabilitySet;
 
@@ -40,7 +41,7 @@ pub enum State {
 /// Looks at everything that tracing depends on.
 #[must_use]
 pub fn examine() -> Vec<Finding> {
-    vec![kernel(), btf(), privileges(), ring_buffer(), programs(), tracefs(), cgroups()]
+    vec![kernel(), btf(), privileges(), ring_buffer(), programs(), helpers(), tracefs(), cgroups()]
 }
 
 /// Looks only at what makes loading fail with errors that would not explain themselves.
@@ -145,7 +146,6 @@ fn ring_buffer() -> Finding {
 }
 
 fn programs() -> Finding {
-    use aya::programs::ProgramType;
     let supported = |kind| matches!(is_program_supported(kind), Ok(true));
     let absent =
         [("tracepoint", ProgramType::TracePoint), ("raw tracepoint", ProgramType::RawTracePoint)]
@@ -160,6 +160,29 @@ fn programs() -> Finding {
             "program types",
             format!("refused: {}; run with sudo, on the host, without seccomp", absent.join(", ")),
         )
+    }
+}
+
+fn helpers() -> Finding {
+    // What every program calls; there is no doing without any of them.
+    let needed = [
+        (BpfHelper::BPF_FUNC_probe_read_kernel, "bpf_probe_read_kernel"),
+        (BpfHelper::BPF_FUNC_probe_read_user_str, "bpf_probe_read_user_str"),
+        (BpfHelper::BPF_FUNC_ktime_get_boot_ns, "bpf_ktime_get_boot_ns"),
+        (BpfHelper::BPF_FUNC_get_current_cgroup_id, "bpf_get_current_cgroup_id"),
+        (BpfHelper::BPF_FUNC_ringbuf_reserve, "bpf_ringbuf_reserve"),
+    ];
+    let absent = needed
+        .into_iter()
+        .filter(|&(helper, _)| {
+            !matches!(is_helper_supported(ProgramType::RawTracePoint, helper), Ok(true))
+        })
+        .map(|(_, name)| name)
+        .collect::<Vec<_>>();
+    if absent.is_empty() {
+        good("helpers", "all that the programs call")
+    } else {
+        missing("helpers", format!("not on this kernel: {}; needs Linux 5.8", absent.join(", ")))
     }
 }
 

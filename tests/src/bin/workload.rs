@@ -88,6 +88,7 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "euid" => one(call(libc::SYS_setresuid, [-1, number(1)?, -1])),
         "open_files" => one(limit_open_files(number(1)?)),
         "unshare" => one(call(libc::SYS_unshare, [number(1)?, 0, 0])),
+        "remove" => one(remove(&bytes(1)?)),
         "write" => one(write_file(&bytes(1)?, &bytes(2)?)),
         "socketpair" => socketpair(),
         "send" => one(send(number(1)?, number(2)?)),
@@ -143,6 +144,12 @@ fn dup2(old: i64, new: i64) -> i64 {
 #[cfg(not(target_arch = "x86_64"))]
 fn dup2(old: i64, new: i64) -> i64 {
     call(libc::SYS_dup3, [old, new, 0])
+}
+
+fn remove(path: &[u8]) -> i64 {
+    let Ok(path) = CString::new(path) else { return -i64::from(libc::EINVAL) };
+    // SAFETY: the path ends with a zero and lives until the call returns.
+    outcome(unsafe { libc::syscall(libc::SYS_unlinkat, libc::AT_FDCWD, path.as_ptr(), 0) })
 }
 
 fn watch(fd: i64, path: &[u8], mask: i64) -> i64 {

@@ -1,6 +1,6 @@
 //! How instances begin and end.
 
-use inotify_trace_tests::{Subject, require_root, system};
+use inotify_trace_tests::{Backend, Subject, require_root, system};
 
 use crate::{nothing_lost, scene};
 
@@ -33,6 +33,28 @@ fn create_watch_unwatch_close() {
         subject.close(other);
         subject.close(fd);
     });
+}
+
+#[test]
+fn a_watch_goes_with_its_target() {
+    require_root!();
+    let directory = system::directory();
+    let [one, two] = ["one", "two"].map(|name| directory.path().join(name));
+    for file in [&one, &two] {
+        std::fs::write(file, "").unwrap();
+    }
+    let (_machine, world, agent) = scene();
+    if agent.backend() == Backend::Tracepoints {
+        return system::skip("endings::a_watch_goes_with_its_target", "system calls do not tell");
+    }
+    let mut subject = world.subject();
+    let fd = subject.create(0).unwrap();
+    let first = subject.watch(fd, &one, libc::IN_MODIFY).unwrap();
+    let second = subject.watch(fd, &two, libc::IN_MODIFY).unwrap();
+    subject.remove_watched(&one, fd, first);
+    subject.unwatch(fd, second);
+    subject.close(fd);
+    nothing_lost(&agent.finish(&world));
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn a_descriptor_in_a_dead_socket_ends_with_it() {
     let instance = subject.instance(fd);
     subject.send(i32::try_from(pair[0]).unwrap(), fd);
     subject.close(fd);
-    agent.wait_for_event(&json!({ "event": "close", "pid": subject.pid() }));
+    agent.wait_for_close(json!({ "pid": subject.pid() }));
     let since = system::boot_ns();
     for socket in pair {
         subject.process.call(&format!("close {socket}")).unwrap();
@@ -81,7 +81,7 @@ fn a_read_that_blocks_keeps_the_instance() {
     until_blocked_in_read(reader.process.pid, reader.process.tid, fd);
     reader.reference(instance);
     closer.close(fd);
-    agent.wait_for_event(&json!({ "event": "close", "tid": closer.process.tid, "left": 1 }));
+    agent.wait_for_close(json!({ "tid": closer.process.tid, "left": 1 }));
     let since = system::boot_ns();
     // Wakes the reader, whose reference was the last one.
     std::fs::write(directory.path().join("new"), "").unwrap();
