@@ -8,6 +8,8 @@ pub mod actor;
 pub mod agent;
 pub mod backend;
 pub mod cgroup;
+#[cfg(target_arch = "x86_64")]
+pub mod compat;
 pub mod expected;
 pub mod process;
 pub mod subject;

@@ -161,10 +161,10 @@ impl Subject {
             },
             |ledger, actor, _, time| {
                 let instance = Self::table(ledger, actor)[&fd].instance;
+                ledger.remove_watch(instance, wd);
                 let mut fields = actor.fields("unwatch");
                 fields.extend(ledger.watches_quota(instance));
                 fields.extend(object(json!({ "wd": wd, "how": "vanished" })));
-                ledger.remove_watch(instance, wd);
                 ledger.expect(fields, Some(instance), time);
             },
         );

@@ -93,9 +93,30 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "socketpair" => socketpair(),
         "send" => one(send(number(1)?, number(2)?)),
         "receive" => one(receive(number(1)?)),
+        #[cfg(target_arch = "x86_64")]
+        "compat" => Some(compat(&bytes(1)?)),
         "storm" => one(storm(number(1)?, &bytes(2)?)),
         "storm_until_told" => one(storm_until_told(&bytes(1)?)),
         _ => None,
+    }
+}
+
+/// Makes, watches, unwatches and closes an instance as a 32-bit program, and then makes another,
+/// which it watches with and closes as a 64-bit one. Answers with each result but the last.
+#[cfg(target_arch = "x86_64")]
+fn compat(path: &[u8]) -> Vec<i64> {
+    use inotify_trace_tests::compat::{call as call32, low_address, number};
+    let low = low_address(path);
+    // SAFETY: the one pointer is to a path that ends with a zero and lives on.
+    unsafe {
+        let fd = call32(number::INOTIFY_INIT1, [0; 3]);
+        let wd = call32(number::INOTIFY_ADD_WATCH, [fd, low, 2]);
+        let unwatched = call32(number::INOTIFY_RM_WATCH, [fd, wd, 0]);
+        let closed = call32(number::CLOSE, [fd, 0, 0]);
+        let second = call32(number::INOTIFY_INIT1, [0; 3]);
+        let watched = watch(second, path, 2);
+        let _ = close(second);
+        vec![fd, wd, unwatched, closed, second, watched]
     }
 }
 

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic; helpers are tests too")]
 
 mod before;
+#[cfg(target_arch = "x86_64")]
+mod compat;
 mod containers;
 mod endings;
 mod filters;

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use super::index;
 use super::mirror::Mirror;
+use super::suite::BACKENDS;
 use crate::step;
 
 /// The package that depends on a suite's newest kernel: the small one for virtual machines.
@@ -24,14 +25,16 @@ const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Kernel {
     pub suite: &'static str,
     pub series: &'static str,
+    /// The backends it is known to offer: one that is gone is a failure.
+    pub backends: &'static [&'static str],
 }
 
 pub const ALL: [Kernel; 4] = [
-    Kernel { suite: "bullseye", series: "5.10" },
-    Kernel { suite: "bookworm", series: "6.1" },
-    Kernel { suite: "trixie", series: "6.12" },
+    Kernel { suite: "bullseye", series: "5.10", backends: &BACKENDS },
+    Kernel { suite: "bookworm", series: "6.1", backends: &BACKENDS },
+    Kernel { suite: "trixie", series: "6.12", backends: &BACKENDS },
     // Not stable: whatever is newest.
-    Kernel { suite: "sid", series: "7" },
+    Kernel { suite: "sid", series: "7", backends: &BACKENDS },
 ];
 
 impl FromStr for Kernel {

@@ -23,6 +23,8 @@ mod machine;
 mod mirror;
 mod programs;
 mod report;
+mod suite;
+mod support;
 mod tools;
 
 use initramfs::Program;
@@ -46,16 +48,18 @@ pub struct Args {
     #[arg(long = "file", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// How long the command may take.
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = LIMIT)]
     limit: u64,
-    /// A command to run instead of the live tests.
+    /// A command to run instead of the live tests. Without one, and if every kernel is run,
+    /// docs/support.md is written anew.
     #[arg(last = true)]
     command: Vec<String>,
 }
 
 const HELP: &str = "\
 Examples:
-  cargo xtask vm                                     the live tests on every kernel
+  cargo xtask vm                                     the live tests on every kernel, with each of
+                                                     its backends
   cargo xtask vm --kernel 6.1 -- inotify-trace check
   cargo xtask vm --kernel 7 -- live filters          live tests with `filters` in their name
   cargo xtask vm -- sh -c 'inotify-trace -d 3 & sleep 1; inotifyd true /tmp'
@@ -68,8 +72,8 @@ Environment:
   MIRROR          a Debian mirror's address, instead of the one apt uses
   XDG_CACHE_HOME  where to keep kernels, instead of ~/.cache";
 
-/// Leaves what the kernel offers with the results, whatever becomes of the tests.
-const LIVE_TESTS: &str = "inotify-trace check >/out/check.txt 2>&1\nexec live\n";
+/// The live tests take a minute or two with each backend on a machine with nothing else to do.
+const LIMIT: u64 = 1200;
 
 /// What a run's own directory is called, before its process id.
 const RUN: &str = "run-";
@@ -91,8 +95,46 @@ struct Plan<'a> {
     terminal: Mutex<()>,
 }
 
-/// Boots the kernels and runs the command, or else the live tests, on each.
+/// Boots the kernels and runs the command, or else the live tests, on each. Those show in the
+/// documentation which kernels work.
 pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    let reports = boot(workspace, args)?;
+    if args.command.is_empty() && args.kernels.is_empty() {
+        match support::document(&reports, &kernels::ALL) {
+            Ok(document) => {
+                let path = workspace.root.join(support::PATH);
+                fs::write(&path, document)
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            Err(why) => step::say(&format!("{} is left as it is: {why}", support::PATH)),
+        }
+    }
+    let what = if args.command.is_empty() { "the live tests" } else { "the command" };
+    Ok(report::conclude(what, &reports)?)
+}
+
+/// Runs the live tests on every kernel there is. What cannot be had here is named, and no failure.
+pub fn test(workspace: &Workspace) -> Result<()> {
+    if env::consts::ARCH != "x86_64" {
+        step::say("NOT RUN: tests on other kernels, whose virtual machines are for x86_64");
+        return Ok(());
+    }
+    if let Err(error) = tools::setup() {
+        step::say(&format!("NOT RUN: tests on other kernels: {error:#}"));
+        return Ok(());
+    }
+    let args = Args {
+        kernels: Vec::new(),
+        allow_missing: kernels::ALL.to_vec(),
+        files: Vec::new(),
+        limit: LIMIT,
+        command: Vec::new(),
+    };
+    let reports = boot(workspace, &args)?;
+    Ok(report::conclude("the live tests on other kernels", &reports)?)
+}
+
+fn boot(workspace: &Workspace, args: &Args) -> Result<Vec<Report>> {
     ensure!(
         env::consts::ARCH == "x86_64",
         "the virtual machines' kernels are for x86_64, and programs for them can't be built on {}",
@@ -106,7 +148,8 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let cache = Cache::open()?;
 
     let is_command = !args.command.is_empty();
-    let script = if is_command { initramfs::script(&args.command) } else { LIVE_TESTS.to_owned() };
+    let script =
+        if is_command { initramfs::script(&args.command) } else { suite::SCRIPT.to_owned() };
     let mut contents = vec![programs::agent(workspace)?];
     if !is_command || names_tests(&args.command) {
         contents.extend(programs::tests(workspace)?);
@@ -133,11 +176,13 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     };
     let reports = plan.run_all(&kernels);
 
-    let what = if is_command { "the command" } else { "the live tests" };
+    if !is_command {
+        print!("{}\n", suite::table(&reports));
+    }
     if !plan.is_single || !is_command {
         print!("{}", report::table(&reports));
     }
-    Ok(report::conclude(what, &reports)?)
+    Ok(reports)
 }
 
 /// Whether a command uses the live tests' binaries, which take long to build.
@@ -151,9 +196,9 @@ fn names_tests(command: &[String]) -> bool {
 impl Plan<'_> {
     /// The reports, in the kernels' order.
     fn run_all(&self, kernels: &[Kernel]) -> Vec<Report> {
-        // Emulation keeps a processor busy, and others want to work too.
+        // A machine has one processor, and keeps one busy.
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        let workers = (processors / 2).clamp(1, kernels.len().max(1));
+        let workers = processors.clamp(1, kernels.len().max(1));
         let next = AtomicUsize::new(0);
         let reports = Mutex::new(Vec::new());
         thread::scope(|scope| {
@@ -181,6 +226,7 @@ impl Plan<'_> {
             result: report::Result::Lost(String::new()),
             seconds: 0.0,
             retried: false,
+            suite: None,
         };
         let image = match self.cache.image(kernel) {
             Ok(image) => image,
@@ -201,7 +247,7 @@ impl Plan<'_> {
             Err(error) => report::Result::Lost(format!("{error:#}")),
         };
         report.seconds = started.elapsed().as_secs_f32();
-        if let Err(error) = self.finish(&report) {
+        if let Err(error) = self.finish(&mut report) {
             step::say(&format!("{}: {error:#}", report.name()));
         }
         report
@@ -231,8 +277,9 @@ impl Plan<'_> {
     }
 
     /// Shows what a machine wrote, and keeps it.
-    fn finish(&self, report: &Report) -> Result<()> {
-        let directory = self.work.join(report.kernel.suite);
+    fn finish(&self, report: &mut Report) -> Result<()> {
+        let kernel = report.kernel;
+        let directory = self.work.join(kernel.suite);
         let ports = Ports::of(&directory);
         let output = read(&ports.output)?;
         let files = directory.join("files");
@@ -241,6 +288,14 @@ impl Plan<'_> {
             step::output_of(
                 Command::new("tar").arg("-xf").arg(&ports.archive).arg("-C").arg(&files),
             )?;
+        }
+        if !self.is_command {
+            let suite = suite::Results::read(&files);
+            let withdrawn = suite.withdrawn(kernel.backends);
+            if matches!(report.result, report::Result::Ended(0)) && !withdrawn.is_empty() {
+                report.result = report::Result::Lacks(withdrawn);
+            }
+            report.suite = Some(suite);
         }
         {
             let _alone = self.terminal.lock().unwrap_or_else(PoisonError::into_inner);
@@ -266,7 +321,7 @@ impl Plan<'_> {
                 eprint!("{skipped}");
             }
         }
-        let kept = self.results.join(report.kernel.suite);
+        let kept = self.results.join(kernel.suite);
         if kept.exists() {
             fs::remove_dir_all(&kept)
                 .with_context(|| format!("cannot remove {}", kept.display()))?;

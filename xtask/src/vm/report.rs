@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use super::kernels::Kernel;
+use super::suite::Results;
 
 /// The status when a command did not come to one of its own.
 const NO_STATUS: u8 = 125;
@@ -13,6 +14,8 @@ pub enum Result {
     Ended(u8),
     /// The command did not end by itself.
     Lost(String),
+    /// All passed, but not with these backends, which the kernel no longer offers.
+    Lacks(Vec<&'static str>),
     /// There was nothing to boot.
     NotRun { why: String, allowed: bool },
 }
@@ -25,6 +28,8 @@ pub struct Report {
     pub result: Result,
     pub seconds: f32,
     pub retried: bool,
+    /// Of the live tests, if it ran them.
+    pub suite: Option<Results>,
 }
 
 impl Report {
@@ -38,6 +43,7 @@ impl Report {
         match &self.result {
             Result::Ended(0) | Result::NotRun { allowed: true, .. } => None,
             Result::Ended(status) => Some(*status),
+            Result::Lacks(_) => Some(1),
             Result::Lost(_) | Result::NotRun { .. } => Some(NO_STATUS),
         }
     }
@@ -47,6 +53,10 @@ impl Report {
             Result::Ended(0) => "ok".to_owned(),
             Result::Ended(status) => format!("FAILED with status {status}"),
             Result::Lost(why) => format!("FAILED: {why}"),
+            Result::Lacks(backends) => format!(
+                "FAILED: the agent no longer starts with {}, which this kernel used to offer",
+                backends.join(", ")
+            ),
             Result::NotRun { why, allowed: true } => format!("NOT RUN (allowed): {why}"),
             Result::NotRun { why, .. } => format!("NOT RUN: {why}"),
         };
@@ -108,7 +118,8 @@ mod tests {
 
     fn report(index: usize, result: Result) -> Report {
         let version = (index < 3).then(|| "5.10.223-1".to_owned());
-        Report { kernel: ALL[index], version, result, seconds: 3.21, retried: index == 1 }
+        let (seconds, retried) = (3.21, index == 1);
+        Report { kernel: ALL[index], version, result, seconds, retried, suite: None }
     }
 
     #[test]

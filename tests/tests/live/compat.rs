@@ -1,0 +1,46 @@
+//! 32-bit programs.
+
+use inotify_trace_tests::{Agent, Backend, Process, compat, process::hex, require_root, system};
+use serde_json::json;
+
+#[test]
+fn a_32_bit_program() {
+    require_root!();
+    if !compat::is_possible() {
+        system::skip("compat::a_32_bit_program", "the kernel takes no 32-bit system calls");
+        return;
+    }
+    let _machine = system::the_machine();
+    let agent = Agent::start();
+    let mut process = Process::start();
+    let answers = process.ask(&format!("compat {}", hex(b"/tmp")));
+    let [fd, wd, 0, 0, second, watched] = answers[..] else { panic!("{answers:?}") };
+    agent.wait_for_event(&json!({ "pid": process.pid, "event": "release", "watches": 1 }));
+    let backend = agent.backend();
+    let run = agent.stop();
+    let told: Vec<_> = run
+        .events
+        .iter()
+        .filter(|event| event["pid"] == process.pid && event["event"] != "exit")
+        .map(|event| json!([event["event"], event["fd"], event["wd"], event["path"]]))
+        .collect();
+    let expected = match backend {
+        Backend::Functions => vec![
+            json!(["create", fd, null, null]),
+            json!(["watch", fd, wd, "/tmp"]),
+            json!(["unwatch", fd, wd, null]),
+            json!(["release", null, null, null]),
+            json!(["create", second, null, null]),
+            json!(["watch", second, watched, "/tmp"]),
+            json!(["release", null, null, null]),
+        ],
+        // Its system calls pass no tracepoint: the instance becomes known when a 64-bit program,
+        // here the same one, uses it.
+        Backend::Tracepoints => vec![
+            json!(["found", second, null, null]),
+            json!(["watch", second, watched, "/tmp"]),
+            json!(["release", second, null, null]),
+        ],
+    };
+    assert_eq!(told, expected);
+}

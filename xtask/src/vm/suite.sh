@@ -1,0 +1,29 @@
+# The live tests in a virtual machine: with each backend that the kernel offers, one after the
+# other. What they say comes to /out, and a line for each backend to /out/backends.txt: its name,
+# the tests' status or `missing`, and how many seconds it took.
+
+# What differs between kernels: hooks and structures. Left out is what emulation is too slow for
+# (storms), what it has no programs for, and what does not depend on the kernel (filters, text).
+TESTS='before:: containers:: endings:: holders:: limits:: namespaces::'
+SKIPPED='--skip what_happens_while_the_agent_starts'
+
+set -o pipefail
+worst=0
+inotify-trace check >/out/check.txt 2>&1
+for backend in fentry kprobe tracepoint; do
+    if ! inotify-trace --backend $backend --duration 1 >/out/$backend.txt 2>&1; then
+        echo "$backend missing 0" >>/out/backends.txt
+        continue
+    fi
+    echo "with the $backend backend:"
+    began=$(cut -d. -f1 /proc/uptime)
+    INOTIFY_TRACE_BACKEND=$backend live $TESTS $SKIPPED 2>&1 | tee /out/$backend.txt
+    status=$?
+    [ $status = 0 ] || worst=$status
+    echo "$backend $status $(($(cut -d. -f1 /proc/uptime) - began))" >>/out/backends.txt
+done
+# The same test may have said the same with every backend.
+if [ -e "$INOTIFY_TRACE_SKIPPED" ]; then
+    sort -u -o "$INOTIFY_TRACE_SKIPPED" "$INOTIFY_TRACE_SKIPPED"
+fi
+exit $worst
