@@ -150,15 +150,22 @@ impl Run {
     }
 }
 
-/// Says on standard error that tracing has begun, and what there is already.
+/// Says on standard error that tracing has begun, what there is already, and what cannot be seen.
 fn greet(tracker: &Tracker, live: &Live) -> io::Result<()> {
     let instances = tracker.instances().count();
     let watches: usize = tracker.instances().map(|instance| instance.watches().len()).sum();
+    let mut err = io::stderr().lock();
+    for unseen in live.unseen() {
+        writeln!(err, "Not seen on this kernel: {unseen}.")?;
+    }
+    let plural = |count| if count == 1 { "" } else { "s" };
     writeln!(
-        io::stderr(),
-        "Tracing inotify ({} backend); {instances} instances with {watches} watches exist. \
+        err,
+        "Tracing inotify ({} backend); {instances} instance{} with {watches} watch{} found. \
          Ctrl-C to end.",
-        live.backend()
+        live.backend(),
+        plural(instances),
+        if watches == 1 { "" } else { "es" },
     )
 }
 

@@ -89,6 +89,7 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "open_files" => one(limit_open_files(number(1)?)),
         "unshare" => one(call(libc::SYS_unshare, [number(1)?, 0, 0])),
         "remove" => one(remove(&bytes(1)?)),
+        "dumpable" => one(call(libc::SYS_prctl, [libc::PR_SET_DUMPABLE.into(), 1, 0])),
         "write" => one(write_file(&bytes(1)?, &bytes(2)?)),
         "socketpair" => socketpair(),
         "send" => one(send(number(1)?, number(2)?)),

@@ -8,13 +8,35 @@ use crate::{nothing_lost, scene};
 /// Moves a process to a new user namespace, as the root of which it is the same user outside.
 /// False where that is not allowed.
 fn enter(subject: &mut Subject, map: &str) -> bool {
+    if !unshare(subject) {
+        return false;
+    }
+    let directory = format!("/proc/{}", subject.pid());
+    std::fs::write(format!("{directory}/uid_map"), map).expect("root may map users");
+    // A namespace in this one may only be made by a group that is known here, too.
+    std::fs::write(format!("{directory}/gid_map"), "0 0 1").expect("root may map groups");
+    true
+}
+
+/// Moves a process that is root of its user namespace to one below. Its users only a process in it
+/// or in the one above may map.
+fn enter_below(subject: &mut Subject) -> bool {
+    // A process that has changed its user does not own its own files in /proc.
+    subject.process.call("dumpable").unwrap();
+    if !unshare(subject) {
+        return false;
+    }
+    let command = format!("write {} {}", hex(b"/proc/self/uid_map"), hex(b"0 0 1"));
+    subject.process.call(&command).expect("anyone may map themselves");
+    true
+}
+
+fn unshare(subject: &mut Subject) -> bool {
     if subject.process.call(&format!("unshare {}", libc::CLONE_NEWUSER)).is_err() {
         let test = std::thread::current().name().unwrap_or("a test").to_owned();
         system::skip(&test, "no user namespace can be made");
         return false;
     }
-    let directory = format!("/proc/{}", subject.pid());
-    std::fs::write(format!("{directory}/uid_map"), map).expect("root may map users");
     true
 }
 
@@ -95,9 +117,7 @@ fn the_limit_of_a_namespace_in_between_binds() {
         return;
     }
     limit(&mut subject, "max_inotify_instances", 4);
-    // The inner one maps what the outer one has: its root.
-    let inner = format!("0 {} 1", subject.actor.uid);
-    if !enter(&mut subject, &inner) {
+    if !enter_below(&mut subject) {
         return;
     }
     pays_in_its_namespace(&world, &mut subject, 1);

@@ -113,27 +113,6 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     Ok(report::conclude(what, &reports)?)
 }
 
-/// Runs the live tests on every kernel there is. What cannot be had here is named, and no failure.
-pub fn test(workspace: &Workspace) -> Result<()> {
-    if env::consts::ARCH != "x86_64" {
-        step::say("NOT RUN: tests on other kernels, whose virtual machines are for x86_64");
-        return Ok(());
-    }
-    if let Err(error) = tools::setup() {
-        step::say(&format!("NOT RUN: tests on other kernels: {error:#}"));
-        return Ok(());
-    }
-    let args = Args {
-        kernels: Vec::new(),
-        allow_missing: kernels::ALL.to_vec(),
-        files: Vec::new(),
-        limit: LIMIT,
-        command: Vec::new(),
-    };
-    let reports = boot(workspace, &args)?;
-    Ok(report::conclude("the live tests on other kernels", &reports)?)
-}
-
 fn boot(workspace: &Workspace, args: &Args) -> Result<Vec<Report>> {
     ensure!(
         env::consts::ARCH == "x86_64",
@@ -177,7 +156,7 @@ fn boot(workspace: &Workspace, args: &Args) -> Result<Vec<Report>> {
     let reports = plan.run_all(&kernels);
 
     if !is_command {
-        print!("{}\n", suite::table(&reports));
+        println!("{}", suite::table(&reports));
     }
     if !plan.is_single || !is_command {
         print!("{}", report::table(&reports));

@@ -28,10 +28,6 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub fn is_good(self) -> bool {
-        matches!(self, Self::Tested { status: 0, .. })
-    }
-
     /// In few words.
     pub fn words(self) -> String {
         match self {
@@ -159,7 +155,7 @@ mod tests {
         let lines = "fentry 101 73\nkprobe missing 0\n";
         let tested = Outcome::Tested { passed: 38, failed: 2, status: 101, seconds: 73 };
         assert_eq!(outcome(lines, "fentry", OUTPUT), tested);
-        assert!(!tested.is_good() && tested.words() == "FAILED: 2 of 40");
+        assert!(tested.words() == "FAILED: 2 of 40");
         assert_eq!(outcome(lines, "kprobe", ""), Outcome::Missing);
         assert_eq!(outcome(lines, "tracepoint", ""), Outcome::Unfinished);
     }
