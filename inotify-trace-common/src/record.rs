@@ -31,6 +31,8 @@ pub enum Kind {
     RangeClosed,
     /// The agent asked about a descriptor, and this is the instance behind it.
     InstanceFound,
+    /// The instance of the `InstanceFound` before this watches a file of cgroupfs.
+    CgroupWatchFound,
     /// The agent asked about an instance, and it is gone.
     InstanceGone,
     /// A cgroup of the v2 hierarchy was made; its id is `target_cgroup`, its path follows.
@@ -49,7 +51,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of their values.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::InstanceCreated,
         Self::CreateFailed,
         Self::WatchAdded,
@@ -60,6 +62,7 @@ impl Kind {
         Self::DescriptorClosed,
         Self::RangeClosed,
         Self::InstanceFound,
+        Self::CgroupWatchFound,
         Self::InstanceGone,
         Self::CgroupCreated,
         Self::CgroupRemoved,

@@ -68,6 +68,7 @@ pub(crate) fn found(instance: Instance, pid: u32, fd: i32, own: u32) {
         record.fd = fd;
         record.refs = record.refs.saturating_sub(own);
     });
+    target::tell_cgroups(instance);
 }
 
 /// `inotify_add_watch` returned. The path is read here, because the kernel has just read it itself:

@@ -91,6 +91,12 @@ impl Reader<'_> {
                 creator_cgroup: CgroupId(record.cgroup),
                 quota,
             },
+            Kind::CgroupWatchFound => EventKind::WatchFound {
+                instance: self.known.find(&record).0,
+                wd: record.wd,
+                target: Target { cgroup, ..Target::default() },
+                mask: 0,
+            },
             Kind::CreateFailed => {
                 EventKind::CreateFailed { flags: record.mask, errno: -record.result, quota }
             }

@@ -32,6 +32,15 @@ impl Live {
             self.look_through_proc(&mut found, &mut vanished)?;
         }
         self.drain_all(&mut found);
+        let mut cgroups_watched = HashMap::new();
+        found.retain(|event| match &event.kind {
+            // Only half of a watch: fdinfo has the rest.
+            EventKind::WatchFound { instance, wd, target, .. } => {
+                cgroups_watched.insert((*instance, *wd), target.cgroup);
+                false
+            }
+            _ => true,
+        });
         let mut processes = HashMap::new();
         let mut described = HashSet::new();
         for mut event in found {
@@ -55,20 +64,25 @@ impl Live {
             events.push(event);
             if described.insert(instance) {
                 // The kernel lists the newest watch first.
-                events.extend(info.watches.into_iter().rev().map(|watch| Event {
-                    time,
-                    task: None,
-                    kind: EventKind::WatchFound {
-                        instance,
-                        wd: watch.wd,
-                        mask: watch.mask,
-                        target: Target {
-                            path: None,
-                            inode: watch.inode,
-                            dev: watch.dev,
-                            cgroup: CgroupId::default(),
+                events.extend(info.watches.into_iter().rev().map(|watch| {
+                    Event {
+                        time,
+                        task: None,
+                        kind: EventKind::WatchFound {
+                            instance,
+                            wd: watch.wd,
+                            mask: watch.mask,
+                            target: Target {
+                                path: None,
+                                inode: watch.inode,
+                                dev: watch.dev,
+                                cgroup: cgroups_watched
+                                    .get(&(instance, watch.wd))
+                                    .copied()
+                                    .unwrap_or_default(),
+                            },
                         },
-                    },
+                    }
                 }));
             }
         }

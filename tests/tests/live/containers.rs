@@ -110,6 +110,29 @@ fn a_watch_on_a_cgroup_s_file_tells_whom_it_serves() {
 }
 
 #[test]
+fn a_watch_from_before_tells_whom_it_serves() {
+    require_root!();
+    let _machine = system::the_machine();
+    let (cgroup, directory) = (cgroup!(Cgroup::of_containerd()), system::directory());
+    let world = World::new();
+    let mut subject = world.subject();
+    let fd = subject.create(0).unwrap();
+    subject.watch(fd, cgroup.directory().join("cgroup.events"), libc::IN_MODIFY).unwrap();
+    subject.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
+    subject.watch(fd, cgroup.directory(), libc::IN_DELETE_SELF).unwrap();
+    world.traced_from_now();
+    let agent = Agent::start();
+    for wd in [1, 3] {
+        agent.wait_for_event(&json!({
+            "event": "watch-found", "wd": wd,
+            "target_cgroup": cgroup.path, "target_cgroup_id": cgroup.id,
+        }));
+    }
+    subject.close(fd);
+    nothing_lost(&agent.finish(&world));
+}
+
+#[test]
 fn a_renamed_cgroup_has_its_new_name() {
     require_root!();
     let (_machine, world, agent) = scene();
