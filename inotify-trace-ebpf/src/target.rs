@@ -19,9 +19,10 @@ const S_IFDIR: u16 = 0o040_000;
 /// and a neighbour may add one meanwhile: so a few are tried.
 const MARKS: u32 = 4;
 
-/// Of an instance that exists already, this many of the newest watches are looked at. What watches
+/// Of an instance that exists already, this many of the newest watches are looked at: the verifier
+/// walks the loop at load time, and its work grows with the square of the rounds. What watches
 /// cgroups for a container, such as containerd's shim, has one or two.
-const MARKS_FOUND: u32 = 16;
+const MARKS_FOUND: u32 = 4;
 
 /// Says in `record` which inode the watch `wd` of `instance` is on, if it is among the newest.
 #[inline(always)]

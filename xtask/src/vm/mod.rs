@@ -271,6 +271,10 @@ impl Plan<'_> {
         if !self.is_command {
             let suite = suite::Results::read(&files);
             let withdrawn = suite.withdrawn(kernel.backends);
+            for backend in &withdrawn {
+                let why = read(&files.join(format!("{backend}.txt")))?;
+                step::say(&format!("{}: {backend} is not offered: {}", report.name(), why.trim()));
+            }
             if matches!(report.result, report::Result::Ended(0)) && !withdrawn.is_empty() {
                 report.result = report::Result::Lacks(withdrawn);
             }

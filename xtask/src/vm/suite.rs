@@ -21,6 +21,8 @@ pub enum Outcome {
     Missing,
     Tested {
         passed: u32,
+        /// Tests that found nothing to do, which the harness takes for passed.
+        skipped: u32,
         failed: u32,
         status: u8,
         seconds: u32,
@@ -33,7 +35,10 @@ impl Outcome {
         match self {
             Self::Unfinished => "not finished".to_owned(),
             Self::Missing => "not offered".to_owned(),
-            Self::Tested { status: 0, passed, .. } => format!("{passed} tests passed"),
+            Self::Tested { status: 0, passed, skipped: 0, .. } => format!("{passed} tests passed"),
+            Self::Tested { status: 0, passed, skipped, .. } => {
+                format!("{passed} tests passed, {skipped} skipped")
+            }
             Self::Tested { passed, failed: 0, status, .. } => {
                 format!("FAILED with status {status} ({passed} tests passed)")
             }
@@ -59,7 +64,10 @@ impl Results {
         let text = |name: &str| fs::read_to_string(files.join(name)).unwrap_or_default();
         let lines = text("backends.txt");
         Self {
-            outcomes: BACKENDS.map(|name| outcome(&lines, name, &text(&format!("{name}.txt")))),
+            outcomes: BACKENDS.map(|name| {
+                let (output, skipped) = (format!("{name}.txt"), format!("{name}-skipped.txt"));
+                outcome(&lines, name, &text(&output), &text(&skipped))
+            }),
             limitations: limitations(&text("check.txt")),
         }
     }
@@ -76,8 +84,8 @@ impl Results {
     }
 }
 
-/// From a line of `backends.txt`, and what the tests said.
-fn outcome(lines: &str, backend: &str, output: &str) -> Outcome {
+/// From a line of `backends.txt`, what the tests said, and the list of those that were skipped.
+fn outcome(lines: &str, backend: &str, output: &str, skipped: &str) -> Outcome {
     let mut words = lines.lines().map(str::split_whitespace);
     let Some(mut words) = words.find(|words| words.clone().next() == Some(backend)) else {
         return Outcome::Unfinished;
@@ -87,8 +95,10 @@ fn outcome(lines: &str, backend: &str, output: &str) -> Outcome {
         return Outcome::Missing;
     }
     let Ok(status) = status.parse() else { return Outcome::Unfinished };
+    let skipped = u32::try_from(skipped.lines().count()).unwrap_or(u32::MAX);
     Outcome::Tested {
-        passed: count(output, "passed"),
+        passed: count(output, "passed").saturating_sub(skipped),
+        skipped,
         failed: count(output, "failed"),
         status,
         seconds: seconds.parse().unwrap_or_default(),
@@ -153,11 +163,12 @@ mod tests {
     #[test]
     fn a_backend_without_a_line_was_not_finished() {
         let lines = "fentry 101 73\nkprobe missing 0\n";
-        let tested = Outcome::Tested { passed: 38, failed: 2, status: 101, seconds: 73 };
-        assert_eq!(outcome(lines, "fentry", OUTPUT), tested);
-        assert!(tested.words() == "FAILED: 2 of 40");
-        assert_eq!(outcome(lines, "kprobe", ""), Outcome::Missing);
-        assert_eq!(outcome(lines, "tracepoint", ""), Outcome::Unfinished);
+        let tested =
+            Outcome::Tested { passed: 37, skipped: 1, failed: 2, status: 101, seconds: 73 };
+        assert_eq!(outcome(lines, "fentry", OUTPUT, "a: b\n"), tested);
+        assert!(tested.words() == "FAILED: 2 of 39");
+        assert_eq!(outcome(lines, "kprobe", "", ""), Outcome::Missing);
+        assert_eq!(outcome(lines, "tracepoint", "", ""), Outcome::Unfinished);
     }
 
     #[test]

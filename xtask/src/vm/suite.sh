@@ -5,7 +5,7 @@
 # What differs between kernels: hooks and structures. Left out is what emulation is too slow for
 # (storms), what it has no programs for, and what does not depend on the kernel (filters, text).
 TESTS='before:: containers:: endings:: holders:: limits:: namespaces::'
-SKIPPED='--skip what_happens_while_the_agent_starts'
+SLOW='--skip what_happens_while_the_agent_starts'
 
 set -o pipefail
 worst=0
@@ -17,13 +17,15 @@ for backend in fentry kprobe tracepoint; do
     fi
     echo "with the $backend backend:"
     began=$(cut -d. -f1 /proc/uptime)
-    INOTIFY_TRACE_BACKEND=$backend live $TESTS $SKIPPED 2>&1 | tee /out/$backend.txt
+    export INOTIFY_TRACE_BACKEND=$backend INOTIFY_TRACE_SKIPPED=/out/$backend-skipped.txt
+    live $TESTS $SLOW 2>&1 | tee /out/$backend.txt
     status=$?
     [ $status = 0 ] || worst=$status
     echo "$backend $status $(($(cut -d. -f1 /proc/uptime) - began))" >>/out/backends.txt
 done
-# The same test may have said the same with every backend.
-if [ -e "$INOTIFY_TRACE_SKIPPED" ]; then
-    sort -u -o "$INOTIFY_TRACE_SKIPPED" "$INOTIFY_TRACE_SKIPPED"
-fi
+for backend in $(cut -d' ' -f1 /out/backends.txt); do
+    if [ -e /out/$backend-skipped.txt ]; then
+        sed "s/^/$backend: /" /out/$backend-skipped.txt >>/out/skipped-tests.txt
+    fi
+done
 exit $worst
