@@ -110,7 +110,7 @@ impl World {
     #[must_use]
     pub fn subject_of_root(&self) -> Subject {
         let mut process = Process::start();
-        // Lets it have more files than instances, whatever the limits of this session. Where the
+        // Lets it have more files than instances, whatever its own limits. Where the
         // machine has no room for so many, the test that fills the limit will say so.
         let instances = system::number_in("/proc/sys/fs/inotify/max_user_instances");
         let _ = process.call(&format!("open_files {}", u64::from(instances) + 1000));

@@ -105,7 +105,7 @@ fn starts_although_root_s_quota_is_full() {
         system::skip("limits::starts_although_root_s_quota_is_full", "the limit is too high");
         return;
     }
-    // Lets it have more files than instances, whatever the limits of this session.
+    // Lets it have more files than instances, whatever its own limits.
     hog.call(&format!("open_files {}", limit + 100)).unwrap();
     while hog.call("init1 0").is_ok() {}
     let agent = Agent::start();
