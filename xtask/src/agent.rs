@@ -4,13 +4,13 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::environment;
 use crate::kernel;
 use crate::privilege;
 use crate::step;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, expect_built};
 
 const NAME: &str = "inotify-trace";
 
@@ -24,14 +24,7 @@ pub fn build(workspace: &Workspace, debug: bool) -> Result<PathBuf> {
     }
     step::run("building the agent", &mut command)?;
     let binary = workspace.target.join(if debug { "debug" } else { "release" }).join(NAME);
-    if !binary.is_file() {
-        bail!(
-            "the agent was built, but not as {}: build.target (CARGO_BUILD_TARGET) in cargo's \
-             configuration would explain that, and must be unset here",
-            binary.display()
-        );
-    }
-    Ok(binary)
+    expect_built("the agent", binary)
 }
 
 /// A cargo command in the workspace whose builds of the agent contain the kernel programs `object`.

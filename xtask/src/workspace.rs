@@ -3,7 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// The checkout and its target directory.
 pub struct Workspace {
@@ -29,6 +29,18 @@ impl Workspace {
     pub fn object(&self) -> PathBuf {
         self.target.join("inotify-trace.bpf.o")
     }
+}
+
+/// The program that cargo has just built, if it is where it should be. `what` begins the error.
+pub fn expect_built(what: &str, program: PathBuf) -> Result<PathBuf> {
+    if !program.is_file() {
+        bail!(
+            "{what} was built, but not as {}: build.target (CARGO_BUILD_TARGET) in cargo's \
+             configuration would explain that, and must be unset here",
+            program.display()
+        );
+    }
+    Ok(program)
 }
 
 /// The directory this program was built in, which covers every way to configure it.

@@ -11,6 +11,9 @@ use serde::Serialize;
 
 pub use name::EventName;
 
+/// `IN_CLOEXEC` of inotify_init1(2), among the flags of an instance's descriptor.
+pub const IN_CLOEXEC: u32 = 0o2_000_000;
+
 /// Time since boot, suspended time included (`CLOCK_BOOTTIME`), in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct BootTime(pub u64);

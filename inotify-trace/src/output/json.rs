@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    Clock, Sink, actor,
+    Clock, Sink, actor, device,
     failure::{self, Limit, errno_name},
     mask,
 };
@@ -239,7 +239,7 @@ fn on<'a>(target: &'a Target, tracker: &'a Tracker) -> Detail<'a> {
     Detail {
         path: target.path.as_deref(),
         inode: (target.inode != 0).then_some(target.inode),
-        dev: (target.dev != 0).then(|| format!("{}:{}", target.dev >> 20, target.dev & 0xf_ffff)),
+        dev: (target.dev != 0).then(|| device(target.dev)),
         target_cgroup_id: target.cgroup.known(),
         target_cgroup: tracker.cgroups().get(target.cgroup).map(|cgroup| &*cgroup.path),
         ..Detail::default()

@@ -1,9 +1,9 @@
 //! Names of the bits that programs pass to inotify (inotify(7), `include/uapi/linux/inotify.h`).
 
+use crate::event::IN_CLOEXEC;
+
 /// `IN_NONBLOCK` of inotify_init1(2).
 const IN_NONBLOCK: u32 = 0o4000;
-/// `IN_CLOEXEC` of inotify_init1(2).
-const IN_CLOEXEC: u32 = 0o2_000_000;
 
 /// The bits of a watch's mask. `IN_ALL_EVENTS` is the first twelve of them.
 const WATCH: [(u32, &str); 19] = [

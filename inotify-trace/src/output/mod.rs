@@ -51,3 +51,8 @@ fn actor(event: &Event, subject: Option<&Instance>) -> Option<Task> {
         })
     })
 }
+
+/// A device number as `ls -l` shows it. Kernel encoding: 12 bits of major, 20 of minor.
+fn device(dev: u32) -> String {
+    format!("{}:{}", dev >> 20, dev & 0xf_ffff)
+}

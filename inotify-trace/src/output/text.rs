@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Clock, Sink, Timestamps, actor,
+    Clock, Sink, Timestamps, actor, device,
     failure::{self, errno_name},
     mask,
 };
@@ -329,11 +329,6 @@ fn released(detail: &mut String, event: &Event, subject: Option<&Instance>) {
     if watches > 0 {
         let _ = write!(detail, ", {watches} watch{}", if watches == 1 { "" } else { "es" });
     }
-}
-
-/// A device number as `ls -l` shows it. Kernel encoding: 12 bits of major, 20 of minor.
-fn device(dev: u32) -> String {
-    format!("{}:{}", dev >> 20, dev & 0xf_ffff)
 }
 
 /// A duration in the unit that suits it.

@@ -3,10 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::User;
-use crate::event::{BootTime, CgroupId, Event, InstanceId, Target, Task};
-
-/// `IN_CLOEXEC` of inotify_init1(2).
-const IN_CLOEXEC: u32 = 0o2_000_000;
+use crate::event::{BootTime, CgroupId, Event, IN_CLOEXEC, InstanceId, Target, Task};
 
 /// An end noticed longer than this after a process left was not that process's doing: it is asked
 /// several times within half of it.
@@ -123,12 +120,6 @@ impl Instance {
     #[must_use]
     pub fn watches(&self) -> &BTreeMap<i32, Watch> {
         &self.watches
-    }
-
-    /// What a watch is on, by path if it is known.
-    #[must_use]
-    pub fn watched_path(&self, wd: i32) -> Option<&str> {
-        self.watches.get(&wd)?.target.path.as_deref()
     }
 
     /// When it was over: where its end was noticed only afterwards, when its last holder left.

@@ -161,7 +161,8 @@ fn news_about_a_watch_does_not_wipe_out_what_was_known() {
     assert_eq!((watch.target.path.as_deref(), watch.target.inode), (Some("/b"), 77));
     // And from a snapshot, which knows no path.
     tracker.apply(&watched(10, 1, 1, None, 77));
-    assert_eq!(tracker.instance(InstanceId(1)).unwrap().watched_path(1), Some("/b"));
+    let watch = &tracker.instance(InstanceId(1)).unwrap().watches()[&1];
+    assert_eq!(watch.target.path.as_deref(), Some("/b"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::apt;
 use crate::environment;
 use crate::privilege;
 use crate::step;
-use crate::workspace::{Workspace, which};
+use crate::workspace::{Workspace, expect_built, which};
 
 mod calls;
 mod idle;
@@ -124,14 +124,7 @@ fn build_self(workspace: &Workspace) -> Result<PathBuf> {
     command.current_dir(&workspace.root).args(["build", "--release", "--package", "xtask"]);
     step::run("building the loads", &mut command)?;
     let program = workspace.target.join("release").join("xtask");
-    if !program.is_file() {
-        bail!(
-            "the loads were built, but not as {}: build.target (CARGO_BUILD_TARGET) in cargo's \
-             configuration would explain that, and must be unset here",
-            program.display()
-        );
-    }
-    Ok(program)
+    expect_built("the program for the loads", program)
 }
 
 /// The hidden task: measures, and prints the report.
