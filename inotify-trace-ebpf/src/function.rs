@@ -5,7 +5,7 @@ use crate::{
     inotify,
     instance::{Instance, file_of_descriptor},
     maps::inotify_fops,
-    read::{field, offset},
+    read::{offset, value},
 };
 
 /// `anon_inode_getfd(name, fops, priv, flags)` returned: both system calls that make instances end
@@ -38,7 +38,7 @@ pub(crate) fn update_watch(inode: u64) {
 /// told when the call returns, those of an instance that ends by its end.
 #[inline(always)]
 pub(crate) fn watch_ignored(mark: u64, group: u64) {
-    let ending = field::<u8>(group, offset!(group_shutdown)).unwrap_or(0) != 0;
+    let ending = value::<u8>(group, offset!(group_shutdown)) != 0;
     if !ending && Call::current().is_none_or(|call| call.wd < 0) {
         inotify::watch_vanishes(mark, group);
     }

@@ -6,7 +6,7 @@ use crate::{
     cgroup,
     maps::inotify_fops,
     quota::{self, Counted},
-    read::{field, offset, pointer},
+    read::{field, offset, pointer, value},
     task,
 };
 
@@ -66,7 +66,7 @@ impl Instance {
         record.file = self.file;
         record.payer = self.payer().unwrap_or(0);
         record.refs = self.references();
-        record.queued = field(self.group, offset!(group_q_len)).unwrap_or(0);
+        record.queued = value(self.group, offset!(group_q_len));
         record.quota = quota::of(record.payer, counted);
     }
 }

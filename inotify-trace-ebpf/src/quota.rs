@@ -44,9 +44,12 @@ pub(crate) fn of(ucounts: u64, counted: Counted) -> Quota {
         if level == 0 {
             quota.userns = field(ns, offset!(userns_inum)).unwrap_or(ABSENT);
         }
-        let used = element(counter, offset!(ucounts_ucount), offset!(ucount_size), counted);
         let limit = element(ns, offset!(userns_ucount_max), offset!(ucount_max_size), counted);
-        let (Some(used), Some(limit)) = (used, limit) else { break };
+        // A counter that went away may lead anywhere.
+        let Some(limit) = limit else { break };
+        // Beside the pointer that was just read, so it is there to be read too.
+        let used = element(counter, offset!(ucounts_ucount), offset!(ucount_size), counted);
+        let used = used.unwrap_or(-1);
         // No count is negative or above what a limit can be (`int`): this is no counter any more.
         if used < 0 || used > i64::from(i32::MAX) {
             return Quota::UNKNOWN;

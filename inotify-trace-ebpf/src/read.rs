@@ -1,6 +1,11 @@
 //! Reading kernel memory by the offsets that the agent took from BTF.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use core::{
+    ffi::{c_long, c_void},
+    mem::MaybeUninit,
+};
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use inotify_trace_common::{ABSENT, Layout};
 
 /// Filled in by the agent before loading; the verifier then sees constants, and drops the code
@@ -28,20 +33,39 @@ pub(crate) fn volatile(field: *const u32) -> u32 {
     unsafe { field.read_volatile() }
 }
 
-/// The `T` at `offset` of the kernel structure at `base`. None if the structure is absent, the
-/// kernel has no such field, or the address cannot be read.
+/// The `T` at `offset` of the kernel structure at `base`. None if the kernel has no such field, or
+/// the address cannot be read, as that of an absent structure.
 #[inline(always)]
 pub(crate) fn field<T>(base: u64, offset: u32) -> Option<T> {
-    if base == 0 || offset == ABSENT {
+    if offset == ABSENT {
         return None;
     }
-    // SAFETY: the helper checks the address and fails on a bad one; every `T` used here is an
-    // integer, for which any bytes are a value.
-    unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T) }.ok()
+    let (value, result) = read(base, offset);
+    (result == 0).then_some(value)
+}
+
+/// As [`field`], and zero where that is None. Without a branch: the verifier follows every path, so
+/// where one read leads to the next, each branch less halves its work.
+#[inline(always)]
+pub(crate) fn value<T: Default>(base: u64, offset: u32) -> T {
+    if offset == ABSENT { T::default() } else { read(base, offset).0 }
 }
 
 /// As [`field`], for a pointer; None where it is null.
 #[inline(always)]
 pub(crate) fn pointer(base: u64, offset: u32) -> Option<u64> {
-    field::<u64>(base, offset).filter(|&address| address != 0)
+    Some(value(base, offset)).filter(|&address| address != 0)
+}
+
+/// What the helper read, all zeros if it could not, and its result.
+#[inline(always)]
+fn read<T>(base: u64, offset: u32) -> (T, c_long) {
+    let mut value = MaybeUninit::<T>::uninit();
+    let from = (base + u64::from(offset)) as *const c_void;
+    // SAFETY: the helper checks the address it reads from, and writes all of `value` in any case:
+    // zeros where it fails. Every `T` used here is an integer, for which any bytes are a value.
+    unsafe {
+        let result = bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from);
+        (value.assume_init(), result)
+    }
 }

@@ -5,7 +5,7 @@ use inotify_trace_common::{ABSENT, Kind, Record};
 use crate::{
     emit::emit,
     instance::Instance,
-    read::{field, offset, pointer},
+    read::{offset, pointer, value},
 };
 
 /// `CGROUP2_SUPER_MAGIC` of `include/uapi/linux/magic.h`.
@@ -30,10 +30,8 @@ pub(crate) fn describe_watch(record: &mut Record, instance: Instance, wd: i32) {
     let mut marks = Marks::of(instance);
     for _ in 0..MARKS {
         let Some(mark) = marks.next() else { return };
-        if field::<i32>(mark, offset!(mark_wd)) == Some(wd) {
-            if let Some(inode) = inode_of(mark) {
-                describe_inode(record, inode);
-            }
+        if value::<i32>(mark, offset!(mark_wd)) == wd {
+            describe_inode(record, inode_of(mark));
             return;
         }
     }
@@ -42,11 +40,9 @@ pub(crate) fn describe_watch(record: &mut Record, instance: Instance, wd: i32) {
 /// Says in `record` which inode is watched.
 #[inline(always)]
 pub(crate) fn describe_inode(record: &mut Record, inode: u64) {
-    record.inode = field(inode, offset!(inode_i_ino)).unwrap_or(0);
-    if let Some(superblock) = pointer(inode, offset!(inode_i_sb)) {
-        record.dev = field(superblock, offset!(sb_s_dev)).unwrap_or(0);
-    }
-    record.target_cgroup = cgroup_of(inode).unwrap_or(0);
+    record.inode = value(inode, offset!(inode_i_ino));
+    record.dev = value(value(inode, offset!(inode_i_sb)), offset!(sb_s_dev));
+    record.target_cgroup = cgroup_of(inode);
 }
 
 /// Tells which cgroups an instance that exists already watches.
@@ -55,11 +51,12 @@ pub(crate) fn tell_cgroups(instance: Instance) {
     let mut marks = Marks::of(instance);
     for _ in 0..MARKS_FOUND {
         let Some(mark) = marks.next() else { return };
-        if let Some(cgroup) = inode_of(mark).and_then(cgroup_of) {
+        let cgroup = cgroup_of(inode_of(mark));
+        if cgroup != 0 {
             emit(Kind::CgroupWatchFound, |record| {
                 record.group = instance.group;
                 record.file = instance.file;
-                record.wd = field(mark, offset!(mark_wd)).unwrap_or(-1);
+                record.wd = value(mark, offset!(mark_wd));
                 record.target_cgroup = cgroup;
             });
         }
@@ -92,25 +89,23 @@ impl Marks {
     }
 }
 
-/// The inode that a mark is on.
+/// The inode that a mark is on; an address that nothing can be read at if it is on none.
 #[inline(always)]
-fn inode_of(mark: u64) -> Option<u64> {
-    let connector = pointer(mark, offset!(mark_connector))?;
-    let object = pointer(connector, offset!(connector_obj))?;
-    Some(object - u64::from(offset!(connector_obj_bias)))
+fn inode_of(mark: u64) -> u64 {
+    let connector = value(mark, offset!(mark_connector));
+    value::<u64>(connector, offset!(connector_obj)).wrapping_sub(offset!(connector_obj_bias).into())
 }
 
 /// The cgroup that a directory or file of cgroupfs belongs to: a directory's own, a file's parent.
-/// None for what is on another file system.
+/// 0 for what is on another file system.
 #[inline(always)]
-fn cgroup_of(inode: u64) -> Option<u64> {
-    let superblock = pointer(inode, offset!(inode_i_sb))?;
-    if field::<u64>(superblock, offset!(sb_s_magic)) != Some(CGROUP2_MAGIC) {
-        return None;
+fn cgroup_of(inode: u64) -> u64 {
+    let magic: u64 = value(value(inode, offset!(inode_i_sb)), offset!(sb_s_magic));
+    let mode: u16 = value(inode, offset!(inode_i_mode));
+    let node = value(inode, offset!(inode_i_private));
+    if magic != CGROUP2_MAGIC {
+        return 0;
     }
-    let node = pointer(inode, offset!(inode_i_private))?;
-    if field::<u16>(inode, offset!(inode_i_mode))? & S_IFMT == S_IFDIR {
-        return field(node, offset!(kn_id));
-    }
-    field(pointer(node, offset!(kn_parent))?, offset!(kn_id))
+    let directory = if mode & S_IFMT == S_IFDIR { node } else { value(node, offset!(kn_parent)) };
+    value(directory, offset!(kn_id))
 }

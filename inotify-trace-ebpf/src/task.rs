@@ -6,7 +6,7 @@ use aya_ebpf::helpers::{
 };
 use inotify_trace_common::Record;
 
-use crate::read::{field, offset, pointer};
+use crate::read::{offset, pointer, value};
 
 /// The process id (tgid) of the current task.
 #[inline(always)]
@@ -38,6 +38,6 @@ pub(crate) fn describe(record: &mut Record) {
     }
     record.pid = (ids >> 32) as u32;
     record.tid = ids as u32;
-    record.uid = credentials().and_then(|cred| field(cred, offset!(cred_euid))).unwrap_or(0);
+    record.uid = value(value(current(), offset!(task_cred)), offset!(cred_euid));
     record.comm = bpf_get_current_comm().unwrap_or([0; 16]);
 }

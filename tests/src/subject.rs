@@ -180,6 +180,23 @@ impl Subject {
         self.close_as(fd, Way::Unseen);
     }
 
+    /// Closes through io_uring. False if the kernel has none, or does not allow it.
+    pub fn uring_close(&mut self, fd: i32) -> bool {
+        const UNAVAILABLE: [i32; 3] = [libc::ENOSYS, libc::EPERM, libc::EINVAL];
+        self.step(
+            |process| match process.call(&format!("uring_close {fd}")) {
+                Ok(_) => true,
+                Err(errno) if UNAVAILABLE.contains(&errno) => false,
+                Err(errno) => panic!("closing through io_uring: {errno}"),
+            },
+            |ledger, actor, &done, time| {
+                if done {
+                    Self::closed(ledger, actor, fd, Way::Unseen, time);
+                }
+            },
+        )
+    }
+
     fn close_as(&mut self, fd: i32, way: Way) {
         self.step(
             |process| process.call(&format!("close {fd}")).expect("an open descriptor"),

@@ -181,6 +181,7 @@ impl World {
                 fields.insert("tid".to_owned(), json!(pid));
                 fields.insert("fd".to_owned(), json!(fd));
                 fields.insert("flags".to_owned(), descriptor.flags());
+                fields.insert("queued".to_owned(), json!(0));
                 // Of the memory controller's cgroup, which need not be one of v2.
                 fields.insert("creator_cgroup_id".to_owned(), json!(ANY));
                 expect(fields, descriptor.instance);

@@ -54,6 +54,12 @@ enum Task {
     },
     /// Run every test; those that trace for real run as root.
     Test {
+        /// Leave out the live tests on the kernels of virtual machines, which take minutes.
+        #[arg(long)]
+        no_vm: bool,
+        /// A kernel that may be missing where it can't be fetched; may be repeated.
+        #[arg(long, value_name = "NAME")]
+        allow_missing: Vec<vm::Kernel>,
         /// Arguments of `cargo test`: a test's name, `-p PACKAGE`, `-- --nocapture`.
         #[arg(last = true)]
         args: Vec<String>,
@@ -118,7 +124,10 @@ fn perform(task: Task) -> anyhow::Result<()> {
     let workspace = Workspace::locate()?;
     match task {
         Task::Run { debug, args } => agent::run(&workspace, debug, &args),
-        Task::Test { args } => test::run(&workspace, &args),
+        Task::Test { no_vm, allow_missing, args } => {
+            let kernels = (!no_vm).then_some(allow_missing);
+            test::run(&workspace, kernels, &args)
+        }
         Task::Build { debug } => agent::build(&workspace, debug).map(drop),
         Task::Install { prefix } => agent::install(&workspace, &prefix),
         Task::Vm(args) => vm::run(&workspace, &args),

@@ -11,6 +11,7 @@ use crate::apt;
 use crate::kernel;
 use crate::privilege;
 use crate::step;
+use crate::vm;
 use crate::workspace::{Workspace, which};
 
 /// Programs that the live tests trace, and their packages.
@@ -39,8 +40,25 @@ pub fn setup() {
     }
 }
 
-/// Runs `cargo test` with `args` over the workspace.
-pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
+/// Runs `cargo test` with `args` over the workspace, and then, if all of it is asked for, the live
+/// tests on other kernels.
+/// `kernels` are those that may be missing; None leaves out all.
+pub fn run(workspace: &Workspace, kernels: Option<Vec<vm::Kernel>>, args: &[String]) -> Result<()> {
+    here(workspace, args)?;
+    if !args.is_empty() {
+        step::say("NOT RUN: tests on other kernels, because arguments choose tests");
+        return Ok(());
+    }
+    let Some(allow_missing) = kernels else {
+        step::say("NOT RUN: tests on other kernels (--no-vm)");
+        return Ok(());
+    };
+    step::say("live tests on other kernels; --no-vm leaves them out");
+    vm::test(workspace, allow_missing)
+}
+
+/// Runs `cargo test` on this machine.
+fn here(workspace: &Workspace, args: &[String]) -> Result<()> {
     setup();
     let binary = agent::build(workspace, false)?;
     let skipped = workspace.target.join("skipped-tests.txt");

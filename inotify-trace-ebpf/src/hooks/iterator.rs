@@ -6,7 +6,7 @@ use core::ffi::c_void;
 use crate::{
     inotify::found,
     instance::Instance,
-    read::{field, offset},
+    read::{offset, value},
 };
 
 /// `struct bpf_iter__task_file` (`kernel/bpf/task_iter.c`): each field takes eight bytes.
@@ -31,7 +31,7 @@ pub extern "C" fn iter_descriptors(ctx: *mut c_void) -> i32 {
         return 0;
     }
     if let Some(instance) = Instance::of_file(file) {
-        let pid = field::<u32>(task, offset!(task_tgid)).unwrap_or(0);
+        let pid = value::<u32>(task, offset!(task_tgid));
         found(instance, pid, fd as i32, 0);
     }
     0

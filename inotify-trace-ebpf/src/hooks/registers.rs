@@ -1,6 +1,6 @@
 //! Arguments of system calls in the registers of the task that made them.
 
-use crate::{call::Call, read::field};
+use crate::{call::Call, read::value};
 
 /// Offsets in `struct pt_regs` of the first three arguments of a 64-bit system call.
 #[cfg(any(bpf_target_arch = "x86_64", not(bpf_target_arch = "aarch64")))]
@@ -27,8 +27,8 @@ pub(super) enum Convention {
 #[inline(always)]
 fn argument(registers: u64, convention: Convention, n: usize) -> u64 {
     match convention {
-        Convention::Native => field::<u64>(registers, NATIVE[n]).unwrap_or(0),
-        Convention::Compat => u64::from(field::<u32>(registers, COMPAT[n]).unwrap_or(0)),
+        Convention::Native => value(registers, NATIVE[n]),
+        Convention::Compat => u64::from(value::<u32>(registers, COMPAT[n])),
     }
 }
 

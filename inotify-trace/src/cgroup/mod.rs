@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::procfs::FileHandle;
+
 /// Where the v2 hierarchy is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` beside v1.
 #[must_use]
 pub fn mount_point() -> Option<PathBuf> {
@@ -20,6 +22,42 @@ fn mount_point_in(mounts: &str) -> Option<PathBuf> {
         // A space in the path is written `\040` (proc(5)); no one mounts cgroups on such a path.
         (kind == "cgroup2").then(|| PathBuf::from(place))
     })
+}
+
+/// Finds the cgroup behind what is watched on the mounted hierarchy.
+#[derive(Debug)]
+pub struct Mount {
+    /// An open descriptor of its root.
+    root: fs::File,
+    /// Its device in the kernel's encoding (major << 20 | minor).
+    dev: u32,
+}
+
+impl Mount {
+    /// None if it cannot be looked at.
+    #[must_use]
+    pub fn open(mount_point: &Path) -> Option<Self> {
+        let root = fs::File::open(mount_point).ok()?;
+        let dev = root.metadata().ok()?.dev();
+        // Both numbers are small: cgroupfs has no device of its own.
+        let dev = libc::major(dev) << 20 | libc::minor(dev);
+        Some(Self { root, dev })
+    }
+
+    /// The id of the cgroup that a file or directory of this hierarchy belongs to, by its device
+    /// and handle; None for what is elsewhere, and for what is gone.
+    #[must_use]
+    pub fn cgroup_of(&self, dev: u32, handle: &FileHandle) -> Option<u64> {
+        if dev != self.dev {
+            return None;
+        }
+        let path = handle.path(&self.root).ok()?;
+        let metadata = fs::metadata(&path).ok()?;
+        if metadata.is_dir() {
+            return Some(metadata.ino());
+        }
+        Some(fs::metadata(path.parent()?).ok()?.ino())
+    }
 }
 
 /// Every cgroup below a mount point: its id and its path from the root of the hierarchy, parents

@@ -62,6 +62,9 @@ pub(super) struct Args {
     /// How to hook inotify [default: the best that this kernel allows]
     #[arg(long, value_enum, value_name = "BACKEND")]
     backend: Option<Backend>,
+    /// Look for what exists in /proc, even if the kernel has BPF iterators
+    #[arg(long, hide_short_help = true)]
+    walk_proc: bool,
     /// Size of the ring buffer between kernel and agent, as in 8M: larger survives longer storms
     #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = buffer_size)]
     buffer: u32,
@@ -102,8 +105,12 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
     // Before attaching: a signal that comes early must not kill the agent in mid-output.
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
-    let settings =
-        Settings { buffer: args.buffer, diagnostics: args.verbose > 0, backend: args.backend };
+    let settings = Settings {
+        buffer: args.buffer,
+        diagnostics: args.verbose > 0,
+        backend: args.backend,
+        walk_proc: args.walk_proc,
+    };
     let mut live = Live::start(settings)?;
     let end = args.duration.map(|duration| Instant::now() + duration);
     let mut run = Run { tracker: Tracker::new(), filter: args.filter(), sink: args.sink() };

@@ -147,6 +147,8 @@ pub enum EventKind {
         flags: u32,
         /// The cgroup of its creator, where the kernel still knows.
         creator_cgroup: CgroupId,
+        /// Events that wait to be read.
+        queued: u32,
         /// Instances charged to its user.
         quota: Option<Quota>,
     },

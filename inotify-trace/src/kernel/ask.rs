@@ -17,6 +17,9 @@ use rustix::{
 use super::{KernelError, error::refused};
 use crate::procfs;
 
+/// The program that tells which instance is behind a descriptor.
+const IDENTIFY: &str = "ask_identify";
+
 /// An instance as the kernel knows it. Addresses: of no use to anyone but the kernel programs.
 #[derive(Clone, Copy, Debug)]
 pub struct InstanceAddress {
@@ -53,7 +56,7 @@ impl Asker<'_> {
     /// If the kernel refuses to run the program.
     pub fn identify(self, copy: &OwnedFd, pid: u32, holder_fd: i32) -> Result<(), KernelError> {
         let holder_fd = u64::from(holder_fd.cast_unsigned());
-        self.run("ask_identify", &[descriptor(copy), u64::from(pid), holder_fd])
+        self.run(IDENTIFY, &[descriptor(copy), u64::from(pid), holder_fd])
     }
 
     /// Asks whether an instance is gone. If so, the answer is an `InstanceGone` record.
@@ -75,6 +78,17 @@ impl Asker<'_> {
             .test_run(options)
             .map(drop)
             .map_err(|error| refused(&format!("running {name}"), &error))
+    }
+}
+
+/// Loads the program that [`Asker::identify`] runs: not with the others, since most kernels have an
+/// iterator, and need it never.
+pub(super) fn load_identify(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    match ebpf.program_mut(IDENTIFY) {
+        Some(Program::RawTracePoint(program)) if program.fd().is_err() => {
+            program.load().map_err(|error| refused(&format!("program {IDENTIFY}"), &error))
+        }
+        _ => Ok(()),
     }
 }
 

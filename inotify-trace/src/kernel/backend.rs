@@ -104,7 +104,6 @@ impl Hook {
 /// what sees beginnings, so that nothing is seen to begin whose end could be missed.
 const COMMON: &[Hook] = &[
     ask("ask_learn"),
-    ask("ask_identify"),
     ask("ask_gone"),
     raw("cgroup_mkdir", "cgroup_mkdir"),
     raw("cgroup_rmdir", "cgroup_rmdir"),

@@ -14,8 +14,10 @@ pub(super) fn iterate(ebpf: &mut Ebpf, btf: &mut Option<Btf>) -> Result<(), Kern
     let Some(Program::Iter(program)) = ebpf.program_mut(NAME) else {
         return Err(KernelError::Object(format!("no program {NAME}")));
     };
-    let btf = running_kernel(btf).map_err(refused)?;
-    program.load("task_file", btf).map_err(refused)?;
+    if program.fd().is_err() {
+        let btf = running_kernel(btf).map_err(refused)?;
+        program.load("task_file", btf).map_err(refused)?;
+    }
     let link = program.attach().and_then(|id| program.take_link(id)).map_err(refused)?;
     let mut run = link.into_file().map_err(|error| KernelError::Refused {
         what: format!("reading {NAME}"),

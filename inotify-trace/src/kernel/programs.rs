@@ -11,7 +11,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::{
     Backend, KernelError, RawEvent,
-    ask::Asker,
+    ask::{self, Asker},
     btf::Btf,
     error::map_error,
     iterate::iterate,
@@ -32,11 +32,13 @@ pub struct Settings {
     pub diagnostics: bool,
     /// The backend to use; None for the best that the kernel allows.
     pub backend: Option<Backend>,
+    /// Whether what exists is looked for in /proc, even if the kernel has iterators.
+    pub walk_proc: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { buffer: 4 << 20, diagnostics: false, backend: None }
+        Self { buffer: 4 << 20, diagnostics: false, backend: None, walk_proc: false }
     }
 }
 
@@ -52,6 +54,8 @@ pub struct Programs {
     told: [u64; Loss::ALL.len()],
     /// BTF of the running kernel, until nothing more is loaded.
     btf: Option<aya::Btf>,
+    /// Wanted, and not yet refused.
+    can_iterate: bool,
     /// The programs; they stay attached for as long as it lives.
     ebpf: Ebpf,
 }
@@ -73,7 +77,7 @@ impl Programs {
         let mut refusals = Vec::new();
         for backend in settings.backend.map_or(Backend::ALL.to_vec(), |backend| vec![backend]) {
             match loader.install(backend) {
-                Ok(()) => return Self::new(backend, loader),
+                Ok(()) => return Self::new(backend, loader, !settings.walk_proc),
                 Err(error) => {
                     log::info!("no {backend} backend: {error}");
                     refusals.push((backend, error));
@@ -86,7 +90,7 @@ impl Programs {
         }
     }
 
-    fn new(backend: Backend, loader: Loader) -> Result<Self, KernelError> {
+    fn new(backend: Backend, loader: Loader, can_iterate: bool) -> Result<Self, KernelError> {
         let Installed { mut ebpf, btf, losses } = loader.finish();
         let ring = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?).map_err(map_error)?;
         Ok(Self {
@@ -97,6 +101,7 @@ impl Programs {
             resting: Array::try_from(take_map(&mut ebpf, "RESTING")?).map_err(map_error)?,
             lost: PerCpuArray::try_from(take_map(&mut ebpf, "LOST")?).map_err(map_error)?,
             told: [0; Loss::ALL.len()],
+            can_iterate,
             ebpf,
             btf,
         })
@@ -115,18 +120,30 @@ impl Programs {
     }
 
     /// Asks which instances there are, by running an iterator over the descriptors of all
-    /// processes. The answers are `InstanceFound` records.
-    ///
-    /// # Errors
-    /// If the kernel has no such iterators or refuses them.
-    pub fn iterate(&mut self) -> Result<(), KernelError> {
-        iterate(&mut self.ebpf, &mut self.btf)
+    /// processes. The answers are `InstanceFound` records. Says whether the kernel has such
+    /// iterators: where it has none, nothing was asked.
+    pub fn iterate(&mut self) -> bool {
+        if self.can_iterate
+            && let Err(error) = iterate(&mut self.ebpf, &mut self.btf)
+        {
+            log::info!("no iterator, so /proc is looked through: {error}");
+            self.can_iterate = false;
+        }
+        self.can_iterate
     }
 
     /// Says that nothing more will be loaded: gives back the memory that loading took.
     pub fn settle(&mut self) {
         self.btf = None;
         give_back_memory();
+    }
+
+    /// Loads what answers questions about descriptors, if that was not done before.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn prepare_to_identify(&mut self) -> Result<(), KernelError> {
+        ask::load_identify(&mut self.ebpf)
     }
 
     /// Questions to the kernel.

@@ -97,6 +97,8 @@ struct Detail<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     creator_cgroup_id: Option<CgroupId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    queued: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     errno: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit_hit: Option<Limit>,
@@ -176,10 +178,11 @@ fn detail<'a>(event: &'a Event, subject: Option<&Instance>, tracker: &'a Tracker
     let none = Detail::default();
     let path_of = |id| tracker.cgroups().get(id).map(|cgroup| &*cgroup.path);
     match &event.kind {
-        EventKind::InstanceFound { fd, flags, creator_cgroup, .. } => Detail {
+        EventKind::InstanceFound { fd, flags, creator_cgroup, queued, .. } => Detail {
             fd: Some(*fd),
             flags: Some(mask::instance_flags(*flags)),
             creator_cgroup_id: creator_cgroup.known(),
+            queued: Some(*queued),
             ..none
         },
         EventKind::InstanceCreated { fd, flags, .. } => {

@@ -1,5 +1,7 @@
 //! `/proc/PID/fdinfo/FD` of an inotify descriptor (`fs/notify/fdinfo.c`).
 
+use super::FileHandle;
+
 /// What fdinfo says about an inotify descriptor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FdInfo {
@@ -20,6 +22,9 @@ pub struct WatchInfo {
     pub dev: u32,
     /// What it waits for (`IN_*`).
     pub mask: u32,
+    /// What the target's file system calls it; None where it has no such names, or the target is
+    /// gone.
+    pub handle: Option<FileHandle>,
 }
 
 impl FdInfo {
@@ -44,17 +49,30 @@ impl WatchInfo {
     /// there is no watch descriptor.
     fn parse(line: &str) -> Option<Self> {
         let mut watch = Self { wd: -1, ..Self::default() };
+        let mut kind = None;
         for (name, value) in line.split_ascii_whitespace().filter_map(|word| word.split_once(':')) {
             match name {
                 "wd" => watch.wd = value.parse().ok()?,
                 "ino" => watch.inode = u64::from_str_radix(value, 16).ok()?,
                 "sdev" => watch.dev = u32::from_str_radix(value, 16).ok()?,
                 "mask" => watch.mask = u32::from_str_radix(value, 16).ok()?,
+                "fhandle-type" => kind = i32::from_str_radix(value, 16).ok(),
+                "f_handle" => {
+                    let bytes = unhex(value);
+                    let handle = |(kind, bytes)| FileHandle { kind, bytes };
+                    watch.handle = kind.zip(bytes).map(handle);
+                }
                 _ => {}
             }
         }
         (watch.wd >= 0).then_some(watch)
     }
+}
+
+/// Bytes written as two hexadecimal digits each.
+fn unhex(text: &str) -> Option<Box<[u8]>> {
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 #[cfg(test)]
@@ -70,11 +88,13 @@ mod tests {
                     inotify wd:1 ino:9e7e sdev:800013 mask:800afce ignored_mask:0\n";
         let info = FdInfo::parse(text);
         assert_eq!(info.flags, 0o2_004_000);
+        let bytes = [0x28, 0x05, 0, 0, 1, 0, 0, 0];
+        let handle = Some(FileHandle { kind: 0xfe, bytes: bytes.into() });
         assert_eq!(
             info.watches,
             [
-                WatchInfo { wd: 2, inode: 0x528, dev: 0x19, mask: 2 },
-                WatchInfo { wd: 1, inode: 0x9e7e, dev: 0x80_0013, mask: 0x0800_afce },
+                WatchInfo { wd: 2, inode: 0x528, dev: 0x19, mask: 2, handle },
+                WatchInfo { wd: 1, inode: 0x9e7e, dev: 0x80_0013, mask: 0x0800_afce, handle: None },
             ]
         );
     }

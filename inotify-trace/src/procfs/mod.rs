@@ -1,6 +1,7 @@
 //! What `/proc` tells about processes and their inotify descriptors.
 
 mod fdinfo;
+mod handle;
 
 use std::{
     fs, io,
@@ -8,6 +9,7 @@ use std::{
 };
 
 pub use fdinfo::{FdInfo, WatchInfo};
+pub use handle::FileHandle;
 
 use crate::event::Comm;
 

@@ -1,6 +1,6 @@
 //! The running kernel as a source of events.
 
-use std::time::Instant;
+use std::{collections::HashMap, time::Instant};
 
 use inotify_trace_common::record;
 use tokio::time::{Duration, sleep_until};
@@ -8,7 +8,7 @@ use tokio::time::{Duration, sleep_until};
 use super::{
     now,
     reader::{Known, Reader},
-    sweep::Schedule,
+    sweep::{Schedule, Search},
 };
 use crate::{
     event::{Event, EventKind, Loss},
@@ -31,8 +31,9 @@ const REST: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Live {
     pub(super) programs: Programs,
-    known: Known,
+    pub(super) known: Known,
     sweep: Schedule,
+    search: Search,
     /// What was found at the start, until it is asked for.
     found: Vec<Event>,
     /// Events were lost, ends of instances perhaps among them.
@@ -56,6 +57,7 @@ impl Live {
             programs,
             known: Known::default(),
             sweep: Schedule::new(Instant::now()),
+            search: Search::new(Instant::now()),
             found: Vec::new(),
             resting: false,
             has_lost: false,
@@ -98,7 +100,13 @@ impl Live {
         }
         let now = Instant::now();
         if self.sweep.due() <= now {
-            if self.may_miss_ends() { self.ask_what_is_gone()? } else { self.sweep.asked(now, now) }
+            if self.may_miss() { self.ask_what_is_gone()? } else { self.sweep.asked(now, now) }
+        }
+        if self.search.due() <= now {
+            if self.may_miss() {
+                self.find_overlooked(events)?;
+            }
+            self.search.searched(now, Instant::now());
         }
         // Set before draining, so that nothing which comes after it wakes the agent early ...
         self.rest(true);
@@ -117,7 +125,7 @@ impl Live {
         tokio::select! {
             ready = self.programs.readable() => ready,
             () = tokio::time::sleep(REST), if resting => Ok(()),
-            () = sleep_until(self.sweep.due().into()) => Ok(()),
+            () = sleep_until(self.sweep.due().min(self.search.due()).into()) => Ok(()),
         }
     }
 
@@ -132,7 +140,7 @@ impl Live {
     pub fn finish(&mut self, events: &mut Vec<Event>) {
         events.append(&mut self.found);
         self.drain_all(events);
-        if self.may_miss_ends() {
+        if self.may_miss() {
             // An answer that cannot be had any more is no reason to hold back the rest.
             let _ = self.ask_what_is_gone();
         }
@@ -152,34 +160,64 @@ impl Live {
     /// Takes a batch of what is in the ring buffer; says how many records that was.
     pub(super) fn drain(&mut self, events: &mut Vec<Event>) -> usize {
         let mut executed = Vec::new();
-        let exact = self.backend().is_exact();
-        let Self { programs, known, sweep, .. } = self;
-        let mut reader = Reader { known, executed: &mut executed, hinted: false };
-        let taken = programs.drain(BATCH, |raw| reader.read(raw, events));
-        if reader.hinted && !exact {
-            sweep.hint(Instant::now());
-        }
-        for pid in executed {
-            self.look_after_exec(pid, events);
-        }
+        let first = events.len();
+        let taken = self.take(events, &mut executed);
         self.more = taken == BATCH;
+        if !executed.is_empty() {
+            self.look_after_exec(&executed, first, events);
+        }
         self.tell_losses(events);
         taken
     }
 
-    /// Which descriptors a process that executed a program has kept: none, nearly always.
-    fn look_after_exec(&mut self, pid: u32, events: &mut [Event]) {
-        let Some(kept) = procfs::inotify_descriptors_of_living(pid) else { return };
-        if kept.is_empty() {
-            self.programs.forget_holder(pid);
+    /// Takes a batch of what is in the ring buffer; processes that executed a program go to
+    /// `executed`.
+    fn take(&mut self, events: &mut Vec<Event>, executed: &mut Vec<u32>) -> usize {
+        let exact = self.backend().is_exact();
+        let Self { programs, known, sweep, .. } = self;
+        let mut reader = Reader { known, executed, hinted: false };
+        let taken = programs.drain(BATCH, |raw| reader.read(raw, events));
+        if reader.hinted && !exact {
+            sweep.hint(Instant::now());
         }
-        let latest = events.iter_mut().rev().find(|event| {
-            event.task.is_some_and(|task| task.pid == pid)
-                && matches!(event.kind, EventKind::ProcessExec { .. })
-        });
-        if let Some(event) = latest {
-            event.kind = EventKind::ProcessExec { kept: Some(kept) };
+        taken
+    }
+
+    /// Which descriptors the processes that executed a program have kept: none, nearly always.
+    /// Their events are in `events` from `first` on.
+    fn look_after_exec(&mut self, executed: &[u32], first: usize, events: &mut Vec<Event>) {
+        let mut kept = self.descriptors_of(executed);
+        if kept.values().any(|descriptors| !descriptors.is_empty()) {
+            // The new program may have made instances before anyone looked: these are told by now.
+            let mut later = Vec::new();
+            while self.take(events, &mut later) == BATCH && later.len() < BATCH {}
+            kept.extend(self.descriptors_of(&later));
         }
+        for event in events[first..].iter_mut().rev() {
+            let Some(pid) = event.task.map(|task| task.pid) else { continue };
+            match &mut event.kind {
+                EventKind::InstanceCreated { fd, .. } => {
+                    if let Some(descriptors) = kept.get_mut(&pid) {
+                        descriptors.retain(|kept| kept != fd);
+                    }
+                }
+                EventKind::ProcessExec { kept: told @ None } => *told = kept.remove(&pid),
+                _ => {}
+            }
+        }
+    }
+
+    /// The descriptors of those processes that still run, none of which is a holder if it has none.
+    fn descriptors_of(&mut self, pids: &[u32]) -> HashMap<u32, Vec<i32>> {
+        let mut all = HashMap::new();
+        for &pid in pids {
+            let Some(descriptors) = procfs::inotify_descriptors_of_living(pid) else { continue };
+            if descriptors.is_empty() {
+                self.programs.forget_holder(pid);
+            }
+            all.insert(pid, descriptors);
+        }
+        all
     }
 
     fn tell_losses(&mut self, events: &mut Vec<Event>) {
@@ -194,9 +232,9 @@ impl Live {
         }
     }
 
-    /// Whether instances may end without a record. Where none does, it must not be asked either:
-    /// an instance is gone a moment before its record comes.
-    fn may_miss_ends(&self) -> bool {
+    /// Whether instances may begin or end without a record. Where none does, it must not be asked
+    /// either: an instance is gone a moment before its record comes.
+    fn may_miss(&self) -> bool {
         !self.backend().is_exact() || self.has_lost
     }
 

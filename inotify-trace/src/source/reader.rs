@@ -18,6 +18,11 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// The instance that became known last.
+    pub(super) fn newest(&self) -> InstanceId {
+        InstanceId(self.last_id)
+    }
+
     /// The instance that a record is about, and whether it was not known yet.
     fn find(&mut self, record: &Record) -> (InstanceId, bool) {
         if let Some(&instance) = self.by_group.get(&record.group) {
@@ -89,6 +94,7 @@ impl Reader<'_> {
                 fd: record.fd,
                 flags: 0,
                 creator_cgroup: CgroupId(record.cgroup),
+                queued: record.queued,
                 quota,
             },
             Kind::CgroupWatchFound => EventKind::WatchFound {
@@ -198,6 +204,7 @@ impl Reader<'_> {
                     fd: record.fd,
                     flags: 0,
                     creator_cgroup: CgroupId::default(),
+                    queued: record.queued,
                     quota: None,
                 },
             });

@@ -1,4 +1,4 @@
-//! What exists already when tracing begins.
+//! What exists already: when tracing begins, and what was overlooked since.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,30 +8,94 @@ use super::{
 };
 use crate::{
     cgroup,
-    event::{CgroupId, Event, EventKind, Target, Task},
+    event::{CgroupId, Event, EventKind, InstanceId, Target, Task},
     kernel::{self, KernelError},
-    procfs::{self, Process},
+    procfs::{self, Process, WatchInfo},
 };
+
+/// What a look at the machine finds.
+#[derive(Debug, Default)]
+struct Look {
+    /// Records in order; of what exists, without what only /proc tells.
+    events: Vec<Event>,
+    /// Descriptors closed while they were looked at.
+    vanished: HashSet<(u32, i32)>,
+}
+
+/// The cgroups there are.
+#[derive(Debug, Default)]
+struct Hierarchy {
+    by_path: HashMap<String, CgroupId>,
+    mount: Option<cgroup::Mount>,
+}
 
 impl Live {
     /// Finds the cgroups, instances and watches that exist already.
     pub(super) fn snapshot(&mut self) -> Result<Vec<Event>, KernelError> {
         let mut events = Vec::new();
-        let mut cgroups = HashMap::new();
-        if let Some(mount_point) = cgroup::mount_point() {
-            cgroup::walk(&mount_point, &mut |id, path| {
-                cgroups.insert(path.to_owned(), CgroupId(id));
-                let cgroup = CgroupId(id);
-                events.push(now(EventKind::CgroupFound { cgroup, path: path.into() }));
-            });
+        let hierarchy = Hierarchy::read(|cgroup, path| {
+            events.push(now(EventKind::CgroupFound { cgroup, path: path.into() }));
+        });
+        let look = self.look()?;
+        look.complete(&hierarchy, &mut events);
+        Ok(events)
+    }
+
+    /// Finds the instances whose beginning was overlooked: those of 32-bit programs by the
+    /// tracepoint backend, and what was lost when the ring buffer was full.
+    pub(super) fn find_overlooked(&mut self, events: &mut Vec<Event>) -> Result<(), KernelError> {
+        let newest = self.known.newest();
+        let mut look = self.look()?;
+        look.events.retain(|event| match event.kind {
+            EventKind::InstanceFound { instance, .. } | EventKind::WatchFound { instance, .. } => {
+                instance > newest
+            }
+            _ => true,
+        });
+        let found = |event: &Event| matches!(event.kind, EventKind::InstanceFound { .. });
+        if !look.events.iter().any(found) {
+            events.append(&mut look.events);
+            return Ok(());
         }
-        let mut found = Vec::new();
-        let mut vanished = HashSet::new();
-        if let Err(error) = self.programs.iterate() {
-            log::info!("looking through /proc for what exists: {error}");
-            self.look_through_proc(&mut found, &mut vanished)?;
+        look.complete(&Hierarchy::read(|_, _| ()), events);
+        Ok(())
+    }
+
+    /// Asks for every instance there is. What happens meanwhile comes with the answers.
+    fn look(&mut self) -> Result<Look, KernelError> {
+        let mut look = Look::default();
+        if !self.programs.iterate() {
+            self.look_through_proc(&mut look)?;
         }
-        self.drain_all(&mut found);
+        self.drain_all(&mut look.events);
+        Ok(look)
+    }
+
+    /// Finds every instance by copying each inotify descriptor and asking what is behind it.
+    fn look_through_proc(&mut self, look: &mut Look) -> Result<(), KernelError> {
+        self.programs.prepare_to_identify()?;
+        let own_pid = std::process::id();
+        let mut identified = 0_usize;
+        for (pid, fd) in procfs::inotify_descriptors().filter(|&(pid, _)| pid != own_pid) {
+            let Some(copy) = kernel::copy(pid, fd) else { continue };
+            self.programs.ask().identify(&copy, pid, fd)?;
+            // Closed while it was looked at: then its holder does not hold it any more.
+            if !procfs::is_inotify(pid, fd) {
+                look.vanished.insert((pid, fd));
+            }
+            identified += 1;
+            if identified.is_multiple_of(BATCH) {
+                self.drain(&mut look.events);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Look {
+    /// Adds the events to `events`, with what /proc tells of what was found.
+    fn complete(self, hierarchy: &Hierarchy, events: &mut Vec<Event>) {
+        let Self { events: mut found, vanished } = self;
         let mut cgroups_watched = HashMap::new();
         found.retain(|event| match &event.kind {
             // Only half of a watch: fdinfo has the rest.
@@ -55,7 +119,7 @@ impl Live {
                 events.push(event);
                 continue;
             }
-            let task = *processes.entry(pid).or_insert_with(|| describe(pid, &cgroups));
+            let task = *processes.entry(pid).or_insert_with(|| hierarchy.describe(pid));
             event.task = Some(task);
             // A descriptor that goes now is told by its own event later.
             let info = procfs::inotify_info(pid, fd).unwrap_or_default();
@@ -65,58 +129,49 @@ impl Live {
             if described.insert(instance) {
                 // The kernel lists the newest watch first.
                 events.extend(info.watches.into_iter().rev().map(|watch| {
-                    Event {
-                        time,
-                        task: None,
-                        kind: EventKind::WatchFound {
-                            instance,
-                            wd: watch.wd,
-                            mask: watch.mask,
-                            target: Target {
-                                path: None,
-                                inode: watch.inode,
-                                dev: watch.dev,
-                                cgroup: cgroups_watched
-                                    .get(&(instance, watch.wd))
-                                    .copied()
-                                    .unwrap_or_default(),
-                            },
-                        },
-                    }
+                    let told = cgroups_watched.get(&(instance, watch.wd)).copied();
+                    let kind = hierarchy.watch_found(instance, &watch, told);
+                    Event { time, task: None, kind }
                 }));
             }
         }
-        Ok(events)
-    }
-
-    /// Finds every instance by copying each inotify descriptor and asking what is behind it. Those
-    /// closed meanwhile are `vanished`.
-    fn look_through_proc(
-        &mut self,
-        found: &mut Vec<Event>,
-        vanished: &mut HashSet<(u32, i32)>,
-    ) -> Result<(), KernelError> {
-        let own_pid = std::process::id();
-        let mut identified = 0_usize;
-        for (pid, fd) in procfs::inotify_descriptors().filter(|&(pid, _)| pid != own_pid) {
-            let Some(copy) = kernel::copy(pid, fd) else { continue };
-            self.programs.ask().identify(&copy, pid, fd)?;
-            // Closed while it was looked at: then its holder does not hold it any more.
-            if !procfs::is_inotify(pid, fd) {
-                vanished.insert((pid, fd));
-            }
-            identified += 1;
-            if identified.is_multiple_of(BATCH) {
-                self.drain(found);
-            }
-        }
-        Ok(())
     }
 }
 
-/// A process that exists already, as the doer of what is found.
-fn describe(pid: u32, cgroups: &HashMap<String, CgroupId>) -> Task {
-    let process = Process::read(pid);
-    let cgroup = process.cgroup.and_then(|path| cgroups.get(&path).copied()).unwrap_or_default();
-    Task { pid, tid: pid, uid: process.euid, comm: process.comm, cgroup }
+impl Hierarchy {
+    /// Looks at every cgroup there is; each is passed on.
+    fn read(mut each: impl FnMut(CgroupId, &str)) -> Self {
+        let Some(mount_point) = cgroup::mount_point() else { return Self::default() };
+        let mut by_path = HashMap::new();
+        cgroup::walk(&mount_point, &mut |id, path| {
+            by_path.insert(path.to_owned(), CgroupId(id));
+            each(CgroupId(id), path);
+        });
+        Self { by_path, mount: cgroup::Mount::open(&mount_point) }
+    }
+
+    /// A process that exists already, as the doer of what is found.
+    fn describe(&self, pid: u32) -> Task {
+        let process = Process::read(pid);
+        let cgroup = process.cgroup.and_then(|path| self.by_path.get(&path).copied());
+        let (uid, comm) = (process.euid, process.comm);
+        Task { pid, tid: pid, uid, comm, cgroup: cgroup.unwrap_or_default() }
+    }
+
+    /// A watch from fdinfo. The kernel programs tell of an instance's newest watches which cgroup
+    /// they are on, even if that is gone; of all others the file system can still be asked.
+    fn watch_found(
+        &self,
+        instance: InstanceId,
+        watch: &WatchInfo,
+        told: Option<CgroupId>,
+    ) -> EventKind {
+        let asked = || {
+            let handle = watch.handle.as_ref()?;
+            self.mount.as_ref()?.cgroup_of(watch.dev, handle).map(CgroupId)
+        };
+        let cgroup = told.or_else(asked).unwrap_or_default();
+        let target = Target { path: None, inode: watch.inode, dev: watch.dev, cgroup };
+        EventKind::WatchFound { instance, wd: watch.wd, mask: watch.mask, target }
+    }
 }

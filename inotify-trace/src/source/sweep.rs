@@ -59,6 +59,35 @@ impl Schedule {
     }
 }
 
+/// How often it looks for instances whose beginning was overlooked.
+const SEARCH: Duration = Duration::from_secs(10);
+
+/// At most one part in this many of the time is spent searching.
+const SEARCH_SHARE: u32 = 200;
+
+/// When to look for overlooked instances next.
+#[derive(Debug)]
+pub(super) struct Search {
+    due: Instant,
+}
+
+impl Search {
+    /// The snapshot was just made.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { due: now + SEARCH }
+    }
+
+    /// When to look.
+    pub(super) fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// It was looked, from `started` until `now`.
+    pub(super) fn searched(&mut self, started: Instant, now: Instant) {
+        self.due = now + SEARCH.max(SEARCH_SHARE * now.duration_since(started));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,6 +24,8 @@ pub struct Instance {
     pub flags: u32,
     /// Who pays for it.
     pub charged: Option<User>,
+    /// Events that waited to be read when it was found; None if it was seen being made.
+    pub queued: Option<u32>,
     /// The process that ended it or, while it is open, the last that may turn out to have.
     pub last_leaver: Option<Leaver>,
     /// Process id and descriptor, for every descriptor known.
@@ -104,6 +106,7 @@ impl Instance {
             creator_cgroup,
             flags,
             charged,
+            queued: None,
             last_leaver: None,
             descriptors: Vec::new(),
             watches: BTreeMap::new(),

@@ -58,10 +58,11 @@ impl Tracker {
         self.counts.add(event);
         let pid = event.task.map(|task| task.pid);
         match &event.kind {
-            EventKind::InstanceFound { instance: id, fd, flags, creator_cgroup, quota } => {
+            EventKind::InstanceFound { instance: id, fd, flags, creator_cgroup, quota, queued } => {
                 let instance = self.instances.entry(*id).or_insert_with(|| {
                     Instance::found(*id, event.time, *flags, *creator_cgroup, quota.map(User::from))
                 });
+                instance.queued = Some(*queued);
                 if let Some(pid) = pid {
                     instance.add_descriptor(pid, *fd);
                     self.own(pid, *fd, *id);

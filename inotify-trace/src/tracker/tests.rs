@@ -27,6 +27,7 @@ fn found(pid: u32, fd: i32, id: u64) -> Event {
         fd,
         flags: 0,
         creator_cgroup: CgroupId(0),
+        queued: 0,
         quota: None,
     };
     by(pid, kind)

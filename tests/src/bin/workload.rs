@@ -94,6 +94,9 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "socketpair" => socketpair(),
         "send" => one(send(number(1)?, number(2)?)),
         "receive" => one(receive(number(1)?)),
+        "uring_close" => one(uring_close(number(1)?)),
+        #[cfg(target_arch = "x86_64")]
+        "compat_hold" => Some(compat_hold(&bytes(1)?)),
         #[cfg(target_arch = "x86_64")]
         "compat" => Some(compat(&bytes(1)?)),
         "storm" => one(storm(number(1)?, &bytes(2)?)),
@@ -119,6 +122,32 @@ fn compat(path: &[u8]) -> Vec<i64> {
         let _ = close(second);
         vec![fd, wd, unwatched, closed, second, watched]
     }
+}
+
+/// Makes an instance and a watch as a 32-bit program, and keeps both. Answers with each result.
+#[cfg(target_arch = "x86_64")]
+fn compat_hold(path: &[u8]) -> Vec<i64> {
+    use inotify_trace_tests::compat::{call as call32, low_address, number};
+    let low = low_address(path);
+    // SAFETY: the one pointer is to a path that ends with a zero and lives on.
+    unsafe {
+        let fd = call32(number::INOTIFY_INIT1, [0; 3]);
+        vec![fd, call32(number::INOTIFY_ADD_WATCH, [fd, low, 2])]
+    }
+}
+
+/// Closes a descriptor through io_uring, which makes no close(2).
+fn uring_close(fd: i64) -> i64 {
+    let close = |fd| -> std::io::Result<i64> {
+        let mut ring = io_uring::IoUring::new(2)?;
+        let entry = io_uring::opcode::Close::new(io_uring::types::Fd(fd)).build();
+        // SAFETY: closing has no buffers that would have to outlive it.
+        unsafe { ring.submission().push(&entry) }.map_err(std::io::Error::other)?;
+        ring.submit_and_wait(1)?;
+        Ok(ring.completion().next().map_or(-i64::from(libc::EIO), |done| done.result().into()))
+    };
+    let Ok(fd) = i32::try_from(fd) else { return -i64::from(libc::EBADF) };
+    close(fd).unwrap_or_else(|error| -i64::from(error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

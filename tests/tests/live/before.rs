@@ -1,8 +1,10 @@
 //! What existed before the agent was started.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, fs};
 
-use inotify_trace_tests::{Agent, Process, World, process::hex, require_root, system};
+use inotify_trace_tests::{
+    Agent, Cgroup, Process, Subject, World, process::hex, require_root, system,
+};
 use serde_json::{Value, json};
 
 use crate::nothing_lost;
@@ -92,6 +94,87 @@ fn many_shared_instances_from_before_count_once() {
     last.close_range(3, 52);
     drop(children);
     let _ = agent;
+}
+
+#[test]
+fn a_machine_full_of_instances_is_found_whole() {
+    require_root!();
+    const PROCESSES: usize = 200;
+    const INSTANCES: usize = 4;
+    /// By each process in turn: 6000 in all.
+    const WATCHES: usize = 30;
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let files: Vec<_> = (0..WATCHES).map(|it| directory.path().join(it.to_string())).collect();
+    for file in &files {
+        fs::write(file, "").unwrap();
+    }
+    let world = World::new();
+    let mut subjects: Vec<_> = (0..PROCESSES).map(|_| world.subject()).collect();
+    for subject in &mut subjects {
+        let fds: Vec<_> = (0..INSTANCES).map(|_| subject.create(0).unwrap()).collect();
+        for (file, &fd) in files.iter().zip(fds.iter().cycle()) {
+            subject.watch(fd, file, libc::IN_MODIFY).unwrap();
+        }
+    }
+    // Some are shared: they are found more often, and not more of them.
+    for parent in 0..PROCESSES / 10 {
+        let mut child = subjects[parent].fork();
+        child.dup(3);
+        subjects.push(child);
+    }
+    for arguments in [&[][..], &["--walk-proc"]] {
+        world.traced_from_now();
+        let names = ["-e", "found,watch-found,create,release"];
+        let agent = Agent::with(&[&names, arguments].concat());
+        agent.expect(&world);
+        let pids: Vec<_> = subjects.iter().map(Subject::pid).collect();
+        assert_eq!(instances_found(&agent, &pids), PROCESSES * INSTANCES, "{arguments:?}");
+        nothing_lost(&agent.stop());
+    }
+    for subject in &subjects {
+        subject.process.signal(libc::SIGKILL);
+    }
+}
+
+#[test]
+fn every_cgroup_that_is_watched_is_found() {
+    require_root!();
+    let Some(cgroup) = Cgroup::new() else {
+        return system::skip("before::every_cgroup_that_is_watched_is_found", "no cgroup v2");
+    };
+    let _machine = system::the_machine();
+    let world = World::new();
+    let mut subject = world.subject();
+    let fd = subject.create(0).unwrap();
+    let directory = cgroup.directory();
+    let names =
+        ["", "cgroup.procs", "cgroup.events", "cgroup.threads", "cgroup.type", "cgroup.freeze"];
+    for name in names {
+        subject.watch(fd, directory.join(name), libc::IN_MODIFY).unwrap();
+    }
+    world.traced_from_now();
+    let agent = Agent::start();
+    agent.expect(&world);
+    subject.close(fd);
+    nothing_lost(&agent.finish(&world));
+}
+
+#[test]
+fn unread_events_are_counted() {
+    require_root!();
+    let directory = system::directory();
+    let _machine = system::the_machine();
+    let mut process = Process::start();
+    let fd = process.call("init1 0").unwrap();
+    let path = hex(directory.path().as_os_str().as_encoded_bytes());
+    process.call(&format!("watch {fd} {path} {}", libc::IN_CREATE)).unwrap();
+    for name in ["a", "b", "c"] {
+        fs::write(directory.path().join(name), "").unwrap();
+    }
+    let agent = Agent::start();
+    agent.wait_for_event(&json!({ "event": "found", "pid": process.pid, "queued": 3 }));
+    nothing_lost(&agent.stop());
 }
 
 /// How many different instances were found in these processes.

@@ -44,3 +44,32 @@ fn a_32_bit_program() {
     };
     assert_eq!(told, expected);
 }
+
+#[test]
+fn a_32_bit_program_that_only_holds_is_found_after_a_while() {
+    require_root!();
+    const NAME: &str = "compat::a_32_bit_program_that_only_holds_is_found_after_a_while";
+    if !compat::is_possible() {
+        return system::skip(NAME, "the kernel takes no 32-bit system calls");
+    }
+    let _machine = system::the_machine();
+    let agent = Agent::start();
+    let mut process = Process::start();
+    let answers = process.ask(&format!("compat_hold {}", hex(b"/tmp")));
+    let [fd, wd] = answers[..] else { panic!("{answers:?}") };
+    let (begins, mask) = match agent.backend() {
+        Backend::Functions => (["create", "watch"], json!(["modify"])),
+        // Neither call is seen: both are what the agent finds when it looks around.
+        Backend::Tracepoints => (["found", "watch-found"], json!(["modify"])),
+    };
+    agent.wait_for_event(&json!({ "pid": process.pid, "event": begins[0], "fd": fd }));
+    agent.wait_for_event(&json!({ "event": begins[1], "wd": wd, "mask": mask }));
+    process.tell("exit 0");
+    process.join();
+    agent.wait_for_event(&json!({ "pid": process.pid, "event": "release", "watches": 1 }));
+    let run = agent.stop();
+    let begun = |event: &&serde_json::Value| {
+        event["pid"] == process.pid && (event["event"] == "found" || event["event"] == "create")
+    };
+    assert_eq!(run.events.iter().filter(begun).count(), 1);
+}

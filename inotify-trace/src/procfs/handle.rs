@@ -1,0 +1,77 @@
+//! File handles: what fdinfo calls a watch's target by, and how it is found again
+//! (open_by_handle_at(2)).
+
+use std::{
+    fs, io,
+    os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
+    path::PathBuf,
+};
+
+/// Bytes of the longest handle a kernel makes: `MAX_HANDLE_SZ` of `linux/exportfs.h`.
+const LONGEST: usize = 128;
+
+/// A file system's own name for one of its files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileHandle {
+    /// The form of the name, which only the file system understands.
+    pub kind: i32,
+    /// The name.
+    pub bytes: Box<[u8]>,
+}
+
+/// `struct file_handle` with room for the longest.
+#[repr(C)]
+struct Raw {
+    length: libc::c_uint,
+    kind: libc::c_int,
+    bytes: [u8; LONGEST],
+}
+
+impl FileHandle {
+    /// The path by which the file can be reached now, on the file system that `mount` is a
+    /// descriptor of. One that was removed and is still open may keep its last path, with
+    /// ` (deleted)` behind it.
+    ///
+    /// # Errors
+    /// `ESTALE` if there is no such file any more; `EPERM` without `CAP_DAC_READ_SEARCH`.
+    pub fn path(&self, mount: impl AsFd) -> io::Result<PathBuf> {
+        let file = self.open(mount)?;
+        fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+    }
+
+    fn open(&self, mount: impl AsFd) -> io::Result<OwnedFd> {
+        let mut raw = Raw { length: 0, kind: self.kind, bytes: [0; LONGEST] };
+        let room = raw.bytes.get_mut(..self.bytes.len()).ok_or(io::ErrorKind::InvalidInput)?;
+        room.copy_from_slice(&self.bytes);
+        raw.length = self.bytes.len() as libc::c_uint;
+        let mount = mount.as_fd().as_raw_fd();
+        let flags = libc::O_PATH | libc::O_CLOEXEC;
+        // SAFETY: the kernel reads `length` bytes, at most `LONGEST`, of a structure with the
+        // layout of `struct file_handle`, which lives until the call returns.
+        let fd =
+            unsafe { libc::syscall(libc::SYS_open_by_handle_at, mount, &raw const raw, flags) };
+        let fd =
+            i32::try_from(fd).ok().filter(|&fd| fd >= 0).ok_or_else(io::Error::last_os_error)?;
+        // SAFETY: the kernel has just made this descriptor for nobody else.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_that_is_too_long_is_refused_before_the_kernel_sees_it() {
+        let handle = FileHandle { kind: 1, bytes: vec![0; LONGEST + 1].into() };
+        let root = fs::File::open("/").unwrap();
+        assert_eq!(handle.path(&root).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_handle_of_nothing_leads_nowhere() {
+        let handle = FileHandle { kind: 0xfe, bytes: vec![0xff; 8].into() };
+        let root = fs::File::open("/").unwrap();
+        assert!(handle.path(&root).is_err());
+    }
+}
