@@ -21,8 +21,19 @@ pub(crate) fn getfd_returned(fops: u64, group: u64, flags: u32, fd: i32) {
 /// `do_inotify_init(flags)` returned: told here only if it failed.
 #[inline(always)]
 pub(crate) fn init_returned(flags: u32, result: i32) {
+    // What is around it need not tell it again.
+    let _ = Call::end();
     if result < 0 {
         inotify::create_failed(flags, result);
+    }
+}
+
+/// `inotify_init()` returned, into which some compilers put a copy of `do_inotify_init`: its
+/// failures are seen only here.
+#[inline(always)]
+pub(crate) fn legacy_init_returned(result: i32) {
+    if Call::end().is_some() && result < 0 {
+        inotify::create_failed(0, result);
     }
 }
 

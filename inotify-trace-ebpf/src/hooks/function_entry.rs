@@ -18,6 +18,20 @@ pub fn fexit_do_inotify_init(ctx: FExitContext) -> i32 {
     0
 }
 
+/// `long __x64_sys_inotify_init(const struct pt_regs *unused)`, and a 32-bit program's.
+#[fentry]
+pub fn fentry_legacy_init(_ctx: FEntryContext) -> i32 {
+    Call::EMPTY.begin();
+    0
+}
+
+/// The same, at its end.
+#[fexit]
+pub fn fexit_legacy_init(ctx: FExitContext) -> i32 {
+    function::legacy_init_returned(ctx.arg::<i32>(1));
+    0
+}
+
 /// `int anon_inode_getfd(const char *name, const struct file_operations *fops, void *priv,
 /// int flags)`.
 #[fexit(function = "anon_inode_getfd")]

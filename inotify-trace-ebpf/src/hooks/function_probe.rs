@@ -19,9 +19,23 @@ pub fn kprobe_do_inotify_init(ctx: ProbeContext) -> u32 {
 /// Its end.
 #[kretprobe]
 pub fn kretprobe_do_inotify_init(ctx: RetProbeContext) -> u32 {
-    if let Some(call) = Call::end() {
+    if let Some(call) = Call::current() {
         function::init_returned(call.mask, ctx.ret::<i32>());
     }
+    0
+}
+
+/// `inotify_init()`.
+#[kprobe]
+pub fn kprobe_legacy_init(_ctx: ProbeContext) -> u32 {
+    Call::EMPTY.begin();
+    0
+}
+
+/// Its end.
+#[kretprobe]
+pub fn kretprobe_legacy_init(ctx: RetProbeContext) -> u32 {
+    function::legacy_init_returned(ctx.ret::<i32>());
     0
 }
 

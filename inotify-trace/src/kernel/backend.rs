@@ -115,6 +115,8 @@ const COMMON: &[Hook] = &[
 
 const VANISHED: &str = "watches that go because their target does";
 const COMPAT: &str = "watches of 32-bit programs";
+#[cfg(target_arch = "x86_64")]
+const LEGACY: &str = "failures of inotify_init, if the compiler made it a function of its own";
 const INODE: &str = "the inode of a watch that is changed";
 
 /// The kernel's names of the system calls' own functions.
@@ -148,6 +150,10 @@ const FENTRY: &[Hook] = &[
         .or_use("kprobe_add_watch_compat")
         .or_lose(COMPAT),
     function("fentry_inotify_update_watch", "inotify_update_watch").or_lose(INODE),
+    #[cfg(target_arch = "x86_64")]
+    function("fexit_legacy_init", sys!("inotify_init")).or_lose(LEGACY),
+    #[cfg(target_arch = "x86_64")]
+    function("fentry_legacy_init", sys!("inotify_init")).or_lose(LEGACY),
     function("fexit_do_inotify_init", "do_inotify_init"),
     function("fexit_anon_inode_getfd", "anon_inode_getfd"),
 ];
@@ -164,6 +170,10 @@ const KPROBE: &[Hook] = &[
     function("kretprobe_add_watch", sys!(compat "inotify_add_watch")).or_lose(COMPAT),
     function("kprobe_add_watch_compat", sys!(compat "inotify_add_watch")).or_lose(COMPAT),
     function("kprobe_inotify_update_watch", "inotify_update_watch").or_lose(INODE),
+    #[cfg(target_arch = "x86_64")]
+    function("kretprobe_legacy_init", sys!("inotify_init")).or_lose(LEGACY),
+    #[cfg(target_arch = "x86_64")]
+    function("kprobe_legacy_init", sys!("inotify_init")).or_lose(LEGACY),
     function("kretprobe_do_inotify_init", "do_inotify_init"),
     function("kprobe_do_inotify_init", "do_inotify_init"),
     function("kretprobe_anon_inode_getfd", "anon_inode_getfd"),

@@ -19,6 +19,8 @@ fn a_user_fills_the_instance_limit() {
     }
     assert_eq!(made, limit, "instances that fit");
     assert_eq!(subject.create(libc::IN_NONBLOCK), Err(libc::EMFILE));
+    // The old call, which C libraries still make.
+    assert_eq!(subject.create_legacy(), Err(libc::EMFILE));
     // One that goes makes room for one.
     subject.close(10);
     subject.create(0).unwrap();
