@@ -35,6 +35,11 @@ pub enum Kind {
     CgroupWatchFound,
     /// The agent asked about an instance, and it is gone.
     InstanceGone,
+    /// The agent asked what is charged to the user that `payer` counts for: this many instances,
+    /// at the level that `quota` names.
+    InstancesCharged,
+    /// And this many watches.
+    WatchesCharged,
     /// A cgroup of the v2 hierarchy was made; its id is `target_cgroup`, its path follows.
     CgroupCreated,
     /// A cgroup of the v2 hierarchy was removed.
@@ -51,7 +56,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of their values.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::InstanceCreated,
         Self::CreateFailed,
         Self::WatchAdded,
@@ -64,6 +69,8 @@ impl Kind {
         Self::InstanceFound,
         Self::CgroupWatchFound,
         Self::InstanceGone,
+        Self::InstancesCharged,
+        Self::WatchesCharged,
         Self::CgroupCreated,
         Self::CgroupRemoved,
         Self::CgroupRenamed,
@@ -162,6 +169,9 @@ pub struct PathRecord<const N: usize> {
     /// The path, with a terminating zero.
     pub path: [u8; N],
 }
+
+/// How many CPUs count losses apart.
+pub const CPUS: u32 = 1024;
 
 /// Kinds of losses counted in the kernel, one counter per CPU each.
 #[repr(u32)]

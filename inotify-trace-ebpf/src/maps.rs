@@ -1,19 +1,29 @@
 //! What the programs remember, and the way to the agent.
 
 use aya_ebpf::{
-    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
+    bindings::{
+        BPF_F_MMAPABLE, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE,
+    },
+    helpers::bpf_get_smp_processor_id,
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, RingBuf},
 };
-use inotify_trace_common::record::Loss;
+use inotify_trace_common::record::{CPUS, Loss};
 
 /// The way to the agent: `Record`s, some with a path. The loader may change its size.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
-/// Whether the agent wants to be left alone, because it has just been here; it sets this itself.
+/// Whether the agent wants to be left alone, because it has just been here; it sets this itself,
+/// through memory it maps.
 #[map]
-static RESTING: Array<u32> = Array::with_max_entries(1, 0);
+static RESTING: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Whether the agent should read before more is written.
+#[inline(always)]
+pub(crate) fn is_half_full() -> bool {
+    EVENTS.query(BPF_RB_AVAIL_DATA.into()) > EVENTS.query(BPF_RB_RING_SIZE.into()) / 2
+}
 
 /// Flags for submitting a record. An agent at rest is woken by nothing but a ring buffer that is
 /// half full; otherwise by the first record after it has read all (the kernel's default).
@@ -86,15 +96,18 @@ pub(crate) fn learn_inotify_fops(address: u64) {
     }
 }
 
-/// Losses since load, by [`Loss`]: one counter per CPU, which only ever grows.
+/// Losses since load: for each CPU one counter for each [`Loss`], which only ever grows. No per-CPU
+/// map: the agent maps this one.
 #[map]
-static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::ALL.len() as u32, 0);
+static LOST: Array<u64> = Array::with_max_entries(CPUS * Loss::ALL.len() as u32, BPF_F_MMAPABLE);
 
 /// Counts a loss.
 #[inline(always)]
 pub(crate) fn lost(loss: Loss) {
-    if let Some(counter) = LOST.get_ptr_mut(loss as u32) {
-        // SAFETY: a live map value that only this CPU writes. A program interrupted between the
+    // SAFETY: the helper has no preconditions.
+    let cpu = unsafe { bpf_get_smp_processor_id() } % CPUS;
+    if let Some(counter) = LOST.get_ptr_mut(cpu * Loss::ALL.len() as u32 + loss as u32) {
+        // SAFETY: a live map value that only this CPU writes, on machines with up to `CPUS`. A program interrupted between the
         // read and the write could hide one loss, never invent one.
         unsafe { *counter += 1 };
     }

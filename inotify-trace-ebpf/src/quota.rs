@@ -4,12 +4,15 @@ use inotify_trace_common::{ABSENT, Quota};
 
 use crate::{
     maps::{PAYERS, User},
-    read::{field, offset, pointer},
+    read::{field, offset, pointer, value},
     task,
 };
 
 /// Namespaces nest at most 32 deep; more than a handful is unheard of.
 const LEVELS: u32 = 8;
+
+/// No count is negative or above what a limit can be (`int`): what is, is no counter any more.
+const MAX_COUNT: i64 = i32::MAX as i64;
 
 /// What is counted.
 #[derive(Clone, Copy)]
@@ -50,8 +53,7 @@ pub(crate) fn of(ucounts: u64, counted: Counted) -> Quota {
         // Beside the pointer that was just read, so it is there to be read too.
         let used = element(counter, offset!(ucounts_ucount), offset!(ucount_size), counted);
         let used = used.unwrap_or(-1);
-        // No count is negative or above what a limit can be (`int`): this is no counter any more.
-        if used < 0 || used > i64::from(i32::MAX) {
+        if !(0..=MAX_COUNT).contains(&used) {
             return Quota::UNKNOWN;
         }
         // `<=`: where two levels are equally tight, the kernel charges both; the outer one is
@@ -66,6 +68,36 @@ pub(crate) fn of(ucounts: u64, counted: Counted) -> Quota {
         counter = outer;
     }
     quota
+}
+
+/// The counter `level` user namespaces above `ucounts`, which counts every charge of `ucounts` too.
+#[inline(always)]
+pub(crate) fn above(ucounts: u64, level: u32) -> Option<u64> {
+    let mut counter = ucounts;
+    for at in 0..LEVELS {
+        if at == level {
+            return Some(counter);
+        }
+        counter = pointer(pointer(counter, offset!(ucounts_ns))?, offset!(userns_ucounts))?;
+    }
+    None
+}
+
+/// The count that `counter` itself holds, `level` namespaces above the one who pays; the user is
+/// the one it is for.
+#[inline(always)]
+pub(crate) fn of_level(counter: u64, level: u32, counted: Counted) -> Quota {
+    let ns = value(counter, offset!(ucounts_ns));
+    let used = element(counter, offset!(ucounts_ucount), offset!(ucount_size), counted);
+    let limit = element(ns, offset!(userns_ucount_max), offset!(ucount_max_size), counted);
+    let (Some(used @ 0..=MAX_COUNT), Some(limit)) = (used, limit) else { return Quota::UNKNOWN };
+    Quota {
+        used: used as u32,
+        limit: limit.clamp(0, i64::from(ABSENT - 1)) as u32,
+        uid: value(counter, offset!(ucounts_uid)),
+        userns: value(ns, offset!(userns_inum)),
+        level,
+    }
 }
 
 /// One element of an array of counters whose elements are `int` or `long`.

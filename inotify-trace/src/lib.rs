@@ -12,3 +12,4 @@ pub mod output;
 pub mod procfs;
 pub mod source;
 pub mod tracker;
+pub mod usage;

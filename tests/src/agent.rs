@@ -21,7 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Every event there is, so that nothing an agent says goes unchecked.
 const EVERYTHING: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,\
-     release,range-close,fork,exec,exit,cgroup-found,cgroup-create,cgroup-rename,cgroup-remove,lost";
+     release,range-close,fork,exec,exit,charged,cgroup-found,cgroup-create,cgroup-rename,cgroup-remove,lost";
 
 /// A running agent and what it has said.
 #[derive(Debug)]

@@ -45,6 +45,29 @@ pub fn ask_identify(ctx: RawTracePointContext) -> i32 {
     0
 }
 
+/// `(payer, uid, level)`: what is charged to the user of these counters, if that is still `uid`,
+/// and to the one `level` user namespaces above? Answers with `InstancesCharged` and
+/// `WatchesCharged`; with nothing if there is no such level.
+#[raw_tracepoint]
+pub fn ask_charged(ctx: RawTracePointContext) -> i32 {
+    let (payer, uid) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1) as u32);
+    let level = ctx.arg::<u64>(2) as u32;
+    if field::<u32>(payer, offset!(ucounts_uid)) != Some(uid) {
+        return 0;
+    }
+    let Some(counter) = quota::above(payer, level) else { return 0 };
+    for (kind, counted) in
+        [(Kind::InstancesCharged, Counted::Instances), (Kind::WatchesCharged, Counted::Watches)]
+    {
+        let quota = quota::of_level(counter, level, counted);
+        emit(kind, |record| {
+            record.payer = payer;
+            record.quota = quota;
+        });
+    }
+    0
+}
+
 /// Whether a group whose file is gone is still there: the kernel takes its watches apart, which
 /// can take milliseconds, before it gives back what the user is charged.
 #[inline(always)]

@@ -6,6 +6,7 @@ use core::ffi::c_void;
 use crate::{
     inotify::found,
     instance::Instance,
+    maps::is_half_full,
     read::{offset, value},
 };
 
@@ -19,6 +20,9 @@ struct TaskFile {
     file: u64,
 }
 
+/// Tells the kernel to break off, and to begin with the same descriptor the next time it is read.
+const AGAIN: i32 = 1;
+
 /// Runs for each descriptor; answers with `InstanceFound` if it is an instance's.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
@@ -31,6 +35,9 @@ pub extern "C" fn iter_descriptors(ctx: *mut c_void) -> i32 {
         return 0;
     }
     if let Some(instance) = Instance::of_file(file) {
+        if is_half_full() {
+            return AGAIN;
+        }
         let pid = value::<u32>(task, offset!(task_tgid));
         found(instance, pid, fd as i32, 0);
     }

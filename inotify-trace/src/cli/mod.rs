@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod check;
+mod list;
 mod trace;
 
 use std::{io::Write as _, process::ExitCode};
@@ -33,12 +34,15 @@ Examples:
   sudo inotify-trace -c containerd-shim     what the shims do
   sudo inotify-trace --cgroup /kubepods.slice   what happens in pods
   sudo inotify-trace -o json | jq .path     for programs
+  sudo inotify-trace list                   who holds how many instances now
   sudo inotify-trace check                  what this machine allows, and what is missing";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Trace what happens now, one line an event (the default)
     Trace(trace::Args),
+    /// List what exists now: who uses how many instances and watches, and how many are allowed
+    List(list::Args),
     /// Show what this kernel allows, which backend is used, and what is missing
     Check,
 }
@@ -50,6 +54,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         None => trace::run(&cli.trace),
         Some(Command::Trace(args)) => trace::run(&args),
+        Some(Command::List(args)) => list::run(&args),
         Some(Command::Check) => check::run(),
     };
     match result {

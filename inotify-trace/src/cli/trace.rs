@@ -170,7 +170,7 @@ fn greet(tracker: &Tracker, live: &Live) -> io::Result<()> {
         err,
         "Tracing inotify ({} backend); {instances} instance{} with {watches} watch{} found. \
          Ctrl-C to end.",
-        live.backend(),
+        live.backend().map_or_else(|| "no".to_owned(), |backend| backend.to_string()),
         plural(instances),
         if watches == 1 { "" } else { "es" },
     )

@@ -122,6 +122,19 @@ impl Quota {
     }
 }
 
+/// What the kernel has charged to a user in one user namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// The user, as seen from the initial user namespace.
+    pub uid: u32,
+    /// The user namespace, by inode number.
+    pub userns: u32,
+    /// Instances; None if the count could not be read.
+    pub instances: Option<Quota>,
+    /// Watches; None if the count could not be read.
+    pub watches: Option<Quota>,
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -264,6 +277,12 @@ pub enum EventKind {
     },
     /// A holder ended, and its descriptors were closed.
     ProcessExited,
+    /// The kernel was asked what it has charged to a user: to the one who pays, and then to those
+    /// in the user namespaces above, who pay too.
+    Charged {
+        /// One for each level, outermost last; never empty.
+        charges: Box<[Charge]>,
+    },
     /// A cgroup existed before tracing began.
     CgroupFound {
         /// The cgroup.
@@ -302,8 +321,11 @@ pub enum EventKind {
 /// What a watch is on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
-    /// The path as the program gave it; None for a watch that was found.
+    /// The path as the program gave it. For a watch that was found: where the target was then, if
+    /// that was looked up.
     pub path: Option<Box<str>>,
+    /// Whether the target no longer existed when it was looked up.
+    pub is_gone: bool,
     /// Inode number; 0 where it is not known.
     pub inode: u64,
     /// Device in the kernel's own encoding (major << 20 | minor); 0 where it is not known.
@@ -322,6 +344,8 @@ pub enum Loss {
     Holders,
     /// System calls: more were under way at once than the kernel programs can remember.
     Calls,
+    /// Runs of kernel programs, which the kernel left out.
+    Runs,
     /// Records that this version does not understand.
     Records,
 }
@@ -332,6 +356,7 @@ impl fmt::Display for Loss {
             Self::Events => "events (ring buffer full: try a larger --buffer)",
             Self::Holders => "holders (more processes hold instances than can be remembered)",
             Self::Calls => "calls (more system calls at once than can be remembered)",
+            Self::Runs => "runs of kernel programs (others were running on that CPU)",
             Self::Records => "records (kernel programs of another version)",
         })
     }

@@ -34,6 +34,8 @@ pub enum EventName {
     Exec,
     /// A holder ended
     Exit,
+    /// The kernel was asked what it has charged to a user
+    Charged,
     /// A cgroup existed already
     CgroupFound,
     /// A cgroup was made
@@ -83,6 +85,7 @@ impl EventKind {
             Self::ProcessForked { .. } => EventName::Fork,
             Self::ProcessExec { .. } => EventName::Exec,
             Self::ProcessExited => EventName::Exit,
+            Self::Charged { .. } => EventName::Charged,
             Self::CgroupFound { .. } => EventName::CgroupFound,
             Self::CgroupCreated { .. } => EventName::CgroupCreate,
             Self::CgroupRenamed { .. } => EventName::CgroupRename,

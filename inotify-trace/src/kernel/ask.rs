@@ -68,6 +68,16 @@ impl Asker<'_> {
         self.run("ask_gone", &[file, group, payer, u64::from(uid)])
     }
 
+    /// Asks what is charged to the user behind `payer` and to the one `level` user namespaces above
+    /// it. The answers are `InstancesCharged` and `WatchesCharged` records; none if there is no
+    /// such level.
+    ///
+    /// # Errors
+    /// If the kernel refuses to run the program.
+    pub fn charged(self, payer: u64, uid: u32, level: u32) -> Result<(), KernelError> {
+        self.run("ask_charged", &[payer, u64::from(uid), u64::from(level)])
+    }
+
     fn run(self, name: &str, arguments: &[u64]) -> Result<(), KernelError> {
         let Some(Program::RawTracePoint(program)) = self.0.program(name) else {
             return Err(KernelError::Object(format!("no program {name}")));

@@ -100,10 +100,12 @@ impl Hook {
     }
 }
 
-/// Questions, and what every backend hooks. In the order of attaching: what sees ends comes before
+/// What answers questions whether or not anything is hooked.
+pub(super) const QUESTIONS: &[Hook] = &[ask("ask_learn"), ask("ask_charged")];
+
+/// What every backend hooks, and asks because of it. In the order of attaching: what sees ends comes before
 /// what sees beginnings, so that nothing is seen to begin whose end could be missed.
 const COMMON: &[Hook] = &[
-    ask("ask_learn"),
     ask("ask_gone"),
     raw("cgroup_mkdir", "cgroup_mkdir"),
     raw("cgroup_rmdir", "cgroup_rmdir"),
@@ -209,11 +211,11 @@ impl Backend {
 
     /// The programs of this backend, in the order of attaching.
     pub(super) fn hooks(self) -> impl Iterator<Item = &'static Hook> {
-        COMMON.iter().chain(self.own_hooks())
+        QUESTIONS.iter().chain(COMMON).chain(self.own_hooks())
     }
 
     /// The same in the order of loading: those first which the kernel may refuse.
     pub(super) fn hooks_to_load(self) -> impl Iterator<Item = &'static Hook> {
-        self.own_hooks().iter().chain(COMMON)
+        self.own_hooks().iter().chain(COMMON).chain(QUESTIONS)
     }
 }

@@ -44,6 +44,14 @@ pub enum KernelError {
         /// `category:name`.
         name: String,
     },
+    /// What agent and kernel programs share could not be mapped.
+    #[error("cannot map the kernel programs' array {name}: {source}")]
+    Window {
+        /// The array.
+        name: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The kernel has no kprobes.
     #[error("this kernel has no kprobes (CONFIG_KPROBES and CONFIG_KPROBE_EVENTS)")]
     NoKprobes,

@@ -1,5 +1,10 @@
 //! The BPF iterator that finds what exists already.
 
+use std::{
+    fs::File,
+    io::{ErrorKind, Read as _},
+};
+
 use aya::{
     Btf, Ebpf,
     programs::{Program, ProgramError},
@@ -7,23 +12,47 @@ use aya::{
 
 use super::{KernelError, error::refused, loader::running_kernel};
 
-/// Runs the iterator over the descriptors of all processes.
-pub(super) fn iterate(ebpf: &mut Ebpf, btf: &mut Option<Btf>) -> Result<(), KernelError> {
-    const NAME: &str = "iter_descriptors";
-    let refused = |error: ProgramError| refused(&format!("program {NAME}"), &error);
-    let Some(Program::Iter(program)) = ebpf.program_mut(NAME) else {
-        return Err(KernelError::Object(format!("no program {NAME}")));
-    };
-    if program.fd().is_err() {
-        let btf = running_kernel(btf).map_err(refused)?;
-        program.load("task_file", btf).map_err(refused)?;
+/// A run of the iterator over the descriptors of all processes. The answers come through the ring
+/// buffer.
+#[derive(Debug)]
+pub struct Iteration(File);
+
+impl Iteration {
+    /// Begins one.
+    pub(super) fn start(ebpf: &mut Ebpf, btf: &mut Option<Btf>) -> Result<Self, KernelError> {
+        const NAME: &str = "iter_descriptors";
+        let refused = |error: ProgramError| refused(&format!("program {NAME}"), &error);
+        let Some(Program::Iter(program)) = ebpf.program_mut(NAME) else {
+            return Err(KernelError::Object(format!("no program {NAME}")));
+        };
+        if program.fd().is_err() {
+            let btf = running_kernel(btf).map_err(refused)?;
+            program.load("task_file", btf).map_err(refused)?;
+        }
+        let link = program.attach().and_then(|id| program.take_link(id)).map_err(refused)?;
+        let run = link.into_file().map_err(|error| KernelError::Refused {
+            what: format!("reading {NAME}"),
+            reason: error.to_string(),
+            hint: "",
+        })?;
+        Ok(Self(run))
     }
-    let link = program.attach().and_then(|id| program.take_link(id)).map_err(refused)?;
-    let mut run = link.into_file().map_err(|error| KernelError::Refused {
-        what: format!("reading {NAME}"),
-        reason: error.to_string(),
-        hint: "",
-    })?;
-    // Reading is what makes it run; it writes nothing itself.
-    std::io::copy(&mut run, &mut std::io::sink()).map(drop).map_err(KernelError::Ring)
+
+    /// Goes on until the ring buffer is half full, and must be drained, or all is done. Says
+    /// whether there may be more.
+    ///
+    /// # Errors
+    /// If the kernel breaks it off.
+    pub fn step(&mut self) -> Result<bool, KernelError> {
+        // Reading is what makes it run; it writes nothing itself, so that reading ends when all
+        // is done. Breaks, as after a million descriptors, are `EAGAIN`.
+        match self.0.read(&mut [0; 64]) {
+            Ok(0) => Ok(false),
+            Ok(_) => Ok(true),
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(true),
+                _ => Err(KernelError::Ring(error)),
+            },
+        }
+    }
 }

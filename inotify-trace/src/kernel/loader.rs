@@ -16,7 +16,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 use super::{
     Backend, KernelError, Settings,
     ask::Asker,
-    backend::{Attachment, Hook},
+    backend::{Attachment, Hook, QUESTIONS},
     error::{map_error, refused},
     tracefs,
 };
@@ -82,6 +82,12 @@ impl Loader {
             self.uninstall(backend);
         }
         result
+    }
+
+    /// Loads what answers questions, and nothing that is attached.
+    pub(super) fn prepare_for_questions(&mut self) -> Result<(), KernelError> {
+        self.load(QUESTIONS.iter())?;
+        Asker(&self.ebpf).learn()
     }
 
     fn try_to_install(&mut self, backend: Backend) -> Result<(), KernelError> {

@@ -10,12 +10,15 @@ mod backend;
 mod error;
 mod iterate;
 mod loader;
+mod misses;
 mod programs;
 mod records;
 mod tracefs;
+mod window;
 
 pub use ask::{Asker, InstanceAddress, copy};
 pub use backend::Backend;
 pub use error::KernelError;
+pub use iterate::Iteration;
 pub use programs::{Programs, Settings};
 pub use records::{RawEvent, decode};

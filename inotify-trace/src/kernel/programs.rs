@@ -4,9 +4,9 @@ use std::os::fd::AsFd as _;
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+    maps::{HashMap, MapData, RingBuf},
 };
-use inotify_trace_common::record::Loss;
+use inotify_trace_common::record::{CPUS, Loss};
 use tokio::io::unix::AsyncFd;
 
 use super::{
@@ -14,10 +14,11 @@ use super::{
     ask::{self, Asker},
     btf::Btf,
     error::map_error,
-    iterate::iterate,
+    iterate::Iteration,
     layout,
     loader::{Installed, Loader, readiness_of},
-    probe, records,
+    misses, probe, records,
+    window::Window,
 };
 
 /// State of a holder that executed a new program; see `holder` in the kernel programs' `maps.rs`.
@@ -44,14 +45,16 @@ impl Default for Settings {
 
 /// Kernel programs, loaded and attached. Dropping them detaches all.
 pub struct Programs {
-    backend: Backend,
+    backend: Option<Backend>,
     losses: Vec<&'static str>,
     ring: AsyncFd<RingBuf<MapData>>,
     holders: HashMap<MapData, u32, u32>,
-    resting: Array<MapData, u32>,
-    lost: PerCpuArray<MapData, u64>,
+    resting: Window,
+    lost: Window,
     /// Losses already told, in the order of [`Loss::ALL`].
     told: [u64; Loss::ALL.len()],
+    /// Skipped runs already told.
+    skipped: u64,
     /// BTF of the running kernel, until nothing more is loaded.
     btf: Option<aya::Btf>,
     /// Wanted, and not yet refused.
@@ -77,7 +80,7 @@ impl Programs {
         let mut refusals = Vec::new();
         for backend in settings.backend.map_or(Backend::ALL.to_vec(), |backend| vec![backend]) {
             match loader.install(backend) {
-                Ok(()) => return Self::new(backend, loader, !settings.walk_proc),
+                Ok(()) => return Self::new(Some(backend), loader, !settings.walk_proc),
                 Err(error) => {
                     log::info!("no {backend} backend: {error}");
                     refusals.push((backend, error));
@@ -90,7 +93,26 @@ impl Programs {
         }
     }
 
-    fn new(backend: Backend, loader: Loader, can_iterate: bool) -> Result<Self, KernelError> {
+    /// Loads nothing but what answers questions: nothing is traced.
+    ///
+    /// # Errors
+    /// What is missing on this machine, and what to do about it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O enabled.
+    pub fn for_questions(settings: Settings) -> Result<Self, KernelError> {
+        probe::require()?;
+        let layout = layout::resolve(&Btf::from_running_kernel()?)?;
+        let mut loader = Loader::new(settings, &layout)?;
+        loader.prepare_for_questions()?;
+        Self::new(None, loader, !settings.walk_proc)
+    }
+
+    fn new(
+        backend: Option<Backend>,
+        loader: Loader,
+        can_iterate: bool,
+    ) -> Result<Self, KernelError> {
         let Installed { mut ebpf, btf, losses } = loader.finish();
         let ring = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?).map_err(map_error)?;
         Ok(Self {
@@ -98,18 +120,19 @@ impl Programs {
             losses,
             ring: readiness_of(ring)?,
             holders: HashMap::try_from(take_map(&mut ebpf, "HOLDERS")?).map_err(map_error)?,
-            resting: Array::try_from(take_map(&mut ebpf, "RESTING")?).map_err(map_error)?,
-            lost: PerCpuArray::try_from(take_map(&mut ebpf, "LOST")?).map_err(map_error)?,
+            resting: Window::open(&mut ebpf, "RESTING", 1)?,
+            lost: Window::open(&mut ebpf, "LOST", CPUS as usize * Loss::ALL.len())?,
             told: [0; Loss::ALL.len()],
+            skipped: 0,
             can_iterate,
             ebpf,
             btf,
         })
     }
 
-    /// The backend in use.
+    /// The backend in use; None if only questions are answered.
     #[must_use]
-    pub fn backend(&self) -> Backend {
+    pub fn backend(&self) -> Option<Backend> {
         self.backend
     }
 
@@ -119,17 +142,19 @@ impl Programs {
         &self.losses
     }
 
-    /// Asks which instances there are, by running an iterator over the descriptors of all
-    /// processes. The answers are `InstanceFound` records. Says whether the kernel has such
-    /// iterators: where it has none, nothing was asked.
-    pub fn iterate(&mut self) -> bool {
-        if self.can_iterate
-            && let Err(error) = iterate(&mut self.ebpf, &mut self.btf)
-        {
-            log::info!("no iterator, so /proc is looked through: {error}");
-            self.can_iterate = false;
+    /// Asks which instances there are, by an iterator over the descriptors of all processes. The
+    /// answers are `InstanceFound` records. None if the kernel has no such iterators.
+    pub fn iterate(&mut self) -> Option<Iteration> {
+        if !self.can_iterate {
+            return None;
         }
-        self.can_iterate
+        let iteration = Iteration::start(&mut self.ebpf, &mut self.btf);
+        iteration
+            .inspect_err(|error| {
+                log::info!("no iterator, so /proc is looked through: {error}");
+                self.can_iterate = false;
+            })
+            .ok()
     }
 
     /// Says that nothing more will be loaded: gives back the memory that loading took.
@@ -166,9 +191,7 @@ impl Programs {
     /// Whether [`readable`](Self::readable) should wait only for a ring buffer that is half full
     /// (and for what was told before this was set).
     pub fn rest(&mut self, resting: bool) {
-        // It cannot fail for an index that exists; were it to, the agent would wake up too often
-        // or, at worst, see what happened up to a second late.
-        let _ = self.resting.set(0, u32::from(resting), 0);
+        self.resting.set(u64::from(resting));
     }
 
     /// Takes what is in the ring buffer, oldest first, but at most `most` records. Returns how
@@ -189,15 +212,21 @@ impl Programs {
     pub fn losses(&mut self) -> impl Iterator<Item = (Loss, u64)> + use<> {
         let mut news = Vec::new();
         for (kind, told) in Loss::ALL.into_iter().zip(&mut self.told) {
-            // A counter that cannot be read now is read the next time: it only grows.
-            let Ok(counters) = self.lost.get(&(kind as u32), 0) else { continue };
-            let total = counters.iter().sum::<u64>();
+            let total = self.lost.sum(kind as usize, Loss::ALL.len());
             if total > *told {
                 news.push((kind, total - *told));
                 *told = total;
             }
         }
         news.into_iter()
+    }
+
+    /// How often the kernel did not run a program, since this was last asked.
+    pub fn skipped(&mut self) -> u64 {
+        let total = misses::count(&self.ebpf);
+        let new = total.saturating_sub(self.skipped);
+        self.skipped = total;
+        new
     }
 
     /// Takes a process off the holders, unless it made or used an instance since its last exec.

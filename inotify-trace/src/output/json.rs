@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     container::Container,
-    event::{CgroupId, Event, EventKind, EventName, InstanceId, Loss, Quota, Target},
+    event::{CgroupId, Charge, Event, EventKind, EventName, InstanceId, Loss, Quota, Target},
     tracker::{Departure, Instance, Origin, Summary, Tracker},
 };
 
@@ -87,6 +87,8 @@ struct Detail<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    gone: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     inode: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dev: Option<String>,
@@ -122,6 +124,35 @@ struct Detail<'a> {
     count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     what: Option<Loss>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    charges: Option<Vec<Charged>>,
+}
+
+/// What one user is charged.
+#[derive(Serialize)]
+struct Charged {
+    uid: u32,
+    userns: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instances: Option<Count>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    watches: Option<Count>,
+}
+
+/// A count against its limit.
+#[derive(Serialize)]
+struct Count {
+    used: u32,
+    limit: u32,
+}
+
+impl From<Charge> for Charged {
+    fn from(charge: Charge) -> Self {
+        let count =
+            |quota: Option<Quota>| quota.map(|Quota { used, limit, .. }| Count { used, limit });
+        let Charge { uid, userns, instances, watches } = charge;
+        Self { uid, userns, instances: count(instances), watches: count(watches) }
+    }
 }
 
 /// The last line.
@@ -232,6 +263,9 @@ fn detail<'a>(event: &'a Event, subject: Option<&Instance>, tracker: &'a Tracker
         EventKind::CgroupRemoved { cgroup } => {
             Detail { target_cgroup_id: Some(*cgroup), target_cgroup: path_of(*cgroup), ..none }
         }
+        EventKind::Charged { charges } => {
+            Detail { charges: Some(charges.iter().copied().map(Charged::from).collect()), ..none }
+        }
         EventKind::Lost { count, what } => {
             Detail { count: Some(*count), what: Some(*what), ..none }
         }
@@ -241,6 +275,7 @@ fn detail<'a>(event: &'a Event, subject: Option<&Instance>, tracker: &'a Tracker
 fn on<'a>(target: &'a Target, tracker: &'a Tracker) -> Detail<'a> {
     Detail {
         path: target.path.as_deref(),
+        gone: target.is_gone.then_some(true),
         inode: (target.inode != 0).then_some(target.inode),
         dev: (target.dev != 0).then(|| device(target.dev)),
         target_cgroup_id: target.cgroup.known(),

@@ -4,7 +4,10 @@ mod clock;
 mod failure;
 mod filter;
 mod json;
+mod listing;
 mod mask;
+mod names;
+mod table;
 mod text;
 
 use std::io;
@@ -12,6 +15,9 @@ use std::io;
 pub use clock::{Clock, Timestamps};
 pub use filter::Filter;
 pub use json::Json;
+pub use listing::{Column, Listing};
+pub use names::UserNames;
+pub use table::{Cell, Table};
 pub use text::{Text, Width};
 
 use crate::{
@@ -50,6 +56,15 @@ fn actor(event: &Event, subject: Option<&Instance>) -> Option<Task> {
             Origin::Found | Origin::CreatedUnseen => None,
         })
     })
+}
+
+/// Text from programs, without what would move a terminal's cursor.
+fn printable(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.chars().any(char::is_control) {
+        text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>().into()
+    } else {
+        text.into()
+    }
 }
 
 /// A device number as `ls -l` shows it. Kernel encoding: 12 bits of major, 20 of minor.

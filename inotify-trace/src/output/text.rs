@@ -9,11 +9,11 @@ use std::{
 use super::{
     Clock, Sink, Timestamps, actor, device,
     failure::{self, errno_name},
-    mask,
+    mask, printable,
 };
 use crate::{
     container::shorten,
-    event::{Event, EventKind, EventName, Quota},
+    event::{Charge, Event, EventKind, EventName, Quota},
     tracker::{Departure, Instance, Leaver, Origin, Summary, Tracker},
 };
 
@@ -193,6 +193,7 @@ fn label(kind: &EventKind) -> &'static str {
         EventName::Fork => "fork",
         EventName::Exec => "exec",
         EventName::Exit => "exit",
+        EventName::Charged => "charged",
         EventName::CgroupFound => "cgroup",
         EventName::CgroupCreate => "cgroup-new",
         EventName::CgroupRename => "cgroup-name",
@@ -298,6 +299,7 @@ fn describe(line: &mut String, event: &Event, subject: Option<&Instance>) {
             None => Ok(()),
         },
         EventKind::Lost { count, what } => write!(line, "{count} {what}"),
+        EventKind::Charged { charges } => charged(line, charges),
         EventKind::RangeClosed { .. }
         | EventKind::ProcessExited
         | EventKind::CgroupFound { .. }
@@ -305,6 +307,20 @@ fn describe(line: &mut String, event: &Event, subject: Option<&Instance>) {
         | EventKind::CgroupRenamed { .. }
         | EventKind::CgroupRemoved { .. } => Ok(()),
     };
+}
+
+/// What users have been charged, from the one who pays outwards.
+fn charged(line: &mut String, charges: &[Charge]) -> std::fmt::Result {
+    let count = |quota: Option<Quota>| {
+        quota.map_or_else(|| "?".to_owned(), |quota| format!("{}/{}", quota.used, quota.limit))
+    };
+    for (level, charge) in charges.iter().enumerate() {
+        let before = if level > 0 { "; above: " } else { "" };
+        let Charge { uid, instances, watches, .. } = *charge;
+        let (instances, watches) = (count(instances), count(watches));
+        write!(line, "{before}uid {uid} instances {instances} watches {watches}")?;
+    }
+    Ok(())
 }
 
 /// How an instance ended, and how it had lived.
@@ -345,14 +361,5 @@ impl std::fmt::Display for Approximate {
             3600..86400 => write!(f, "{}h{:02}m", seconds / 3600, seconds / 60 % 60),
             _ => write!(f, "{}d{:02}h", seconds / 86400, seconds / 3600 % 24),
         }
-    }
-}
-
-/// Text from programs, without what would move a terminal's cursor.
-fn printable(text: &str) -> std::borrow::Cow<'_, str> {
-    if text.chars().any(char::is_control) {
-        text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>().into()
-    } else {
-        text.into()
     }
 }

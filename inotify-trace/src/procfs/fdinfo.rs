@@ -45,14 +45,14 @@ impl FdInfo {
 }
 
 impl WatchInfo {
-    /// Reads `wd:1 ino:528 sdev:19 mask:2 ...`: `wd` is decimal, the rest hexadecimal. None if
-    /// there is no watch descriptor.
+    /// Reads `wd:1 ino:528 sdev:19 mask:2 ...`, all hexadecimal, whatever proc(5) says of `wd`.
+    /// None if there is no watch descriptor.
     fn parse(line: &str) -> Option<Self> {
         let mut watch = Self { wd: -1, ..Self::default() };
         let mut kind = None;
         for (name, value) in line.split_ascii_whitespace().filter_map(|word| word.split_once(':')) {
             match name {
-                "wd" => watch.wd = value.parse().ok()?,
+                "wd" => watch.wd = i32::from_str_radix(value, 16).ok()?,
                 "ino" => watch.inode = u64::from_str_radix(value, 16).ok()?,
                 "sdev" => watch.dev = u32::from_str_radix(value, 16).ok()?,
                 "mask" => watch.mask = u32::from_str_radix(value, 16).ok()?,
@@ -85,7 +85,7 @@ mod tests {
         let text = "pos:\t0\nflags:\t02004000\nmnt_id:\t14\nino:\t1057\n\
                     inotify wd:2 ino:528 sdev:19 mask:2 ignored_mask:0 fhandle-bytes:8 \
                     fhandle-type:fe f_handle:2805000001000000\n\
-                    inotify wd:1 ino:9e7e sdev:800013 mask:800afce ignored_mask:0\n";
+                    inotify wd:1a ino:9e7e sdev:800013 mask:800afce ignored_mask:0\n";
         let info = FdInfo::parse(text);
         assert_eq!(info.flags, 0o2_004_000);
         let bytes = [0x28, 0x05, 0, 0, 1, 0, 0, 0];
@@ -94,7 +94,13 @@ mod tests {
             info.watches,
             [
                 WatchInfo { wd: 2, inode: 0x528, dev: 0x19, mask: 2, handle },
-                WatchInfo { wd: 1, inode: 0x9e7e, dev: 0x80_0013, mask: 0x0800_afce, handle: None },
+                WatchInfo {
+                    wd: 26,
+                    inode: 0x9e7e,
+                    dev: 0x80_0013,
+                    mask: 0x0800_afce,
+                    handle: None
+                },
             ]
         );
     }

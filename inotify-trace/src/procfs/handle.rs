@@ -39,6 +39,33 @@ impl FileHandle {
         fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
     }
 
+    /// The handle of an open file.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` if its file system has none.
+    pub fn of(file: impl AsFd) -> io::Result<Self> {
+        let mut raw = Raw { length: LONGEST as libc::c_uint, kind: 0, bytes: [0; LONGEST] };
+        let mut mount_id: libc::c_int = 0;
+        let file = file.as_fd().as_raw_fd();
+        // SAFETY: an empty path that ends with a zero, and room for a handle of `length` bytes and
+        // for a number, all of which live until the call returns.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_name_to_handle_at,
+                file,
+                c"".as_ptr(),
+                &raw mut raw,
+                &raw mut mount_id,
+                libc::AT_EMPTY_PATH,
+            )
+        };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let length = usize::try_from(raw.length).unwrap_or(LONGEST).min(LONGEST);
+        Ok(Self { kind: raw.kind, bytes: raw.bytes[..length].into() })
+    }
+
     fn open(&self, mount: impl AsFd) -> io::Result<OwnedFd> {
         let mut raw = Raw { length: 0, kind: self.kind, bytes: [0; LONGEST] };
         let room = raw.bytes.get_mut(..self.bytes.len()).ok_or(io::ErrorKind::InvalidInput)?;
@@ -66,6 +93,21 @@ mod tests {
         let handle = FileHandle { kind: 1, bytes: vec![0; LONGEST + 1].into() };
         let root = fs::File::open("/").unwrap();
         assert_eq!(handle.path(&root).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_handle_leads_back_if_the_user_may_follow_it() {
+        let directory = std::env::temp_dir();
+        let file = fs::File::open(&directory).unwrap();
+        let found = FileHandle::of(&file).and_then(|handle| handle.path(&file));
+        match found {
+            Ok(path) => assert_eq!(path, directory.canonicalize().unwrap()),
+            // Not root, or a file system without handles.
+            Err(error) => assert!(
+                [libc::EPERM, libc::EOPNOTSUPP].contains(&error.raw_os_error().unwrap()),
+                "{error}"
+            ),
+        }
     }
 
     #[test]

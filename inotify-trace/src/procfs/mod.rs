@@ -2,6 +2,7 @@
 
 mod fdinfo;
 mod handle;
+mod targets;
 
 use std::{
     fs, io,
@@ -10,6 +11,7 @@ use std::{
 
 pub use fdinfo::{FdInfo, WatchInfo};
 pub use handle::FileHandle;
+pub use targets::{Targets, Whereabouts};
 
 use crate::event::Comm;
 
@@ -26,6 +28,17 @@ pub fn inotify_descriptors() -> impl Iterator<Item = (u32, i32)> {
 pub fn inotify_descriptors_of(pid: u32) -> impl Iterator<Item = i32> {
     let directory = PathBuf::from(format!("/proc/{pid}/fd"));
     numbered_entries(&directory).filter(move |&fd: &i32| is_inotify(pid, fd))
+}
+
+/// How many processes there are that may not be looked at.
+#[must_use]
+pub fn hidden_processes() -> usize {
+    numbered_entries(Path::new("/proc"))
+        .filter(|pid: &u32| {
+            let listed = fs::read_dir(format!("/proc/{pid}/fd"));
+            listed.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+        })
+        .count()
 }
 
 /// The inotify descriptors of a process; None if it has ended, when it has none in any case.

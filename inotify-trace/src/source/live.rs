@@ -6,6 +6,7 @@ use inotify_trace_common::record;
 use tokio::time::{Duration, sleep_until};
 
 use super::{
+    charges::Answers,
     now,
     reader::{Known, Reader},
     sweep::{Schedule, Search},
@@ -32,8 +33,12 @@ const REST: Duration = Duration::from_millis(50);
 pub struct Live {
     pub(super) programs: Programs,
     pub(super) known: Known,
+    /// Whether to look up where the targets are of what is found at the start.
+    pub(super) find_paths: bool,
     sweep: Schedule,
     search: Search,
+    /// Answers that have come to questions about what is charged.
+    pub(super) answers: Answers,
     /// What was found at the start, until it is asked for.
     found: Vec<Event>,
     /// Events were lost, ends of instances perhaps among them.
@@ -52,20 +57,34 @@ impl Live {
     /// # Errors
     /// Whatever keeps the kernel programs from being attached.
     pub fn start(settings: Settings) -> Result<Self, KernelError> {
-        let programs = Programs::attach(settings)?;
-        let mut live = Self {
+        let mut live = Self::new(Programs::attach(settings)?);
+        live.found = live.snapshot()?;
+        live.programs.settle();
+        Ok(live)
+    }
+
+    /// Looks at what exists now, and where the targets of watches are if `find_paths`. Traces
+    /// nothing.
+    ///
+    /// # Errors
+    /// Whatever keeps the kernel from being asked.
+    pub fn survey(settings: Settings, find_paths: bool) -> Result<Vec<Event>, KernelError> {
+        Self { find_paths, ..Self::new(Programs::for_questions(settings)?) }.snapshot()
+    }
+
+    fn new(programs: Programs) -> Self {
+        Self {
+            find_paths: false,
             programs,
             known: Known::default(),
             sweep: Schedule::new(Instant::now()),
             search: Search::new(Instant::now()),
+            answers: Answers::new(),
             found: Vec::new(),
             resting: false,
             has_lost: false,
             more: false,
-        };
-        live.found = live.snapshot()?;
-        live.programs.settle();
-        Ok(live)
+        }
     }
 
     /// What this kernel does not allow the backend to see.
@@ -76,8 +95,12 @@ impl Live {
 
     /// How inotify is hooked.
     #[must_use]
-    pub fn backend(&self) -> Backend {
+    pub fn backend(&self) -> Option<Backend> {
         self.programs.backend()
+    }
+
+    fn is_exact(&self) -> bool {
+        self.backend().is_some_and(Backend::is_exact)
     }
 
     /// Waits for events and adds them to `events`, oldest first. The first call gives what was
@@ -103,6 +126,7 @@ impl Live {
             if self.may_miss() { self.ask_what_is_gone()? } else { self.sweep.asked(now, now) }
         }
         if self.search.due() <= now {
+            self.tell_skipped(events);
             if self.may_miss() {
                 self.find_overlooked(events)?;
             }
@@ -140,6 +164,7 @@ impl Live {
     pub fn finish(&mut self, events: &mut Vec<Event>) {
         events.append(&mut self.found);
         self.drain_all(events);
+        self.tell_skipped(events);
         if self.may_miss() {
             // An answer that cannot be had any more is no reason to hold back the rest.
             let _ = self.ask_what_is_gone();
@@ -173,9 +198,9 @@ impl Live {
     /// Takes a batch of what is in the ring buffer; processes that executed a program go to
     /// `executed`.
     fn take(&mut self, events: &mut Vec<Event>, executed: &mut Vec<u32>) -> usize {
-        let exact = self.backend().is_exact();
-        let Self { programs, known, sweep, .. } = self;
-        let mut reader = Reader { known, executed, hinted: false };
+        let exact = self.is_exact();
+        let Self { programs, known, sweep, answers, .. } = self;
+        let mut reader = Reader { known, executed, answers, hinted: false };
         let taken = programs.drain(BATCH, |raw| reader.read(raw, events));
         if reader.hinted && !exact {
             sweep.hint(Instant::now());
@@ -232,10 +257,19 @@ impl Live {
         }
     }
 
+    /// Runs of kernel programs that the kernel left out: what they would have told is lost.
+    fn tell_skipped(&mut self, events: &mut Vec<Event>) {
+        let count = self.programs.skipped();
+        if count > 0 {
+            events.push(now(EventKind::Lost { count, what: Loss::Runs }));
+            self.has_lost = true;
+        }
+    }
+
     /// Whether instances may begin or end without a record. Where none does, it must not be asked
     /// either: an instance is gone a moment before its record comes.
     fn may_miss(&self) -> bool {
-        !self.backend().is_exact() || self.has_lost
+        !self.is_exact() || self.has_lost
     }
 
     fn ask_what_is_gone(&mut self) -> Result<(), KernelError> {

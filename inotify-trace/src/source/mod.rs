@@ -1,11 +1,14 @@
 //! Where events come from.
 
+mod charges;
 mod live;
 mod reader;
 mod snapshot;
 mod sweep;
+mod unprivileged;
 
 pub use live::Live;
+pub use unprivileged::{Survey, survey};
 
 use rustix::time::{ClockId, clock_gettime};
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use inotify_trace_common::{ABSENT, Kind, Record};
 
+use super::charges::Answers;
 use crate::{
     event::{BootTime, CgroupId, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task},
     kernel::{InstanceAddress, RawEvent},
@@ -68,6 +69,8 @@ pub(super) struct Reader<'a> {
     pub(super) known: &'a mut Known,
     /// Processes that executed a program.
     pub(super) executed: &'a mut Vec<u32>,
+    /// Answers about what is charged.
+    pub(super) answers: &'a mut Answers,
     /// Whether an instance may have ended without a record of its own.
     pub(super) hinted: bool,
 }
@@ -110,7 +113,13 @@ impl Reader<'_> {
                 instance: self.used(&record, events),
                 fd: record.fd,
                 wd: record.wd,
-                target: Target { path: Some(path()), inode: record.inode, dev: record.dev, cgroup },
+                target: Target {
+                    path: Some(path()),
+                    is_gone: false,
+                    inode: record.inode,
+                    dev: record.dev,
+                    cgroup,
+                },
                 mask: record.mask,
                 quota,
             },
@@ -153,6 +162,10 @@ impl Reader<'_> {
                     let kind = EventKind::InstanceReleased { instance, fd: None, quota };
                     events.push(Event { time: BootTime(record.time), task: None, kind });
                 }
+                return;
+            }
+            Kind::InstancesCharged | Kind::WatchesCharged => {
+                self.answers.push((kind, quota));
                 return;
             }
             Kind::RangeClosed => {

@@ -10,34 +10,38 @@ use crate::{
     cgroup,
     event::{CgroupId, Event, EventKind, InstanceId, Target, Task},
     kernel::{self, KernelError},
-    procfs::{self, Process, WatchInfo},
+    procfs::{self, Process, Targets, WatchInfo, Whereabouts},
 };
 
 /// What a look at the machine finds.
 #[derive(Debug, Default)]
-struct Look {
+pub(super) struct Look {
     /// Records in order; of what exists, without what only /proc tells.
-    events: Vec<Event>,
+    pub(super) events: Vec<Event>,
     /// Descriptors closed while they were looked at.
     vanished: HashSet<(u32, i32)>,
 }
 
 /// The cgroups there are.
 #[derive(Debug, Default)]
-struct Hierarchy {
+pub(super) struct Hierarchy {
     by_path: HashMap<String, CgroupId>,
     mount: Option<cgroup::Mount>,
+    /// Where targets are, if that is asked for.
+    pub(super) targets: Option<Targets>,
 }
 
 impl Live {
     /// Finds the cgroups, instances and watches that exist already.
     pub(super) fn snapshot(&mut self) -> Result<Vec<Event>, KernelError> {
         let mut events = Vec::new();
-        let hierarchy = Hierarchy::read(|cgroup, path| {
+        let mut hierarchy = Hierarchy::read(|cgroup, path| {
             events.push(now(EventKind::CgroupFound { cgroup, path: path.into() }));
         });
+        hierarchy.targets = self.find_paths.then(Targets::default);
         let look = self.look()?;
-        look.complete(&hierarchy, &mut events);
+        look.complete(&mut hierarchy, &mut events);
+        self.ask_charges(&mut events)?;
         Ok(events)
     }
 
@@ -57,15 +61,20 @@ impl Live {
             events.append(&mut look.events);
             return Ok(());
         }
-        look.complete(&Hierarchy::read(|_, _| ()), events);
+        look.complete(&mut Hierarchy::read(|_, _| ()), events);
         Ok(())
     }
 
     /// Asks for every instance there is. What happens meanwhile comes with the answers.
     fn look(&mut self) -> Result<Look, KernelError> {
         let mut look = Look::default();
-        if !self.programs.iterate() {
-            self.look_through_proc(&mut look)?;
+        match self.programs.iterate() {
+            Some(mut iteration) => {
+                while iteration.step()? {
+                    self.drain_all(&mut look.events);
+                }
+            }
+            None => self.look_through_proc(&mut look)?,
         }
         self.drain_all(&mut look.events);
         Ok(look)
@@ -94,7 +103,7 @@ impl Live {
 
 impl Look {
     /// Adds the events to `events`, with what /proc tells of what was found.
-    fn complete(self, hierarchy: &Hierarchy, events: &mut Vec<Event>) {
+    pub(super) fn complete(self, hierarchy: &mut Hierarchy, events: &mut Vec<Event>) {
         let Self { events: mut found, vanished } = self;
         let mut cgroups_watched = HashMap::new();
         found.retain(|event| match &event.kind {
@@ -130,7 +139,7 @@ impl Look {
                 // The kernel lists the newest watch first.
                 events.extend(info.watches.into_iter().rev().map(|watch| {
                     let told = cgroups_watched.get(&(instance, watch.wd)).copied();
-                    let kind = hierarchy.watch_found(instance, &watch, told);
+                    let kind = hierarchy.watch_found(instance, &watch, told, pid);
                     Event { time, task: None, kind }
                 }));
             }
@@ -140,14 +149,14 @@ impl Look {
 
 impl Hierarchy {
     /// Looks at every cgroup there is; each is passed on.
-    fn read(mut each: impl FnMut(CgroupId, &str)) -> Self {
+    pub(super) fn read(mut each: impl FnMut(CgroupId, &str)) -> Self {
         let Some(mount_point) = cgroup::mount_point() else { return Self::default() };
         let mut by_path = HashMap::new();
         cgroup::walk(&mount_point, &mut |id, path| {
             by_path.insert(path.to_owned(), CgroupId(id));
             each(CgroupId(id), path);
         });
-        Self { by_path, mount: cgroup::Mount::open(&mount_point) }
+        Self { by_path, mount: cgroup::Mount::open(&mount_point), targets: None }
     }
 
     /// A process that exists already, as the doer of what is found.
@@ -161,17 +170,24 @@ impl Hierarchy {
     /// A watch from fdinfo. The kernel programs tell of an instance's newest watches which cgroup
     /// they are on, even if that is gone; of all others the file system can still be asked.
     fn watch_found(
-        &self,
+        &mut self,
         instance: InstanceId,
         watch: &WatchInfo,
         told: Option<CgroupId>,
+        holder: u32,
     ) -> EventKind {
         let asked = || {
             let handle = watch.handle.as_ref()?;
             self.mount.as_ref()?.cgroup_of(watch.dev, handle).map(CgroupId)
         };
         let cgroup = told.or_else(asked).unwrap_or_default();
-        let target = Target { path: None, inode: watch.inode, dev: watch.dev, cgroup };
+        let found = self.targets.as_mut().map(|targets| targets.find(watch, holder));
+        let is_gone = found == Some(Whereabouts::Gone);
+        let path = match found {
+            Some(Whereabouts::Path(path)) => Some(path.to_string_lossy().into()),
+            _ => None,
+        };
+        let target = Target { path, is_gone, inode: watch.inode, dev: watch.dev, cgroup };
         EventKind::WatchFound { instance, wd: watch.wd, mask: watch.mask, target }
     }
 }

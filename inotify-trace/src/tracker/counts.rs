@@ -40,6 +40,7 @@ impl Counts {
                 Loss::Holders => "holders",
                 Loss::Calls => "calls",
                 Loss::Records => "records",
+                Loss::Runs => "runs",
             };
             *self.lost.entry(what).or_default() += count;
         } else {

@@ -4,16 +4,20 @@
 mod cgroups;
 mod counts;
 mod instance;
+mod process;
 #[cfg(test)]
 mod tests;
+mod users;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 pub use cgroups::{Cgroup, Cgroups};
 pub use counts::{Counts, Summary};
 pub use instance::{Departure, Instance, Leaver, Origin, Watch};
+pub use process::Process;
+pub use users::{Account, Users};
 
-use crate::event::{Event, EventKind, InstanceId, Quota};
+use crate::event::{Charge, Event, EventKind, InstanceId, Quota, Task};
 
 /// A user that pays for instances and watches: the inode number of the user namespace, and the
 /// uid as seen from the initial one.
@@ -31,12 +35,19 @@ impl From<Quota> for User {
     }
 }
 
+impl From<Charge> for User {
+    fn from(charge: Charge) -> Self {
+        Self { userns: charge.userns, uid: charge.uid }
+    }
+}
+
 /// The state that a stream of events leads to.
 #[derive(Debug, Default)]
 pub struct Tracker {
     instances: HashMap<InstanceId, Instance>,
-    /// Which descriptors of a process lead to instances.
-    descriptors: HashMap<u32, BTreeMap<i32, InstanceId>>,
+    /// Processes with descriptors that lead to instances, by process id.
+    processes: HashMap<u32, Process>,
+    users: Users,
     cgroups: Cgroups,
     counts: Counts,
     /// The instance that the last event released.
@@ -56,24 +67,30 @@ impl Tracker {
     pub fn apply(&mut self, event: &Event) {
         self.released = None;
         self.counts.add(event);
+        self.users.apply(event);
         let pid = event.task.map(|task| task.pid);
+        if let Some(task) = event.task
+            && let Some(process) = self.processes.get_mut(&task.pid)
+        {
+            process.task = task;
+        }
         match &event.kind {
             EventKind::InstanceFound { instance: id, fd, flags, creator_cgroup, quota, queued } => {
                 let instance = self.instances.entry(*id).or_insert_with(|| {
                     Instance::found(*id, event.time, *flags, *creator_cgroup, quota.map(User::from))
                 });
                 instance.queued = Some(*queued);
-                if let Some(pid) = pid {
-                    instance.add_descriptor(pid, *fd);
-                    self.own(pid, *fd, *id);
+                if let Some(task) = event.task {
+                    instance.add_descriptor(task.pid, *fd);
+                    self.own(task, *fd, *id);
                 }
             }
             EventKind::InstanceCreated { instance: id, fd, flags, quota } => {
                 let user = quota.map(User::from);
                 let mut instance = Instance::created(*id, event.time, event.task, *flags, user);
-                if let Some(pid) = pid {
-                    instance.add_descriptor(pid, *fd);
-                    self.own(pid, *fd, *id);
+                if let Some(task) = event.task {
+                    instance.add_descriptor(task.pid, *fd);
+                    self.own(task, *fd, *id);
                 }
                 self.instances.insert(*id, instance);
             }
@@ -119,6 +136,7 @@ impl Tracker {
             EventKind::CgroupRemoved { cgroup } => self.cgroups.remove(*cgroup, event.time),
             EventKind::CreateFailed { .. }
             | EventKind::WatchFailed { .. }
+            | EventKind::Charged { .. }
             | EventKind::Lost { .. } => {}
         }
     }
@@ -142,6 +160,23 @@ impl Tracker {
         self.instances.values()
     }
 
+    /// Every process that holds an instance, in no order.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.processes.values()
+    }
+
+    /// A process that holds an instance.
+    #[must_use]
+    pub fn process(&self, pid: u32) -> Option<&Process> {
+        self.processes.get(&pid)
+    }
+
+    /// Who pays, and how much.
+    #[must_use]
+    pub fn users(&self) -> &Users {
+        &self.users
+    }
+
     /// The names of cgroups.
     #[must_use]
     pub fn cgroups(&self) -> &Cgroups {
@@ -156,23 +191,24 @@ impl Tracker {
 
     /// Notes that a descriptor leads to an instance. If it led to another, that one's holder has
     /// closed it unseen.
-    fn own(&mut self, pid: u32, fd: i32, id: InstanceId) {
-        let before = self.descriptors.entry(pid).or_default().insert(fd, id);
+    fn own(&mut self, task: Task, fd: i32, id: InstanceId) {
+        let process = self.processes.entry(task.pid).or_insert_with(|| Process::new(task));
+        let before = process.descriptors.insert(fd, id);
         if let Some(before) = before.filter(|&before| before != id)
             && let Some(instance) = self.instances.get_mut(&before)
         {
-            instance.remove_descriptor(pid, fd);
+            instance.remove_descriptor(task.pid, fd);
         }
     }
 
     /// Notes that a descriptor is closed.
     fn disown(&mut self, pid: u32, fd: i32, id: InstanceId) {
-        if let Some(owned) = self.descriptors.get_mut(&pid) {
-            if owned.get(&fd) == Some(&id) {
-                owned.remove(&fd);
+        if let Some(process) = self.processes.get_mut(&pid) {
+            if process.descriptors.get(&fd) == Some(&id) {
+                process.descriptors.remove(&fd);
             }
-            if owned.is_empty() {
-                self.descriptors.remove(&pid);
+            if process.descriptors.is_empty() {
+                self.processes.remove(&pid);
             }
         }
         if let Some(instance) = self.instances.get_mut(&id) {
@@ -183,11 +219,12 @@ impl Tracker {
     /// The event's process loses the descriptors that `lost` picks.
     fn leave(&mut self, event: &Event, how: Departure, lost: impl Fn(i32, &Instance) -> bool) {
         let Some(pid) = event.task.map(|task| task.pid) else { return };
-        let Some(owned) = self.descriptors.get(&pid) else { return };
+        let Some(process) = self.processes.get(&pid) else { return };
         let is_lost = |&(fd, id): &(i32, InstanceId)| {
             self.instances.get(&id).is_some_and(|instance| lost(fd, instance))
         };
-        let gone: Vec<_> = owned.iter().map(|(&fd, &id)| (fd, id)).filter(is_lost).collect();
+        let gone: Vec<_> =
+            process.descriptors.iter().map(|(&fd, &id)| (fd, id)).filter(is_lost).collect();
         for (fd, id) in gone {
             self.disown(pid, fd, id);
             if let Some(instance) = self.instances.get_mut(&id) {
@@ -198,25 +235,26 @@ impl Tracker {
 
     /// The child holds what its parent does.
     fn fork(&mut self, parent: Option<u32>, child: u32) {
-        let Some(owned) = parent.and_then(|pid| self.descriptors.get(&pid)).cloned() else {
+        let Some(mut process) = parent.and_then(|pid| self.processes.get(&pid)).cloned() else {
             return;
         };
-        for (&fd, id) in &owned {
+        for (&fd, id) in &process.descriptors {
             if let Some(instance) = self.instances.get_mut(id) {
                 instance.add_descriptor(child, fd);
             }
         }
-        self.descriptors.insert(child, owned);
+        (process.task.pid, process.task.tid) = (child, child);
+        self.processes.insert(child, process);
     }
 
     /// The instance is gone, and with it whatever led to it.
     fn release(&mut self, id: InstanceId) {
         let Some(instance) = self.instances.remove(&id) else { return };
         for &(pid, fd) in instance.descriptors() {
-            if let Some(owned) = self.descriptors.get_mut(&pid) {
-                owned.remove(&fd);
-                if owned.is_empty() {
-                    self.descriptors.remove(&pid);
+            if let Some(process) = self.processes.get_mut(&pid) {
+                process.descriptors.remove(&fd);
+                if process.descriptors.is_empty() {
+                    self.processes.remove(&pid);
                 }
             }
         }

@@ -362,12 +362,11 @@ proptest! {
             .collect();
         prop_assert_eq!(&by_instance, &model.descriptors());
         let by_process: BTreeSet<_> = tracker
-            .descriptors
-            .iter()
-            .flat_map(|(&pid, owned)| owned.iter().map(move |(&fd, id)| (pid, fd, id.0)))
+            .processes()
+            .flat_map(|it| it.descriptors.iter().map(move |(&fd, id)| (it.task.pid, fd, id.0)))
             .collect();
         prop_assert_eq!(by_process, by_instance);
-        prop_assert!(tracker.descriptors.values().all(|owned| !owned.is_empty()));
+        prop_assert!(tracker.processes().all(|process| !process.descriptors.is_empty()));
 
         let watches: BTreeMap<_, BTreeSet<_>> = tracker
             .instances()

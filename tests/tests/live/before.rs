@@ -47,6 +47,27 @@ fn an_instance_from_before_is_used_and_ends_by_exit() {
 }
 
 #[test]
+fn each_of_many_watches_from_before_is_known() {
+    require_root!();
+    let directory = system::directory();
+    let _machine = system::the_machine();
+    let world = World::new();
+    let mut subject = world.subject();
+    let fd = subject.create(0).unwrap();
+    for name in 1..=300 {
+        let path = directory.path().join(name.to_string());
+        fs::write(&path, "").unwrap();
+        assert_eq!(subject.watch(fd, path, libc::IN_MODIFY), Ok(name));
+    }
+    world.traced_from_now();
+    let agent = Agent::start();
+    agent.expect(&world);
+    subject.unwatch(fd, 17);
+    subject.close(fd);
+    nothing_lost(&agent.finish(&world));
+}
+
+#[test]
 fn a_shared_instance_from_before_is_one() {
     require_root!();
     let _machine = system::the_machine();

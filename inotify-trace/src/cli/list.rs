@@ -1,0 +1,160 @@
+//! `inotify-trace list`: what exists now.
+
+use std::{
+    io::{self, BufWriter, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use clap::ValueEnum;
+
+use crate::{
+    kernel::{KernelError, Settings},
+    output::{Column, Listing, UserNames},
+    source::{self, Live},
+    tracker::Tracker,
+    usage::By,
+};
+
+/// Rows on a terminal, unless more are asked for.
+const SCREEN: usize = 20;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// What to group instances by
+    #[arg(long, value_enum, default_value_t)]
+    by: By,
+    /// One row for each watch, with what it is on
+    #[arg(long)]
+    watches: bool,
+    /// How to write it
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    /// Only these columns, in this order
+    #[arg(long, value_enum, value_name = "COLUMN", value_delimiter = ',', hide_possible_values = true, long_help = column_help())]
+    columns: Vec<Column>,
+    /// Sort by this column: counts with most first, names by the alphabet [default: instances]
+    #[arg(long, value_enum, value_name = "COLUMN", hide_possible_values = true)]
+    sort: Option<Column>,
+    /// No line with the columns' names, and no totals
+    #[arg(long)]
+    no_headers: bool,
+    /// Only so many rows [default on a terminal: 20]
+    #[arg(long, value_name = "N")]
+    top: Option<usize>,
+    /// Every row, on a terminal too
+    #[arg(short, long, conflicts_with = "top")]
+    all: bool,
+    /// Look in /proc, even if the kernel has BPF iterators
+    #[arg(long, hide_short_help = true)]
+    walk_proc: bool,
+}
+
+/// How a listing is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Aligned columns
+    #[default]
+    Table,
+    /// The same with more columns
+    Wide,
+    /// One JSON object
+    Json,
+    /// Comma-separated values
+    Csv,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo inotify-trace list                        which processes use inotify instances
+  sudo inotify-trace list --by container         which containers
+  sudo inotify-trace list --by user              how close everyone is to the limit
+  sudo inotify-trace list --watches              and what they watch
+  sudo inotify-trace list -o json | jq '.rows[] | select(.instances > 10)'";
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    // JSON tells of targets only if asked to; looking for them takes time.
+    let tracker = look(args.watches, args.walk_proc)?;
+    let names = UserNames::of_this_machine();
+    let mut listing = Listing::new(&tracker, args.by, names);
+    if let Some(column) = args.sort {
+        listing.sort(column);
+    }
+    let stdout = io::stdout();
+    let most = match args.top {
+        Some(most) => most,
+        None if args.all || args.output == Format::Json || !stdout.is_terminal() => usize::MAX,
+        None => SCREEN,
+    };
+    let summary = listing.summary();
+    let dropped = listing.cut(most);
+    let mut out = BufWriter::new(stdout.lock());
+    let columns = match args.columns.as_slice() {
+        [] => Column::of(args.by, args.output != Format::Table, args.watches),
+        chosen => chosen.to_vec(),
+    };
+    match args.output {
+        Format::Json => {
+            serde_json::to_writer(&mut out, &listing.json(args.watches))?;
+            writeln!(out)?;
+        }
+        Format::Csv => {
+            listing.table(&columns, args.watches).write_csv(&mut out, !args.no_headers)?
+        }
+        Format::Table | Format::Wide => {
+            listing.table(&columns, args.watches).write_aligned(&mut out, !args.no_headers)?;
+            if !args.no_headers {
+                if dropped > 0 {
+                    writeln!(out, "... and {dropped} more (--all shows them)")?;
+                }
+                writeln!(out, "\n{summary}")?;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What exists now: as the kernel tells it, or else, and only as much of it, as /proc does.
+pub(super) fn look(find_paths: bool, walk_proc: bool) -> anyhow::Result<Tracker> {
+    // The kernel's ring buffer is read through the event loop's interface.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _inside = runtime.enter();
+    let settings = Settings { walk_proc, ..Settings::default() };
+    let events = match Live::survey(settings, find_paths) {
+        Ok(events) => events,
+        Err(error) => {
+            let survey = source::survey(find_paths);
+            warn(&error, survey.hidden)?;
+            survey.events
+        }
+    };
+    let mut tracker = Tracker::new();
+    for event in &events {
+        tracker.apply(event);
+    }
+    Ok(tracker)
+}
+
+/// Says on standard error what is missing.
+fn warn(error: &KernelError, hidden: usize) -> io::Result<()> {
+    let mut err = io::stderr().lock();
+    writeln!(err, "inotify-trace: the kernel was not asked: {error}")?;
+    writeln!(err, "Who is charged, and how much against which limit, is therefore not known.")?;
+    if hidden > 0 {
+        writeln!(err, "{hidden} processes of others may not be looked at, and are left out.")?;
+    }
+    Ok(())
+}
+
+/// Every column with what it means.
+fn column_help() -> String {
+    let mut help = "Only these columns, in this order, with commas between them:".to_owned();
+    for column in Column::value_variants() {
+        if let Some(value) = column.to_possible_value() {
+            let meaning = value.get_help().map(ToString::to_string).unwrap_or_default();
+            help.push_str(&format!("\n  {:13} {meaning}", value.get_name()));
+        }
+    }
+    help
+}

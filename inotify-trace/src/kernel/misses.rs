@@ -1,0 +1,41 @@
+//! How often the kernel did not run a program because another one was running.
+
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+
+use aya::Ebpf;
+
+/// `BPF_OBJ_GET_INFO_BY_FD` of `enum bpf_cmd`.
+const GET_INFO: libc::c_long = 15;
+
+/// Where `struct bpf_prog_info` has `recursion_misses` (Linux 5.12), in 64-bit words.
+const MISSES: usize = 26;
+
+/// The part of `union bpf_attr` for this command.
+#[repr(C)]
+struct Query {
+    fd: u32,
+    length: u32,
+    info: u64,
+}
+
+/// The misses of all programs since they were loaded. Linux 5.12 counts those of trampolines, 6.7
+/// those of kprobes and system call tracepoints; before, there are none to be seen.
+pub(super) fn count(ebpf: &Ebpf) -> u64 {
+    let programs = ebpf.programs().filter_map(|(_, program)| program.fd().ok());
+    programs.map(|fd| of_program(fd.as_fd())).sum()
+}
+
+/// The misses of one program; 0 if the kernel does not tell.
+fn of_program(fd: BorrowedFd<'_>) -> u64 {
+    let mut info = [0_u64; MISSES + 1];
+    let mut query = Query {
+        fd: fd.as_raw_fd().cast_unsigned(),
+        length: size_of_val(&info) as u32,
+        info: info.as_mut_ptr() as u64,
+    };
+    // SAFETY: the kernel writes at most `length` bytes to `info`, and its new length to the query;
+    // both live until the call returns.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, GET_INFO, &raw mut query, size_of::<Query>()) };
+    if result == 0 { info[MISSES] } else { 0 }
+}

@@ -1,0 +1,156 @@
+//! Rows and columns for people and spreadsheets.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// One value of a row.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Cell {
+    /// A number, aligned to the right.
+    Number(u64),
+    /// A share of a limit in percent, aligned to the right.
+    Percent(u64),
+    /// Words.
+    Text(String),
+    /// Several words, with commas between them.
+    List(Vec<String>),
+    /// Not known, or there is none.
+    Missing,
+}
+
+/// Rows below names of columns.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table {
+    /// The columns' names.
+    pub columns: Vec<&'static str>,
+    /// One cell for each column.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+impl Cell {
+    /// As it stands in a table.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Percent(share) => format!("{share}%"),
+            Self::Text(text) => super::printable(text).into_owned(),
+            Self::List(texts) => super::printable(&texts.join(",")).into_owned(),
+            Self::Missing => "-".to_owned(),
+        }
+    }
+
+    fn is_number(&self) -> bool {
+        matches!(self, Self::Number(_) | Self::Percent(_))
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Cell {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Missing, Into::into)
+    }
+}
+
+impl From<u64> for Cell {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<u32> for Cell {
+    fn from(number: u32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl Table {
+    /// Aligned columns with two spaces between them, numbers to the right; no line ends in a space.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub fn write_aligned(&self, out: &mut impl Write, headers: bool) -> io::Result<()> {
+        let texts: Vec<Vec<String>> =
+            self.rows.iter().map(|row| row.iter().map(Cell::text).collect()).collect();
+        let is_number = |at: usize| {
+            let mut cells = self.rows.iter().filter_map(|row| row.get(at));
+            cells.all(|cell| cell.is_number() || *cell == Cell::Missing)
+        };
+        let head: Vec<_> = self.columns.iter().map(|&name| name.to_owned()).collect();
+        let lines = headers.then_some(&head).into_iter().chain(&texts);
+        let width = |at: usize| {
+            lines.clone().filter_map(|line| line.get(at)).map(|it| it.chars().count()).max()
+        };
+        let widths: Vec<_> = (0..self.columns.len()).map(|at| width(at).unwrap_or(0)).collect();
+        let right: Vec<_> = (0..self.columns.len()).map(is_number).collect();
+        for line in lines.clone() {
+            let mut text = String::new();
+            for (at, cell) in line.iter().enumerate() {
+                let pad = widths[at].saturating_sub(cell.chars().count());
+                let gap = if at == 0 { "" } else { "  " };
+                let (before, after) = if right[at] { (pad, 0) } else { (0, pad) };
+                text += &format!("{gap}{:before$}{cell}{:after$}", "", "");
+            }
+            writeln!(out, "{}", text.trim_end())?;
+        }
+        Ok(())
+    }
+
+    /// Comma-separated values (RFC 4180), unknown ones empty.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub fn write_csv(&self, out: &mut impl Write, headers: bool) -> io::Result<()> {
+        let mut writer = csv::Writer::from_writer(out);
+        if headers {
+            writer.write_record(self.columns.iter().map(|name| name.to_lowercase()))?;
+        }
+        for row in &self.rows {
+            writer.write_record(row.iter().map(|cell| match cell {
+                Cell::Missing => String::new(),
+                Cell::Percent(share) => share.to_string(),
+                cell => cell.text(),
+            }))?;
+        }
+        writer.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let rows = vec![
+            vec![Cell::from("a"), Cell::from(7_u64), Cell::Missing],
+            vec![Cell::from("long, \u{1b}[31m"), Cell::Missing, Cell::Percent(93)],
+        ];
+        Table { columns: vec!["NAME", "COUNT", "USE%"], rows }
+    }
+
+    #[test]
+    fn columns_are_aligned_and_harmless() {
+        let mut out = Vec::new();
+        table().write_aligned(&mut out, true).unwrap();
+        let expected = "\
+NAME         COUNT  USE%
+a                7     -
+long, ?[31m      -   93%
+";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn csv_is_quoted_where_it_must_be() {
+        let mut out = Vec::new();
+        table().write_csv(&mut out, false).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "a,7,\n\"long, ?[31m\",,93\n");
+    }
+}

@@ -1,0 +1,20 @@
+//! One process that holds instances.
+
+use std::collections::BTreeMap;
+
+use crate::event::{InstanceId, Task};
+
+/// A process with descriptors that lead to instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Who it is, as last seen; the thread may be any of its threads.
+    pub task: Task,
+    /// Which of its descriptors lead to which instances.
+    pub descriptors: BTreeMap<i32, InstanceId>,
+}
+
+impl Process {
+    pub(super) fn new(task: Task) -> Self {
+        Self { task, descriptors: BTreeMap::new() }
+    }
+}

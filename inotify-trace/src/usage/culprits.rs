@@ -1,0 +1,88 @@
+//! Who uses up what somebody else was refused.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use crate::{
+    event::{Event, EventKind, Quota},
+    tracker::{Tracker, User},
+};
+
+/// A process and what it has of a quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Culprit {
+    /// The process.
+    pub pid: u32,
+    /// How many instances, or watches, it holds; those it shares with others too.
+    pub count: u32,
+}
+
+/// Those who hold most of a quota that is used up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Culprits {
+    /// The user who pays for what was refused.
+    pub user: User,
+    /// Whether watches were refused; if not, instances.
+    pub are_watches: bool,
+    /// The holders, most first.
+    pub holders: Vec<Culprit>,
+    /// How many are charged that no process seen holds.
+    pub unseen: u32,
+    /// How many may be charged.
+    pub limit: u32,
+}
+
+impl Culprits {
+    /// Of a creation or a watch that failed because a quota is used up; None for any other event.
+    #[must_use]
+    pub fn of(event: &Event, tracker: &Tracker) -> Option<Self> {
+        let (quota, are_watches) = match event.kind {
+            EventKind::CreateFailed { quota, .. } => (quota?, false),
+            EventKind::WatchFailed { quota, .. } => (quota?, true),
+            _ => return None,
+        };
+        quota.is_full().then(|| Self::in_quota(quota, are_watches, tracker))
+    }
+
+    fn in_quota(quota: Quota, are_watches: bool, tracker: &Tracker) -> Self {
+        let user = User::from(quota);
+        let payer = payer_at(tracker, user, quota.level);
+        let mut seen = 0_u32;
+        let mut by_process: BTreeMap<u32, u32> = BTreeMap::new();
+        for instance in tracker.instances() {
+            let pays = instance
+                .charged
+                .is_some_and(|charged| charged == payer || is_above(tracker, charged, payer));
+            if !pays {
+                continue;
+            }
+            let watches = u32::try_from(instance.watches().len()).unwrap_or(u32::MAX);
+            let count = if are_watches { watches } else { 1 };
+            seen = seen.saturating_add(count);
+            let mut pids: Vec<_> = instance.descriptors().iter().map(|&(pid, _)| pid).collect();
+            pids.sort_unstable();
+            pids.dedup();
+            for pid in pids {
+                *by_process.entry(pid).or_default() += count;
+            }
+        }
+        let mut holders: Vec<_> =
+            by_process.into_iter().map(|(pid, count)| Culprit { pid, count }).collect();
+        holders.retain(|culprit| culprit.count > 0);
+        holders.sort_by_key(|culprit| (Reverse(culprit.count), culprit.pid));
+        let unseen = quota.used.saturating_sub(seen);
+        Self { user, are_watches, holders, unseen, limit: quota.limit }
+    }
+}
+
+/// The user whose counter stands `level` namespaces above the one who pays.
+fn payer_at(tracker: &Tracker, user: User, level: u32) -> User {
+    let account = tracker.users().get(user);
+    let charge = account.and_then(|it| it.levels.get(usize::try_from(level).ok()?));
+    charge.map_or(user, |&charge| User::from(charge))
+}
+
+/// Whether `payer` pays for what `user` is charged.
+fn is_above(tracker: &Tracker, user: User, payer: User) -> bool {
+    let levels = tracker.users().get(user).map(|account| account.levels.as_slice());
+    levels.unwrap_or_default().iter().any(|&charge| User::from(charge) == payer)
+}

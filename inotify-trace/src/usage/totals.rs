@@ -1,0 +1,90 @@
+//! What users are charged, and how much of it can be seen.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    event::{Charge, Quota},
+    tracker::{Tracker, User},
+};
+
+/// A counter of the kernel's against its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// How many are charged.
+    pub used: u32,
+    /// How many may be.
+    pub limit: u32,
+}
+
+/// How a user stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Instances charged, by the kernel's own count.
+    pub instances: Option<Level>,
+    /// Watches charged, by the kernel's own count.
+    pub watches: Option<Level>,
+    /// Instances that were seen and that this user pays for, those of users in namespaces below
+    /// included.
+    pub seen_instances: u32,
+    /// The same for watches.
+    pub seen_watches: u32,
+    /// Who pays as well: the users above, innermost first.
+    pub payers: Vec<User>,
+    /// How far up the limit stands that will be reached first: 0 is this user's own.
+    pub binding: u32,
+}
+
+impl Standing {
+    /// Instances that are charged and that nobody seen holds: in flight, or of processes that may
+    /// not be looked at. None if the kernel's count is not known.
+    #[must_use]
+    pub fn unseen_instances(&self) -> Option<u32> {
+        self.instances.map(|level| level.used.saturating_sub(self.seen_instances))
+    }
+
+    /// Watches that are charged and belong to no instance seen.
+    #[must_use]
+    pub fn unseen_watches(&self) -> Option<u32> {
+        self.watches.map(|level| level.used.saturating_sub(self.seen_watches))
+    }
+}
+
+impl From<Quota> for Level {
+    fn from(quota: Quota) -> Self {
+        Self { used: quota.used, limit: quota.limit }
+    }
+}
+
+/// How everyone stands who pays for anything, in their own user namespace or for those below.
+#[must_use]
+pub fn standings(tracker: &Tracker) -> BTreeMap<User, Standing> {
+    let mut all: BTreeMap<User, Standing> = BTreeMap::new();
+    let mut chains: BTreeMap<User, Vec<User>> = BTreeMap::new();
+    for (user, account) in tracker.users().iter() {
+        let chain: Vec<_> = account.levels.iter().copied().map(User::from).collect();
+        for (at, &Charge { instances, watches, .. }) in account.levels.iter().enumerate() {
+            let standing = all.entry(chain[at]).or_default();
+            standing.instances = instances.map(Level::from);
+            standing.watches = watches.map(Level::from);
+            standing.payers = chain[at + 1..].to_vec();
+        }
+        let own = all.entry(user).or_default();
+        own.binding = account.instances.map_or(0, |quota| quota.level);
+        if account.levels.is_empty() {
+            // Seen in passing only: what counts at other levels is not known.
+            let level = |quota: Option<Quota>| quota.filter(|it| it.level == 0).map(Level::from);
+            (own.instances, own.watches) = (level(account.instances), level(account.watches));
+        }
+        chains.insert(user, if chain.is_empty() { vec![user] } else { chain });
+    }
+    for instance in tracker.instances() {
+        let Some(user) = instance.charged else { continue };
+        let alone = [user];
+        for payer in chains.get(&user).map_or(&alone[..], Vec::as_slice) {
+            let standing = all.entry(*payer).or_default();
+            standing.seen_instances += 1;
+            standing.seen_watches += u32::try_from(instance.watches().len()).unwrap_or(u32::MAX);
+        }
+    }
+    all
+}
