@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::{
     actor::{Actor, errno_name, mask_names, target},
     cgroup::Cgroup,
+    expected::ANY,
     process::{Answer, Process, hex},
     system::boot_ns,
     world::{Descriptor, Ledger, Way, World, object},
@@ -91,6 +92,9 @@ impl Subject {
                         let full = fields.get("used") == fields.get("limit");
                         let limit = if full { "inotify-instances" } else { "rlimit-nofile" };
                         fields.insert("limit_hit".to_owned(), json!(limit));
+                        // At most once a second.
+                        fields.insert("culprits".to_owned(), json!(ANY));
+                        fields.insert("not_visible".to_owned(), json!(ANY));
                     }
                     ledger.expect(fields, None, time);
                 }
@@ -124,6 +128,8 @@ impl Subject {
                     (Err(errno), _) => {
                         fields.extend(object(json!({ "fd": fd, "errno": errno_name(errno) })));
                         if errno == libc::ENOSPC {
+                            fields.insert("culprits".to_owned(), json!(ANY));
+                            fields.insert("not_visible".to_owned(), json!(ANY));
                             fields.insert("limit_hit".to_owned(), json!("inotify-watches"));
                         }
                         fields.extend(actor.fields("watch-failed"));

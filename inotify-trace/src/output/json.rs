@@ -9,7 +9,9 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    Clock, Sink, actor, device,
+    Clock, Sink, UserNames, actor,
+    blame::{self, Blame},
+    device,
     failure::{self, Limit, errno_name},
     mask,
 };
@@ -17,6 +19,7 @@ use crate::{
     container::Container,
     event::{CgroupId, Charge, Event, EventKind, EventName, InstanceId, Loss, Quota, Target},
     tracker::{Departure, Instance, Origin, Summary, Tracker},
+    usage::Culprit,
 };
 
 /// Writes events as JSON lines.
@@ -24,12 +27,13 @@ use crate::{
 pub struct Json<W> {
     out: W,
     clock: Clock,
+    blame: Blame,
 }
 
 impl<W: Write> Json<W> {
     /// JSON lines on `out`.
     pub fn new(out: W, clock: Clock) -> Self {
-        Self { out, clock }
+        Self { out, clock, blame: Blame::new(UserNames::default()) }
     }
 
     fn write(&mut self, object: &impl Serialize) -> io::Result<()> {
@@ -72,6 +76,34 @@ struct Line<'a> {
     limit_level: Option<u32>,
     #[serde(flatten)]
     detail: Detail<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    culprits: Option<Vec<Suspect<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_visible: Option<u32>,
+}
+
+/// A process that uses up what was refused.
+#[derive(Serialize)]
+struct Suspect<'a> {
+    pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comm: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<&'a Container>,
+    count: u32,
+}
+
+impl<'a> Suspect<'a> {
+    fn new(culprit: &Culprit, tracker: &'a Tracker) -> Self {
+        let task = tracker.process(culprit.pid).map(|process| process.task);
+        let cgroup = task.and_then(|task| tracker.cgroups().get(task.cgroup));
+        Self {
+            pid: culprit.pid,
+            comm: task.map(|task| task.comm.to_str().into_owned()),
+            container: cgroup.and_then(|cgroup| cgroup.container.as_ref()),
+            count: culprit.count,
+        }
+    }
 }
 
 #[derive(Default, Serialize)]
@@ -172,6 +204,7 @@ impl<W: Write> Sink for Json<W> {
         let named = cgroup.and_then(|id| tracker.cgroups().get(id));
         let quota = event.kind.quota();
         let comm = task.map(|task| task.comm);
+        let culprits = self.blame.of(event, tracker);
         let line = Line {
             time: self.clock.utc(event.time),
             boot_ns: event.time.0,
@@ -190,6 +223,10 @@ impl<W: Write> Sink for Json<W> {
             charged_userns: quota.map(|quota| quota.userns),
             limit_level: quota.map(|Quota { level, .. }| level).filter(|&level| level > 0),
             detail: detail(event, subject, tracker),
+            culprits: culprits.as_ref().map(|culprits| {
+                blame::named(culprits).iter().map(|it| Suspect::new(it, tracker)).collect()
+            }),
+            not_visible: culprits.as_ref().map(|culprits| culprits.unseen),
         };
         self.write(&line)
     }

@@ -1,5 +1,6 @@
 //! Showing what happened.
 
+mod blame;
 mod clock;
 mod failure;
 mod filter;

@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::{
-    Clock, Sink, Timestamps, actor, device,
+    Clock, Sink, Timestamps, UserNames, actor,
+    blame::Blame,
+    device,
     failure::{self, errno_name},
     mask, printable,
 };
@@ -56,6 +58,7 @@ pub struct Text<W> {
     colour: bool,
     line: String,
     has_header: bool,
+    blame: Blame,
 }
 
 impl<W: Write> Text<W> {
@@ -73,6 +76,7 @@ impl<W: Write> Text<W> {
             colour,
             line: String::new(),
             has_header: false,
+            blame: Blame::new(UserNames::of_this_machine()),
         }
     }
 
@@ -144,11 +148,16 @@ impl<W: Write> Sink for Text<W> {
             _ => "",
         };
         if self.colour && !colour.is_empty() {
-            writeln!(self.out, "{colour}{}{RESET}", self.line)
+            writeln!(self.out, "{colour}{}{RESET}", self.line)?;
         } else {
             self.line.push('\n');
-            self.out.write_all(self.line.as_bytes())
+            self.out.write_all(self.line.as_bytes())?;
         }
+        let Some(culprits) = self.blame.of(event, tracker) else { return Ok(()) };
+        for line in self.blame.lines(&culprits, tracker) {
+            writeln!(self.out, "{line}")?;
+        }
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

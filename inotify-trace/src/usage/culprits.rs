@@ -27,7 +27,9 @@ pub struct Culprits {
     pub holders: Vec<Culprit>,
     /// How many are charged that no process seen holds.
     pub unseen: u32,
-    /// How many may be charged.
+    /// How many are charged.
+    pub used: u32,
+    /// How many may be.
     pub limit: u32,
 }
 
@@ -35,12 +37,14 @@ impl Culprits {
     /// Of a creation or a watch that failed because a quota is used up; None for any other event.
     #[must_use]
     pub fn of(event: &Event, tracker: &Tracker) -> Option<Self> {
-        let (quota, are_watches) = match event.kind {
-            EventKind::CreateFailed { quota, .. } => (quota?, false),
-            EventKind::WatchFailed { quota, .. } => (quota?, true),
-            _ => return None,
-        };
-        quota.is_full().then(|| Self::in_quota(quota, are_watches, tracker))
+        let (quota, are_watches) = refused(event)?;
+        Some(Self::in_quota(quota, are_watches, tracker))
+    }
+
+    /// Whose quota it is that was used up, and whether it is of watches.
+    #[must_use]
+    pub fn quota_of(event: &Event) -> Option<(User, bool)> {
+        refused(event).map(|(quota, are_watches)| (User::from(quota), are_watches))
     }
 
     fn in_quota(quota: Quota, are_watches: bool, tracker: &Tracker) -> Self {
@@ -70,8 +74,18 @@ impl Culprits {
         holders.retain(|culprit| culprit.count > 0);
         holders.sort_by_key(|culprit| (Reverse(culprit.count), culprit.pid));
         let unseen = quota.used.saturating_sub(seen);
-        Self { user, are_watches, holders, unseen, limit: quota.limit }
+        Self { user, are_watches, holders, unseen, used: quota.used, limit: quota.limit }
     }
+}
+
+/// The quota that made a call fail, and whether it is of watches.
+fn refused(event: &Event) -> Option<(Quota, bool)> {
+    let (quota, are_watches) = match event.kind {
+        EventKind::CreateFailed { quota, errno: libc::EMFILE, .. } => (quota?, false),
+        EventKind::WatchFailed { quota, errno: libc::ENOSPC, .. } => (quota?, true),
+        _ => return None,
+    };
+    quota.is_full().then_some((quota, are_watches))
 }
 
 /// The user whose counter stands `level` namespaces above the one who pays.

@@ -142,3 +142,44 @@ fn the_counts_of_two_users_are_their_own() {
     one.close(4);
     nothing_lost(&agent.finish(&world));
 }
+
+#[test]
+fn those_who_use_up_the_limit_are_named() {
+    require_root!();
+    let _machine = system::the_machine();
+    let limit = system::number_in(MAX_INSTANCES);
+    let uid = system::fresh_uid();
+    let start = |instances: u32| {
+        let mut process = Process::start();
+        process.call(&format!("open_files {}", limit + 100)).unwrap();
+        process.call(&format!("uid {uid}")).unwrap();
+        for _ in 0..instances {
+            process.call("init1 0").unwrap();
+        }
+        process
+    };
+    // One from before, one that is seen, and one in flight: sent, and closed by its sender.
+    let before = start(limit - 28);
+    let agent = Agent::start();
+    let during = start(27);
+    let mut sender = start(1);
+    let pair = sender.ask("socketpair");
+    sender.call(&format!("send {} 3", pair[0])).unwrap();
+    sender.call("close 3").unwrap();
+    let mut refused = start(0);
+    assert_eq!(refused.call("init1 0"), Err(libc::EMFILE));
+    assert_eq!(refused.call("init1 0"), Err(libc::EMFILE));
+    let failure = json!({ "event": "create-failed", "pid": refused.pid });
+    let failures = |events: &[Value]| events.iter().filter(|it| has(it, &failure)).count();
+    agent.wait_for("both failures", |events| failures(events) == 2);
+    let run = agent.stop();
+    let told: Vec<_> = run.events.iter().filter(|it| has(it, &failure)).collect();
+    let [most, some] = [(&before, limit - 28), (&during, 27)]
+        .map(|(process, count)| json!({ "pid": process.pid, "comm": "workload", "count": count }));
+    // The sender may still be taken for a holder: its close was not the end.
+    let culprits: Vec<_> = told[0]["culprits"].as_array().unwrap().iter().take(2).collect();
+    assert_eq!(culprits, [&most, &some], "{}", told[0]);
+    assert_eq!(told[0]["not_visible"], 0, "what is in flight was seen being made: {}", told[0]);
+    assert!(told[1].get("culprits").is_none(), "said again at once: {}", told[1]);
+    nothing_lost(&run);
+}

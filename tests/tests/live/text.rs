@@ -80,12 +80,17 @@ fn failures_name_their_limit() {
     let world = World::new();
     let mut subject = world.subject();
     while subject.create(0).is_ok() {}
-    agent.wait_for("a failure", |lines| lines.len() == 2);
+    agent.wait_for("a failure", |lines| lines.len() == 4);
     let run = agent.stop();
     let limit = system::number_in("/proc/sys/fs/inotify/max_user_instances");
     let line = lines(&run)[1];
     assert!(line.contains("inotify instance limit"), "{line}");
     assert!(line.contains(&format!("{limit}/{limit}")), "{line}");
+    // And who uses it up, and what to do.
+    let (uid, pid) = (subject.actor.uid, subject.pid());
+    let culprits = format!("  {limit} of {limit} instances of {uid}: workload ({pid}) {limit}");
+    assert_eq!(lines(&run)[2], culprits);
+    assert!(lines(&run)[3].contains("fs.inotify.max_user_instances"), "{}", lines(&run)[3]);
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! Failures are followed by those who use up what was refused.
+
+use std::collections::HashMap;
+
+use super::{UserNames, printable};
+use crate::{
+    event::{BootTime, Event},
+    tracker::{Tracker, User},
+    usage::{Culprit, Culprits},
+};
+
+/// How many culprits are named.
+const NAMED: usize = 5;
+
+/// For how long nothing is said again about the same quota, in nanoseconds: who is refused tends to
+/// try again at once, and what there is to say does not change as fast.
+const PAUSE: u64 = 1_000_000_000;
+
+/// Finds the culprits of failures.
+#[derive(Debug)]
+pub(super) struct Blame {
+    names: UserNames,
+    told: HashMap<(User, bool), BootTime>,
+}
+
+impl Blame {
+    pub(super) fn new(names: UserNames) -> Self {
+        Self { names, told: HashMap::new() }
+    }
+
+    /// Those who use up what this event was refused; None if it was refused nothing, or that was
+    /// told within the last second.
+    pub(super) fn of(&mut self, event: &Event, tracker: &Tracker) -> Option<Culprits> {
+        let (user, are_watches) = Culprits::quota_of(event)?;
+        let told = self.told.entry((user, are_watches)).or_insert(BootTime(0));
+        if told.0 != 0 && event.time.0 < told.0 + PAUSE {
+            return None;
+        }
+        *told = event.time;
+        Culprits::of(event, tracker)
+    }
+
+    /// What there is to say, in two lines.
+    pub(super) fn lines(&self, culprits: &Culprits, tracker: &Tracker) -> [String; 2] {
+        let Culprits { user, are_watches, ref holders, unseen, used, limit } = *culprits;
+        let (what, sysctl) = if are_watches {
+            ("watches", "fs.inotify.max_user_watches")
+        } else {
+            ("instances", "fs.inotify.max_user_instances")
+        };
+        let mut parts: Vec<_> =
+            holders.iter().take(NAMED).map(|it| describe(it, tracker)).collect();
+        if let Some(others @ [_, ..]) = holders.get(NAMED..) {
+            let more: u32 = others.iter().map(|culprit| culprit.count).sum();
+            parts.push(format!("{} more processes {more}", others.len()));
+        }
+        if unseen > 0 {
+            parts.push(format!("not visible {unseen}"));
+        }
+        let name = self.names.payer(user);
+        [
+            format!("  {used} of {limit} {what} of {name}: {}", parts.join(", ")),
+            format!(
+                "  remedy: end the first of these, or raise {sysctl}: `inotify-trace limits` says to what"
+            ),
+        ]
+    }
+}
+
+/// The first culprits, for a program.
+pub(super) fn named(culprits: &Culprits) -> &[Culprit] {
+    culprits.holders.get(..NAMED).unwrap_or(&culprits.holders)
+}
+
+fn describe(culprit: &Culprit, tracker: &Tracker) -> String {
+    let Culprit { pid, count } = *culprit;
+    let task = tracker.process(pid).map(|process| process.task);
+    let comm = task.map(|task| printable(&task.comm.to_str()).into_owned());
+    let cgroup = task.and_then(|task| tracker.cgroups().get(task.cgroup));
+    let container = cgroup.and_then(|it| it.container.as_ref());
+    let place = container.map(|it| format!(" in {it}")).unwrap_or_default();
+    format!("{} ({pid}){place} {count}", comm.as_deref().unwrap_or("?"))
+}
