@@ -73,11 +73,16 @@ pub(super) fn named(culprits: &Culprits) -> &[Culprit] {
 }
 
 fn describe(culprit: &Culprit, tracker: &Tracker) -> String {
-    let Culprit { pid, count } = *culprit;
+    let Culprit { pid, count, shared } = *culprit;
     let task = tracker.process(pid).map(|process| process.task);
     let comm = task.map(|task| printable(&task.comm.to_str()).into_owned());
     let cgroup = task.and_then(|task| tracker.cgroups().get(task.cgroup));
     let container = cgroup.and_then(|it| it.container.as_ref());
     let place = container.map(|it| format!(" in {it}")).unwrap_or_default();
-    format!("{} ({pid}){place} {count}", comm.as_deref().unwrap_or("?"))
+    let shared = match shared {
+        0 => String::new(),
+        all if all == count => " shared".to_owned(),
+        some => format!(", {some} of them shared"),
+    };
+    format!("{} ({pid}){place} {count}{shared}", comm.as_deref().unwrap_or("?"))
 }

@@ -91,6 +91,7 @@ struct Suspect<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     container: Option<&'a Container>,
     count: u32,
+    shared: u32,
 }
 
 impl<'a> Suspect<'a> {
@@ -102,6 +103,7 @@ impl<'a> Suspect<'a> {
             comm: task.map(|task| task.comm.to_str().into_owned()),
             container: cgroup.and_then(|cgroup| cgroup.container.as_ref()),
             count: culprit.count,
+            shared: culprit.shared,
         }
     }
 }

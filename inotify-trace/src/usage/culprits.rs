@@ -12,8 +12,10 @@ use crate::{
 pub struct Culprit {
     /// The process.
     pub pid: u32,
-    /// How many instances, or watches, it holds; those it shares with others too.
+    /// How many instances, or watches, it holds.
     pub count: u32,
+    /// How many of these others hold as well.
+    pub shared: u32,
 }
 
 /// Those who hold most of a quota that is used up.
@@ -51,7 +53,7 @@ impl Culprits {
         let user = User::from(quota);
         let payer = payer_at(tracker, user, quota.level);
         let mut seen = 0_u32;
-        let mut by_process: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut by_process: BTreeMap<u32, Culprit> = BTreeMap::new();
         for instance in tracker.instances() {
             let pays = instance
                 .charged
@@ -65,12 +67,15 @@ impl Culprits {
             let mut pids: Vec<_> = instance.descriptors().iter().map(|&(pid, _)| pid).collect();
             pids.sort_unstable();
             pids.dedup();
+            let is_shared = pids.len() > 1;
             for pid in pids {
-                *by_process.entry(pid).or_default() += count;
+                let none = Culprit { pid, count: 0, shared: 0 };
+                let culprit = by_process.entry(pid).or_insert(none);
+                culprit.count += count;
+                culprit.shared += if is_shared { count } else { 0 };
             }
         }
-        let mut holders: Vec<_> =
-            by_process.into_iter().map(|(pid, count)| Culprit { pid, count }).collect();
+        let mut holders: Vec<_> = by_process.into_values().collect();
         holders.retain(|culprit| culprit.count > 0);
         holders.sort_by_key(|culprit| (Reverse(culprit.count), culprit.pid));
         let unseen = quota.used.saturating_sub(seen);
