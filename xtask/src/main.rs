@@ -84,9 +84,12 @@ enum Task {
     Lint,
     /// Measure what inotify-trace costs, next to bpftrace, and write docs/benchmarks.md.
     Bench {
-        /// Half a minute instead of five: fewer and shorter rounds.
+        /// One minute instead of ten: fewer and shorter rounds.
         #[arg(long)]
         quick: bool,
+        /// Measure only what is measured in a virtual machine, and keep the rest of the report.
+        #[arg(long)]
+        only_vm: bool,
     },
     /// The part of `bench` that is root's.
     #[command(hide = true)]
@@ -95,6 +98,16 @@ enum Task {
         agent: PathBuf,
         #[arg(long)]
         quick: bool,
+    },
+    /// The part of `bench` that a virtual machine runs.
+    #[command(hide = true)]
+    BenchBackends {
+        #[arg(long)]
+        agent: PathBuf,
+        #[arg(long)]
+        rounds: usize,
+        #[arg(long)]
+        batches: u32,
     },
     /// The processes that `bench` traces.
     #[command(hide = true, subcommand)]
@@ -139,8 +152,12 @@ fn perform(task: Task) -> anyhow::Result<()> {
             Ok(())
         }
         Task::Lint => lint::run(&workspace),
-        Task::Bench { quick } => bench::run(&workspace, quick),
+        Task::Bench { quick, only_vm: false } => bench::run(&workspace, quick),
+        Task::Bench { quick, only_vm: true } => bench::run_only_vm(&workspace, quick),
         Task::BenchMeasure { agent, quick } => bench::measure(&agent, quick),
+        Task::BenchBackends { agent, rounds, batches } => {
+            bench::measure_backends(&agent, rounds, batches)
+        }
         Task::BenchLoad(load) => bench::run_load(&load),
         Task::BtfFixture { input, output } => btf_fixture::run(&input, &output),
     }

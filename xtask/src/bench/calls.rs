@@ -11,7 +11,7 @@ use super::tracer::Tracer;
 use crate::step;
 
 /// The smallest program that knows when instances come and go.
-const CREATE_AND_CLOSE: &str = r#"
+pub const CREATE_AND_CLOSE: &str = r#"
 tracepoint:syscalls:sys_exit_inotify_init1 /args->ret >= 0/ {
     @f[pid, args->ret] = 1;
     printf("create %d %d\n", pid, args->ret);

@@ -18,18 +18,27 @@ pub fn describe(bpftrace: Option<&str>) -> String {
     };
     let memory = first_number("/proc/meminfo", "MemTotal").unwrap_or(0.0) / 1024.0 / 1024.0;
     let rows: &[(&str, String)] = &[
-        ("CPU", line_of("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned())),
+        ("CPU", processor()),
         ("Cores", format!("{cpus}{kind}")),
         ("Memory", format!("{} GiB", number(memory, 0))),
         ("Architecture", std::env::consts::ARCH.to_owned()),
         ("Kernel", release()),
-        ("Date", said(Command::new("date").args(["-u", "+%Y-%m-%d"]))),
+        ("Date", date()),
         ("bpftrace", bpftrace.unwrap_or("not installed").to_owned()),
     ];
     let rows: Vec<_> =
         rows.iter().map(|(name, value)| vec![(*name).to_owned(), value.clone()]).collect();
     // A column of words: not aligned to the right.
     table(&["", ""], &rows).replace("---:", "---")
+}
+
+pub fn processor() -> String {
+    line_of("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Today's.
+pub fn date() -> String {
+    said(Command::new("date").args(["-u", "+%Y-%m-%d"]))
 }
 
 /// Other tracers, which multiply what a system call costs. Asked while none of ours is attached.

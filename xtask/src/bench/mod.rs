@@ -9,7 +9,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -20,6 +20,7 @@ use crate::privilege;
 use crate::step;
 use crate::workspace::{Workspace, expect_built, which};
 
+mod backends;
 mod calls;
 mod idle;
 mod load;
@@ -33,7 +34,9 @@ mod storm;
 mod sys;
 mod told;
 mod tracer;
+mod virtual_machine;
 
+pub use backends::measure as measure_backends;
 pub use load::{Load, run as run_load};
 
 /// The hidden task that measures.
@@ -49,11 +52,24 @@ pub struct Bench {
     /// For output: in memory, if possible, so that no disk is measured.
     scratch: PathBuf,
     quick: bool,
+    /// For how long a tracer that does not say when it has attached may pause on the way.
+    settle: Duration,
     /// What makes figures worse than they are, each once.
     disturbances: RefCell<BTreeSet<String>>,
 }
 
 impl Bench {
+    fn new(agent: &Path, scratch: &Scratch, quick: bool) -> Self {
+        Self {
+            agent: agent.to_owned(),
+            bpftrace: which("bpftrace"),
+            scratch: scratch.0.clone(),
+            quick,
+            settle: Duration::from_millis(400),
+            disturbances: RefCell::default(),
+        }
+    }
+
     /// A choice between a full run and a quick one.
     fn pick<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
@@ -77,6 +93,27 @@ impl Bench {
 /// Builds, measures, and writes the report.
 pub fn run(workspace: &Workspace, quick: bool) -> Result<()> {
     setup();
+    let report = measure_here(workspace, quick)?;
+    let section = virtual_machine::measure(workspace, quick).unwrap_or_else(|error| {
+        step::say(&format!("NOT MEASURED in a virtual machine: {error:#}"));
+        virtual_machine::not_measured(&error)
+    });
+    write(workspace, &report::with_section(&report, &wrap(&section)))
+}
+
+/// Measures what a virtual machine does, and puts that into the report there is.
+pub fn run_only_vm(workspace: &Workspace, quick: bool) -> Result<()> {
+    setup();
+    let path = workspace.root.join(REPORT);
+    let report =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    // What was measured before is better than that nothing was.
+    let section = virtual_machine::measure(workspace, quick)?;
+    write(workspace, &report::with_section(&report, &wrap(&section)))
+}
+
+/// Measures on this machine, as root; the report.
+fn measure_here(workspace: &Workspace, quick: bool) -> Result<String> {
     let agent = agent::build(workspace, false)?;
     let program = build_self(workspace)?;
     let program = program.to_str().context("the target directory's name is not UTF-8")?;
@@ -95,12 +132,16 @@ pub fn run(workspace: &Workspace, quick: bool) -> Result<()> {
     if !output.status.success() {
         bail!("measuring failed ({}); the reason is above", output.status);
     }
+    String::from_utf8(output.stdout).context("the report is not UTF-8")
+}
+
+fn write(workspace: &Workspace, report: &str) -> Result<()> {
     let path = workspace.root.join(REPORT);
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
     }
-    fs::write(&path, output.stdout).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::write(&path, report).with_context(|| format!("cannot write {}", path.display()))?;
     step::say(&format!("wrote {}", path.display()));
     Ok(())
 }
@@ -130,22 +171,15 @@ fn build_self(workspace: &Workspace) -> Result<PathBuf> {
 /// The hidden task: measures, and prints the report.
 pub fn measure(agent: &Path, quick: bool) -> Result<()> {
     let started = Instant::now();
-    let bpftrace = which("bpftrace");
-    if bpftrace.is_none() {
+    let scratch = Scratch::new()?;
+    let bench = Bench::new(agent, &scratch, quick);
+    if bench.bpftrace.is_none() {
         step::say("SKIPPED: every comparison with bpftrace, because there is no bpftrace");
     }
-    let version = bpftrace.as_ref().and_then(|program| {
+    let version = bench.bpftrace.as_ref().and_then(|program| {
         let version = step::output_of(Command::new(program).arg("--version")).ok()?;
         Some(version.trim().trim_start_matches("bpftrace ").to_owned())
     });
-    let scratch = Scratch::new()?;
-    let bench = Bench {
-        agent: agent.to_owned(),
-        bpftrace,
-        scratch: scratch.0.clone(),
-        quick,
-        disturbances: RefCell::default(),
-    };
 
     let mut sections = String::new();
     for section in [startup::measure, storm::measure, pace::measure, calls::measure, idle::measure]

@@ -13,9 +13,9 @@ pub fn introduction(machine: &str, quick: bool, warnings: &BTreeSet<String>) -> 
         "# Benchmarks\n\n\
          What inotify-trace costs, and what it can take, next to bpftrace telling the same events. \
          This file is written by\n\n    cargo xtask bench\n\n\
-         which takes less than five minutes on an idle machine, and half a minute with `--quick`. \
-         It is written anew each time; do not edit it. These are measurements and not tests: no \
-         figure makes anything fail.\n\n{machine}\n\
+         which takes about ten minutes on an idle machine, and one with `--quick`, builds aside. \
+         It is written anew each time, with `--only-vm` its last section only; do not edit it. These \
+         are measurements and not tests: no figure makes anything fail.\n\n{machine}\n\
          Each figure is a median, with the lowest and the highest in parentheses. What is compared \
          was measured in turns within one run, since figures of different runs, and all the more \
          of different machines, cannot be compared. The loads are compiled loops in \
@@ -28,4 +28,32 @@ pub fn introduction(machine: &str, quick: bool, warnings: &BTreeSet<String>) -> 
         text += &format!("**Warning: {warning}.**\n\n");
     }
     text
+}
+
+/// `report` with `section` as its last, in place of the one with the same heading if there is one.
+pub fn with_section(report: &str, section: &str) -> String {
+    let heading = section.lines().next().unwrap_or_default();
+    let (mut kept, mut is_old) = (String::new(), false);
+    for line in report.lines() {
+        if line.starts_with("## ") {
+            is_old = line == heading;
+        }
+        if !is_old {
+            kept += line;
+            kept.push('\n');
+        }
+    }
+    format!("{}\n\n{}\n", kept.trim_end(), section.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_section;
+
+    #[test]
+    fn a_section_takes_the_place_of_the_old_one() {
+        let once = with_section("# A\n\n## B\n\nb\n", "## C\n\nc\n");
+        assert_eq!(once, "# A\n\n## B\n\nb\n\n## C\n\nc\n");
+        assert_eq!(with_section(&once, "## C\n\nnew"), once.replace("\nc\n", "\nnew\n"));
+    }
 }

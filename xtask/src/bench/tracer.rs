@@ -42,6 +42,8 @@ pub enum Tracer {
     /// Nothing.
     None,
     Agent(Format),
+    /// The agent, made to use the backend of this name.
+    Backend(&'static str),
     /// A program, and pages of buffer for each CPU if not bpftrace's own choice.
     Bpftrace {
         program: &'static str,
@@ -60,6 +62,11 @@ impl Tracer {
                 let mut command = Command::new(&bench.agent);
                 command.args(["-o", if format == Format::Json { "json" } else { "text" }]);
                 Some((command, format))
+            }
+            Self::Backend(name) => {
+                let mut command = Command::new(&bench.agent);
+                command.args(["-o", "text", "--backend", name]);
+                Some((command, Format::Text))
             }
             Self::Bpftrace { program, pages } => {
                 let mut command = Command::new(bench.bpftrace.as_ref()?);
@@ -94,7 +101,9 @@ impl Tracer {
         let process = Process(child.id());
         let mut running =
             Running { child, process, format, output, messages, cpu_before: 0.0, ended: false };
-        running.wait_until_attached().with_context(|| format!("while attaching: {shown}"))?;
+        running
+            .wait_until_attached(bench.settle)
+            .with_context(|| format!("while attaching: {shown}"))?;
         running.cpu_before = process.cpu_seconds()?;
         Ok(Some(running))
     }
@@ -121,7 +130,7 @@ pub struct Ended {
 }
 
 impl Running {
-    fn wait_until_attached(&mut self) -> Result<()> {
+    fn wait_until_attached(&mut self, settle: Duration) -> Result<()> {
         let started = Instant::now();
         let (mut hooks, mut unchanged) = (0, started);
         loop {
@@ -135,7 +144,7 @@ impl Running {
                     if now != hooks {
                         (hooks, unchanged) = (now, Instant::now());
                     }
-                    hooks > 0 && unchanged.elapsed() > Duration::from_millis(400)
+                    hooks > 0 && unchanged.elapsed() > settle
                 }
             };
             if attached {

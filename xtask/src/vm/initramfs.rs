@@ -1,5 +1,6 @@
 //! What is in a virtual machine: busybox, the programs under test and the first process.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -34,8 +35,9 @@ impl Program {
     }
 }
 
-/// The archive that the kernel unpacks: it runs `command` with `programs` at hand.
-pub fn build(programs: &[Program], command: &str) -> Result<Vec<u8>> {
+/// The archive that the kernel unpacks: it runs `command` with `programs` at hand, and has `files`
+/// under the paths that they have on this machine.
+pub fn build(programs: &[Program], files: &[PathBuf], command: &str) -> Result<Vec<u8>> {
     let mut archive = Archive::new();
     for directory in DIRECTORIES {
         archive.directory(directory);
@@ -53,7 +55,28 @@ pub fn build(programs: &[Program], command: &str) -> Result<Vec<u8>> {
         );
         archive.program(&format!("programs/{name}"), &content);
     }
+    for directory in parents(files) {
+        archive.directory(&directory);
+    }
+    for file in files {
+        let name = file.to_str().and_then(|name| name.strip_prefix('/'));
+        let name = name.with_context(|| format!("{} has no usable path", file.display()))?;
+        archive.program(name, &read(file)?);
+    }
     Ok(archive.finish())
+}
+
+/// The directories that files are in, those above first, without those that are there anyway.
+fn parents(files: &[PathBuf]) -> Vec<String> {
+    // In the order of names a directory comes before what is in it.
+    let directories: BTreeSet<_> = files
+        .iter()
+        .flat_map(|file| file.ancestors().skip(1))
+        .filter_map(|directory| directory.to_str()?.strip_prefix('/'))
+        .filter(|directory| !directory.is_empty() && !DIRECTORIES.contains(directory))
+        .map(str::to_owned)
+        .collect();
+    directories.into_iter().collect()
 }
 
 /// The words of a command as a script, which the shell takes as they are.
@@ -116,7 +139,9 @@ fn number(content: &[u8], start: usize, length: usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_dynamic, script};
+    use std::path::PathBuf;
+
+    use super::{is_dynamic, parents, script};
 
     fn words(words: &[&str]) -> Vec<String> {
         words.iter().map(|word| (*word).to_owned()).collect()
@@ -126,6 +151,12 @@ mod tests {
     fn words_stay_what_they_are() {
         assert_eq!(script(&words(&["a", "b c", "$d"])), "exec 'a' 'b c' '$d'\n");
         assert_eq!(script(&words(&["it's"])), "exec 'it'\\''s'\n");
+    }
+
+    #[test]
+    fn directories_come_before_what_is_in_them() {
+        let files = ["/usr/bin/x", "/usr/lib/a/y", "/bin/z"].map(PathBuf::from);
+        assert_eq!(parents(&files), ["usr", "usr/bin", "usr/lib", "usr/lib/a"]);
     }
 
     #[test]

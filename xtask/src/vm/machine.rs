@@ -14,6 +14,9 @@ use crate::step;
 
 pub const QEMU: &str = "qemu-system-x86_64";
 
+/// Enough for the agent and its live tests.
+pub const MEMORY: &str = "1G";
+
 /// From power on to the first command: two to four seconds on an idle machine.
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 
@@ -27,6 +30,8 @@ pub struct Machine<'a> {
     pub kernel: &'a Path,
     pub initramfs: &'a Path,
     pub directory: &'a Path,
+    /// As QEMU takes it.
+    pub memory: &'a str,
     /// For the command.
     pub limit: Duration,
     /// Whether to show the output while it comes.
@@ -66,11 +71,32 @@ impl Ports {
             emulator: directory.join("qemu.txt"),
         }
     }
+
+    /// Unpacks what the guest left in /out, if anything.
+    pub fn unpack(&self, files: &Path) -> Result<()> {
+        fs::create_dir_all(files)
+            .with_context(|| format!("cannot make the directory {}", files.display()))?;
+        if fs::metadata(&self.archive).is_ok_and(|archive| archive.len() > 0) {
+            step::output_of(
+                Command::new("tar").arg("-xf").arg(&self.archive).arg("-C").arg(files),
+            )?;
+        }
+        Ok(())
+    }
 }
 
 impl Machine<'_> {
+    /// Boots once, or twice if the first time may have been the emulator's fault; says which.
+    pub fn run(&self, name: &str) -> Result<(Outcome, bool)> {
+        let outcome = self.run_once()?;
+        let Outcome::Lost { why, doubtful: true } = &outcome else { return Ok((outcome, false)) };
+        step::say(&format!("{name}: {why}; this can be the emulator's fault, so once more"));
+        step::say(&console::tail(&text(&Ports::of(self.directory).console)?));
+        Ok((self.run_once()?, true))
+    }
+
     /// Boots and waits for the end.
-    pub fn run(&self) -> Result<Outcome> {
+    fn run_once(&self) -> Result<Outcome> {
         let ports = Ports::of(self.directory);
         for port in [&ports.console, &ports.output, &ports.archive, &ports.progress] {
             // What an earlier boot left must not be taken for this one's.
@@ -101,7 +127,7 @@ impl Machine<'_> {
             .args(["-machine", "q35", "-accel", "tcg,thread=single", "-cpu", "max"])
             // With several processors emulated in parallel, kernels crash at times while they patch
             // their own code, as attaching a program makes them do.
-            .args(["-smp", "1", "-m", "1G"])
+            .args(["-smp", "1", "-m", self.memory])
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
             .arg("-kernel")
             .arg(self.kernel)
@@ -191,7 +217,7 @@ fn show(path: &Path, start: u64) -> Result<u64> {
 }
 
 /// A file that a guest writes, which may be anything.
-fn text(path: &Path) -> Result<String> {
+pub fn text(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -3,7 +3,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command};
+use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -23,17 +23,20 @@ mod machine;
 mod mirror;
 mod programs;
 mod report;
+mod single;
 mod suite;
 mod support;
 mod tools;
 
 use initramfs::Program;
 use kernels::{Cache, Image};
-use machine::{Machine, Outcome, Ports};
+use machine::{Machine, Outcome, Ports, text as read};
 use report::Report;
 
 pub use kernels::Kernel;
+pub use machine::QEMU;
 pub use report::Failed;
+pub use single::{Contents, run as run_single};
 
 /// Which kernels to run, and what to run on them.
 #[derive(clap::Args)]
@@ -154,7 +157,7 @@ fn boot(workspace: &Workspace, args: &Args) -> Result<Vec<Report>> {
     let results = workspace.target.join("vm");
     let work = Work::new(&results)?;
     let initramfs = work.path.join("initramfs.cpio");
-    fs::write(&initramfs, initramfs::build(&contents, &script)?)
+    fs::write(&initramfs, initramfs::build(&contents, &[], &script)?)
         .with_context(|| format!("cannot write {}", initramfs.display()))?;
     let plan = Plan {
         cache,
@@ -246,7 +249,6 @@ impl Plan<'_> {
         report
     }
 
-    /// Boots once, or twice if the first time may have been the emulator's fault.
     fn boot(&self, image: &Image, report: &mut Report) -> Result<Outcome> {
         let directory = self.work.join(report.kernel.suite);
         fs::create_dir_all(&directory)
@@ -255,18 +257,13 @@ impl Plan<'_> {
             kernel: &image.path,
             initramfs: &self.initramfs,
             directory: &directory,
+            memory: machine::MEMORY,
             limit: self.limit,
             stream: self.is_single,
         };
-        let outcome = machine.run()?;
-        let Outcome::Lost { why, doubtful: true } = &outcome else { return Ok(outcome) };
-        step::say(&format!(
-            "{}: {why}; this can be the emulator's fault, so once more",
-            report.name()
-        ));
-        step::say(&console::tail(&read(&Ports::of(&directory).console)?));
-        report.retried = true;
-        machine.run()
+        let (outcome, retried) = machine.run(&report.name())?;
+        report.retried = retried;
+        Ok(outcome)
     }
 
     /// Shows what a machine wrote, and keeps it.
@@ -276,12 +273,7 @@ impl Plan<'_> {
         let ports = Ports::of(&directory);
         let output = read(&ports.output)?;
         let files = directory.join("files");
-        fs::create_dir_all(&files)?;
-        if fs::metadata(&ports.archive).is_ok_and(|archive| archive.len() > 0) {
-            step::output_of(
-                Command::new("tar").arg("-xf").arg(&ports.archive).arg("-C").arg(&files),
-            )?;
-        }
+        ports.unpack(&files)?;
         if !self.is_command {
             let suite = suite::Results::read(&files);
             let withdrawn = suite.withdrawn(kernel.backends);
@@ -318,19 +310,16 @@ impl Plan<'_> {
                 eprint!("{skipped}");
             }
         }
-        let kept = self.results.join(kernel.suite);
-        if kept.exists() {
-            fs::remove_dir_all(&kept)
-                .with_context(|| format!("cannot remove {}", kept.display()))?;
-        }
-        fs::rename(&directory, &kept).with_context(|| format!("cannot write {}", kept.display()))
+        keep(&directory, &self.results.join(kernel.suite))
     }
 }
 
-/// Text from a machine, which may contain anything.
-fn read(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+/// Puts a machine's directory where the last one's was.
+fn keep(directory: &Path, kept: &Path) -> Result<()> {
+    if kept.exists() {
+        fs::remove_dir_all(kept).with_context(|| format!("cannot remove {}", kept.display()))?;
+    }
+    fs::rename(directory, kept).with_context(|| format!("cannot write {}", kept.display()))
 }
 
 /// A directory of this run alone: several people may run kernels in one checkout.

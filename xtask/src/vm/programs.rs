@@ -20,16 +20,27 @@ const TESTS: &str = "inotify-trace-tests";
 pub const LIVE: &str = "live";
 pub const WORKLOAD: &str = "workload";
 
+pub const AGENT: &str = "inotify-trace";
+pub const XTASK: &str = "xtask";
+
 /// Builds the agent.
 pub fn agent(workspace: &Workspace) -> Result<Program> {
-    const NAME: &str = "inotify-trace";
+    binary(workspace, AGENT, "the agent")
+}
+
+/// Builds this program, for its hidden tasks.
+pub fn xtask(workspace: &Workspace) -> Result<Program> {
+    binary(workspace, XTASK, "the loads")
+}
+
+fn binary(workspace: &Workspace, name: &str, what: &str) -> Result<Program> {
     let mut command = cargo(workspace)?;
-    command.args(["build", "--package", NAME, "--bin", NAME]);
+    command.args(["build", "--package", name, "--bin", name]);
     add_target(&mut command, workspace);
-    step::run("building a static agent", &mut command)?;
-    let path = workspace.target.join("static").join(TARGET).join("release").join(NAME);
-    ensure!(path.is_file(), "the agent was built, but not as {}", path.display());
-    Ok(Program::new(NAME, path))
+    step::run(&format!("building {what} statically"), &mut command)?;
+    let path = workspace.target.join("static").join(TARGET).join("release").join(name);
+    ensure!(path.is_file(), "{what} was built statically, but not as {}", path.display());
+    Ok(Program::new(name, path))
 }
 
 /// Builds the live tests and what they run.
