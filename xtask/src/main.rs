@@ -84,7 +84,7 @@ enum Task {
     Lint,
     /// Measure what inotify-trace costs, next to bpftrace, and write docs/benchmarks.md.
     Bench {
-        /// One minute instead of ten: fewer and shorter rounds.
+        /// One minute instead of eleven: fewer and shorter rounds.
         #[arg(long)]
         quick: bool,
         /// Measure only what is measured in a virtual machine, and keep the rest of the report.

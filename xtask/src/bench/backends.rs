@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::calls::CREATE_AND_CLOSE;
 use super::load::{self, Cost, Storm};
+use super::stats::Spread;
 use super::tracer::Tracer;
 use super::{Bench, Scratch};
 use crate::step;
@@ -31,9 +32,13 @@ pub const TRACERS: [(&str, Tracer); 5] = [
 pub const PAIR: &str = "pair";
 pub const MISSING: &str = "missing";
 
-/// How many processes in succession make the calls. An emulator translates each one's code anew, by
-/// chance to something a little faster or slower.
-pub const PROCESSES: u32 = 3;
+/// How many processes in succession make the calls. The host's own processors are faster at times,
+/// for one process and not for the next: the median is what most of them see.
+pub const PROCESSES: u32 = 9;
+
+/// Short, so that some batches are without the kernel's clock interrupt, which takes an emulated
+/// processor long.
+pub const BATCH: u32 = 2_000;
 
 /// An emulated processor takes seconds for what bpftrace compiles.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -89,13 +94,15 @@ fn pair(bench: &Bench, tracer: Tracer, batches: u32) -> Result<(Cost, Cost)> {
     Ok((alone, with))
 }
 
-/// The least that the calls cost in any of several processes.
+/// What the calls cost in the median of several processes.
 fn calls(batches: u32) -> Result<Cost> {
-    let mut least = load::calls(batches)?;
-    for _ in 1..PROCESSES {
-        let cost = load::calls(batches)?;
-        least.close = least.close.min(cost.close);
-        least.getppid = least.getppid.min(cost.getppid);
+    let (mut close, mut getppid) = (Vec::new(), Vec::new());
+    for _ in 0..PROCESSES {
+        let cost = load::calls(batches, BATCH)?;
+        close.push(cost.close);
+        getppid.push(cost.getppid);
     }
-    Ok(least)
+    let median = |costs| Some(Spread::of(costs)?.median);
+    let costs = median(close).zip(median(getppid)).context("no process made the calls")?;
+    Ok(Cost { close: costs.0, getppid: costs.1 })
 }

@@ -61,10 +61,10 @@ pub fn measure(bench: &Bench) -> Result<String> {
     let mut added: [Added; ROWS.len()] = Default::default();
     for _ in 0..rounds {
         bench.look_for_tracers();
-        let base = load::calls(batches)?;
+        let base = load::calls(batches, load::BATCH)?;
         for ((_, tracer), added) in ROWS.iter().zip(&mut added) {
             let Some(running) = tracer.start(bench)? else { continue };
-            let cost = load::calls(batches)?;
+            let cost = load::calls(batches, load::BATCH)?;
             running.end(0)?;
             added.close.push(cost.close - base.close);
             added.getppid.push(cost.getppid - base.getppid);

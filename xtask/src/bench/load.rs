@@ -50,10 +50,13 @@ pub struct Calls {
     /// Take the fastest of so many batches.
     #[arg(long)]
     pub batches: u32,
+    /// How many calls are timed together.
+    #[arg(long, default_value_t = BATCH)]
+    pub batch: u32,
 }
 
 /// How many calls are timed together: reading the clock costs about as much as one.
-const BATCH: u32 = 50_000;
+pub const BATCH: u32 = 50_000;
 
 /// How long to wait for others to give back instances.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -115,8 +118,10 @@ pub fn storm_command(storm: &Storm) -> Result<Command> {
 }
 
 /// Times calls in a process of its own.
-pub fn calls(batches: u32) -> Result<Cost> {
-    let (_, words) = finish(myself("calls")?.arg("--batches").arg(batches.to_string()))?;
+pub fn calls(batches: u32, batch: u32) -> Result<Cost> {
+    let mut command = myself("calls")?;
+    command.arg("--batches").arg(batches.to_string()).arg("--batch").arg(batch.to_string());
+    let (_, words) = finish(&mut command)?;
     let [close, getppid] = words[..] else {
         bail!("the load said {words:?}, not what two calls cost");
     };
@@ -249,17 +254,17 @@ fn read_slowly() -> Result<()> {
 fn time_calls(calls: &Calls) {
     let (mut close, mut getppid) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..calls.batches {
-        close = close.min(time(sys::close_nothing));
-        getppid = getppid.min(time(sys::getppid));
+        close = close.min(time(calls.batch, sys::close_nothing));
+        getppid = getppid.min(time(calls.batch, sys::getppid));
     }
     println!("{close} {getppid}");
 }
 
 /// Nanoseconds for one of a batch of calls.
-fn time(call: impl Fn()) -> f64 {
+fn time(batch: u32, call: impl Fn()) -> f64 {
     let started = Instant::now();
-    for _ in 0..BATCH {
+    for _ in 0..batch {
         call();
     }
-    started.elapsed().as_nanos() as f64 / f64::from(BATCH)
+    started.elapsed().as_nanos() as f64 / f64::from(batch)
 }

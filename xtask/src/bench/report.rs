@@ -13,7 +13,7 @@ pub fn introduction(machine: &str, quick: bool, warnings: &BTreeSet<String>) -> 
         "# Benchmarks\n\n\
          What inotify-trace costs, and what it can take, next to bpftrace telling the same events. \
          This file is written by\n\n    cargo xtask bench\n\n\
-         which takes about ten minutes on an idle machine, and one with `--quick`, builds aside. \
+         which takes about eleven minutes on an idle machine, and one with `--quick`, builds aside. \
          It is written anew each time, with `--only-vm` its last section only; do not edit it. These \
          are measurements and not tests: no figure makes anything fail.\n\n{machine}\n\
          Each figure is a median, with the lowest and the highest in parentheses. What is compared \

@@ -38,11 +38,13 @@ const CALLS: [&str; 2] = ["close(-1)", "getppid()"];
 
 /// Boots a machine that measures; the section of the report.
 pub fn measure(workspace: &Workspace, quick: bool) -> Result<String> {
-    let (rounds, batches) = if quick { (1, 6) } else { (9, 12) };
+    let (rounds, batches) = if quick { (1, 50) } else { (11, 100) };
     let mut disturbed = machine::other_programs();
-    let files = match which("bpftrace") {
-        Some(program) => with_libraries(program)?,
-        None => Vec::new(),
+    let program = which("bpftrace").context("it is not installed");
+    // The backends can be compared with each other without it.
+    let (files, no_bpftrace) = match program.and_then(with_libraries) {
+        Ok(files) => (files, None),
+        Err(error) => (Vec::new(), Some(error)),
     };
     let contents = vm::Contents {
         name: "bench",
@@ -72,10 +74,11 @@ pub fn measure(workspace: &Workspace, quick: bool) -> Result<String> {
          (TCG) on {}; {}. Emulation makes all figures in nanoseconds large, and does not make \
          everything slower by as much: only ratios within this table mean something, and those on \
          a real processor are others.\n\n\
-         Nanoseconds a call, the fastest of {batches} batches in each of {processes} processes. \
-         Rounds: {rounds}. In each, every tracer is measured right after a measurement without \
-         any, to which its ratio refers; the order of the tracers changes from round to round. Each \
-         has to tell of instances made and closed just before, which shows that it is attached.\n\n",
+         Nanoseconds a call: the fastest of {batches} batches in a process, and of {processes} \
+         processes in succession the median. Rounds: {rounds}. In each, every tracer is measured \
+         right after a measurement without any, to which its ratio refers; the order of the tracers \
+         changes from round to round. Each has to tell of instances made and closed just before, \
+         which shows that it is attached.\n\n",
         left.version,
         left.suite,
         machine::processor(),
@@ -85,15 +88,24 @@ pub fn measure(workspace: &Workspace, quick: bool) -> Result<String> {
     if let Some(by) = disturbed {
         text += &format!("**Warning: {by}.**\n\n");
     }
+    if let Some(why) = no_bpftrace {
+        let why = one_line(&why);
+        text += &format!("**The machine was booted without bpftrace, because: {why}.**\n\n");
+    }
     Ok(text + &Measured::parse(&lines)?.shown())
 }
 
 /// The section if there are no figures.
 pub fn not_measured(why: &anyhow::Error) -> String {
-    let why = format!("{why:#}").split_whitespace().collect::<Vec<_>>().join(" ");
+    let why = one_line(why);
     let mut names: Vec<_> = TRACERS.iter().map(|(name, _)| *name).collect();
     names.remove(CONTROL);
     format!("{HEADING}\n\n**Not measured: {}, because: {why}.**\n", names.join(", "))
+}
+
+/// Text of other programs must not break up a paragraph.
+fn one_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A program and the libraries that it loads.
