@@ -2,6 +2,8 @@
 //! for a machine.
 
 mod culprits;
+#[cfg(test)]
+mod tests;
 mod totals;
 
 use std::{
