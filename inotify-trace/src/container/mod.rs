@@ -8,10 +8,12 @@
 //! delegated subtree included. So the answer attributes; it does not authenticate.
 
 mod cgroup_path;
+mod names;
 #[cfg(test)]
 mod tests;
 
 pub use cgroup_path::{Location, Role};
+pub use names::{Names, Registry};
 
 use std::{borrow::Cow, fmt};
 

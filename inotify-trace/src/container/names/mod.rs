@@ -1,0 +1,125 @@
+//! What people call a container: from what its runtime left on disk. No daemon is asked.
+//!
+//! The only part of this module that does I/O. What is read was written by programs of root, and
+//! is believed as such; it is never needed, so whatever cannot be read is passed over.
+
+mod docker;
+mod oci;
+mod podman;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+use super::{Container, Runtime};
+
+/// Bytes of the longest file that is read: a bundle with hundreds of mounts has a tenth of it.
+const LONGEST: u64 = 4 << 20;
+
+/// What a container is called, as far as its runtime says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Names {
+    /// The container's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The name of its pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_name: Option<String>,
+    /// The Kubernetes namespace of its pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Its image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Whether it is no application's but keeps a pod's namespaces (`pause`).
+    #[serde(skip_serializing_if = "is_false")]
+    pub is_sandbox: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl Names {
+    /// None if nothing is known.
+    fn or_none(self) -> Option<Self> {
+        (self != Self::default()).then_some(self)
+    }
+
+    /// As people write it: `namespace/pod/name`, or as much of it as there is.
+    #[must_use]
+    pub fn display(&self) -> Option<String> {
+        let name = match (self.is_sandbox, &self.name) {
+            (true, None) => Some("(sandbox)"),
+            (_, name) => name.as_deref(),
+        };
+        let parts = [self.namespace.as_deref(), self.pod_name.as_deref(), name];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join("/"))
+    }
+}
+
+/// Where runtimes leave what they know.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    /// The root of the machine's files.
+    root: PathBuf,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { root: PathBuf::from("/") }
+    }
+}
+
+impl Registry {
+    /// Of a machine whose files are below `root`: `/host` in a container that mounts them there.
+    #[must_use]
+    pub fn below(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// What a container is called.
+    #[must_use]
+    pub fn names(&self, container: &Container) -> Option<Names> {
+        let id = container.id.as_str();
+        // An id is part of paths here.
+        if id.is_empty() || id.starts_with('.') || id.contains('/') {
+            return None;
+        }
+        match container.runtime {
+            Some(Runtime::Containerd) => oci::of_containerd(self, id),
+            Some(Runtime::CriO) => oci::of_storage(self, id),
+            Some(Runtime::Docker) => docker::names(self, id),
+            Some(Runtime::Podman) => podman::names(self, id),
+            // LXC and systemd-nspawn call a container by its name in the path.
+            Some(_) => None,
+            // kubelet's cgroupfs driver does not say whose it is.
+            None => oci::of_containerd(self, id)
+                .or_else(|| oci::of_storage(self, id))
+                .or_else(|| docker::names(self, id)),
+        }
+    }
+
+    /// A file of the machine; None if it is not there, or absurdly long.
+    fn read(&self, path: impl AsRef<Path>) -> Option<String> {
+        let path = self.root.join(path);
+        let file = fs::File::open(path).ok()?;
+        if file.metadata().ok()?.len() > LONGEST {
+            return None;
+        }
+        io::read_to_string(file).ok()
+    }
+
+    /// The directories in a directory of the machine.
+    fn directories(&self, path: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.root.join(path)).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+    }
+}

@@ -1,0 +1,104 @@
+use super::*;
+
+const ID: &str = "4fa3b2c1d0e98a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a3b";
+
+/// A machine with one file on it.
+struct Machine(tempfile::TempDir);
+
+impl Machine {
+    fn with(path: &str, text: &str) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join(path.replace("ID", ID));
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text.replace("ID", ID)).unwrap();
+        Self(root)
+    }
+
+    fn names(&self, runtime: impl Into<Option<Runtime>>, id: &str) -> Option<Names> {
+        let (runtime, pod, qos) = (runtime.into(), None, None);
+        let container = Container { runtime, id: id.to_owned(), pod, qos };
+        Registry::below(self.0.path().to_owned()).names(&container)
+    }
+}
+
+/// As containerd 1.7 writes it, cut down.
+const CONTAINERD: &str = r#"{
+    "ociVersion": "1.1.0", "process": {"args": ["/app"]},
+    "annotations": {
+        "io.kubernetes.cri.container-name": "web",
+        "io.kubernetes.cri.container-type": "container",
+        "io.kubernetes.cri.image-name": "registry.example/shop/web:7",
+        "io.kubernetes.cri.sandbox-id": "91b6c0d3",
+        "io.kubernetes.cri.sandbox-name": "shop-5d8f",
+        "io.kubernetes.cri.sandbox-namespace": "prod"
+    }
+}"#;
+
+#[test]
+fn containerd_notes_name_pod_namespace_and_image() {
+    for place in ["run/containerd", "run/k3s/containerd", "run/k0s/containerd"] {
+        let path = format!("{place}/io.containerd.runtime.v2.task/k8s.io/ID/config.json");
+        let machine = Machine::with(&path, CONTAINERD);
+        let names = machine.names(Runtime::Containerd, ID).unwrap();
+        assert_eq!(names.display().as_deref(), Some("prod/shop-5d8f/web"));
+        assert_eq!(names.image.as_deref(), Some("registry.example/shop/web:7"));
+        assert!(!names.is_sandbox);
+        // kubelet's cgroupfs driver: only the id is known.
+        assert_eq!(machine.names(None, ID), Some(names));
+        assert_eq!(machine.names(Runtime::Containerd, "another"), None);
+    }
+}
+
+#[test]
+fn a_sandbox_is_told_apart() {
+    let text = r#"{"annotations": {"io.kubernetes.cri.container-type": "sandbox",
+        "io.kubernetes.cri.sandbox-name": "shop-5d8f",
+        "io.kubernetes.cri.sandbox-namespace": "prod"}}"#;
+    let path = "run/containerd/io.containerd.runtime.v2.task/k8s.io/ID/config.json";
+    let names = Machine::with(path, text).names(Runtime::Containerd, ID).unwrap();
+    assert_eq!(names.display().as_deref(), Some("prod/shop-5d8f/(sandbox)"));
+}
+
+#[test]
+fn cri_o_notes_them_elsewhere() {
+    let text = r#"{"annotations": {"io.kubernetes.container.name": "db",
+        "io.kubernetes.pod.name": "db-0", "io.kubernetes.pod.namespace": "data",
+        "io.kubernetes.cri-o.ContainerType": "container",
+        "io.kubernetes.cri-o.ImageName": "registry.example/db:1"}}"#;
+    let path = "run/containers/storage/overlay-containers/ID/userdata/config.json";
+    let names = Machine::with(path, text).names(Runtime::CriO, ID).unwrap();
+    assert_eq!(names.display().as_deref(), Some("data/db-0/db"));
+    assert_eq!(names.image.as_deref(), Some("registry.example/db:1"));
+}
+
+#[test]
+fn docker_has_a_name_of_its_own() {
+    let text = r#"{"ID": "ID", "Name": "/eager_turing", "Config": {"Image": "alpine",
+        "Labels": {}}}"#;
+    let path = "var/lib/docker/containers/ID/config.v2.json";
+    let names = Machine::with(path, text).names(Runtime::Docker, ID).unwrap();
+    assert_eq!(names.display().as_deref(), Some("eager_turing"));
+    assert_eq!(names.image.as_deref(), Some("alpine"));
+}
+
+#[test]
+fn podman_keeps_a_list() {
+    let text = r#"[{"id": "other"}, {"id": "ID", "names": ["build"],
+        "metadata": "{\"image-name\":\"debian:12\"}"}]"#;
+    let path = "var/lib/containers/storage/overlay-containers/containers.json";
+    let names = Machine::with(path, text).names(Runtime::Podman, ID).unwrap();
+    assert_eq!(names.display().as_deref(), Some("build"));
+    assert_eq!(names.image.as_deref(), Some("debian:12"));
+}
+
+#[test]
+fn what_is_not_as_expected_is_passed_over() {
+    let path = "run/containerd/io.containerd.runtime.v2.task/default/ID/config.json";
+    for text in ["", "{", "[]", "{}", r#"{"annotations": 7}"#, r#"{"annotations": {"x": "y"}}"#] {
+        assert_eq!(Machine::with(path, text).names(Runtime::Containerd, ID), None, "{text}");
+    }
+    let machine = Machine::with(path, CONTAINERD);
+    for id in ["", ".", "..", "../default/ID", "a/b"] {
+        assert_eq!(machine.names(Runtime::Containerd, &id.replace("ID", ID)), None, "{id}");
+    }
+}
