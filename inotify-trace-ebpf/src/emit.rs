@@ -30,7 +30,7 @@ pub(crate) fn emit(kind: Kind, fill: impl FnOnce(&mut Record)) {
         return;
     };
     fill(start(kind, &mut entry));
-    entry.submit(wake_up());
+    entry.submit(wake_up(kind));
 }
 
 /// Sends a record with a path about the current task; `fill` adds what happened.
@@ -77,7 +77,7 @@ fn emit_sized<const N: usize>(
     let record = start(kind, record);
     record.path_len = length as u32;
     fill(record);
-    entry.submit(wake_up());
+    entry.submit(wake_up(kind));
     true
 }
 

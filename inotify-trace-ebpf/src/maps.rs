@@ -8,7 +8,10 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, RingBuf},
 };
-use inotify_trace_common::record::{CPUS, Loss};
+use inotify_trace_common::{
+    Kind,
+    record::{CPUS, Loss},
+};
 
 /// The way to the agent: `Record`s, some with a path. The loader may change its size.
 #[map]
@@ -28,7 +31,11 @@ pub(crate) fn is_half_full() -> bool {
 /// Flags for submitting a record. An agent at rest is woken by nothing but a ring buffer that is
 /// half full; otherwise by the first record after it has read all (the kernel's default).
 #[inline(always)]
-pub(crate) fn wake_up() -> u64 {
+pub(crate) fn wake_up(kind: Kind) -> u64 {
+    // A new container's name must be read while it lives.
+    if matches!(kind, Kind::CgroupCreated) {
+        return u64::from(BPF_RB_FORCE_WAKEUP);
+    }
     if RESTING.get(0).copied().unwrap_or(0) == 0 {
         return 0;
     }
@@ -110,6 +117,16 @@ pub(crate) fn lost(loss: Loss) {
         // SAFETY: a live map value that only this CPU writes, on machines with up to `CPUS`. A program interrupted between the
         // read and the write could hide one loss, never invent one.
         unsafe { *counter += 1 };
+    }
+}
+
+/// Takes a process off the holders that executed a new program and was not seen with an instance
+/// since.
+pub(crate) fn forget(pid: u32) {
+    // SAFETY: the value is copied at once.
+    if unsafe { HOLDERS.get(pid) }.copied() == Some(holder::EXECUTED) {
+        // Gone already if the process ended meanwhile.
+        let _ = HOLDERS.remove(pid);
     }
 }
 

@@ -57,6 +57,12 @@ impl Cgroup {
     /// The cgroup of a container as containerd makes it for Kubernetes with systemd's driver.
     #[must_use]
     pub fn of_containerd() -> Option<Self> {
+        Self::of_containerd_after(|_| ())
+    }
+
+    /// The same, after something was done with the container's id.
+    #[must_use]
+    pub fn of_containerd_after(prepare: impl FnOnce(&str)) -> Option<Self> {
         let id = format!("{:0<64}", unique().replace('x', "f"));
         let pod = format!("{:08x}-1111-4222-8333-444455556666", std::process::id());
         let unit = format!("kubepods-burstable-pod{}", pod.replace('-', "_"));
@@ -65,6 +71,7 @@ impl Cgroup {
         );
         let container =
             json!({ "runtime": "containerd", "id": id, "pod": pod, "qos": "burstable" });
+        prepare(&id);
         Self::at(&path, Some(container))
     }
 

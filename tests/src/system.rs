@@ -148,3 +148,11 @@ pub(crate) fn beside_test() -> Vec<PathBuf> {
     let test = std::env::current_exe().expect("a test knows its own binary");
     test.ancestors().skip(1).take(2).map(Path::to_path_buf).collect()
 }
+
+/// How much memory a process has resident, in KiB.
+#[must_use]
+pub fn resident_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+}

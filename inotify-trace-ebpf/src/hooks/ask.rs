@@ -10,7 +10,7 @@ use crate::{
     emit::emit,
     inotify::found,
     instance::{Instance, operations_of_descriptor},
-    maps::learn_inotify_fops,
+    maps::{forget, learn_inotify_fops},
     quota::{self, Counted},
     read::{field, offset, pointer},
 };
@@ -42,6 +42,15 @@ pub fn ask_identify(ctx: RawTracePointContext) -> i32 {
     };
     // The agent's copy is a reference that was not there before.
     found(instance, pid, holder_fd, 1);
+    0
+}
+
+/// `(pid)`: this process holds nothing, unless it made or used an instance since it executed a new
+/// program. No question, but done here because a system call on the map would keep other programs
+/// from running.
+#[raw_tracepoint]
+pub fn ask_forget(ctx: RawTracePointContext) -> i32 {
+    forget(ctx.arg::<u64>(0) as u32);
     0
 }
 

@@ -8,9 +8,10 @@ use std::{
 use clap::ValueEnum;
 
 use crate::{
+    container::Registry,
     kernel::{KernelError, Settings},
     output::{Column, Listing, UserNames},
-    source::{self, Live},
+    source::{self, Live, Options},
     tracker::Tracker,
     usage::By,
 };
@@ -48,6 +49,8 @@ pub(super) struct Args {
     /// Look in /proc, even if the kernel has BPF iterators
     #[arg(long, hide_short_help = true)]
     walk_proc: bool,
+    #[command(flatten)]
+    host: super::Host,
 }
 
 /// How a listing is written.
@@ -74,7 +77,7 @@ Examples:
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // JSON tells of targets only if asked to; looking for them takes time.
-    let tracker = look(args.watches, args.walk_proc)?;
+    let tracker = look(args.watches, args.walk_proc, &args.host.registry())?;
     let names = UserNames::of_this_machine();
     let mut listing = Listing::new(&tracker, args.by, names);
     if let Some(column) = args.sort {
@@ -116,15 +119,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// What exists now: as the kernel tells it, or else, and only as much of it, as /proc does.
-pub(super) fn look(find_paths: bool, walk_proc: bool) -> anyhow::Result<Tracker> {
+pub(super) fn look(
+    find_paths: bool,
+    walk_proc: bool,
+    registry: &Registry,
+) -> anyhow::Result<Tracker> {
     // The kernel's ring buffer is read through the event loop's interface.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _inside = runtime.enter();
-    let settings = Settings { walk_proc, ..Settings::default() };
-    let events = match Live::survey(settings, find_paths) {
+    let kernel = Settings { walk_proc, ..Settings::default() };
+    let options = Options { kernel, registry: registry.clone(), find_paths };
+    let events = match Live::survey(options) {
         Ok(events) => events,
         Err(error) => {
-            let survey = source::survey(find_paths);
+            let survey = source::survey(find_paths, registry);
             warn(&error, survey.hidden)?;
             survey.events
         }

@@ -8,6 +8,8 @@ use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+use crate::container::Registry;
+
 /// Exit code for everything that kept a command from doing its work.
 const EXIT_ERROR: u8 = 2;
 
@@ -24,6 +26,20 @@ struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     trace: trace::Args,
+}
+
+/// Where the machine's files are.
+#[derive(Debug, clap::Args)]
+struct Host {
+    /// Where the machine's own root directory is, if not at /: in a container that mounts it
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    host_root: Option<std::path::PathBuf>,
+}
+
+impl Host {
+    fn registry(&self) -> Registry {
+        self.host_root.clone().map_or_else(Registry::default, Registry::below)
+    }
 }
 
 const EXAMPLES: &str = "\

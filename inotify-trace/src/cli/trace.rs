@@ -18,7 +18,7 @@ use crate::{
     event::{Event, EventName},
     kernel::{Backend, Settings},
     output::{Clock, Filter, Json, Sink, Text, Timestamps, Width},
-    source::Live,
+    source::{Live, Options},
     tracker::Tracker,
 };
 
@@ -68,6 +68,8 @@ pub(super) struct Args {
     /// Size of the ring buffer between kernel and agent, as in 8M: larger survives longer storms
     #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = buffer_size)]
     buffer: u32,
+    #[command(flatten)]
+    host: super::Host,
     /// Say more about what goes on, kernel programs included; -vv for everything
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -105,13 +107,14 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
     // Before attaching: a signal that comes early must not kill the agent in mid-output.
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
-    let settings = Settings {
+    let kernel = Settings {
         buffer: args.buffer,
         diagnostics: args.verbose > 0,
         backend: args.backend,
         walk_proc: args.walk_proc,
     };
-    let mut live = Live::start(settings)?;
+    let options = Options { kernel, registry: args.host.registry(), find_paths: false };
+    let mut live = Live::start(options)?;
     let end = args.duration.map(|duration| Instant::now() + duration);
     let mut run = Run { tracker: Tracker::new(), filter: args.filter(), sink: args.sink() };
     let mut events = Vec::new();

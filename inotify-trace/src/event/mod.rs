@@ -290,6 +290,13 @@ pub enum EventKind {
         /// Its path from the root of the hierarchy.
         path: Box<str>,
     },
+    /// A container's names were read.
+    ContainerNamed {
+        /// The container's own cgroup.
+        cgroup: CgroupId,
+        /// What it is called.
+        names: Box<crate::container::Names>,
+    },
     /// A cgroup was made.
     CgroupCreated {
         /// The cgroup.

@@ -38,6 +38,8 @@ pub enum EventName {
     Charged,
     /// A cgroup existed already
     CgroupFound,
+    /// A container's name was read
+    ContainerName,
     /// A cgroup was made
     CgroupCreate,
     /// A cgroup was renamed
@@ -87,6 +89,7 @@ impl EventKind {
             Self::ProcessExited => EventName::Exit,
             Self::Charged { .. } => EventName::Charged,
             Self::CgroupFound { .. } => EventName::CgroupFound,
+            Self::ContainerNamed { .. } => EventName::ContainerName,
             Self::CgroupCreated { .. } => EventName::CgroupCreate,
             Self::CgroupRenamed { .. } => EventName::CgroupRename,
             Self::CgroupRemoved { .. } => EventName::CgroupRemove,

@@ -68,6 +68,14 @@ impl Asker<'_> {
         self.run("ask_gone", &[file, group, payer, u64::from(uid)])
     }
 
+    /// Says that a process holds nothing, unless it made or used an instance since its last exec.
+    ///
+    /// # Errors
+    /// If the kernel refuses to run the program.
+    pub fn forget_holder(self, pid: u32) -> Result<(), KernelError> {
+        self.run("ask_forget", &[u64::from(pid)])
+    }
+
     /// Asks what is charged to the user behind `payer` and to the one `level` user namespaces above
     /// it. The answers are `InstancesCharged` and `WatchesCharged` records; none if there is no
     /// such level.

@@ -107,6 +107,7 @@ pub(super) const QUESTIONS: &[Hook] = &[ask("ask_learn"), ask("ask_charged")];
 /// what sees beginnings, so that nothing is seen to begin whose end could be missed.
 const COMMON: &[Hook] = &[
     ask("ask_gone"),
+    ask("ask_forget"),
     raw("cgroup_mkdir", "cgroup_mkdir"),
     raw("cgroup_rmdir", "cgroup_rmdir"),
     raw("cgroup_rename", "cgroup_rename"),

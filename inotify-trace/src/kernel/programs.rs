@@ -4,7 +4,7 @@ use std::os::fd::AsFd as _;
 
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, RingBuf},
+    maps::{MapData, RingBuf},
 };
 use inotify_trace_common::record::{CPUS, Loss};
 use tokio::io::unix::AsyncFd;
@@ -20,9 +20,6 @@ use super::{
     misses, probe, records,
     window::Window,
 };
-
-/// State of a holder that executed a new program; see `holder` in the kernel programs' `maps.rs`.
-const HOLDER_EXECUTED: u32 = 2;
 
 /// How to load the programs.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +45,6 @@ pub struct Programs {
     backend: Option<Backend>,
     losses: Vec<&'static str>,
     ring: AsyncFd<RingBuf<MapData>>,
-    holders: HashMap<MapData, u32, u32>,
     resting: Window,
     lost: Window,
     /// Losses already told, in the order of [`Loss::ALL`].
@@ -119,7 +115,6 @@ impl Programs {
             backend,
             losses,
             ring: readiness_of(ring)?,
-            holders: HashMap::try_from(take_map(&mut ebpf, "HOLDERS")?).map_err(map_error)?,
             resting: Window::open(&mut ebpf, "RESTING", 1)?,
             lost: Window::open(&mut ebpf, "LOST", CPUS as usize * Loss::ALL.len())?,
             told: [0; Loss::ALL.len()],
@@ -227,14 +222,6 @@ impl Programs {
         let new = total.saturating_sub(self.skipped);
         self.skipped = total;
         new
-    }
-
-    /// Takes a process off the holders, unless it made or used an instance since its last exec.
-    pub fn forget_holder(&mut self, pid: u32) {
-        if self.holders.get(&pid, 0).is_ok_and(|state| state == HOLDER_EXECUTED) {
-            // Gone already if the process ended meanwhile.
-            let _ = self.holders.remove(&pid);
-        }
     }
 }
 

@@ -16,9 +16,9 @@ use super::{
     mask,
 };
 use crate::{
-    container::Container,
+    container::{Container, Names},
     event::{CgroupId, Charge, Event, EventKind, EventName, InstanceId, Loss, Quota, Target},
-    tracker::{Departure, Instance, Origin, Summary, Tracker},
+    tracker::{Cgroup, Departure, Instance, Origin, Summary, Tracker},
     usage::Culprit,
 };
 
@@ -61,7 +61,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cgroup: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    container: Option<&'a Container>,
+    container: Option<NamedContainer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<InstanceId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,6 +82,22 @@ struct Line<'a> {
     not_visible: Option<u32>,
 }
 
+/// A container, and what it is called.
+#[derive(Serialize)]
+struct NamedContainer<'a> {
+    #[serde(flatten)]
+    container: &'a Container,
+    #[serde(flatten)]
+    names: Option<&'a Names>,
+}
+
+impl<'a> NamedContainer<'a> {
+    fn of(cgroup: &'a Cgroup, tracker: &'a Tracker) -> Option<Self> {
+        let container = cgroup.container.as_ref()?;
+        Some(Self { container, names: tracker.cgroups().names(container) })
+    }
+}
+
 /// A process that uses up what was refused.
 #[derive(Serialize)]
 struct Suspect<'a> {
@@ -89,7 +105,7 @@ struct Suspect<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     comm: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    container: Option<&'a Container>,
+    container: Option<NamedContainer<'a>>,
     count: u32,
     shared: u32,
 }
@@ -101,7 +117,7 @@ impl<'a> Suspect<'a> {
         Self {
             pid: culprit.pid,
             comm: task.map(|task| task.comm.to_str().into_owned()),
-            container: cgroup.and_then(|cgroup| cgroup.container.as_ref()),
+            container: cgroup.and_then(|cgroup| NamedContainer::of(cgroup, tracker)),
             count: culprit.count,
             shared: culprit.shared,
         }
@@ -130,6 +146,8 @@ struct Detail<'a> {
     target_cgroup_id: Option<CgroupId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target_cgroup: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_container: Option<NamedContainer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     creator_cgroup_id: Option<CgroupId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -217,7 +235,7 @@ impl<W: Write> Sink for Json<W> {
             comm: comm.as_ref().map(|comm| comm.to_str()),
             cgroup_id: cgroup,
             cgroup: named.map(|cgroup| &*cgroup.path),
-            container: named.and_then(|cgroup| cgroup.container.as_ref()),
+            container: named.and_then(|cgroup| NamedContainer::of(cgroup, tracker)),
             instance: event.kind.instance(),
             used: quota.map(|quota| quota.used),
             limit: quota.map(|quota| quota.limit),
@@ -298,6 +316,15 @@ fn detail<'a>(event: &'a Event, subject: Option<&Instance>, tracker: &'a Tracker
         | EventKind::CgroupCreated { cgroup, path }
         | EventKind::CgroupRenamed { cgroup, path } => {
             Detail { target_cgroup_id: Some(*cgroup), target_cgroup: Some(path), ..none }
+        }
+        EventKind::ContainerNamed { cgroup, .. } => {
+            let named = tracker.cgroups().get(*cgroup);
+            Detail {
+                target_cgroup_id: Some(*cgroup),
+                target_cgroup: path_of(*cgroup),
+                target_container: named.and_then(|cgroup| NamedContainer::of(cgroup, tracker)),
+                ..none
+            }
         }
         EventKind::CgroupRemoved { cgroup } => {
             Detail { target_cgroup_id: Some(*cgroup), target_cgroup: path_of(*cgroup), ..none }

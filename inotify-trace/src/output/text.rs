@@ -104,8 +104,8 @@ impl<W: Write> Text<W> {
             }
             None => write!(line, " {:>PID$} {:COMM$}", "-", "-"),
         };
-        let cgroup = task.and_then(|task| tracker.cgroups().get(task.cgroup));
-        let container = cgroup.map_or("-", |cgroup| &*cgroup.display);
+        let container = task.and_then(|task| tracker.cgroups().display(task.cgroup));
+        let container = container.unwrap_or("-");
         let container = match self.width {
             Width::Columns(_) => shorten(container, CONTAINER),
             Width::Unlimited => container.into(),
@@ -204,6 +204,7 @@ fn label(kind: &EventKind) -> &'static str {
         EventName::Exit => "exit",
         EventName::Charged => "charged",
         EventName::CgroupFound => "cgroup",
+        EventName::ContainerName => "container",
         EventName::CgroupCreate => "cgroup-new",
         EventName::CgroupRename => "cgroup-name",
         EventName::CgroupRemove => "cgroup-gone",
@@ -257,6 +258,7 @@ fn path<'a>(kind: &'a EventKind, tracker: &'a Tracker) -> Option<&'a str> {
         | EventKind::CgroupFound { path, .. }
         | EventKind::CgroupCreated { path, .. }
         | EventKind::CgroupRenamed { path, .. } => Some(path),
+        EventKind::ContainerNamed { cgroup, .. } => tracker.cgroups().display(*cgroup),
         EventKind::CgroupRemoved { cgroup } => {
             tracker.cgroups().get(*cgroup).map(|cgroup| &*cgroup.path)
         }
@@ -312,6 +314,7 @@ fn describe(line: &mut String, event: &Event, subject: Option<&Instance>) {
         EventKind::RangeClosed { .. }
         | EventKind::ProcessExited
         | EventKind::CgroupFound { .. }
+        | EventKind::ContainerNamed { .. }
         | EventKind::CgroupCreated { .. }
         | EventKind::CgroupRenamed { .. }
         | EventKind::CgroupRemoved { .. } => Ok(()),

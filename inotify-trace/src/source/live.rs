@@ -6,14 +6,16 @@ use inotify_trace_common::record;
 use tokio::time::{Duration, sleep_until};
 
 use super::{
+    Options,
     charges::Answers,
+    naming::Naming,
     now,
     reader::{Known, Reader},
     sweep::{Schedule, Search},
 };
 use crate::{
     event::{Event, EventKind, Loss},
-    kernel::{Backend, KernelError, Programs, Settings},
+    kernel::{Backend, KernelError, Programs},
     procfs,
 };
 
@@ -35,6 +37,7 @@ pub struct Live {
     pub(super) known: Known,
     /// Whether to look up where the targets are of what is found at the start.
     pub(super) find_paths: bool,
+    pub(super) naming: Naming,
     sweep: Schedule,
     search: Search,
     /// Answers that have come to questions about what is charged.
@@ -56,25 +59,25 @@ impl Live {
     ///
     /// # Errors
     /// Whatever keeps the kernel programs from being attached.
-    pub fn start(settings: Settings) -> Result<Self, KernelError> {
-        let mut live = Self::new(Programs::attach(settings)?);
+    pub fn start(options: Options) -> Result<Self, KernelError> {
+        let mut live = Self::new(Programs::attach(options.kernel)?, options);
         live.found = live.snapshot()?;
         live.programs.settle();
         Ok(live)
     }
 
-    /// Looks at what exists now, and where the targets of watches are if `find_paths`. Traces
-    /// nothing.
+    /// Looks at what exists now, and traces nothing.
     ///
     /// # Errors
     /// Whatever keeps the kernel from being asked.
-    pub fn survey(settings: Settings, find_paths: bool) -> Result<Vec<Event>, KernelError> {
-        Self { find_paths, ..Self::new(Programs::for_questions(settings)?) }.snapshot()
+    pub fn survey(options: Options) -> Result<Vec<Event>, KernelError> {
+        Self::new(Programs::for_questions(options.kernel)?, options).snapshot()
     }
 
-    fn new(programs: Programs) -> Self {
+    fn new(programs: Programs, options: Options) -> Self {
         Self {
-            find_paths: false,
+            find_paths: options.find_paths,
+            naming: Naming::new(options.registry),
             programs,
             known: Known::default(),
             sweep: Schedule::new(Instant::now()),
@@ -191,6 +194,7 @@ impl Live {
         if !executed.is_empty() {
             self.look_after_exec(&executed, first, events);
         }
+        self.naming.name(first, events);
         self.tell_losses(events);
         taken
     }
@@ -238,7 +242,8 @@ impl Live {
         for &pid in pids {
             let Some(descriptors) = procfs::inotify_descriptors_of_living(pid) else { continue };
             if descriptors.is_empty() {
-                self.programs.forget_holder(pid);
+                // It would only be asked about once more than needed.
+                let _ = self.programs.ask().forget_holder(pid);
             }
             all.insert(pid, descriptors);
         }

@@ -2,6 +2,7 @@
 
 mod charges;
 mod live;
+mod naming;
 mod reader;
 mod snapshot;
 mod sweep;
@@ -12,12 +13,32 @@ pub use unprivileged::{Survey, survey};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::event::{BootTime, Event, EventKind};
+use crate::{
+    container::Registry,
+    event::{BootTime, Event, EventKind},
+    kernel::Settings,
+};
 
-/// An event that nobody did, at this moment.
-fn now(kind: EventKind) -> Event {
+/// What to look at, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How to load the kernel programs.
+    pub kernel: Settings,
+    /// Where runtimes leave their containers' names.
+    pub registry: Registry,
+    /// Whether to look up where the targets of watches are that exist already.
+    pub find_paths: bool,
+}
+
+/// This moment.
+fn clock() -> BootTime {
     let time = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or_default();
-    Event { time: BootTime(seconds * 1_000_000_000 + nanoseconds), task: None, kind }
+    BootTime(seconds * 1_000_000_000 + nanoseconds)
+}
+
+/// An event that nobody did, at this moment.
+fn now(kind: EventKind) -> Event {
+    Event { time: clock(), task: None, kind }
 }

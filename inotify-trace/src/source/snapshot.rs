@@ -38,6 +38,7 @@ impl Live {
         let mut hierarchy = Hierarchy::read(|cgroup, path| {
             events.push(now(EventKind::CgroupFound { cgroup, path: path.into() }));
         });
+        self.naming.name(0, &mut events);
         hierarchy.targets = self.find_paths.then(Targets::default);
         let look = self.look()?;
         look.complete(&mut hierarchy, &mut events);

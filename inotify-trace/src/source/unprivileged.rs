@@ -1,10 +1,12 @@
 //! What can be found without asking the kernel: for users who may not load programs.
 
 use super::{
+    naming::Naming,
     now,
     snapshot::{Hierarchy, Look},
 };
 use crate::{
+    container::Registry,
     event::{CgroupId, Event, EventKind, InstanceId, Task},
     procfs::{self, Targets},
 };
@@ -26,11 +28,12 @@ pub struct Survey {
 
 /// Looks at the descriptors of those processes that this one may look at.
 #[must_use]
-pub fn survey(find_paths: bool) -> Survey {
+pub fn survey(find_paths: bool, registry: &Registry) -> Survey {
     let mut events = Vec::new();
     let mut hierarchy = Hierarchy::read(|cgroup, path| {
         events.push(now(EventKind::CgroupFound { cgroup, path: path.into() }));
     });
+    Naming::new(registry.clone()).name(0, &mut events);
     hierarchy.targets = find_paths.then(Targets::default);
     let mut look = Look::default();
     // One descriptor of each instance, in the kernel's order of its files.

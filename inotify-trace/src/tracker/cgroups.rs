@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::{
-    container::{self, Container},
+    container::{self, Container, Names},
     event::{BootTime, CgroupId},
 };
 
@@ -29,6 +29,18 @@ pub struct Cgroup {
 pub struct Cgroups {
     known: HashMap<CgroupId, Cgroup>,
     removed: VecDeque<CgroupId>,
+    /// By container id.
+    names: HashMap<String, Named>,
+}
+
+/// What a container is called.
+#[derive(Debug)]
+struct Named {
+    names: Names,
+    /// In one line.
+    display: Option<Box<str>>,
+    /// The container's own cgroup, with which its names are forgotten.
+    cgroup: CgroupId,
 }
 
 impl Cgroups {
@@ -36,6 +48,20 @@ impl Cgroups {
     #[must_use]
     pub fn get(&self, id: CgroupId) -> Option<&Cgroup> {
         self.known.get(&id)
+    }
+
+    /// What a container is called; None if its runtime did not say.
+    #[must_use]
+    pub fn names(&self, container: &Container) -> Option<&Names> {
+        self.names.get(&container.id).map(|named| &named.names)
+    }
+
+    /// What to call a cgroup in a column: the name of its container, if it has one.
+    #[must_use]
+    pub fn display(&self, id: CgroupId) -> Option<&str> {
+        let cgroup = self.get(id)?;
+        let named = cgroup.container.as_ref().and_then(|it| self.names.get(&it.id));
+        Some(named.and_then(|named| named.display.as_deref()).unwrap_or(&cgroup.display))
     }
 
     /// How many are remembered, removed ones included.
@@ -60,6 +86,14 @@ impl Cgroups {
         self.known.insert(id, cgroup);
     }
 
+    pub(super) fn name_container(&mut self, cgroup: CgroupId, names: &Names) {
+        let known = self.known.get(&cgroup).and_then(|it| it.container.as_ref());
+        let Some(container) = known else { return };
+        let display = names.display().map(Into::into);
+        let named = Named { names: names.clone(), display, cgroup };
+        self.names.insert(container.id.clone(), named);
+    }
+
     pub(super) fn remove(&mut self, id: CgroupId, time: BootTime) {
         let Some(cgroup) = self.known.get_mut(&id) else { return };
         // Ids are not reused before 2^32 others (`kernfs_node.id`), so once is enough.
@@ -70,7 +104,11 @@ impl Cgroups {
         if self.removed.len() > REMOVED_KEPT
             && let Some(oldest) = self.removed.pop_front()
         {
-            self.known.remove(&oldest);
+            let container = self.known.remove(&oldest).and_then(|cgroup| cgroup.container);
+            let id = container.map(|container| container.id).unwrap_or_default();
+            if self.names.get(&id).is_some_and(|named| named.cgroup == oldest) {
+                self.names.remove(&id);
+            }
         }
     }
 }
@@ -89,6 +127,25 @@ mod tests {
             (&*cgroup.path, cgroup.removed),
             ("/system.slice/cron.service", Some(BootTime(5)))
         );
+    }
+
+    #[test]
+    fn a_container_s_name_holds_below_it_and_goes_with_it() {
+        let id = "4fa3b2c1d0e98a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a3b";
+        let mut cgroups = Cgroups::default();
+        cgroups.name(CgroupId(7), &format!("/system.slice/docker-{id}.scope"));
+        cgroups.name(CgroupId(8), &format!("/system.slice/docker-{id}.scope/init"));
+        assert_eq!(cgroups.display(CgroupId(8)), Some("docker:4fa3b2c1d0e9"));
+        let names = Names { name: Some("web".to_owned()), ..Names::default() };
+        cgroups.name_container(CgroupId(7), &names);
+        assert_eq!(cgroups.display(CgroupId(8)), Some("web"));
+        cgroups.remove(CgroupId(7), BootTime(1));
+        assert_eq!(cgroups.display(CgroupId(7)), Some("web"), "events about it may yet come");
+        for id in 0..REMOVED_KEPT as u64 {
+            cgroups.name(CgroupId(100 + id), "/x");
+            cgroups.remove(CgroupId(100 + id), BootTime(id));
+        }
+        assert!(cgroups.names.is_empty());
     }
 
     #[test]

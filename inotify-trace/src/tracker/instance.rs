@@ -7,7 +7,7 @@ use crate::event::{BootTime, CgroupId, Event, IN_CLOEXEC, InstanceId, Target, Ta
 
 /// An end noticed longer than this after a process left was not that process's doing: it is asked
 /// several times within half of it.
-const SOON: Duration = Duration::from_millis(300);
+const SOON: Duration = Duration::from_millis(600);
 
 /// An open instance.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,13 @@
 //! Who it was: cgroups and containers.
 
-use inotify_trace_tests::{Agent, Cgroup, World, require_root, system};
-use serde_json::json;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use inotify_trace_tests::{Agent, Cgroup, Process, World, cgroup, require_root, system};
+use serde_json::{Value, json};
 
 use crate::{nothing_lost, scene};
 
@@ -139,7 +145,7 @@ fn a_renamed_cgroup_has_its_new_name() {
     let cgroup = cgroup!(Cgroup::new());
     let renamed = cgroup.directory().with_extension("renamed");
     // cgroup v2 refuses; the old hierarchies, where it works, are not traced.
-    if std::fs::rename(cgroup.directory(), &renamed).is_err() {
+    if fs::rename(cgroup.directory(), &renamed).is_err() {
         let mut subject = world.subject();
         subject.move_to(&cgroup);
         let fd = subject.create(0).unwrap();
@@ -147,4 +153,92 @@ fn a_renamed_cgroup_has_its_new_name() {
         subject.exit();
     }
     nothing_lost(&agent.finish(&world));
+}
+
+/// The bundle that containerd leaves for a container of Kubernetes, on a machine below `root`.
+fn bundle(root: &Path, id: &str, name: &str) -> PathBuf {
+    let directory = root.join("run/containerd/io.containerd.runtime.v2.task/k8s.io").join(id);
+    fs::create_dir_all(&directory).unwrap();
+    let annotations = json!({
+        "io.kubernetes.cri.container-type": "container",
+        "io.kubernetes.cri.container-name": name,
+        "io.kubernetes.cri.sandbox-name": "shop-5d8f",
+        "io.kubernetes.cri.sandbox-namespace": "prod",
+        "io.kubernetes.cri.image-name": "registry.example/web:7",
+    });
+    let config = json!({ "ociVersion": "1.0.2", "annotations": annotations });
+    fs::write(directory.join("config.json"), config.to_string()).unwrap();
+    directory
+}
+
+#[test]
+fn three_hundred_short_lived_containers_have_names() {
+    require_root!();
+    const CONTAINERS: usize = 300;
+    // Twenty a second.
+    const PACE: Duration = Duration::from_millis(50);
+    let machine = system::directory();
+    let root = machine.path().to_str().unwrap().to_owned();
+    let _machine = system::the_machine();
+    let agent = Agent::with(&["--host-root", &root, "-e", "create,release"]);
+    let mut process = Process::start();
+    let home = cgroup::of_process(process.pid);
+    let mut used = Vec::new();
+    let began = Instant::now();
+    for number in 0..CONTAINERS {
+        let mut directory = PathBuf::new();
+        let prepare = |id: &str| directory = bundle(machine.path(), id, &format!("web-{number}"));
+        let cgroup = cgroup!(Cgroup::of_containerd_after(prepare));
+        cgroup.add(process.pid);
+        let fd = process.call("init1 0").unwrap();
+        process.call(&format!("close {fd}")).unwrap();
+        // The pace is the workload's, and nothing is waited for by it.
+        let next = began + PACE * u32::try_from(number + 1).unwrap();
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        let (path, _) = home.clone().unwrap();
+        let home = cgroup::mount_point().unwrap().join(path.trim_start_matches('/'));
+        fs::write(home.join("cgroup.procs"), process.pid.to_string()).unwrap();
+        cgroup.remove();
+        fs::remove_dir_all(directory).unwrap();
+        if number % 100 == 99 {
+            used.push(system::resident_kib(agent.pid()));
+        }
+    }
+    let named = |event: &&Value| event["container"]["namespace"] == "prod";
+    let of_process = |events: &[Value]| {
+        events.iter().filter(|it| it["pid"] == process.pid && it["event"] == "create").count()
+    };
+    agent.wait_for("every container's instance", |events| of_process(events) == CONTAINERS);
+    let run = agent.stop();
+    let ours = |it: &&Value| it["pid"] == process.pid && it["event"] == "create";
+    for (number, event) in run.events.iter().filter(ours).enumerate() {
+        let container = &event["container"];
+        assert_eq!(container["name"], format!("web-{number}"), "{event}");
+        assert_eq!(container["pod_name"], "shop-5d8f");
+        assert_eq!(container["image"], "registry.example/web:7");
+    }
+    assert_eq!(run.events.iter().filter(ours).filter(named).count(), CONTAINERS);
+    nothing_lost(&run);
+    // The names of those that are gone are kept for a while: a few hundred bytes each.
+    assert!(used[2] < used[0] + 1024, "the agent grows: {used:?} KiB");
+}
+
+#[test]
+fn a_container_from_before_has_its_name_too() {
+    require_root!();
+    let machine = system::directory();
+    let root = machine.path().to_str().unwrap().to_owned();
+    let _machine = system::the_machine();
+    let prepare = |id: &str| drop(bundle(machine.path(), id, "web"));
+    let cgroup = cgroup!(Cgroup::of_containerd_after(prepare));
+    let mut process = Process::start();
+    cgroup.add(process.pid);
+    process.call("init1 0").unwrap();
+    let agent = Agent::with(&["--host-root", &root, "-e", "found"]);
+    agent.wait_for_event(&json!({ "event": "found", "pid": process.pid }));
+    let found = agent.events().into_iter().find(|it| it["pid"] == process.pid).unwrap();
+    assert_eq!(found["container"]["name"], "web", "{found}");
+    nothing_lost(&agent.stop());
+    process.tell("exit 0");
+    process.join();
 }
