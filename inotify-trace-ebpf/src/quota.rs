@@ -124,16 +124,12 @@ pub(crate) fn remember(ucounts: u64) {
 pub(crate) fn of_current_user(counted: Counted) -> Quota {
     let Some(user) = current_user() else { return Quota::UNKNOWN };
     // SAFETY: the value is copied out; an entry replaced meanwhile is checked by `belongs`.
-    let known = unsafe { PAYERS.get(user) }.copied().filter(|&ucounts| belongs(ucounts, user));
-    if let Some(ucounts) = known {
-        return of(ucounts, counted);
-    }
-    // These count for the real uid; most of the time that is the effective one too.
-    let own = task::credentials().and_then(|cred| pointer(cred, offset!(cred_ucounts)));
-    match own.filter(|&ucounts| belongs(ucounts, user)) {
-        Some(ucounts) => of(ucounts, counted),
-        None => Quota::UNKNOWN,
-    }
+    let known = unsafe { PAYERS.get(user) }.copied().unwrap_or(0);
+    // The task's own count for the real uid; most of the time that is the effective one too.
+    let own = value(value(task::current(), offset!(task_cred)), offset!(cred_ucounts));
+    let ucounts = if belongs(known, user) { known } else { own };
+    // Once for both: the verifier walks each path to its end.
+    if belongs(ucounts, user) { of(ucounts, counted) } else { Quota::UNKNOWN }
 }
 
 /// Whom the kernel charges for what the current task creates.
@@ -148,6 +144,6 @@ fn current_user() -> Option<User> {
 /// Whether `ucounts` is this user's: memory that was freed since may hold another's.
 #[inline(always)]
 fn belongs(ucounts: u64, user: User) -> bool {
-    pointer(ucounts, offset!(ucounts_ns)) == Some(user.ns)
-        && field::<u32>(ucounts, offset!(ucounts_uid)) == Some(user.uid)
+    value::<u64>(ucounts, offset!(ucounts_ns)) == user.ns
+        && value::<u32>(ucounts, offset!(ucounts_uid)) == user.uid
 }

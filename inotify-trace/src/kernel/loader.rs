@@ -147,6 +147,7 @@ impl Loader {
 
     fn load_one(&mut self, name: &str, attachment: Attachment) -> Result<(), KernelError> {
         let Self { ebpf, btf, .. } = self;
+        let started = std::time::Instant::now();
         let result = match (program(ebpf, name)?, attachment) {
             (Program::FEntry(program), Attachment::Function(name)) => {
                 running_kernel(btf).and_then(|btf| program.load(name, btf))
@@ -161,6 +162,7 @@ impl Loader {
             }
             _ => Err(ProgramError::UnexpectedProgramType),
         };
+        log::debug!("loading {name} took {:?}", started.elapsed());
         match result {
             // One that is attached in several places is loaded once.
             Err(ProgramError::AlreadyLoaded) => Ok(()),
