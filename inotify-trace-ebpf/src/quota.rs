@@ -1,10 +1,12 @@
 //! The kernel's own counts and limits (`kernel/ucount.c`).
 
+use core::hint::black_box;
+
 use inotify_trace_common::{ABSENT, Quota};
 
 use crate::{
     maps::{PAYERS, User},
-    read::{field, offset, pointer, value},
+    read::{field, offset, pointer, read, value},
     task,
 };
 
@@ -41,29 +43,29 @@ pub(crate) fn of(ucounts: u64, counted: Counted) -> Quota {
     let mut quota = Quota::UNKNOWN;
     quota.uid = field(ucounts, offset!(ucounts_uid)).unwrap_or(ABSENT);
     let mut counter = ucounts;
-    let mut room = i64::MAX;
+    // More than can ever be left.
+    let mut room = 1_i64 << 62;
     for level in 0..LEVELS {
         let Some(ns) = pointer(counter, offset!(ucounts_ns)) else { break };
         if level == 0 {
-            quota.userns = field(ns, offset!(userns_inum)).unwrap_or(ABSENT);
+            quota.userns = value(ns, offset!(userns_inum));
         }
-        let limit = element(ns, offset!(userns_ucount_max), offset!(ucount_max_size), counted);
-        // A counter that went away may lead anywhere.
-        let Some(limit) = limit else { break };
-        // Beside the pointer that was just read, so it is there to be read too.
-        let used = element(counter, offset!(ucounts_ucount), offset!(ucount_size), counted);
-        let used = used.unwrap_or(-1);
+        let (used, _) = element(counter, offset!(ucounts_ucount), offset!(ucount_size), counted);
+        let (limit, unreadable) =
+            element(ns, offset!(userns_ucount_max), offset!(ucount_max_size), counted);
         if !(0..=MAX_COUNT).contains(&used) {
             return Quota::UNKNOWN;
         }
-        // `<=`: where two levels are equally tight, the kernel charges both; the outer one is
-        // the machine's own limit, and the one to raise.
-        if limit - used <= room {
-            room = limit - used;
-            quota.used = used as u32;
-            quota.limit = limit.clamp(0, i64::from(ABSENT - 1)) as u32;
-            quota.level = level;
-        }
+        let left = limit - used;
+        // All ones where this level is as tight as any before it, and zeros elsewhere: with a
+        // branch, the verifier would walk 2^LEVELS paths. Equally tight: the kernel charges both;
+        // the outer one is the machine's own limit, and the one to raise.
+        let take = black_box(((left - room - 1) >> 63) & !(unreadable >> 63));
+        let choose = |new: i64, old: i64| (new & take) | (old & !take);
+        room = choose(left, room);
+        quota.used = choose(used, quota.used.into()) as u32;
+        quota.limit = choose(limit, quota.limit.into()) as u32;
+        quota.level = choose(level.into(), quota.level.into()) as u32;
         let Some(outer) = pointer(ns, offset!(userns_ucounts)) else { break };
         counter = outer;
     }
@@ -90,7 +92,7 @@ pub(crate) fn of_level(counter: u64, level: u32, counted: Counted) -> Quota {
     let ns = value(counter, offset!(ucounts_ns));
     let used = element(counter, offset!(ucounts_ucount), offset!(ucount_size), counted);
     let limit = element(ns, offset!(userns_ucount_max), offset!(ucount_max_size), counted);
-    let (Some(used @ 0..=MAX_COUNT), Some(limit)) = (used, limit) else { return Quota::UNKNOWN };
+    let ((used @ 0..=MAX_COUNT, 0), (limit, 0)) = (used, limit) else { return Quota::UNKNOWN };
     Quota {
         used: used as u32,
         limit: limit.clamp(0, i64::from(ABSENT - 1)) as u32,
@@ -100,11 +102,17 @@ pub(crate) fn of_level(counter: u64, level: u32, counted: Counted) -> Quota {
     }
 }
 
-/// One element of an array of counters whose elements are `int` or `long`.
+/// One element of an array of counters whose elements are `int` or `long`, and a negative number if
+/// it cannot be read.
 #[inline(always)]
-fn element(base: u64, array: u32, size: u32, counted: Counted) -> Option<i64> {
+fn element(base: u64, array: u32, size: u32, counted: Counted) -> (i64, i64) {
     let at = array + counted.index() * size;
-    if size == 4 { field::<i32>(base, at).map(i64::from) } else { field::<i64>(base, at) }
+    if size == 4 {
+        let (value, result) = read::<i32>(base, at);
+        (value.into(), result)
+    } else {
+        read(base, at)
+    }
 }
 
 /// Remembers who pays for the instances of the current task's user.

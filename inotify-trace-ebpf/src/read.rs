@@ -57,9 +57,10 @@ pub(crate) fn pointer(base: u64, offset: u32) -> Option<u64> {
     Some(value(base, offset)).filter(|&address| address != 0)
 }
 
-/// What the helper read, all zeros if it could not, and its result.
+/// What the helper read, all zeros if it could not, and its result: 0, or a negative errno. The
+/// offset must be there.
 #[inline(always)]
-fn read<T>(base: u64, offset: u32) -> (T, c_long) {
+pub(crate) fn read<T>(base: u64, offset: u32) -> (T, c_long) {
     let mut value = MaybeUninit::<T>::uninit();
     let from = (base + u64::from(offset)) as *const c_void;
     // SAFETY: the helper checks the address it reads from, and writes all of `value` in any case:
