@@ -28,12 +28,17 @@ const MARKS_FOUND: u32 = 4;
 #[inline(always)]
 pub(crate) fn describe_watch(record: &mut Record, instance: Instance, wd: i32) {
     let mut marks = Marks::of(instance);
+    let mut found = 0;
     for _ in 0..MARKS {
-        let Some(mark) = marks.next() else { return };
+        let Some(mark) = marks.next() else { break };
         if value::<i32>(mark, offset!(mark_wd)) == wd {
-            describe_inode(record, inode_of(mark));
-            return;
+            found = mark;
+            break;
         }
+    }
+    // Once, after the loop: the verifier walks each path to its end.
+    if found != 0 {
+        describe_inode(record, inode_of(found));
     }
 }
 
