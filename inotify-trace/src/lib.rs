@@ -13,3 +13,4 @@ pub mod procfs;
 pub mod source;
 pub mod tracker;
 pub mod usage;
+pub mod verdict;

@@ -11,6 +11,9 @@ use crate::{
 /// that starts twenty containers a second keeps them for minutes.
 const REMOVED_KEPT: usize = 16 << 10;
 
+/// The root of the v2 hierarchy: the first id of its kernfs (`kernfs_create_root`).
+const ROOT: CgroupId = CgroupId(1);
+
 /// One cgroup of the v2 hierarchy.
 #[derive(Clone, Debug)]
 pub struct Cgroup {
@@ -44,6 +47,17 @@ struct Named {
 }
 
 impl Cgroups {
+    /// Since when a cgroup is gone: inner None if that was before tracing began; outer None if it
+    /// still exists, or that cannot be known.
+    #[must_use]
+    pub fn gone_since(&self, id: CgroupId) -> Option<Option<BootTime>> {
+        match self.known.get(&id) {
+            Some(cgroup) => cgroup.removed.map(Some),
+            // Whoever sees the root of the hierarchy sees all of it.
+            None => self.known.contains_key(&ROOT).then_some(None),
+        }
+    }
+
     /// What is known about a cgroup.
     #[must_use]
     pub fn get(&self, id: CgroupId) -> Option<&Cgroup> {

@@ -1,6 +1,9 @@
 //! One instance and what is known about it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::User;
 use crate::event::{BootTime, CgroupId, Event, IN_CLOEXEC, InstanceId, Target, Task};
@@ -8,6 +11,9 @@ use crate::event::{BootTime, CgroupId, Event, IN_CLOEXEC, InstanceId, Target, Ta
 /// An end noticed longer than this after a process left was not that process's doing: it is asked
 /// several times within half of it.
 const SOON: Duration = Duration::from_millis(600);
+
+/// What has watched more cgroups than this serves none in particular.
+pub const SERVED: usize = 16;
 
 /// An open instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +32,10 @@ pub struct Instance {
     pub charged: Option<User>,
     /// Events that waited to be read when it was found; None if it was seen being made.
     pub queued: Option<u32>,
+    /// The cgroups whose files it watches or has watched: at most one more than [`SERVED`].
+    pub served: BTreeSet<CgroupId>,
+    /// When its last watch went; None if it has one, or never had.
+    pub emptied: Option<BootTime>,
     /// The process that ended it or, while it is open, the last that may turn out to have.
     pub last_leaver: Option<Leaver>,
     /// Process id and descriptor, for every descriptor known.
@@ -107,6 +117,8 @@ impl Instance {
             flags,
             charged,
             queued: None,
+            served: BTreeSet::new(),
+            emptied: None,
             last_leaver: None,
             descriptors: Vec::new(),
             watches: BTreeMap::new(),
@@ -179,6 +191,10 @@ impl Instance {
         let watch =
             self.watches.entry(wd).or_insert_with(|| Watch { target: Target::default(), mask });
         watch.mask = mask;
+        self.emptied = None;
+        if let Some(cgroup) = target.cgroup.known().filter(|_| self.served.len() <= SERVED) {
+            self.served.insert(cgroup);
+        }
         if target.path.is_some() {
             watch.target.path.clone_from(&target.path);
         }
@@ -188,7 +204,14 @@ impl Instance {
         }
     }
 
-    pub(super) fn remove_watch(&mut self, wd: i32) {
-        self.watches.remove(&wd);
+    /// A watch went: because its holder asked for it, or with its target.
+    pub(super) fn remove_watch(&mut self, wd: i32, time: BootTime, on_request: bool) {
+        if self.watches.remove(&wd).is_some() && self.watches.is_empty() {
+            self.emptied = Some(time);
+            if on_request {
+                // Its holder is done with what it watched, and may have other plans for it.
+                self.served.clear();
+            }
+        }
     }
 }

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 pub use cgroups::{Cgroup, Cgroups};
 pub use counts::{Counts, Summary};
-pub use instance::{Departure, Instance, Leaver, Origin, Watch};
+pub use instance::{Departure, Instance, Leaver, Origin, SERVED, Watch};
 pub use process::Process;
 pub use users::{Account, Users};
 
@@ -93,6 +93,9 @@ impl Tracker {
                     self.own(task, *fd, *id);
                 }
                 self.instances.insert(*id, instance);
+                if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
+                    process.made += 1;
+                }
             }
             EventKind::WatchFound { instance, wd, target, mask }
             | EventKind::WatchAdded { instance, wd, target, mask, .. } => {
@@ -100,9 +103,9 @@ impl Tracker {
                     instance.add_watch(*wd, target, *mask);
                 }
             }
-            EventKind::WatchRemoved { instance, wd, .. } => {
+            EventKind::WatchRemoved { instance, wd, fd, .. } => {
                 if let Some(instance) = self.instances.get_mut(instance) {
-                    instance.remove_watch(*wd);
+                    instance.remove_watch(*wd, event.time, fd.is_some());
                 }
             }
             EventKind::DescriptorClosed { instance, fd, .. } => {
@@ -246,7 +249,7 @@ impl Tracker {
                 instance.add_descriptor(child, fd);
             }
         }
-        (process.task.pid, process.task.tid) = (child, child);
+        (process.task.pid, process.task.tid, process.made) = (child, child, 0);
         self.processes.insert(child, process);
     }
 

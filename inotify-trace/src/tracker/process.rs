@@ -11,10 +11,12 @@ pub struct Process {
     pub task: Task,
     /// Which of its descriptors lead to which instances.
     pub descriptors: BTreeMap<i32, InstanceId>,
+    /// How many instances it was seen making since it became known.
+    pub made: u64,
 }
 
 impl Process {
     pub(super) fn new(task: Task) -> Self {
-        Self { task, descriptors: BTreeMap::new() }
+        Self { task, descriptors: BTreeMap::new(), made: 0 }
     }
 }

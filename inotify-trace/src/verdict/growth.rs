@@ -1,0 +1,90 @@
+//! Holders whose instances become ever more.
+
+use std::time::Duration;
+
+use super::{Confidence, Evidence};
+use crate::{
+    event::BootTime,
+    tracker::{Origin, Process, Tracker},
+};
+
+/// Fewer than this are no trend.
+const FEWEST: usize = 8;
+
+/// They must have come over at least this long: a daemon that starts makes many at once.
+const SPAN: Duration = Duration::from_secs(120);
+
+/// And in at least this many of ten equal parts of that time: not in a burst or two.
+const PARTS: usize = 5;
+
+/// How fast something gets worse.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Growth {
+    /// Instances a minute.
+    pub per_minute: f64,
+    /// How many more fit below the limit; None if that is not known.
+    pub left: Option<u32>,
+}
+
+impl Growth {
+    /// Until the limit is reached, if it goes on like this.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        let minutes = f64::from(self.left?) / self.per_minute;
+        Duration::try_from_secs_f64(minutes * 60.0).ok()
+    }
+}
+
+/// The instances that a process has made over time and still has, if they become ever more and it
+/// lets go of hardly any.
+pub(super) fn of_process(
+    tracker: &Tracker,
+    process: &Process,
+    now: BootTime,
+) -> Option<Vec<Evidence>> {
+    let mut evidence: Vec<_> = process
+        .descriptors
+        .values()
+        .filter_map(|&id| tracker.instance(id))
+        .filter(|it| matches!(it.origin, Origin::Created(task) if task.pid == process.task.pid))
+        .map(|it| Evidence {
+            instance: it.id,
+            since: it.since,
+            cgroups: Vec::new(),
+            confidence: Confidence::Likely,
+        })
+        .collect();
+    evidence.sort_by_key(|it| (it.since, it.instance));
+    evidence.dedup_by_key(|it| it.instance);
+    let (first, last) = (evidence.first()?.since, evidence.last()?.since);
+    let span = last.since(first);
+    // Four of five that it ever made are still there.
+    let keeps = 5 * evidence.len() as u64 >= 4 * process.made;
+    let goes_on = now.since(last) <= span / PARTS as u32;
+    if evidence.len() < FEWEST || span < SPAN || !keeps || !goes_on {
+        return None;
+    }
+    let part = |it: &Evidence| (it.since.since(first).as_nanos() * 10 / span.as_nanos()).min(9);
+    let mut parts: Vec<_> = evidence.iter().map(part).collect();
+    parts.dedup();
+    (parts.len() >= PARTS).then_some(evidence)
+}
+
+/// How fast instances of a process were leaked at these times; None for fewer than two.
+pub(super) fn of_times(
+    tracker: &Tracker,
+    pid: u32,
+    times: impl Iterator<Item = BootTime>,
+) -> Option<Growth> {
+    let times: Vec<_> = times.collect();
+    let minutes = times.last()?.since(*times.first()?).as_secs_f64() / 60.0;
+    // All at the same moment: found, not seen to happen.
+    if minutes <= 0.0 {
+        return None;
+    }
+    let per_minute = (times.len() - 1) as f64 / minutes;
+    let process = tracker.process(pid)?;
+    let instance = process.descriptors.values().find_map(|&id| tracker.instance(id))?;
+    let quota = tracker.users().get(instance.charged?).and_then(|account| account.instances);
+    Some(Growth { per_minute, left: quota.map(|it| it.limit.saturating_sub(it.used)) })
+}
