@@ -8,6 +8,7 @@ pub mod cli;
 pub mod container;
 pub mod event;
 pub mod kernel;
+pub mod limits;
 pub mod output;
 pub mod procfs;
 pub mod source;

@@ -77,7 +77,7 @@ Examples:
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // JSON tells of targets only if asked to; looking for them takes time.
-    let tracker = look(args.watches, args.walk_proc, &args.host.registry())?;
+    let (tracker, _) = look(args.watches, args.walk_proc, &args.host.registry())?;
     let names = UserNames::of_this_machine();
     let mut listing = Listing::new(&tracker, args.by, names);
     if let Some(column) = args.sort {
@@ -118,30 +118,31 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What exists now: as the kernel tells it, or else, and only as much of it, as /proc does.
+/// What exists now: as the kernel tells it, or else, and only as much of it, as /proc does; and
+/// whether the kernel told.
 pub(super) fn look(
     find_paths: bool,
     walk_proc: bool,
     registry: &Registry,
-) -> anyhow::Result<Tracker> {
+) -> anyhow::Result<(Tracker, bool)> {
     // The kernel's ring buffer is read through the event loop's interface.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _inside = runtime.enter();
     let kernel = Settings { walk_proc, ..Settings::default() };
     let options = Options { kernel, registry: registry.clone(), find_paths };
-    let events = match Live::survey(options) {
-        Ok(events) => events,
+    let (events, is_told) = match Live::survey(options) {
+        Ok(events) => (events, true),
         Err(error) => {
             let survey = source::survey(find_paths, registry);
             warn(&error, survey.hidden)?;
-            survey.events
+            (survey.events, false)
         }
     };
     let mut tracker = Tracker::new();
     for event in &events {
         tracker.apply(event);
     }
-    Ok(tracker)
+    Ok((tracker, is_told))
 }
 
 /// Says on standard error what is missing.

@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod check;
+mod limits;
 mod list;
 mod trace;
 
@@ -37,6 +38,10 @@ struct Host {
 }
 
 impl Host {
+    fn root(&self) -> std::path::PathBuf {
+        self.host_root.clone().unwrap_or_else(|| "/".into())
+    }
+
     fn registry(&self) -> Registry {
         self.host_root.clone().map_or_else(Registry::default, Registry::below)
     }
@@ -51,6 +56,7 @@ Examples:
   sudo inotify-trace --cgroup /kubepods.slice   what happens in pods
   sudo inotify-trace -o json | jq .path     for programs
   sudo inotify-trace list                   who holds how many instances now
+  sudo inotify-trace limits                 how close everyone is to the limits, and what to set
   sudo inotify-trace check                  what this machine allows, and what is missing";
 
 #[derive(Debug, Subcommand)]
@@ -59,6 +65,8 @@ enum Command {
     Trace(trace::Args),
     /// List what exists now: who uses how many instances and watches, and how many are allowed
     List(list::Args),
+    /// Show how close everyone is to the limits, where they are configured, and what they should be
+    Limits(limits::Args),
     /// Show what this kernel allows, which backend is used, and what is missing
     Check,
 }
@@ -71,6 +79,7 @@ pub fn main() -> ExitCode {
         None => trace::run(&cli.trace),
         Some(Command::Trace(args)) => trace::run(&args),
         Some(Command::List(args)) => list::run(&args),
+        Some(Command::Limits(args)) => limits::run(&args),
         Some(Command::Check) => check::run(),
     };
     match result {

@@ -161,7 +161,7 @@ impl Run {
 }
 
 /// Says on standard error that tracing has begun, what there is already, and what cannot be seen.
-fn greet(tracker: &Tracker, live: &Live) -> io::Result<()> {
+pub(super) fn greet(tracker: &Tracker, live: &Live) -> io::Result<()> {
     let instances = tracker.instances().count();
     let watches: usize = tracker.instances().map(|instance| instance.watches().len()).sum();
     let mut err = io::stderr().lock();
@@ -180,7 +180,7 @@ fn greet(tracker: &Tracker, live: &Live) -> io::Result<()> {
 }
 
 /// Waits until a moment; for ever if there is none.
-async fn at(end: Option<Instant>) {
+pub(super) async fn at(end: Option<Instant>) {
     match end {
         Some(end) => sleep_until(end).await,
         None => std::future::pending().await,
@@ -228,7 +228,7 @@ fn from_root(path: &str) -> String {
         .to_owned()
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }

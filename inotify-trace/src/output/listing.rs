@@ -503,6 +503,6 @@ fn list(texts: impl IntoIterator<Item = String>) -> Cell {
 }
 
 /// The share that is used up, rounded up: only what is really free is free.
-fn percent(level: Level) -> u64 {
+pub(super) fn percent(level: Level) -> u64 {
     (u64::from(level.used) * 100).div_ceil(u64::from(level.limit.max(1)))
 }

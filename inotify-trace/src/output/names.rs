@@ -4,10 +4,6 @@ use std::collections::HashMap;
 
 use crate::tracker::User;
 
-/// The inode number of the initial user namespace: `PROC_USER_INIT_INO` of
-/// `include/linux/proc_ns.h`.
-const INITIAL: u32 = 0xEFFF_FFFD;
-
 /// What users of this machine are called.
 #[derive(Clone, Debug, Default)]
 pub struct UserNames(HashMap<u32, String>);
@@ -40,7 +36,7 @@ impl UserNames {
     #[must_use]
     pub fn payer(&self, user: User) -> String {
         let name = self.name(user.uid);
-        if user.userns == INITIAL { name } else { format!("{name}@userns:{}", user.userns) }
+        if user.userns == User::INITIAL { name } else { format!("{name}@userns:{}", user.userns) }
     }
 }
 
@@ -53,7 +49,7 @@ mod tests {
         let names = UserNames::parse("root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/:\nbad\n:x:5:\n");
         assert_eq!(names.name(0), "root");
         assert_eq!(names.name(5), "5");
-        assert_eq!(names.payer(User { userns: INITIAL, uid: 0 }), "root");
+        assert_eq!(names.payer(User { userns: User::INITIAL, uid: 0 }), "root");
         assert_eq!(names.payer(User { userns: 4_026_532_000, uid: 7 }), "7@userns:4026532000");
     }
 }

@@ -41,6 +41,12 @@ pub fn hidden_processes() -> usize {
         .count()
 }
 
+/// The user namespace this process is in, by inode number; None if that is not known.
+#[must_use]
+pub fn own_user_namespace() -> Option<u64> {
+    Some(std::os::unix::fs::MetadataExt::ino(&fs::metadata("/proc/self/ns/user").ok()?))
+}
+
 /// The inotify descriptors of a process; None if it has ended, when it has none in any case.
 #[must_use]
 pub fn inotify_descriptors_of_living(pid: u32) -> Option<Vec<i32>> {

@@ -78,6 +78,11 @@ impl Cgroups {
         Some(named.and_then(|named| named.display.as_deref()).unwrap_or(&cgroup.display))
     }
 
+    /// Every one that is remembered, removed ones included, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Cgroup> {
+        self.known.values()
+    }
+
     /// How many are remembered, removed ones included.
     #[must_use]
     pub fn len(&self) -> usize {

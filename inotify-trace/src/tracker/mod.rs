@@ -29,6 +29,12 @@ pub struct User {
     pub uid: u32,
 }
 
+impl User {
+    /// The inode number of the initial user namespace: `PROC_USER_INIT_INO` of
+    /// `include/linux/proc_ns.h`.
+    pub const INITIAL: u32 = 0xEFFF_FFFD;
+}
+
 impl From<Quota> for User {
     fn from(quota: Quota) -> Self {
         Self { userns: quota.userns, uid: quota.uid }

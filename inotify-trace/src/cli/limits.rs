@@ -1,0 +1,274 @@
+//! `inotify-trace limits`: how close everyone is, and what the limits should be.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufWriter, IsTerminal as _, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use clap::ValueEnum;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
+
+use super::{EXIT_ERROR, list, trace};
+use crate::{
+    kernel::Settings,
+    limits::{self, Changes, DEFAULT_PODS, Rate, Seen, apply::Plan, files::Root},
+    output::{LimitsReport, UserNames},
+    procfs,
+    source::{Live, Options},
+    tracker::{Tracker, User},
+    usage,
+};
+
+/// Exit code for users who are too close to a limit.
+const EXIT_OVER: u8 = 1;
+
+/// The share of a limit from which on a user is too close to it, in percent.
+const WARN: u32 = 80;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Trace for this long, or until Ctrl-C, and tell how fast instances become more
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = trace::seconds)]
+    watch: Option<Option<Duration>>,
+    /// With --watch: not only at the end, but this often
+    #[arg(long, value_name = "SECONDS", requires = "watch", value_parser = interval)]
+    interval: Option<Duration>,
+    /// Exit with 1 if anyone uses this share of a limit or more, in percent [default: 80]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100))]
+    warn: Option<u32>,
+    /// How many pods to make room for
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_PODS)]
+    pods: u64,
+    /// Write the recommended values to the file shown, and set them now; asks before
+    #[arg(long, conflicts_with = "watch")]
+    apply: bool,
+    /// With --apply: do not ask
+    #[arg(short, long, requires = "apply")]
+    yes: bool,
+    /// How to write it
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    /// Look in /proc, even if the kernel has BPF iterators
+    #[arg(long, hide_short_help = true)]
+    walk_proc: bool,
+    #[command(flatten)]
+    host: super::Host,
+}
+
+/// How limits are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Tables and sentences
+    #[default]
+    Table,
+    /// One JSON object
+    Json,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo inotify-trace limits                      who is how close, and what to set
+  sudo inotify-trace limits --watch 60           and how long it will last
+  sudo inotify-trace limits --watch --interval 60    the same every minute, until Ctrl-C
+  sudo inotify-trace limits --warn 90 -o json    as a check: exit code 1 from 90% on
+  sudo inotify-trace limits --pods 250 --apply   set them for a node of 250 pods
+
+Exit code: 0; 1 if anyone is at or above --warn; 2 if something failed, also if --warn is given and
+who is charged cannot be known. With --apply 0 (done, or declined) or 2.";
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.apply && !args.yes && !io::stdin().is_terminal() {
+        bail!(
+            "--apply asks before it writes, and standard input is no terminal: add --yes to write \
+             without being asked"
+        );
+    }
+    if args.watch.is_some() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the event loop")?;
+        return runtime.block_on(watch(args));
+    }
+    let (tracker, is_known) = list::look(false, args.walk_proc, &args.host.registry())?;
+    let mut report = report(args, &tracker, is_known, None);
+    if args.apply { apply(args, &mut report) } else { show(args, &report) }
+}
+
+/// Traces, and tells at the end, or every now and then, how fast instances become more.
+async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
+    // Before attaching: a signal that comes early must not kill the agent in mid-output.
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch Ctrl-C")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+    let kernel = Settings { walk_proc: args.walk_proc, ..Settings::default() };
+    let options = Options { kernel, registry: args.host.registry(), find_paths: false };
+    let mut live = Live::start(options)?;
+    let (mut tracker, mut changes, mut events) = (Tracker::new(), Changes::default(), Vec::new());
+    live.next(&mut events).await?;
+    for event in events.drain(..) {
+        tracker.apply(&event);
+    }
+    trace::greet(&tracker, &live)?;
+    let start = Instant::now();
+    let end = args.watch.flatten().and_then(|duration| start.checked_add(duration));
+    let mut next = args.interval.and_then(|interval| start.checked_add(interval));
+    loop {
+        let mut is_due = false;
+        let ended = tokio::select! {
+            biased;
+            _ = interrupt.recv() => true,
+            _ = terminate.recv() => true,
+            () = trace::at(end) => true,
+            () = trace::at(next) => { is_due = true; false }
+            result = live.next(&mut events) => { result?; false }
+        };
+        if ended {
+            live.finish(&mut events);
+        }
+        for event in events.drain(..) {
+            tracker.apply(&event);
+            changes.add(&event, &tracker);
+        }
+        if ended || is_due {
+            let report = report(args, &tracker, true, Some((&changes, start.elapsed())));
+            let code = show(args, &report)?;
+            if ended {
+                return Ok(code);
+            }
+            let interval = args.interval.unwrap_or_default();
+            next = Instant::now().checked_add(interval);
+        }
+    }
+}
+
+/// All there is to tell; `is_known` says whether the kernel told who is charged.
+fn report(
+    args: &Args,
+    tracker: &Tracker,
+    is_known: bool,
+    changes: Option<(&Changes, Duration)>,
+) -> LimitsReport {
+    let root = Root::new(&args.host.root());
+    let (settings, errors) = root.settings();
+    let mut notes: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let floor = |sysctl| {
+        let setting = settings.iter().find(|setting| setting.sysctl == sysctl);
+        setting.map_or(0, limits::Setting::floor)
+    };
+    let floors = (floor(limits::Sysctl::Instances), floor(limits::Sysctl::Watches));
+    let recommendation = limits::recommend(&Seen::by(tracker), args.pods, floors);
+    let plan = Plan::new(&root, &recommendation).map_err(|error| notes.push(error.to_string()));
+    if !is_known {
+        notes.push(
+            "without privileges (sudo) only what this user may see went into the \
+             recommendation, which may therefore be too low."
+                .to_owned(),
+        );
+    }
+    let rates: Option<BTreeMap<User, Rate>> =
+        changes.map(|(changes, during)| changes.rates(tracker, during));
+    if let Some(lost @ 1..) = changes.map(|(changes, _)| changes.lost()) {
+        notes.push(format!("{lost} events were lost: rates may be higher than told."));
+    }
+    LimitsReport {
+        names: UserNames::of_this_machine(),
+        standings: is_known.then(|| usage::standings(tracker)),
+        rates,
+        settings,
+        recommendation,
+        plan: plan.ok(),
+        warn: args.warn.unwrap_or(WARN),
+        own_namespace: procfs::own_user_namespace().filter(|&it| it != u64::from(User::INITIAL)),
+        notes,
+        done: None,
+    }
+}
+
+/// Shows a report; the exit code says whether anyone is too close to a limit.
+fn show(args: &Args, report: &LimitsReport) -> anyhow::Result<ExitCode> {
+    print(args, report)?;
+    if report.standings.is_none() && args.warn.is_some() {
+        bail!("--warn cannot be answered: who is charged how much is not known; run it with sudo");
+    }
+    Ok(if report.over().is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_OVER) })
+}
+
+fn print(args: &Args, report: &LimitsReport) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match args.output {
+        Format::Json => {
+            serde_json::to_writer(&mut out, &report.json())?;
+            writeln!(out)?;
+        }
+        Format::Table => report.write(&mut out)?,
+    }
+    out.flush()
+}
+
+/// Writes what is recommended, if the user agrees.
+fn apply(args: &Args, report: &mut LimitsReport) -> anyhow::Result<ExitCode> {
+    let root = Root::new(&args.host.root());
+    let plan = Plan::new(&root, &report.recommendation)?;
+    if args.output == Format::Table {
+        print(args, report)?;
+    }
+    if !args.yes && !agreed(&plan)? {
+        writeln!(io::stderr().lock(), "Nothing was changed.")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let done = plan.carry_out(&root)?;
+    let overridden: Vec<_> = plan
+        .overridden(&done.settings)
+        .filter_map(|setting| {
+            let winner = setting.configured.winner.as_ref()?;
+            let (file, line) = (winner.file.display(), winner.line);
+            Some(format!("{file}:{line} sets {} to {}", setting.sysctl.key(), winner.text))
+        })
+        .collect();
+    report.settings.clone_from(&done.settings);
+    report.done = Some(done);
+    match args.output {
+        Format::Json => print(args, report)?,
+        Format::Table => report.write_done(&mut io::stdout().lock())?,
+    }
+    if !overridden.is_empty() {
+        let mut err = io::stderr().lock();
+        writeln!(
+            err,
+            "inotify-trace: the live values are set, but at the next boot, or `sysctl --system`, \
+             {} after {} is read: remove or change that",
+            overridden.join(", and "),
+            plan.file.display()
+        )?;
+        return Ok(ExitCode::from(EXIT_ERROR));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks on the terminal.
+fn agreed(plan: &Plan) -> io::Result<bool> {
+    let mut err = io::stderr().lock();
+    let values: Vec<_> =
+        plan.values.iter().map(|(sysctl, value)| format!("{} = {value}", sysctl.key())).collect();
+    write!(err, "\nWrite {} and set {} now? [y/N] ", plan.file.display(), values.join(" and "))?;
+    err.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// A time that passes.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = trace::seconds(text)?;
+    if interval < Duration::from_millis(100) {
+        return Err("must be at least 0.1 seconds".to_owned());
+    }
+    Ok(interval)
+}

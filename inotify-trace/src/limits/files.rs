@@ -1,0 +1,113 @@
+//! Where sysctls are: files below `/etc` and the like, and `/proc/sys`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{LimitsError, Setting, Source, Sysctl, in_order};
+
+/// Where settings are looked for, the first before the others (sysctl.d(5)).
+const DIRECTORIES: [&str; 5] = [
+    "etc/sysctl.d",
+    "run/sysctl.d",
+    "usr/local/lib/sysctl.d",
+    "usr/lib/sysctl.d",
+    // The same as the one before, nearly everywhere.
+    "lib/sysctl.d",
+];
+
+/// What sysctl(8) reads after all others.
+const SYSCTL_CONF: &str = "etc/sysctl.conf";
+
+/// The drop-in file that is recommended.
+const DROP_IN: &str = "etc/sysctl.d/99-inotify.conf";
+
+/// The directory that paths start from: `/`, except in tests.
+#[derive(Clone, Debug)]
+pub struct Root(PathBuf);
+
+impl Root {
+    /// Some directory.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self(path.to_path_buf())
+    }
+
+    /// Where to write settings.
+    #[must_use]
+    pub fn drop_in(&self) -> PathBuf {
+        self.0.join(DROP_IN)
+    }
+
+    /// The kernel's file of a sysctl.
+    #[must_use]
+    pub fn live_file(&self, sysctl: Sysctl) -> PathBuf {
+        self.0.join("proc/sys").join(sysctl.path())
+    }
+
+    /// The value the kernel has.
+    ///
+    /// # Errors
+    /// If the kernel's file cannot be read, or holds no number.
+    pub fn live(&self, sysctl: Sysctl) -> Result<u64, LimitsError> {
+        let path = self.live_file(sysctl);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(source) => return Err(LimitsError::Read { path, source }),
+        };
+        let text = text.trim();
+        text.parse().map_err(|_| LimitsError::NotANumber { path, text: text.to_owned() })
+    }
+
+    /// All three, live and in files; and what could not be read, which is then not known.
+    #[must_use]
+    pub fn settings(&self) -> (Vec<Setting>, Vec<LimitsError>) {
+        let mut errors = Vec::new();
+        let (sources, ends_with_sysctl_conf) = self.sources(&mut errors);
+        let mut setting = |sysctl| {
+            let live = self.live(sysctl).map_err(|error| errors.push(error)).ok();
+            Setting::new(sysctl, live, &sources, ends_with_sysctl_conf)
+        };
+        (Sysctl::ALL.map(&mut setting).into(), errors)
+    }
+
+    /// The files that `sysctl --system` reads, in its order, and whether the last of them is
+    /// `/etc/sysctl.conf`. systemd-sysctl reads the same without that one, unless a link in one of
+    /// the directories leads to it, as in Debian up to 12.
+    fn sources(&self, errors: &mut Vec<LimitsError>) -> (Vec<Source>, bool) {
+        let mut directories = Vec::new();
+        for directory in DIRECTORIES.map(|directory| self.0.join(directory)) {
+            match names(&directory) {
+                Ok(names) => directories.push((directory, names)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => errors.push(LimitsError::Read { path: directory, source }),
+            }
+        }
+        let mut sources: Vec<_> =
+            in_order(&directories).into_iter().filter_map(|path| source(path, errors)).collect();
+        let last = source(self.0.join(SYSCTL_CONF), errors);
+        let has_last = last.is_some();
+        sources.extend(last);
+        (sources, has_last)
+    }
+}
+
+/// A file; None if it is not there, or cannot be read.
+fn source(path: PathBuf, errors: &mut Vec<LimitsError>) -> Option<Source> {
+    match fs::read(&path) {
+        Ok(bytes) => Some(Source { path, text: String::from_utf8_lossy(&bytes).into_owned() }),
+        // Also a link that leads nowhere.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(source) => {
+            errors.push(LimitsError::Read { path, source });
+            None
+        }
+    }
+}
+
+/// The names in a directory; those that are not UTF-8 are nobody's settings.
+fn names(directory: &Path) -> io::Result<Vec<String>> {
+    let entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
+    Ok(entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+}

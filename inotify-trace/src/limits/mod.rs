@@ -1,0 +1,242 @@
+//! inotify's limits: what they are, where they are configured, how fast they are being used up, and
+//! what they should be.
+//!
+//! Everything but [`files`] and the writing in [`apply`] is pure.
+
+pub mod apply;
+pub mod files;
+mod rate;
+mod recommend;
+mod sysctl;
+
+use std::{io, path::PathBuf};
+
+pub use rate::{Changes, Rate};
+pub use recommend::{
+    DEFAULT_PODS, INSTANCE_BYTES, QUEUED_EVENT_BYTES, Recommendation, Seen, Sizing, WATCH_BYTES,
+    recommend,
+};
+pub use sysctl::{Assignment, Configured, Source, State, configured, in_order};
+
+use crate::usage::{Level, Standing};
+
+/// A sysctl of inotify's (`fs/notify/inotify/inotify_user.c`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sysctl {
+    /// Instances that each user may have.
+    Instances,
+    /// Watches that each user may have.
+    Watches,
+    /// Events that may wait in each instance.
+    QueuedEvents,
+}
+
+impl Sysctl {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Instances, Self::Watches, Self::QueuedEvents];
+
+    /// As sysctl(8) names it.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Instances => "fs.inotify.max_user_instances",
+            Self::Watches => "fs.inotify.max_user_watches",
+            Self::QueuedEvents => "fs.inotify.max_queued_events",
+        }
+    }
+
+    /// Its path below `/proc/sys`.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Instances => "fs/inotify/max_user_instances",
+            Self::Watches => "fs/inotify/max_user_watches",
+            Self::QueuedEvents => "fs/inotify/max_queued_events",
+        }
+    }
+}
+
+/// What keeps a limit from being read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LimitsError {
+    /// A file or directory cannot be read.
+    #[error("cannot read {}: {source}{}", path.display(), next_step(source, path))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}{}", path.display(), next_step(source, path))]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file of `/proc/sys` holds no number.
+    #[error("{} holds {text:?} where a number was expected: is it the kernel's file?", path.display())]
+    NotANumber {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        text: String,
+    },
+    /// What was written is not what is read.
+    #[error(
+        "{} was set to {wanted} and reads {found}: something else sets it too; look for programs \
+         that manage sysctls (tuned, a node agent), and try again",
+        path.display()
+    )]
+    NotKept {
+        /// The file.
+        path: PathBuf,
+        /// What was written.
+        wanted: u64,
+        /// What is there.
+        found: u64,
+    },
+    /// The drop-in file is no plain file, or not text.
+    #[error(
+        "{} is {what}, which would be lost: move it away, or write the settings to another file",
+        path.display()
+    )]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        what: &'static str,
+    },
+}
+
+/// What to do about an error of the file system.
+fn next_step(error: &io::Error, path: &std::path::Path) -> &'static str {
+    let is_sysctl = path.components().any(|part| part.as_os_str() == "proc");
+    match error.kind() {
+        io::ErrorKind::PermissionDenied if is_sysctl => {
+            ": run it with sudo, outside of containers (theirs is read-only)"
+        }
+        io::ErrorKind::PermissionDenied => ": run it with sudo",
+        io::ErrorKind::ReadOnlyFilesystem if is_sysctl => {
+            ": in a container /proc/sys is read-only; run it on the host"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            ": this system's configuration is part of its image; set it there"
+        }
+        io::ErrorKind::NotFound if is_sysctl => {
+            ": the kernel has no inotify (CONFIG_INOTIFY_USER), or /proc is not mounted"
+        }
+        _ => "",
+    }
+}
+
+/// A sysctl, live and in files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Which one.
+    pub sysctl: Sysctl,
+    /// What the kernel has now; None if that cannot be read.
+    pub live: Option<u64>,
+    /// What `sysctl --system` would make of it.
+    pub configured: Configured,
+    /// What systemd-sysctl would, if that is something else: it does not read `/etc/sysctl.conf`.
+    pub at_boot: Option<Configured>,
+}
+
+impl Setting {
+    /// Of the files in the order in which they are read; the last of them is `/etc/sysctl.conf` if
+    /// `ends_with_sysctl_conf`.
+    #[must_use]
+    pub fn new(
+        sysctl: Sysctl,
+        live: Option<u64>,
+        sources: &[Source],
+        ends_with_sysctl_conf: bool,
+    ) -> Self {
+        let all = configured(sources, sysctl);
+        let without_last = sources.split_last().map(|(_, rest)| rest).unwrap_or_default();
+        let at_boot = ends_with_sysctl_conf
+            .then(|| configured(without_last, sysctl))
+            .filter(|at_boot| at_boot.value() != all.value());
+        Self { sysctl, live, configured: all, at_boot }
+    }
+
+    /// How live and configured values compare.
+    #[must_use]
+    pub fn state(&self) -> State {
+        State::of(self.live, &self.configured)
+    }
+
+    /// What a recommendation must not fall below: nobody wants less than they have asked for.
+    #[must_use]
+    pub fn floor(&self) -> u64 {
+        self.live.max(self.configured.value()).unwrap_or_default()
+    }
+}
+
+/// Whether at least `percent` of a limit is used.
+#[must_use]
+pub fn reaches(level: Level, percent: u32) -> bool {
+    u64::from(level.used) * 100 >= u64::from(level.limit) * u64::from(percent)
+}
+
+/// Whether a user has at least `percent` of the instances or watches that are allowed.
+#[must_use]
+pub fn is_over(standing: &Standing, percent: u32) -> bool {
+    [standing.instances, standing.watches].into_iter().flatten().any(|it| reaches(it, percent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_reached_exactly() {
+        let level = |used, limit| Level { used, limit };
+        for (used, limit, percent, expected) in [
+            (80, 100, 80, true),
+            (79, 100, 80, false),
+            (103, 128, 80, true),
+            (102, 128, 80, false),
+            (200, 128, 100, true),
+            (0, 128, 1, false),
+            // Nothing is allowed: that is all used up.
+            (0, 0, 80, true),
+            (u32::MAX, u32::MAX, 100, true),
+        ] {
+            assert_eq!(
+                reaches(level(used, limit), percent),
+                expected,
+                "{used}/{limit} at {percent}"
+            );
+        }
+    }
+
+    #[test]
+    fn either_limit_counts() {
+        let full = Some(Level { used: 9, limit: 10 });
+        let free = Some(Level { used: 1, limit: 10 });
+        let standing = |instances, watches| Standing { instances, watches, ..Standing::default() };
+        assert!(is_over(&standing(full, free), 90));
+        assert!(is_over(&standing(free, full), 90));
+        assert!(!is_over(&standing(free, free), 90));
+        assert!(!is_over(&standing(None, None), 90));
+    }
+
+    #[test]
+    fn sysctl_conf_alone_is_not_read_at_boot() {
+        let source = |path: &str, text: &str| Source { path: path.into(), text: text.into() };
+        let sources = [
+            source("/etc/sysctl.d/10.conf", "fs.inotify.max_user_instances=256"),
+            source("/etc/sysctl.conf", "fs.inotify.max_user_instances=512"),
+        ];
+        let setting = Setting::new(Sysctl::Instances, Some(256), &sources, true);
+        assert_eq!(setting.configured.value(), Some(512));
+        assert_eq!(setting.at_boot.map(|it| it.value()), Some(Some(256)));
+        // With Debian's 99-sysctl.conf, which leads to it, both agree.
+        let sources = [sources[0].clone(), sources[1].clone(), sources[1].clone()];
+        let setting = Setting::new(Sysctl::Instances, Some(256), &sources, true);
+        assert_eq!((setting.at_boot.clone(), setting.floor()), (None, 512));
+    }
+}

@@ -1,0 +1,194 @@
+//! How fast instances are used up. Pure: time comes in from outside.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    event::{Event, EventKind},
+    tracker::{Tracker, User},
+    usage::Level,
+};
+
+/// Instances that came and went, by who is charged.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Created and released.
+    direct: BTreeMap<User, (u64, u64)>,
+    /// Things that happened and could not be told.
+    lost: u64,
+}
+
+/// How fast a user's instances become more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Instances created.
+    pub created: u64,
+    /// Instances released.
+    pub released: u64,
+    /// For how long that was looked at.
+    pub during: Duration,
+}
+
+impl Rate {
+    /// Instances a minute: created less released.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts of a trace are far below 2^52")]
+    pub fn per_minute(&self) -> f64 {
+        let more = self.created as f64 - self.released as f64;
+        let minutes = self.during.as_secs_f64() / 60.0;
+        if minutes > 0.0 { more / minutes } else { 0.0 }
+    }
+
+    /// How long until nothing is left of `level` at this rate; None if that is never, or beyond
+    /// what a duration can hold.
+    #[must_use]
+    pub fn time_left(&self, level: Level) -> Option<Duration> {
+        let free = level.limit.saturating_sub(level.used);
+        let rate = self.per_minute();
+        if rate <= 0.0 {
+            return None;
+        }
+        Duration::try_from_secs_f64(f64::from(free) / rate * 60.0).ok()
+    }
+}
+
+impl Changes {
+    /// Takes in an event that `tracker` has just taken in.
+    pub fn add(&mut self, event: &Event, tracker: &Tracker) {
+        let charged = tracker.subject(event).and_then(|instance| instance.charged);
+        let mut count = |created, released| {
+            if let Some(user) = charged {
+                let counts = self.direct.entry(user).or_default();
+                *counts = (counts.0 + created, counts.1 + released);
+            }
+        };
+        match event.kind {
+            EventKind::InstanceCreated { .. } => count(1, 0),
+            // Its creation was overlooked. It is told of once for each descriptor.
+            EventKind::InstanceFound { .. } => {
+                let descriptors = tracker.subject(event).map_or(0, |it| it.descriptors().len());
+                if descriptors <= 1 {
+                    count(1, 0);
+                }
+            }
+            EventKind::InstanceReleased { .. } => count(0, 1),
+            EventKind::Lost { count, .. } => self.lost += count,
+            _ => {}
+        }
+    }
+
+    /// How many things happened that could not be told.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Everyone's rate, that of users in namespaces below included, since all of them are charged.
+    #[must_use]
+    pub fn rates(&self, tracker: &Tracker, during: Duration) -> BTreeMap<User, Rate> {
+        let mut rates = BTreeMap::new();
+        for (&user, &(created, released)) in &self.direct {
+            let account = tracker.users().get(user);
+            let above = account.map(|account| account.levels.as_slice()).unwrap_or_default();
+            let payers = above.iter().map(|&charge| User::from(charge));
+            let itself = above.is_empty().then_some(user);
+            for payer in payers.chain(itself) {
+                let rate = rates.entry(payer).or_insert(Rate { created: 0, released: 0, during });
+                rate.created += created;
+                rate.released += released;
+            }
+        }
+        rates
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{BootTime, Charge, InstanceId, Loss, Quota, Task};
+
+    const USER: User = User { userns: 9, uid: 5 };
+    const ABOVE: User = User { userns: 8, uid: 0 };
+
+    fn quota(user: User, used: u32) -> Quota {
+        Quota { used, limit: 128, uid: user.uid, userns: user.userns, level: 0 }
+    }
+
+    fn by_somebody(kind: EventKind) -> Event {
+        let task = Task { pid: 7, tid: 7, ..Task::default() };
+        Event { time: BootTime(1), task: Some(task), kind }
+    }
+
+    fn created(id: u64, user: User) -> Event {
+        let fd = i32::try_from(id).unwrap();
+        let quota = Some(quota(user, 2));
+        by_somebody(EventKind::InstanceCreated { instance: InstanceId(id), fd, flags: 0, quota })
+    }
+
+    fn released(id: u64, user: User) -> Event {
+        let quota = Some(quota(user, 1));
+        let fd = Some(i32::try_from(id).unwrap());
+        by_somebody(EventKind::InstanceReleased { instance: InstanceId(id), fd, quota })
+    }
+
+    fn found(id: u64, fd: i32) -> Event {
+        by_somebody(EventKind::InstanceFound {
+            instance: InstanceId(id),
+            fd,
+            flags: 0,
+            creator_cgroup: crate::event::CgroupId(0),
+            queued: 0,
+            quota: Some(quota(ABOVE, 1)),
+        })
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_counted_for_everyone_who_pays() {
+        let charge = |user: User| Charge {
+            uid: user.uid,
+            userns: user.userns,
+            instances: Some(quota(user, 1)),
+            watches: None,
+        };
+        let charges = [charge(USER), charge(ABOVE)];
+        let events = [
+            by_somebody(EventKind::Charged { charges: charges.into() }),
+            created(1, USER),
+            created(2, USER),
+            created(3, ABOVE),
+            released(1, USER),
+            found(4, 20),
+            found(4, 21),
+            by_somebody(EventKind::Lost { count: 3, what: Loss::Events }),
+        ];
+        let (mut tracker, mut changes) = (Tracker::new(), Changes::default());
+        for event in &events {
+            tracker.apply(event);
+            changes.add(event, &tracker);
+        }
+        let during = Duration::from_secs(30);
+        let rates = changes.rates(&tracker, during);
+        let rate = |created, released| Rate { created, released, during };
+        assert_eq!(rates, [(ABOVE, rate(4, 1)), (USER, rate(2, 1))].into());
+        assert_eq!(changes.lost(), 3);
+    }
+
+    #[test]
+    fn time_is_left_as_long_as_the_rate_says() {
+        let rate = |created, released, seconds| Rate {
+            created,
+            released,
+            during: Duration::from_secs(seconds),
+        };
+        let level = Level { used: 108, limit: 128 };
+        // 20 are free, at 10 a minute.
+        assert_eq!(rate(15, 5, 60).time_left(level), Some(Duration::from_secs(120)));
+        assert_eq!(rate(5, 0, 30).time_left(level), Some(Duration::from_secs(120)));
+        assert_eq!(rate(5, 5, 30).time_left(level), None);
+        assert_eq!(rate(0, 5, 60).time_left(level), None);
+        assert_eq!(rate(0, 5, 60).per_minute(), -5.0);
+        assert_eq!(rate(5, 0, 0).per_minute(), 0.0);
+        // The limit was lowered below what is used.
+        let full = Level { used: 200, limit: 128 };
+        assert_eq!(rate(1, 0, 60).time_left(full), Some(Duration::ZERO));
+    }
+}

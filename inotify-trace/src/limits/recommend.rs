@@ -1,0 +1,336 @@
+//! What the limits should be, and how that follows from what is seen. Pure.
+
+use std::collections::BTreeSet;
+
+use super::Sysctl;
+use crate::{
+    container::Container,
+    event::CgroupId,
+    tracker::{Instance, Tracker},
+    usage,
+};
+
+/// Pods that kubelet allows on a node, unless it is told otherwise (`maxPods`).
+pub const DEFAULT_PODS: u64 = 110;
+
+/// Kernel memory that an instance takes, in bytes. Estimated: a `file` and a `dentry` (192 each), an
+/// `fsnotify_group` (320, in an allocation of 512), its overflow event and small change; 900 to 950
+/// were measured on Linux 6.18, x86-64.
+pub const INSTANCE_BYTES: u64 = 1024;
+
+/// Kernel memory that a watch takes, in bytes. The kernel's own estimate, from which it derives the
+/// default of `max_user_watches` (`INOTIFY_WATCH_COST` in `fs/notify/inotify/inotify_user.c`): an
+/// `inotify_inode_mark` and twice an `inode`, 80 + 2 * 616 on Linux 6.18, x86-64. Most of it is the
+/// inode, which the watch keeps in memory: for what is cached anyway a watch takes about 100.
+pub const WATCH_BYTES: u64 = 1312;
+
+/// Kernel memory that an unread event takes at least, in bytes: an `inotify_event_info` (32) and the
+/// name of a file.
+pub const QUEUED_EVENT_BYTES: u64 = 64;
+
+/// The largest value the kernel takes: `INT_MAX`.
+pub(super) const LARGEST: u64 = i32::MAX as u64;
+
+/// Instances that a pod is taken to have where none is seen: one that the container runtime makes
+/// to learn that the pod is out of memory, and one of its own.
+const ASSUMED_INSTANCES: u64 = 2;
+
+/// Watches of an instance where none is seen.
+const ASSUMED_WATCHES: u64 = 16;
+
+/// Instances, or watches, by where they belong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Split {
+    /// Of pods that are seen: held by their processes, or watching their cgroups.
+    in_pods: u64,
+    /// All others, those that are charged but not visible among them.
+    elsewhere: u64,
+}
+
+/// What a recommendation rests on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Pods; a container that is in none counts as one.
+    pods: u64,
+    instances: Split,
+    watches: Split,
+}
+
+/// How one limit was arrived at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizing {
+    /// Which.
+    pub sysctl: Sysctl,
+    /// The value to set.
+    pub value: u64,
+    /// What pods are seen to have together; for [`Self::is_assumed`], what one is taken to have.
+    pub in_pods: u64,
+    /// How many pods these are.
+    pub pods_seen: u64,
+    /// No pod is seen.
+    pub is_assumed: bool,
+    /// Pods to make room for: as many as are seen, at least.
+    pub pods: u64,
+    /// What is not in pods.
+    pub elsewhere: u64,
+    /// What all of that comes to.
+    pub needed: u64,
+    /// The same with headroom.
+    pub with_headroom: u64,
+    /// The value it must not fall below: the live or the configured one.
+    pub floor: u64,
+    /// Kernel memory that one user can take with it, in bytes. An estimate.
+    pub memory: u64,
+}
+
+/// Values to set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recommendation {
+    /// `max_user_instances`.
+    pub instances: Sizing,
+    /// `max_user_watches`.
+    pub watches: Sizing,
+}
+
+impl Recommendation {
+    /// What to set to what.
+    #[must_use]
+    pub fn values(&self) -> [(Sysctl, u64); 2] {
+        [self.instances, self.watches].map(|sizing| (sizing.sysctl, sizing.value))
+    }
+}
+
+/// A pod, or a container that is in none.
+fn pod(container: &Container) -> &str {
+    container.pod.as_ref().map_or(container.id.as_str(), |pod| pod.as_str())
+}
+
+impl Seen {
+    /// By a tracker.
+    #[must_use]
+    pub fn by(tracker: &Tracker) -> Self {
+        let cgroups = tracker.cgroups();
+        let living = cgroups.iter().filter(|cgroup| cgroup.removed.is_none());
+        let pods: BTreeSet<&str> =
+            living.filter_map(|cgroup| cgroup.container.as_ref()).map(pod).collect();
+        let is_pod_s = |id: CgroupId| {
+            let container = cgroups.get(id).and_then(|cgroup| cgroup.container.as_ref());
+            container.is_some_and(|container| pods.contains(pod(container)))
+        };
+        let mut seen = Self { pods: pods.len() as u64, ..Self::default() };
+        for instance in tracker.instances() {
+            let belongs = cgroups_of(tracker, instance).any(is_pod_s);
+            let add = |to: &mut Split, count: u64| {
+                *if belongs { &mut to.in_pods } else { &mut to.elsewhere } += count;
+            };
+            add(&mut seen.instances, 1);
+            add(&mut seen.watches, instance.watches().len() as u64);
+        }
+        for standing in usage::standings(tracker).values() {
+            // Those above count what users below are charged, too: the topmost count all of it.
+            if standing.payers.is_empty() {
+                seen.instances.elsewhere += u64::from(standing.unseen_instances().unwrap_or(0));
+                seen.watches.elsewhere += u64::from(standing.unseen_watches().unwrap_or(0));
+            }
+        }
+        seen
+    }
+
+    /// Watches of an instance, on average, rounded up.
+    fn watches_each(&self) -> u64 {
+        let all = |split: Split| split.in_pods.saturating_add(split.elsewhere);
+        let (instances, watches) = (all(self.instances), all(self.watches));
+        if instances == 0 { ASSUMED_WATCHES } else { watches.div_ceil(instances).max(1) }
+    }
+}
+
+/// The cgroups of those who hold an instance, and those it watches.
+fn cgroups_of<'a>(
+    tracker: &'a Tracker,
+    instance: &'a Instance,
+) -> impl Iterator<Item = CgroupId> + 'a {
+    let holders = instance.descriptors().iter().filter_map(|&(pid, _)| tracker.process(pid));
+    let holders = holders.map(|process| process.task.cgroup);
+    let watched = instance.watches().values().map(|watch| watch.target.cgroup);
+    holders.chain(watched).filter_map(CgroupId::known)
+}
+
+/// Values with room for `pods` pods, and half as much again, that are not below `floors`: of
+/// instances, and of watches.
+///
+/// One user is taken to pay for everything, as where containers run as root: the limits are each
+/// user's.
+#[must_use]
+pub fn recommend(seen: &Seen, pods: u64, floors: (u64, u64)) -> Recommendation {
+    let is_assumed = seen.pods == 0;
+    let pods = pods.max(seen.pods);
+    let size = |sysctl, split: Split, assumed: u64, floor: u64, bytes: u64| {
+        let (in_pods, of) = if is_assumed { (assumed, 1) } else { (split.in_pods, seen.pods) };
+        let needed = in_pods.saturating_mul(pods).div_ceil(of).saturating_add(split.elsewhere);
+        let with_headroom = needed.saturating_mul(3).div_ceil(2);
+        let value = if with_headroom <= floor {
+            floor
+        } else {
+            with_headroom.checked_next_power_of_two().unwrap_or(LARGEST)
+        };
+        let value = value.min(LARGEST);
+        Sizing {
+            sysctl,
+            value,
+            in_pods,
+            pods_seen: seen.pods,
+            is_assumed,
+            pods,
+            elsewhere: split.elsewhere,
+            needed,
+            with_headroom,
+            floor,
+            memory: value * bytes,
+        }
+    };
+    let assumed_watches = ASSUMED_INSTANCES * seen.watches_each();
+    Recommendation {
+        instances: size(
+            Sysctl::Instances,
+            seen.instances,
+            ASSUMED_INSTANCES,
+            floors.0,
+            INSTANCE_BYTES,
+        ),
+        watches: size(Sysctl::Watches, seen.watches, assumed_watches, floors.1, WATCH_BYTES),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event::{BootTime, Charge, Event, EventKind, InstanceId, Quota, Target, Task},
+        tracker::User,
+    };
+
+    fn seen(pods: u64, instances: (u64, u64), watches: (u64, u64)) -> Seen {
+        let split = |(in_pods, elsewhere)| Split { in_pods, elsewhere };
+        Seen { pods, instances: split(instances), watches: split(watches) }
+    }
+
+    #[test]
+    fn the_arithmetic() {
+        // pods seen, in pods, elsewhere, pods, floor -> needed, with headroom, value
+        for (pods_seen, in_pods, elsewhere, pods, floor, expected) in [
+            // Assumed: 2 * 110 + 7 = 227, 340.5.
+            (0, 0, 7, 110, 128, (227, 341, 512)),
+            (0, 0, 0, 110, 128, (220, 330, 512)),
+            // 3 / 2 * 110 + 10 = 175, 262.5.
+            (2, 3, 10, 110, 128, (175, 263, 512)),
+            // One third each: 36.7 + 0.
+            (3, 1, 0, 110, 128, (37, 56, 128)),
+            // More pods than asked for.
+            (200, 400, 5, 110, 128, (405, 608, 1024)),
+            // Exactly a power of two stays one.
+            (1, 1, 572, 110, 128, (682, 1023, 1024)),
+            // Never below what is set, power of two or not.
+            (0, 0, 0, 110, 8192, (220, 330, 8192)),
+            (0, 0, 0, 110, 1000, (220, 330, 1000)),
+            (0, 0, 0, 110, 2_147_483_647, (220, 330, 2_147_483_647)),
+            // Pods that use none.
+            (5, 0, 3, 110, 128, (3, 5, 128)),
+        ] {
+            let seen = seen(pods_seen, (in_pods, elsewhere), (0, 0));
+            let sizing = recommend(&seen, pods, (floor, 0)).instances;
+            let found = (sizing.needed, sizing.with_headroom, sizing.value);
+            assert_eq!(found, expected, "{seen:?} {pods} {floor}");
+            assert_eq!(sizing.memory, sizing.value * 1024);
+            assert_eq!(sizing.is_assumed, pods_seen == 0);
+        }
+    }
+
+    #[test]
+    fn numbers_beyond_reason_end_at_the_largest() {
+        let seen = seen(1, (u64::MAX / 2, u64::MAX / 2), (u64::MAX, u64::MAX));
+        let found = recommend(&seen, u64::MAX, (0, 0));
+        assert_eq!((found.instances.value, found.watches.value), (LARGEST, LARGEST));
+    }
+
+    #[test]
+    fn watches_where_no_pod_is_seen() {
+        // 10 instances with 45 watches: 5 each, 10 for a pod, 1100 + 45, 1717.5.
+        let found = recommend(&seen(0, (0, 10), (0, 45)), 110, (128, 1024)).watches;
+        assert_eq!((found.in_pods, found.needed, found.with_headroom), (10, 1145, 1718));
+        assert_eq!((found.value, found.memory), (2048, 2048 * WATCH_BYTES));
+        // Nothing at all is seen.
+        assert_eq!(recommend(&Seen::default(), 110, (128, 0)).watches.in_pods, 32);
+    }
+
+    fn event(task: Option<Task>, kind: EventKind) -> Event {
+        Event { time: BootTime(1), task, kind }
+    }
+
+    fn found(instance: u64, cgroup: u64) -> Event {
+        let pid = u32::try_from(instance).unwrap();
+        let task = Task { pid, tid: pid, cgroup: CgroupId(cgroup), ..Task::default() };
+        let quota = Quota { used: 0, limit: 128, uid: 0, userns: User::INITIAL, level: 0 };
+        event(
+            Some(task),
+            EventKind::InstanceFound {
+                instance: InstanceId(instance),
+                fd: 3,
+                flags: 0,
+                creator_cgroup: CgroupId(0),
+                queued: 0,
+                quota: Some(quota),
+            },
+        )
+    }
+
+    fn watched(instance: u64, cgroup: u64) -> Event {
+        let target = Target { inode: 7, cgroup: CgroupId(cgroup), ..Target::default() };
+        let instance = InstanceId(instance);
+        event(None, EventKind::WatchFound { instance, wd: 1, mask: 2, target })
+    }
+
+    fn cgroup(id: u64, path: &str) -> Event {
+        event(None, EventKind::CgroupFound { cgroup: CgroupId(id), path: path.into() })
+    }
+
+    #[test]
+    fn instances_belong_to_the_pods_that_hold_them_or_are_served() {
+        let container = |id: char| {
+            let id: String = std::iter::repeat_n(id, 64).collect();
+            let pod = "kubepods-burstable-pod11111111_1111_4222_8333_444455556666.slice";
+            format!("/kubepods.slice/kubepods-burstable.slice/{pod}/cri-containerd-{id}.scope")
+        };
+        let docker = format!("/system.slice/docker-{}.scope", "c".repeat(64));
+        let charge = |used| Quota { used, limit: 128, uid: 0, userns: User::INITIAL, level: 0 };
+        let charges = [Charge {
+            uid: 0,
+            userns: User::INITIAL,
+            instances: Some(charge(9)),
+            watches: Some(charge(6)),
+        }];
+        let events = [
+            cgroup(1, "/system.slice/containerd.service"),
+            // Two containers of one pod, and one of none.
+            cgroup(2, &container('a')),
+            cgroup(3, &container('b')),
+            cgroup(4, &docker),
+            cgroup(5, &format!("/system.slice/docker-{}.scope", "d".repeat(64))),
+            event(None, EventKind::CgroupRemoved { cgroup: CgroupId(5) }),
+            found(10, 2),
+            found(11, 3),
+            // A shim, which watches a container of its own pod's, and of one that is gone.
+            found(12, 1),
+            watched(12, 4),
+            found(13, 1),
+            watched(13, 5),
+            found(14, 1),
+            event(None, EventKind::Charged { charges: charges.into() }),
+        ];
+        let mut tracker = Tracker::new();
+        for event in &events {
+            tracker.apply(event);
+        }
+        // Of 9 charged 5 are seen; of 6 watches 2.
+        assert_eq!(Seen::by(&tracker), seen(2, (3, 2 + 4), (1, 1 + 4)));
+    }
+}
