@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod check;
+mod leaks;
 mod limits;
 mod list;
 mod trace;
@@ -57,6 +58,7 @@ Examples:
   sudo inotify-trace -o json | jq .path     for programs
   sudo inotify-trace list                   who holds how many instances now
   sudo inotify-trace limits                 how close everyone is to the limits, and what to set
+  sudo inotify-trace leaks                  who keeps instances that serve nobody any more
   sudo inotify-trace check                  what this machine allows, and what is missing";
 
 #[derive(Debug, Subcommand)]
@@ -67,6 +69,8 @@ enum Command {
     List(list::Args),
     /// Show how close everyone is to the limits, where they are configured, and what they should be
     Limits(limits::Args),
+    /// Find who leaks instances; the exit code says whether anyone does
+    Leaks(leaks::Args),
     /// Show what this kernel allows, which backend is used, and what is missing
     Check,
 }
@@ -80,6 +84,7 @@ pub fn main() -> ExitCode {
         Some(Command::Trace(args)) => trace::run(&args),
         Some(Command::List(args)) => list::run(&args),
         Some(Command::Limits(args)) => limits::run(&args),
+        Some(Command::Leaks(args)) => leaks::run(&args),
         Some(Command::Check) => check::run(),
     };
     match result {

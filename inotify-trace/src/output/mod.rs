@@ -2,8 +2,10 @@
 
 mod blame;
 mod clock;
+mod duration;
 mod failure;
 mod filter;
+mod finding;
 mod json;
 mod limits;
 mod listing;
@@ -15,7 +17,9 @@ mod text;
 use std::io;
 
 pub use clock::{Clock, Timestamps};
+pub use duration::Approximate;
 pub use filter::Filter;
+pub use finding::Findings;
 pub use json::Json;
 pub use limits::LimitsReport;
 pub use listing::{Column, Listing};

@@ -3,11 +3,10 @@
 use std::{
     fmt::Write as _,
     io::{self, Write},
-    time::Duration,
 };
 
 use super::{
-    Clock, Sink, Timestamps, UserNames, actor,
+    Approximate, Clock, Sink, Timestamps, UserNames, actor,
     blame::Blame,
     device,
     failure::{self, errno_name},
@@ -356,22 +355,5 @@ fn released(detail: &mut String, event: &Event, subject: Option<&Instance>) {
     let watches = instance.watches().len();
     if watches > 0 {
         let _ = write!(detail, ", {watches} watch{}", if watches == 1 { "" } else { "es" });
-    }
-}
-
-/// A duration in the unit that suits it.
-struct Approximate(Duration);
-
-impl std::fmt::Display for Approximate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let seconds = self.0.as_secs();
-        match seconds {
-            0 if self.0.as_millis() == 0 => write!(f, "{}us", self.0.as_micros()),
-            0 => write!(f, "{}ms", self.0.as_millis()),
-            1..60 => write!(f, "{:.1}s", self.0.as_secs_f64()),
-            60..3600 => write!(f, "{}m{:02}s", seconds / 60, seconds % 60),
-            3600..86400 => write!(f, "{}h{:02}m", seconds / 3600, seconds / 60 % 60),
-            _ => write!(f, "{}d{:02}h", seconds / 86400, seconds / 3600 % 24),
-        }
     }
 }

@@ -30,8 +30,9 @@ pub struct Options {
     pub find_paths: bool,
 }
 
-/// This moment.
-fn clock() -> BootTime {
+/// This moment, as events have it.
+#[must_use]
+pub fn clock() -> BootTime {
     let time = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or_default();

@@ -5,11 +5,13 @@ mod growth;
 mod patterns;
 #[cfg(test)]
 mod tests;
+mod watcher;
 
 use std::{collections::BTreeMap, time::Duration};
 
 pub use growth::Growth;
 pub use patterns::{Pattern, patterns};
+pub use watcher::Watcher;
 
 use crate::{
     event::{BootTime, CgroupId, InstanceId},

@@ -5,7 +5,7 @@
 # What differs between kernels: hooks and structures. Left out is what emulation is too slow for
 # (storms), what it has no programs for, and what does not depend on the kernel (filters, text).
 TESTS='before:: compat:: containers:: endings:: holders:: limits:: namespaces::'
-SLOW='--skip what_happens_while_the_agent_starts'
+SLOW='--skip what_happens_while_the_agent_starts --skip three_hundred_short_lived'
 
 set -o pipefail
 worst=0

@@ -1,0 +1,205 @@
+//! `inotify-trace leaks`: who leaks instances.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
+
+use super::trace;
+use crate::{
+    event::{BootTime, Event},
+    kernel::{Backend, Settings},
+    output::{Clock, Findings},
+    source::{self, Live, Options},
+    tracker::Tracker,
+    verdict::{Grace, Watcher, verdicts},
+};
+
+/// Exit code for leaks that were found.
+const EXIT_LEAK: u8 = 1;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Keep looking until Ctrl-C, or for this long, and tell of each leak when it is one
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = trace::seconds)]
+    watch: Option<Option<Duration>>,
+    /// How long what has lost its purpose may stay open before it counts as leaked
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = trace::seconds)]
+    grace: Duration,
+    /// How long an instance may have no watch before it is worth a note
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = trace::seconds)]
+    idle: Duration,
+    /// Without --watch: how long to look again at what seems leaked, since a container that is just
+    /// ending looks the same for a moment
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = trace::seconds)]
+    settle: Duration,
+    /// How to write it
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    /// How to hook inotify [default: the best that this kernel allows]
+    #[arg(long, value_enum, value_name = "BACKEND")]
+    backend: Option<Backend>,
+    #[command(flatten)]
+    host: super::Host,
+}
+
+/// How verdicts are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A few lines for each
+    #[default]
+    Text,
+    /// One JSON object for each, a line each
+    Json,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo inotify-trace leaks                   what is leaked already
+  sudo inotify-trace leaks --watch           and what leaks from now on, until Ctrl-C
+  sudo inotify-trace leaks --watch 600 -o json    for a check that may take ten minutes
+
+Exit code: 0 if nothing is leaked, 1 if something is, 2 if it could not be looked.";
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    runtime.block_on(async {
+        match args.watch {
+            Some(duration) => watch(args, duration).await,
+            None => look(args).await,
+        }
+    })
+}
+
+/// What is leaked now.
+async fn look(args: &Args) -> anyhow::Result<ExitCode> {
+    // Most machines leak nothing, which one look shows.
+    let mut tracker = Tracker::new();
+    Live::survey(args.options())?.iter().for_each(|event| tracker.apply(event));
+    let at_once = Grace { target: Duration::ZERO, idle: Duration::MAX };
+    let mut reached = source::clock();
+    let mut grace = at_once;
+    if !verdicts(&tracker, reached, &at_once).is_empty() {
+        // What is still there in a moment is. It is followed meanwhile, and not just found again.
+        let mut live = Live::start(args.options())?;
+        let end = Instant::now() + args.settle;
+        tracker = Tracker::new();
+        let mut events = Vec::new();
+        loop {
+            let ended = tokio::select! {
+                biased;
+                () = trace::at(Some(end)) => true,
+                result = live.next(&mut events) => { result?; false }
+            };
+            if ended {
+                live.finish(&mut events);
+            }
+            events.drain(..).for_each(|event| tracker.apply(&event));
+            if ended {
+                break;
+            }
+        }
+        reached = source::clock();
+        // Found at the start, some time before the settling was over.
+        grace.target = args.settle;
+    }
+    let found = verdicts(&tracker, reached, &grace);
+    let mut say = Say::new(args.output);
+    for verdict in &found {
+        say.verdict(verdict, &tracker, reached)?;
+    }
+    if found.is_empty() && args.output == Format::Text {
+        let instances = tracker.instances().count();
+        writeln!(say.out, "No leak found among {instances} instances.")?;
+    }
+    Ok(exit_code(found.iter().any(|verdict| verdict.kind.is_leak())))
+}
+
+/// What leaks from now on, and what is leaked already.
+async fn watch(args: &Args, duration: Option<Duration>) -> anyhow::Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch Ctrl-C")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+    let mut live = Live::start(args.options())?;
+    let end = duration.and_then(|duration| Instant::now().checked_add(duration));
+    let mut tracker = Tracker::new();
+    let mut events: Vec<Event> = Vec::new();
+    live.next(&mut events).await?;
+    events.drain(..).for_each(|event| tracker.apply(&event));
+    trace::greet(&tracker, &live)?;
+    let mut watcher = Watcher::new(Grace { target: args.grace, idle: args.idle });
+    let mut say = Say::new(args.output);
+    let mut has_leak = false;
+    loop {
+        let ended = tokio::select! {
+            biased;
+            _ = interrupt.recv() => true,
+            _ = terminate.recv() => true,
+            () = trace::at(end) => true,
+            result = live.next(&mut events) => { result?; false }
+        };
+        if ended {
+            live.finish(&mut events);
+        }
+        events.drain(..).for_each(|event| tracker.apply(&event));
+        let now = source::clock();
+        for verdict in watcher.reached(&tracker, now) {
+            has_leak |= verdict.kind.is_leak();
+            say.verdict(&verdict, &tracker, now)?;
+        }
+        if ended {
+            return Ok(exit_code(has_leak));
+        }
+    }
+}
+
+fn exit_code(has_leak: bool) -> ExitCode {
+    if has_leak { ExitCode::from(EXIT_LEAK) } else { ExitCode::SUCCESS }
+}
+
+impl Args {
+    fn options(&self) -> Options {
+        let kernel = Settings { backend: self.backend, ..Settings::default() };
+        Options { kernel, registry: self.host.registry(), find_paths: false }
+    }
+}
+
+/// Writes verdicts.
+struct Say {
+    findings: Findings,
+    format: Format,
+    out: io::Stdout,
+}
+
+impl Say {
+    fn new(format: Format) -> Self {
+        Self { findings: Findings::new(Clock::of_this_machine()), format, out: io::stdout() }
+    }
+
+    fn verdict(
+        &mut self,
+        verdict: &crate::verdict::Verdict,
+        tracker: &Tracker,
+        now: BootTime,
+    ) -> io::Result<()> {
+        match self.format {
+            Format::Text => write!(self.out, "{}", self.findings.text(verdict, tracker, now))?,
+            Format::Json => {
+                serde_json::to_writer(&mut self.out, &self.findings.json(verdict, tracker))?;
+                writeln!(self.out)?;
+            }
+        }
+        self.out.flush()
+    }
+}
