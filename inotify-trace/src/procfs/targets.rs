@@ -2,8 +2,9 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io,
+    os::{fd::AsRawFd as _, unix::fs::OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -32,6 +33,19 @@ struct Mount {
     root: File,
     /// Whether it finds files by their handles; if not, that it finds none means nothing.
     finds: bool,
+    /// Where it is, if it is a part of the file system only. Files elsewhere in the file system
+    /// would be found, with paths that lead nowhere.
+    part_at: Option<PathBuf>,
+}
+
+/// A line of a mountinfo file (proc_pid_mountinfo(5)).
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    mount_id: u64,
+    /// Where it is mounted.
+    point: String,
+    /// Whether all of the file system is.
+    is_whole: bool,
 }
 
 impl Targets {
@@ -40,51 +54,74 @@ impl Targets {
     pub fn find(&mut self, watch: &WatchInfo, holder: u32) -> Whereabouts {
         let Some(handle) = &watch.handle else { return Whereabouts::Unknown };
         let mount = self.mounts.entry(watch.dev).or_insert_with(|| {
-            Mount::of(watch.dev, "/proc/self").or_else(|| {
-                // Found anew for each holder: another may see what this one does not.
-                Mount::of(watch.dev, &format!("/proc/{holder}"))
-            })
+            // Found anew for each holder: another may see what this one does not.
+            let processes = ["/proc/self".to_owned(), format!("/proc/{holder}")];
+            let [whole, part] = [true, false]
+                .map(|is_whole| move |process: &String| Mount::of(watch.dev, process, is_whole));
+            processes.iter().find_map(whole).or_else(|| processes.iter().find_map(part))
         });
         let Some(mount) = mount else {
             self.mounts.remove(&watch.dev);
             return Whereabouts::Unknown;
         };
         match handle.path(&mount.root) {
-            Ok(path) => match path.to_str().and_then(|text| text.strip_suffix(" (deleted)")) {
-                Some(_) => Whereabouts::Gone,
-                None => Whereabouts::Path(path),
-            },
+            Ok(path) if path.to_str().is_some_and(|text| text.ends_with(" (deleted)")) => {
+                Whereabouts::Gone
+            }
+            Ok(path) if mount.part_at.as_ref().is_none_or(|part| path.starts_with(part)) => {
+                Whereabouts::Path(path)
+            }
             Err(error) if mount.finds && error.raw_os_error() == Some(libc::ESTALE) => {
                 Whereabouts::Gone
             }
-            Err(_) => Whereabouts::Unknown,
+            Ok(_) | Err(_) => Whereabouts::Unknown,
         }
     }
 }
 
 impl Mount {
-    /// A mount of the file system on device `dev` (major << 20 | minor) that the process at
-    /// `process` sees.
-    fn of(dev: u32, process: &str) -> Option<Self> {
+    /// A mount of the file system on device `dev` (major << 20 | minor), or of a part of it, that
+    /// the process at `process` sees.
+    fn of(dev: u32, process: &str, is_whole: bool) -> Option<Self> {
         let mounts = fs::read_to_string(format!("{process}/mountinfo")).ok()?;
         let root = PathBuf::from(format!("{process}/root"));
-        let open = |point: String| Self::open(&root.join(point.trim_start_matches('/'))).ok();
-        places(&mounts, dev).filter_map(open).next()
+        let places = places(&mounts, dev).filter(|place| place.is_whole == is_whole);
+        places.filter_map(|place| Self::open(&root, place).ok()).next()
     }
 
-    fn open(point: &Path) -> io::Result<Self> {
-        let root = File::open(point)?;
+    fn open(root: &Path, place: Place) -> io::Result<Self> {
+        // A device's file would be opened, too, and that can have consequences.
+        let root = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_DIRECTORY)
+            .open(root.join(place.point.trim_start_matches('/')))?;
+        if mount_id(&root)? != place.mount_id {
+            // Something else is mounted over it.
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let finds = FileHandle::of(&root).and_then(|handle| handle.path(&root)).is_ok();
-        Ok(Self { root, finds })
+        Ok(Self { root, finds, part_at: (!place.is_whole).then(|| place.point.into()) })
     }
 }
 
-/// Where the text of a mountinfo file says a device is mounted (proc_pid_mountinfo(5)).
-fn places(mounts: &str, dev: u32) -> impl Iterator<Item = String> {
+/// Which mount an open file is on.
+fn mount_id(file: &File) -> io::Result<u64> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+    id.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Where the text of a mountinfo file says a device is mounted.
+fn places(mounts: &str, dev: u32) -> impl Iterator<Item = Place> {
     let device = format!("{}:{}", dev >> 20, dev & 0xf_ffff);
     mounts.lines().filter_map(move |line| {
         let mut fields = line.split(' ');
-        (fields.nth(2)? == device).then(|| unescape(fields.nth(1).unwrap_or_default()))
+        let mount_id = fields.next()?.parse().ok()?;
+        if fields.nth(1)? != device {
+            return None;
+        }
+        let is_whole = fields.next()? == "/";
+        Some(Place { mount_id, point: unescape(fields.next()?), is_whole })
     })
 }
 
@@ -113,7 +150,9 @@ mod tests {
                       28 22 8:1 /sub /a\\040b rw - ext4 /dev/sda1 rw\n\
                       31 22 8:1 / / rw - ext4 /dev/sda1 rw\nbroken\n";
         let found: Vec<_> = places(mounts, 8 << 20 | 1).collect();
-        assert_eq!(found, ["/a b", "/"]);
+        let place =
+            |mount_id, point: &str, is_whole| Place { mount_id, point: point.to_owned(), is_whole };
+        assert_eq!(found, [place(28, "/a b", false), place(31, "/", true)]);
         assert_eq!(places(mounts, 0x15).count(), 1);
         assert_eq!(places(mounts, 9).count(), 0);
     }
