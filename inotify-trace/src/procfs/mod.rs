@@ -111,5 +111,13 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 /// # Errors
 /// If the process or descriptor is gone, or may not be looked at.
 pub fn inotify_info(pid: u32, fd: i32) -> io::Result<FdInfo> {
-    Ok(FdInfo::parse(&fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}"))?))
+    let read = |directory: String| fs::read_to_string(format!("{directory}/fdinfo/{fd}"));
+    let text = read(format!("/proc/{pid}")).or_else(|error| {
+        // When the first thread has ended, what the others share is told with them only.
+        let tasks = PathBuf::from(format!("/proc/{pid}/task"));
+        let text = numbered_entries(&tasks)
+            .find_map(|tid: u32| read(format!("/proc/{pid}/task/{tid}")).ok());
+        text.ok_or(error)
+    })?;
+    Ok(FdInfo::parse(&text))
 }
