@@ -11,6 +11,7 @@ pub mod cgroup;
 #[cfg(target_arch = "x86_64")]
 pub mod compat;
 pub mod expected;
+pub mod listing;
 pub mod process;
 pub mod subject;
 pub mod system;
@@ -19,6 +20,7 @@ pub mod world;
 pub use agent::{Agent, Run};
 pub use backend::Backend;
 pub use cgroup::Cgroup;
+pub use listing::Listing;
 pub use process::Process;
 pub use subject::Subject;
 pub use world::World;

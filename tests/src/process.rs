@@ -107,10 +107,22 @@ impl Process {
 
     /// Forks; the child takes orders too.
     pub fn fork(&mut self) -> Self {
+        self.fork_by("fork").expect("fork")
+    }
+
+    /// Forks a child with this process id.
+    ///
+    /// # Errors
+    /// The errno, if the kernel refused: somebody has that id, or the kernel is too old.
+    pub fn fork_as(&mut self, pid: u32) -> Result<Self, i32> {
+        self.fork_by(&format!("fork_as {pid}"))
+    }
+
+    fn fork_by(&mut self, command: &str) -> Result<Self, i32> {
         let (listener, name) = listen();
-        let child = self.call(&format!("fork {}", hex(&name))).expect("fork");
+        let child = self.call(&format!("{command} {}", hex(&name)))?;
         let pid = child.cast_unsigned();
-        Self { pid, tid: pid, control: accept(&listener), child: None }
+        Ok(Self { pid, tid: pid, control: accept(&listener), child: None })
     }
 
     /// Starts another thread of this process, which takes orders of its own.

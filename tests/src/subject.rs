@@ -9,7 +9,7 @@ use crate::{
     cgroup::Cgroup,
     expected::ANY,
     process::{Answer, Process, hex},
-    system::boot_ns,
+    system::{self, boot_ns},
     world::{Descriptor, Ledger, Way, World, object},
 };
 
@@ -271,8 +271,24 @@ impl Subject {
 
     /// fork(2).
     pub fn fork(&mut self) -> Self {
+        self.try_fork(|process| Ok(process.fork())).expect("fork")
+    }
+
+    /// fork(2), with this process id for the child.
+    ///
+    /// # Errors
+    /// The errno, if the kernel refused.
+    pub fn fork_as(&mut self, pid: u32) -> Result<Self, i32> {
+        self.try_fork(|process| process.fork_as(pid))
+    }
+
+    fn try_fork(
+        &mut self,
+        fork: impl FnOnce(&mut Process) -> Result<Process, i32>,
+    ) -> Result<Self, i32> {
         let payer = self.payer;
-        let child = self.step(Process::fork, |ledger, actor, child, time| {
+        let child = self.step(fork, |ledger, actor, child, time| {
+            let Ok(child) = child else { return };
             if ledger.holders.contains(&actor.pid) {
                 let mut fields = actor.fields("fork");
                 fields.insert("child".to_owned(), json!(child.pid));
@@ -284,9 +300,42 @@ impl Subject {
                 ledger.refer(descriptor.instance);
             }
             ledger.tables.insert(child.pid, table);
-        });
+        })?;
         let actor = Actor { pid: child.pid, tid: child.tid, ..self.actor.clone() };
-        self.world.adopt(child, actor, payer)
+        Ok(self.world.adopt(child, actor, payer))
+    }
+
+    /// pidfd_getfd(2): a copy of another's descriptor.
+    pub fn copy_of(&mut self, other: &Self, fd: i32) -> i32 {
+        let instance = other.instance(fd);
+        self.step(
+            |process| process.call(&format!("getfd {} {fd}", other.pid())).expect("root may copy"),
+            |ledger, actor, &copy, _| {
+                ledger.refer(instance);
+                let descriptor = Descriptor::new(instance, true, false);
+                Self::table(ledger, actor).insert(copy, descriptor);
+            },
+        )
+    }
+
+    /// Becomes a user who has nothing charged yet. Those it made stay with whoever pays for them.
+    pub fn become_another(&mut self) {
+        let uid = system::fresh_uid();
+        self.process.call(&format!("uid {uid}")).expect("root may become anyone");
+        self.pays_as(uid);
+    }
+
+    /// Has another effective user, who has nothing charged yet; root's remains the real one.
+    pub fn act_as_another(&mut self) {
+        let uid = system::fresh_uid();
+        self.process.call(&format!("euid {uid}")).expect("root may act as anyone");
+        self.pays_as(uid);
+    }
+
+    fn pays_as(&mut self, uid: u32) {
+        self.actor.uid = uid;
+        self.world.update(&self.actor);
+        self.payer = self.world.payer(uid, system::user_namespace(std::process::id()), 0);
     }
 
     /// Starts another thread.
@@ -299,6 +348,7 @@ impl Subject {
     /// execve(2) of the same program, which the kernel then calls `exe`.
     pub fn exec(&mut self) {
         self.actor.comm = "exe".to_owned();
+        self.world.update(&self.actor);
         self.step(
             |process| process.call("exec executed").expect("the program can be executed"),
             |ledger, actor, _, time| {

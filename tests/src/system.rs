@@ -113,6 +113,32 @@ pub fn number_in(path: &str) -> u32 {
     text.trim().parse::<u64>().map_or(u32::MAX, |number| u32::try_from(number).unwrap_or(u32::MAX))
 }
 
+/// A setting of the whole machine that is put back with the test.
+#[derive(Debug)]
+pub struct Setting {
+    path: &'static str,
+    before: String,
+}
+
+impl Setting {
+    /// Raises a number to at least `value`.
+    #[must_use]
+    pub fn at_least(path: &'static str, value: u32) -> Self {
+        let before = std::fs::read_to_string(path).expect("the setting exists");
+        if number_in(path) < value {
+            std::fs::write(path, value.to_string()).expect("root may change settings");
+        }
+        Self { path, before }
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        // The test may be failing already, for a better reason.
+        let _ = std::fs::write(self.path, &self.before);
+    }
+}
+
 /// The inode number of a process's user namespace.
 #[must_use]
 pub fn user_namespace(pid: u32) -> u64 {

@@ -35,6 +35,8 @@ pub struct Payer {
     pub max_instances: u32,
     /// How many watches may be.
     pub max_watches: u32,
+    /// Who is charged as well, in the namespace above.
+    pub above: Option<usize>,
     /// How many instances are.
     pub instances: u32,
     /// How many watches are.
@@ -52,11 +54,11 @@ pub(crate) struct Descriptor {
 }
 
 #[derive(Debug)]
-struct Instance {
-    payer: usize,
+pub(crate) struct Instance {
+    pub(crate) payer: usize,
     references: u32,
     /// By watch descriptor: what fdinfo is to say.
-    watches: BTreeMap<i32, Map<String, Value>>,
+    pub(crate) watches: BTreeMap<i32, Map<String, Value>>,
     /// When it was made, if that was seen.
     born: Option<(u64, u64)>,
 }
@@ -77,11 +79,11 @@ pub(crate) enum Way {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     expected: Vec<Expected>,
-    pids: HashSet<u32>,
-    instances: Vec<Instance>,
+    pub(crate) pids: HashSet<u32>,
+    pub(crate) instances: Vec<Instance>,
     pub(crate) payers: Vec<Payer>,
     pub(crate) tables: BTreeMap<u32, Table>,
-    actors: BTreeMap<u32, Actor>,
+    pub(crate) actors: BTreeMap<u32, Actor>,
     /// Processes that have held an instance.
     pub(crate) holders: HashSet<u32>,
 }
@@ -96,12 +98,8 @@ impl World {
     /// Starts a process of a user who has nothing charged yet.
     #[must_use]
     pub fn subject(&self) -> Subject {
-        let uid = system::fresh_uid();
         let mut subject = self.subject_of_root();
-        subject.process.call(&format!("uid {uid}")).expect("root may become anyone");
-        subject.actor.uid = uid;
-        self.update(&subject.actor);
-        subject.payer = self.payer(uid, system::user_namespace(std::process::id()), 0);
+        subject.become_another();
         subject
     }
 
@@ -148,10 +146,17 @@ impl World {
             level,
             max_instances: system::number_in("/proc/sys/fs/inotify/max_user_instances"),
             max_watches: system::number_in("/proc/sys/fs/inotify/max_user_watches"),
+            above: None,
             instances: 0,
             watches: 0,
         });
         ledger.payers.len() - 1
+    }
+
+    /// Someone who pays.
+    #[must_use]
+    pub fn payer_at(&self, payer: usize) -> Payer {
+        self.0.borrow().payers[payer]
     }
 
     /// Changes someone who pays.

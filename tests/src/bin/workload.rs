@@ -83,6 +83,8 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "wait" => one(wait(number(1)?)),
         "exec" => one(execute(words.get(1)?)),
         "exit" => std::process::exit(i32::try_from(number(1)?).ok()?),
+        // Of this thread only.
+        "end" => one(call(libc::SYS_exit, [0; 3])),
         "gettid" => one(call(libc::SYS_gettid, [0; 3])),
         "uid" => one(call(libc::SYS_setresuid, [number(1)?; 3])),
         "euid" => one(call(libc::SYS_setresuid, [-1, number(1)?, -1])),
@@ -94,6 +96,15 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "socketpair" => socketpair(),
         "send" => one(send(number(1)?, number(2)?)),
         "receive" => one(receive(number(1)?)),
+        "getfd" => one(copy_of(number(1)?, number(2)?)),
+        "fork_as" => one(fork_as(number(1)?, &bytes(2)?)),
+        "watch_files" => one(watch_files(number(1)?, &bytes(2)?, number(3)?)),
+        "open" => one(open(&bytes(1)?)),
+        "mount_namespace" => one(mount_namespace()),
+        "mount" => one(mount(&bytes(1)?)),
+        "bind" => one(bind(&bytes(1)?, &bytes(2)?)),
+        "mkdir" => one(make_directory(&bytes(1)?)),
+        "chroot" => one(change_root(&bytes(1)?)),
         "uring_close" => one(uring_close(number(1)?)),
         #[cfg(target_arch = "x86_64")]
         "compat_hold" => Some(compat_hold(&bytes(1)?)),
@@ -227,15 +238,119 @@ fn fork(name: &[u8]) -> i64 {
     // may do anything.
     let result = outcome(unsafe { libc::fork() }.into());
     if result == 0 {
-        let control = connect(name);
-        // SAFETY: both are open descriptors; the old standard input is the parent's connection.
-        unsafe { libc::dup2(control.as_raw_fd(), 0) };
-        drop(control);
-        // SAFETY: as in `main`, whose own stream this process never uses again.
-        serve(UnixStream::from(unsafe { OwnedFd::from_raw_fd(0) }));
-        std::process::exit(0);
+        obey_another(name);
     }
     result
+}
+
+/// What a child does.
+fn obey_another(name: &[u8]) -> ! {
+    let control = connect(name);
+    // SAFETY: both are open descriptors; the old standard input is the parent's connection.
+    unsafe { libc::dup2(control.as_raw_fd(), 0) };
+    drop(control);
+    // SAFETY: as in `main`, whose own stream this process never uses again.
+    serve(UnixStream::from(unsafe { OwnedFd::from_raw_fd(0) }));
+    std::process::exit(0);
+}
+
+/// fork, but the child's process id is chosen.
+fn fork_as(pid: i64, name: &[u8]) -> i64 {
+    let Ok(pid) = libc::pid_t::try_from(pid) else { return -i64::from(libc::EINVAL) };
+    // SAFETY: a structure of numbers, for which zero is a value.
+    let mut how: libc::clone_args = unsafe { std::mem::zeroed() };
+    how.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
+    how.set_tid = &raw const pid as u64;
+    how.set_tid_size = 1;
+    // SAFETY: the structure and the number it points to live until the call returns. As after
+    // fork, the child has memory of its own, and the parent started no thread.
+    let result = outcome(unsafe {
+        libc::syscall(libc::SYS_clone3, &raw const how, size_of::<libc::clone_args>())
+    });
+    if result == 0 {
+        obey_another(name);
+    }
+    result
+}
+
+/// Copies a descriptor of another process, as a debugger or a supervisor does.
+fn copy_of(pid: i64, fd: i64) -> i64 {
+    let process = call(libc::SYS_pidfd_open, [pid, 0, 0]);
+    if process < 0 {
+        return process;
+    }
+    let copy = call(libc::SYS_pidfd_getfd, [process, fd, 0]);
+    close(process);
+    copy
+}
+
+/// Makes so many files in a directory and watches each. Answers how many, or the first errno.
+fn watch_files(fd: i64, directory: &[u8], count: i64) -> i64 {
+    let directory = std::path::Path::new(OsStr::from_bytes(directory));
+    for number in 0..count {
+        let path = directory.join(number.to_string());
+        let made = write_file(path.as_os_str().as_bytes(), b"");
+        let mask = i64::from(libc::IN_MODIFY);
+        let results = [made, watch(fd, path.as_os_str().as_bytes(), mask)];
+        if let Some(&failed) = results.iter().find(|&&result| result < 0) {
+            return failed;
+        }
+    }
+    count
+}
+
+fn open(path: &[u8]) -> i64 {
+    let Ok(path) = CString::new(path) else { return -i64::from(libc::EINVAL) };
+    // SAFETY: the path ends with a zero and lives until the call returns.
+    outcome(unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) }.into())
+}
+
+/// Moves to a mount namespace of its own, from which nothing gets out.
+fn mount_namespace() -> i64 {
+    let result = call(libc::SYS_unshare, [libc::CLONE_NEWNS.into(), 0, 0]);
+    if result < 0 {
+        return result;
+    }
+    let flags = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: paths that end with a zero; what does not apply is null.
+    outcome(
+        unsafe {
+            libc::mount(c"none".as_ptr(), c"/".as_ptr(), std::ptr::null(), flags, std::ptr::null())
+        }
+        .into(),
+    )
+}
+
+/// Mounts a new file system in memory.
+fn mount(path: &[u8]) -> i64 {
+    let Ok(path) = CString::new(path) else { return -i64::from(libc::EINVAL) };
+    let (none, kind) = (c"none".as_ptr(), c"tmpfs".as_ptr());
+    // SAFETY: texts that end with a zero and live until the call returns; no data.
+    outcome(unsafe { libc::mount(none, path.as_ptr(), kind, 0, std::ptr::null()) }.into())
+}
+
+/// Shows a directory at another place, too.
+fn bind(from: &[u8], to: &[u8]) -> i64 {
+    let (Ok(from), Ok(to)) = (CString::new(from), CString::new(to)) else {
+        return -i64::from(libc::EINVAL);
+    };
+    let (from, to, null) = (from.as_ptr(), to.as_ptr(), std::ptr::null());
+    // SAFETY: paths that end with a zero and live until the call returns; what does not apply is
+    // null.
+    outcome(unsafe { libc::mount(from, to, null, libc::MS_BIND, null.cast()) }.into())
+}
+
+fn make_directory(path: &[u8]) -> i64 {
+    match std::fs::create_dir(OsStr::from_bytes(path)) {
+        Ok(()) => 0,
+        Err(error) => -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
+    }
+}
+
+fn change_root(path: &[u8]) -> i64 {
+    let Ok(path) = CString::new(path) else { return -i64::from(libc::EINVAL) };
+    // SAFETY: the path ends with a zero and lives until the call returns.
+    outcome(unsafe { libc::chroot(path.as_ptr()) }.into())
 }
 
 fn thread(name: Vec<u8>) -> i64 {

@@ -10,6 +10,7 @@ mod endings;
 mod filters;
 mod holders;
 mod limits;
+mod list;
 mod namespaces;
 mod paths;
 mod programs;

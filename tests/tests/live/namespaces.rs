@@ -7,7 +7,7 @@ use crate::{nothing_lost, scene};
 
 /// Moves a process to a new user namespace, as the root of which it is the same user outside.
 /// False where that is not allowed.
-fn enter(subject: &mut Subject, map: &str) -> bool {
+pub(crate) fn enter(subject: &mut Subject, map: &str) -> bool {
     if !unshare(subject) {
         return false;
     }
@@ -41,7 +41,7 @@ fn unshare(subject: &mut Subject) -> bool {
 }
 
 /// Sets a limit of the namespace a process is in.
-fn limit(subject: &mut Subject, name: &str, value: u32) {
+pub(crate) fn limit(subject: &mut Subject, name: &str, value: u32) {
     let path = hex(format!("/proc/sys/user/{name}").as_bytes());
     let result =
         subject.process.call(&format!("write {path} {}", hex(value.to_string().as_bytes())));

@@ -1,0 +1,453 @@
+//! `inotify-trace list`, and what it is to say of a world.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    agent,
+    world::{Ledger, Payer, World, object},
+};
+
+/// The ways it can look for what exists.
+pub const ROADS: [&[&str]; 2] = [&[], &["--walk-proc"]];
+
+/// `PROC_USER_INIT_INO` of `include/linux/proc_ns.h`.
+const INITIAL_USERNS: u64 = 0xEFFF_FFFD;
+
+/// What one `inotify-trace list` said.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// What it wrote.
+    pub json: Value,
+    /// What it wrote to standard error.
+    pub errors: String,
+    /// How it was called.
+    pub call: String,
+}
+
+impl Listing {
+    /// Lists, as the user the test runs as.
+    #[must_use]
+    pub fn by(by: &str, options: &[&str]) -> Self {
+        let listing = Self::run(Command::new(agent::binary()), by, options);
+        assert_eq!(listing.errors, "", "nothing is hidden from root: {}", listing.call);
+        listing
+    }
+
+    /// Lists as another user, by a copy of the program that this user can reach.
+    #[must_use]
+    pub fn as_user(uid: u32, program: &Path, by: &str, options: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        // Leaves the groups of root, too.
+        command.uid(uid).current_dir("/");
+        Self::run(command, by, options)
+    }
+
+    fn run(mut command: Command, by: &str, options: &[&str]) -> Self {
+        command.args(["list", "-o", "json", "--by", by]).args(options);
+        let call = format!("list --by {by} {}", options.join(" "));
+        let output = command.output().expect("the agent must start");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{call}: {}: {errors}", output.status);
+        let json = serde_json::from_slice(&output.stdout);
+        let json = json.unwrap_or_else(|error| panic!("{call}: no JSON: {error}"));
+        Self { json, errors, call }
+    }
+
+    /// Its rows.
+    #[must_use]
+    pub fn rows(&self) -> &[Value] {
+        self.json["rows"].as_array().expect("there are always rows")
+    }
+
+    /// The row of a process, of a listing by process.
+    #[must_use]
+    pub fn process(&self, pid: u32) -> Option<&Value> {
+        self.rows().iter().find(|row| row["pid"] == pid)
+    }
+
+    /// How a user stands.
+    #[must_use]
+    pub fn user(&self, uid: u32, userns: u64) -> Option<&Value> {
+        let users = self.json["users"].as_array().expect("there are always users");
+        users.iter().find(|user| user["uid"] == uid && user["userns"] == userns)
+    }
+
+    /// Everything in it must fit together.
+    fn check_sums(&self) {
+        let sum = |field: &str| {
+            self.rows().iter().map(|row| row[field].as_u64().unwrap_or_default()).sum::<u64>()
+        };
+        let total = &self.json["total"];
+        assert_eq!(total["instances"], self.rows().len(), "{}", self.call);
+        assert_eq!(total["watches"], sum("watches"), "{}", self.call);
+        assert_eq!(total["fds"], sum("fds"), "{}", self.call);
+    }
+}
+
+/// An instance that processes hold.
+#[derive(Clone, Debug)]
+struct Held {
+    instance: usize,
+    /// How many descriptors each process has.
+    holders: BTreeMap<u32, u64>,
+}
+
+/// What a group of processes has.
+#[derive(Debug, Default)]
+struct Sum {
+    instances: u64,
+    watches: u64,
+    fds: u64,
+    shared: u64,
+    processes: BTreeSet<u32>,
+    users: BTreeSet<String>,
+}
+
+impl World {
+    /// Lists in every way, and compares each listing with what there is.
+    ///
+    /// # Panics
+    /// With the first difference.
+    pub fn check_listings(&self) {
+        for road in ROADS {
+            let ledger = self.0.borrow();
+            let by_process = Listing::by("process", road);
+            ledger.check_processes(&by_process);
+            let by_instance = Listing::by("instance", &[road, &["--watches"]].concat());
+            ledger.check_instances(&by_instance);
+            let by_container = Listing::by("container", road);
+            ledger.check_containers(&by_container);
+            let by_user = Listing::by("user", road);
+            ledger.check_user_rows(&by_user);
+            for listing in [&by_process, &by_instance, &by_container, &by_user] {
+                ledger.check_users(listing);
+            }
+        }
+    }
+}
+
+impl Ledger {
+    fn held(&self) -> Vec<Held> {
+        let mut all: BTreeMap<usize, Held> = BTreeMap::new();
+        for (&pid, table) in &self.tables {
+            for descriptor in table.values() {
+                let instance = descriptor.instance;
+                let held = all
+                    .entry(instance)
+                    .or_insert_with(|| Held { instance, holders: BTreeMap::new() });
+                *held.holders.entry(pid).or_default() += 1;
+            }
+        }
+        all.into_values().collect()
+    }
+
+    fn payer_of(&self, held: &Held) -> &Payer {
+        &self.payers[self.instances[held.instance].payer]
+    }
+
+    fn watches_of(&self, held: &Held) -> u64 {
+        self.instances[held.instance].watches.len() as u64
+    }
+
+    /// What those processes have together whose `key` is the same.
+    fn sums<K: Ord + Clone>(&self, key: impl Fn(u32) -> Option<K>) -> BTreeMap<K, Sum> {
+        let mut sums: BTreeMap<K, Sum> = BTreeMap::new();
+        for held in self.held() {
+            let keys: BTreeSet<Option<K>> = held.holders.keys().map(|&pid| key(pid)).collect();
+            for group in keys.iter().flatten() {
+                let sum = sums.entry(group.clone()).or_default();
+                sum.instances += 1;
+                sum.watches += self.watches_of(&held);
+                sum.shared += u64::from(keys.len() > 1);
+                sum.users.insert(self.payer_of(&held).name());
+            }
+            for (&pid, fds) in &held.holders {
+                let Some(group) = key(pid) else { continue };
+                let sum = sums.entry(group).or_default();
+                sum.fds += fds;
+                sum.processes.insert(pid);
+            }
+        }
+        sums
+    }
+
+    fn check_processes(&self, listing: &Listing) {
+        let mut expected = BTreeMap::new();
+        for (pid, sum) in self.sums(Some) {
+            let actor = &self.actors[&pid];
+            let mut row = sum.fields();
+            row.remove("processes");
+            row.insert("comm".to_owned(), json!([actor.comm]));
+            let cgroups: Vec<_> = actor.cgroup.iter().map(|(path, _)| path).collect();
+            row.insert("cgroup".to_owned(), json!(cgroups));
+            let pods: Vec<_> = actor.container.iter().map(|it| it["pod"].clone()).collect();
+            row.insert("pod".to_owned(), json!(pods));
+            expected.insert(pid, row);
+        }
+        let mut told = BTreeMap::new();
+        for row in listing.rows() {
+            let Some(pid) = number(&row["pid"]).filter(|pid| self.pids.contains(pid)) else {
+                continue;
+            };
+            const FIELDS: [&str; 8] =
+                ["instances", "watches", "fds", "shared", "user", "comm", "cgroup", "pod"];
+            assert!(told.insert(pid, picked(row, &FIELDS)).is_none(), "{pid} twice");
+        }
+        same(listing, &expected, &told);
+    }
+
+    fn check_instances(&self, listing: &Listing) {
+        listing.check_sums();
+        let mut expected = Vec::new();
+        for held in self.held() {
+            let mut row = Map::new();
+            let pids: Vec<_> = held.holders.keys().map(ToString::to_string).collect();
+            row.insert("pid".to_owned(), json!(pids));
+            row.insert("fds".to_owned(), json!(held.holders.values().sum::<u64>()));
+            row.insert("watches".to_owned(), json!(self.watches_of(&held)));
+            row.insert("user".to_owned(), json!([self.payer_of(&held).name()]));
+            let mut targets: Vec<Value> = Vec::new();
+            for (wd, target) in &self.instances[held.instance].watches {
+                let mut target = target.clone();
+                target.remove("path");
+                target.insert("wd".to_owned(), json!(wd));
+                targets.push(target.into());
+            }
+            row.insert("targets".to_owned(), targets.into());
+            expected.push(Value::Object(row));
+        }
+        let paths = self.paths();
+        let mut told = Vec::new();
+        for row in listing.rows() {
+            let pids: Vec<u32> =
+                row["pid"].as_array().into_iter().flatten().flat_map(number).collect();
+            if !pids.iter().any(|pid| self.pids.contains(pid)) {
+                continue;
+            }
+            let mut row = picked(row, &["pid", "fds", "watches", "user", "targets"]);
+            let targets = row["targets"].as_array_mut().expect("it was asked for watches");
+            for target in targets {
+                let target = target.as_object_mut().expect("a target has fields");
+                target.remove("instance");
+                if let Some(path) = target.remove("path") {
+                    let truth = paths.get(&(target["inode"].clone(), target["dev"].clone()));
+                    let path = path.as_str().map(PathBuf::from);
+                    assert_eq!(path.as_ref(), truth, "{}: path of {target:?}", listing.call);
+                }
+            }
+            told.push(Value::Object(row));
+        }
+        // Which number an instance gets is the agent's affair.
+        expected.sort_by_key(Value::to_string);
+        told.sort_by_key(Value::to_string);
+        same(listing, &expected, &told);
+    }
+
+    /// Where what is watched is, by inode and device.
+    fn paths(&self) -> HashMap<(Value, Value), PathBuf> {
+        let targets = self.instances.iter().flat_map(|instance| instance.watches.values());
+        let path = |target: &Map<String, Value>| {
+            let path = Path::new(target["path"].as_str()?).canonicalize().ok()?;
+            Some(((target["inode"].clone(), target["dev"].clone()), path))
+        };
+        targets.flat_map(path).collect()
+    }
+
+    /// Only of cgroups that tests made: others are shared with who knows whom.
+    fn check_containers(&self, listing: &Listing) {
+        let of_a_test =
+            |path: &str| path.contains("/inotify-trace-test") || path.contains("/cri-containerd-");
+        let place = |pid: u32| {
+            let cgroup = self.actors[&pid].cgroup.as_ref();
+            cgroup.map(|(path, _)| path.clone()).filter(|path| of_a_test(path))
+        };
+        let mut expected = BTreeMap::new();
+        for (path, sum) in self.sums(place) {
+            let mut row = sum.fields();
+            let container =
+                sum.processes.first().and_then(|pid| self.actors[pid].container.as_ref());
+            let field = |name: &str| container.iter().map(|it| it[name].clone()).collect();
+            row.insert("runtime".to_owned(), field("runtime"));
+            row.insert("pod".to_owned(), field("pod"));
+            expected.insert(path, row);
+        }
+        let ours: BTreeSet<_> = self.actors.keys().filter_map(|&pid| place(pid)).collect();
+        let mut told = BTreeMap::new();
+        for row in listing.rows() {
+            let path = row["cgroup"][0].as_str().unwrap_or_default().to_owned();
+            if ours.contains(&path) {
+                const FIELDS: [&str; 8] = [
+                    "instances",
+                    "watches",
+                    "fds",
+                    "shared",
+                    "processes",
+                    "user",
+                    "runtime",
+                    "pod",
+                ];
+                assert!(told.insert(path, picked(row, &FIELDS)).is_none(), "twice: {row}");
+            }
+        }
+        same(listing, &expected, &told);
+    }
+
+    /// Whether `payer` is charged for what `user` makes.
+    fn pays_for(&self, payer: usize, user: usize) -> bool {
+        let above = |&user: &usize| self.payers[user].above;
+        std::iter::successors(Some(user), above).any(|user| user == payer)
+    }
+
+    /// Instances and watches that are charged to a payer, those of users below included.
+    fn charged(&self, payer: usize) -> (u32, u32) {
+        let users = self.payers.iter().enumerate().filter(|(user, _)| self.pays_for(payer, *user));
+        users.fold((0, 0), |(instances, watches), (_, user)| {
+            (instances + user.instances, watches + user.watches)
+        })
+    }
+
+    /// What can be seen of the instances of those users of whom `is_meant` holds.
+    fn seen(&self, is_meant: impl Fn(usize) -> bool) -> Sum {
+        let mut sum = Sum::default();
+        for held in self.held() {
+            if is_meant(self.instances[held.instance].payer) {
+                sum.instances += 1;
+                sum.watches += self.watches_of(&held);
+                sum.fds += held.holders.values().sum::<u64>();
+                sum.processes.extend(held.holders.keys());
+            }
+        }
+        sum
+    }
+
+    fn check_user_rows(&self, listing: &Listing) {
+        for (index, payer) in self.payers.iter().enumerate() {
+            let (own, all) =
+                (self.seen(|user| user == index), self.seen(|user| self.pays_for(index, user)));
+            let is_payer = |row: &&Value| row["uid"] == payer.uid && row["userns"] == payer.userns;
+            let told: Vec<_> = listing.rows().iter().filter(is_payer).collect();
+            if all.instances == 0 {
+                assert_eq!(told.len(), 0, "{}: nothing visible: {told:?}", listing.call);
+                continue;
+            }
+            let (instances, watches) = self.charged(index);
+            let mut expected = object(json!({
+                "user": payer.name(),
+                "used": instances,
+                "not_visible": u64::from(instances) - all.instances,
+                "watches_used": watches,
+                "instances": own.instances,
+                "watches": own.watches,
+                "fds": own.fds,
+                "processes": own.processes.len(),
+            }));
+            if payer.level == 0 {
+                expected.insert("limit".to_owned(), json!(payer.max_instances));
+                expected.insert("watch_limit".to_owned(), json!(payer.max_watches));
+            }
+            assert_eq!(told.len(), 1, "{}: {expected:?}: {told:?}", listing.call);
+            for (field, value) in &expected {
+                assert_eq!(&told[0][field], value, "{}: {field} of {}", listing.call, told[0]);
+            }
+        }
+    }
+
+    fn check_users(&self, listing: &Listing) {
+        for (index, payer) in self.payers.iter().enumerate() {
+            let seen = self.seen(|user| self.pays_for(index, user));
+            let told = listing.user(payer.uid, payer.userns);
+            if seen.instances == 0 {
+                assert_eq!(told, None, "{}: nothing visible", listing.call);
+                continue;
+            }
+            let told = told.unwrap_or_else(|| panic!("{}: no {payer:?}", listing.call));
+            let (instances, watches) = self.charged(index);
+            assert_eq!(told["instances"]["used"], instances, "{}: {told}", listing.call);
+            assert_eq!(told["watches"]["used"], watches, "{}: {told}", listing.call);
+            let hidden = u64::from(instances) - seen.instances;
+            assert_eq!(told["not_visible"], hidden, "{}: {told}", listing.call);
+            let hidden = u64::from(watches) - seen.watches;
+            assert_eq!(told["watches_not_visible"], hidden, "{}: {told}", listing.call);
+            if payer.level == 0 {
+                assert_eq!(told["instances"]["limit"], payer.max_instances, "{}", listing.call);
+                assert_eq!(told["watches"]["limit"], payer.max_watches, "{}", listing.call);
+            }
+            let above = |&user: &usize| self.payers[user].above;
+            let payers = std::iter::successors(payer.above, above);
+            let payers: Vec<_> = payers.map(|payer| self.payers[payer].name()).collect();
+            assert_eq!(told["payers"], json!(payers), "{}: {told}", listing.call);
+        }
+    }
+}
+
+impl Sum {
+    fn fields(&self) -> Map<String, Value> {
+        object(json!({
+            "instances": self.instances,
+            "watches": self.watches,
+            "fds": self.fds,
+            "shared": self.shared,
+            "processes": self.processes.len(),
+            "user": self.users,
+        }))
+    }
+}
+
+impl Payer {
+    /// As the agent calls a user who is in no list of users.
+    #[must_use]
+    pub fn name(&self) -> String {
+        if self.userns == INITIAL_USERNS {
+            self.uid.to_string()
+        } else {
+            format!("{}@userns:{}", self.uid, self.userns)
+        }
+    }
+}
+
+/// A number, or one in quotes.
+fn number(value: &Value) -> Option<u32> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        _ => u32::try_from(value.as_u64()?).ok(),
+    }
+}
+
+/// Some fields of a row. Those that are lists of words are so also if they are missing.
+fn picked(row: &Value, fields: &[&str]) -> Map<String, Value> {
+    let list = |value: &Value| match value {
+        Value::Null => json!([]),
+        Value::Array(words) => {
+            let mut words = words.clone();
+            words.sort_by_key(Value::to_string);
+            words.into()
+        }
+        other => other.clone(),
+    };
+    fields.iter().map(|&field| (field.to_owned(), list_in(field, &row[field], list))).collect()
+}
+
+/// Of several words the order does not matter, but of targets it does.
+fn list_in(field: &str, value: &Value, sorted: impl Fn(&Value) -> Value) -> Value {
+    match field {
+        "targets" => value.clone(),
+        "pid" => {
+            let mut pids: Vec<u32> =
+                value.as_array().into_iter().flatten().flat_map(number).collect();
+            pids.sort_unstable();
+            pids.iter().map(ToString::to_string).collect()
+        }
+        _ => sorted(value),
+    }
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(listing: &Listing, expected: &T, told: &T) {
+    assert!(expected == told, "{}\nexpected:\n{expected:#?}\ntold:\n{told:#?}", listing.call);
+}

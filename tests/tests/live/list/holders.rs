@@ -1,0 +1,309 @@
+//! Who holds what: each instance is one, however many descriptors lead to it.
+
+use std::fs;
+
+use inotify_trace_tests::{
+    Cgroup, Listing, Process, World, listing::ROADS, process::hex, require_root, system,
+};
+use serde_json::json;
+
+use super::Forty;
+
+/// Two connected sockets of a process.
+fn sockets(process: &mut Process) -> (i32, i32) {
+    let pair = process.ask("socketpair");
+    (i32::try_from(pair[0]).unwrap(), i32::try_from(pair[1]).unwrap())
+}
+
+#[test]
+fn forty_instances_are_forty() {
+    require_root!();
+    let _machine = system::the_machine();
+    let mut forty = Forty::new();
+    forty.world.check_listings();
+    let payer = forty.world.payer_at(forty.payer);
+    // The same in plain numbers, which do not depend on the tests' own book-keeping.
+    for road in ROADS {
+        let by_process = Listing::by("process", road);
+        for pid in forty.pids() {
+            let row = by_process.process(pid).unwrap();
+            let fds = if pid == forty.children[0].pid() { 41 } else { 40 };
+            let told = [&row["instances"], &row["watches"], &row["shared"], &row["fds"]];
+            assert_eq!(told.map(|it| it.as_u64().unwrap()), [40, 40, 40, fds], "{row}");
+            assert_eq!(row["user"], json!([payer.uid.to_string()]), "who made them is charged");
+        }
+        let by_user = Listing::by("user", road);
+        let row = by_user.rows().iter().find(|row| row["uid"] == payer.uid).unwrap();
+        let fields = ["used", "instances", "not_visible", "processes", "fds", "watches_used"];
+        let told = fields.map(|field| row[field].as_u64().unwrap());
+        assert_eq!(told, [40, 40, 0, 5, 201, 40], "{row}");
+        let by_instance = Listing::by("instance", road);
+        let theirs =
+            by_instance.rows().iter().filter(|row| row["user"] == json!([row_name(&payer)]));
+        assert_eq!(theirs.count(), 40);
+    }
+    // The kernel agrees: so many more fit, and not one above.
+    let limit = payer.max_instances;
+    let mut other = forty.world.subject_of_root();
+    other.process.call(&format!("uid {}", payer.uid)).unwrap();
+    let fit = (0..=limit).take_while(|_| other.process.call("init1 0").is_ok()).count();
+    assert_eq!(fit, (limit - 40) as usize);
+    drop(other);
+    // It all goes on to be true when some of them go.
+    for child in forty.children.drain(1..) {
+        let mut child = child;
+        child.exit_under(&mut forty.parent);
+    }
+    forty.parent.close_range(3, 12);
+    forty.world.check_listings();
+}
+
+fn row_name(payer: &inotify_trace_tests::world::Payer) -> String {
+    payer.uid.to_string()
+}
+
+#[test]
+fn threads_are_one_process() {
+    require_root!();
+    let _machine = system::the_machine();
+    let (world, directory) = (World::new(), system::directory());
+    let mut subject = world.subject();
+    let fd = subject.create(0).unwrap();
+    let mut threads: Vec<_> = (0..6).map(|_| subject.thread()).collect();
+    world.check_listings();
+    for thread in &mut threads {
+        let own = thread.create(0).unwrap();
+        thread.watch(own, directory.path(), libc::IN_CREATE).unwrap();
+        thread.dup(fd);
+    }
+    world.check_listings();
+    // Those that ended do not take with them what is the process's.
+    threads.truncate(2);
+    world.check_listings();
+}
+
+#[test]
+fn a_process_whose_first_thread_has_ended_holds_on() {
+    require_root!();
+    let _machine = system::the_machine();
+    let (world, directory) = (World::new(), system::directory());
+    let mut main = world.subject();
+    let pid = main.pid();
+    let mut threads = [main.thread(), main.thread()];
+    let fd = main.create(0).unwrap();
+    main.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
+    main.process.tell("end");
+    // /proc/PID/fd has nothing to show any more.
+    while fs::read_dir(format!("/proc/{pid}/fd")).unwrap().next().is_some() {
+        std::thread::yield_now();
+    }
+    threads[0].dup(fd);
+    let listing = Listing::by("process", &["--watches"]);
+    let row = listing.process(pid).unwrap();
+    let told = ["instances", "watches", "fds"].map(|field| row[field].as_u64().unwrap());
+    assert_eq!(told, [1, 1, 2], "{row}");
+    assert_eq!(row["targets"][0]["path"], json!(directory.path().to_str()), "{row}");
+}
+
+#[test]
+fn an_exec_keeps_what_is_not_close_on_exec() {
+    require_root!();
+    let _machine = system::the_machine();
+    let (world, directory) = (World::new(), system::directory());
+    let mut subject = world.subject();
+    let flags = [0, libc::IN_CLOEXEC, libc::IN_CLOEXEC, 0];
+    let fds = flags.map(|flags| subject.create(flags).unwrap());
+    for fd in fds {
+        subject.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
+    }
+    // Goes by one descriptor, and is kept by another.
+    subject.dup(fds[1]);
+    world.check_listings();
+    subject.exec();
+    world.check_listings();
+}
+
+#[test]
+fn what_is_closed_in_a_range_or_copied_over_is_gone() {
+    require_root!();
+    let _machine = system::the_machine();
+    let (world, directory) = (World::new(), system::directory());
+    let mut subject = world.subject();
+    let fds: Vec<_> = (0..8).map(|_| subject.create(0).unwrap()).collect();
+    for &fd in &fds {
+        subject.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
+    }
+    subject.dup_over(fds[0], fds[7], None);
+    world.check_listings();
+    subject.dup_over(2, fds[1], None);
+    world.check_listings();
+    subject.close_range(fds[2], fds[5].cast_unsigned());
+    world.check_listings();
+    subject.close_range(fds[0], u32::MAX);
+    world.check_listings();
+}
+
+#[test]
+fn an_instance_is_sent_to_another_user_and_container() {
+    require_root!();
+    let _machine = system::the_machine();
+    let (Some(cgroup), Some(home)) = (Cgroup::of_containerd(), Cgroup::new()) else {
+        return system::skip(
+            "list::holders::an_instance_is_sent_to_another_user_and_container",
+            "no cgroup v2 hierarchy is mounted",
+        );
+    };
+    let (world, directory) = (World::new(), system::directory());
+    let mut sender = world.subject_of_root();
+    let (ours, theirs) = sockets(&mut sender.process);
+    let mut receiver = sender.fork();
+    sender.become_another();
+    receiver.become_another();
+    sender.move_to(&home);
+    receiver.move_to(&cgroup);
+    let fd = sender.create(0).unwrap();
+    sender.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
+    // Shows who is charged while nobody holds the one that is sent.
+    let kept = sender.create(0).unwrap();
+    let instance = sender.instance(fd);
+    sender.send(ours, fd);
+    world.check_listings();
+    sender.close(fd);
+    // In flight: charged, and held by nobody.
+    world.check_listings();
+    let payer = world.payer_at(sender.payer);
+    for road in ROADS {
+        let listing = Listing::by("user", road);
+        let told = listing.user(payer.uid, payer.userns).unwrap();
+        assert_eq!([&told["not_visible"], &told["instances"]["used"]], [1, 2], "{told}");
+    }
+    let received = receiver.receive(theirs, instance);
+    world.check_listings();
+    for road in ROADS {
+        let listing = Listing::by("container", road);
+        let row = listing.rows().iter().find(|row| row["cgroup"] == json!([cgroup.path])).unwrap();
+        assert_eq!(row["user"], json!([payer.uid.to_string()]), "the sender pays: {row}");
+    }
+    sender.close(kept);
+    world.check_listings();
+    receiver.dup(received);
+    receiver.create(0).unwrap();
+    world.check_listings();
+    sender.exit();
+    world.check_listings();
+}
+
+#[test]
+fn both_ends_hold_what_was_sent() {
+    require_root!();
+    let _machine = system::the_machine();
+    let world = World::new();
+    let mut sender = world.subject_of_root();
+    let (ours, theirs) = sockets(&mut sender.process);
+    let mut receiver = sender.fork();
+    sender.become_another();
+    receiver.become_another();
+    let fd = sender.create(0).unwrap();
+    let instance = sender.instance(fd);
+    sender.send(ours, fd);
+    receiver.receive(theirs, instance);
+    world.check_listings();
+    sender.close(fd);
+    world.check_listings();
+}
+
+#[test]
+fn whoever_copies_a_descriptor_holds_the_instance() {
+    require_root!();
+    let _machine = system::the_machine();
+    let (world, directory) = (World::new(), system::directory());
+    let (mut owner, mut copier) = (world.subject(), world.subject_of_root());
+    let fd = owner.create(0).unwrap();
+    owner.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
+    let copy = copier.copy_of(&owner, fd);
+    world.check_listings();
+    owner.exit();
+    world.check_listings();
+    copier.close(copy);
+    world.check_listings();
+}
+
+#[test]
+fn a_killed_holder_is_gone_and_its_child_holds_on() {
+    require_root!();
+    let _machine = system::the_machine();
+    let (world, directory) = (World::new(), system::directory());
+    let mut lone = world.subject();
+    lone.create(0).unwrap();
+    let mut parent = world.subject();
+    for _ in 0..3 {
+        let fd = parent.create(libc::IN_CLOEXEC).unwrap();
+        parent.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
+    }
+    let mut child = parent.fork();
+    world.check_listings();
+    lone.kill();
+    parent.kill();
+    world.check_listings();
+    child.close(3);
+    world.check_listings();
+}
+
+#[test]
+fn a_process_id_is_no_inheritance() {
+    require_root!();
+    let _machine = system::the_machine();
+    let (world, directory) = (World::new(), system::directory());
+    let mut maker = world.subject_of_root();
+    let mut first = world.subject();
+    for _ in 0..3 {
+        let fd = first.create(0).unwrap();
+        first.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
+    }
+    let pid = first.pid();
+    world.check_listings();
+    first.exit();
+    let mut second = maker.fork_as(pid).expect("the process id is free");
+    assert_eq!(second.pid(), pid);
+    world.check_listings();
+    second.become_another();
+    second.create(0).unwrap();
+    world.check_listings();
+}
+
+#[test]
+fn tens_of_thousands_of_watches_are_all_there() {
+    require_root!();
+    const WATCHES: u32 = 50_000;
+    let _machine = system::the_machine();
+    let _setting =
+        system::Setting::at_least("/proc/sys/fs/inotify/max_user_watches", WATCHES + 10_000);
+    let (world, directory) = (World::new(), system::directory());
+    let mut subject = world.subject();
+    let without = subject.create(0).unwrap();
+    world.check_listings();
+    let fd = subject.create(0).unwrap();
+    let path = hex(directory.path().as_os_str().as_encoded_bytes());
+    let made = subject.process.call(&format!("watch_files {fd} {path} {WATCHES}"));
+    assert_eq!(made, Ok(WATCHES.cast_signed()));
+    let (uid, userns) = (subject.actor.uid, system::user_namespace(std::process::id()));
+    for road in ROADS {
+        let listing = Listing::by("process", &[road, &["--watches"]].concat());
+        let row = listing.process(subject.pid()).unwrap();
+        assert_eq!([&row["instances"], &row["watches"]], [2, WATCHES]);
+        let user = listing.user(uid, userns).unwrap();
+        assert_eq!([&user["watches"]["used"], &user["watches_not_visible"]], [WATCHES, 0]);
+        // The first is on the file called 0, and so on.
+        let targets = row["targets"].as_array().unwrap();
+        assert_eq!(targets.len(), WATCHES as usize);
+        for (number, target) in targets.iter().enumerate() {
+            let path = directory.path().join(number.to_string());
+            assert_eq!(target["wd"], number + 1, "{target}");
+            assert_eq!(target["path"], json!(path.to_str()), "{target}");
+        }
+    }
+    subject.close(fd);
+    world.check_listings();
+    subject.close(without);
+    world.check_listings();
+}

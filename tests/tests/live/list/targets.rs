@@ -1,0 +1,190 @@
+//! What is watched, and where that is.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use inotify_trace_tests::{
+    Cgroup, Listing, Process, World, listing::ROADS, process::hex, require_root, system,
+};
+use serde_json::{Value, json};
+
+fn hex_of(path: &Path) -> String {
+    hex(path.as_os_str().as_encoded_bytes())
+}
+
+/// A root's process with one instance.
+fn watcher() -> (Process, i32) {
+    let mut process = Process::start();
+    let fd = process.call("init1 0").unwrap();
+    (process, fd)
+}
+
+/// Where a path leads to, as a process whose files are others than the test's sees it.
+fn watch(process: &mut Process, fd: i32, path: &Path) {
+    let command = format!("watch {fd} {} {}", hex_of(path), libc::IN_MODIFY);
+    process.call(&command).unwrap();
+}
+
+/// What each way to look says of the only watches of a process.
+fn targets(pid: u32) -> [Vec<Value>; 2] {
+    ROADS.map(|road| {
+        let listing = Listing::by("process", &[road, &["--watches"]].concat());
+        listing.process(pid).unwrap()["targets"].as_array().unwrap().clone()
+    })
+}
+
+#[track_caller]
+fn is_at(process: &Process, path: &Path) {
+    for told in targets(process.pid) {
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0]["path"], json!(path.to_str()), "{told:?}");
+        assert_eq!(told[0]["gone"], Value::Null, "{told:?}");
+    }
+}
+
+#[track_caller]
+fn is_gone(process: &Process) {
+    for told in targets(process.pid) {
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0]["gone"], true, "{told:?}");
+        assert_eq!(told[0]["path"], Value::Null, "{told:?}");
+    }
+}
+
+/// A process in a mount namespace of its own that has an empty file system at `point`, and one
+/// watch on a file there.
+fn in_its_own_mounts(point: &Path) -> Process {
+    let (mut process, fd) = watcher();
+    process.call("mount_namespace").unwrap();
+    process.call(&format!("mount {}", hex_of(point))).unwrap();
+    let file = point.join("file");
+    process.call(&format!("write {} 61", hex_of(&file))).unwrap();
+    watch(&mut process, fd, &file);
+    assert!(!file.exists(), "it is the process's alone");
+    process
+}
+
+#[test]
+fn a_path_that_only_its_holder_sees() {
+    require_root!();
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let mut process = in_its_own_mounts(directory.path());
+    let file = directory.path().join("file");
+    is_at(&process, &file);
+    process.call(&format!("open {}", hex_of(&file))).unwrap();
+    process.call(&format!("remove {}", hex_of(&file))).unwrap();
+    is_gone(&process);
+}
+
+#[test]
+fn what_is_mounted_over_is_not_taken_for_what_is_below() {
+    require_root!();
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let mut process = in_its_own_mounts(directory.path());
+    process.call(&format!("mount {}", hex_of(directory.path()))).unwrap();
+    // The file is where no path leads to, and it is not gone.
+    for told in targets(process.pid) {
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!([&told[0]["path"], &told[0]["gone"]], [&Value::Null; 2], "{told:?}");
+    }
+}
+
+#[test]
+fn what_is_mounted_in_part_is_found_in_that_part() {
+    require_root!();
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let (whole, part) = (directory.path().join("whole"), directory.path().join("part"));
+    for directory in [&whole, &part] {
+        fs::create_dir(directory).unwrap();
+    }
+    let (mut process, fd) = watcher();
+    process.call("mount_namespace").unwrap();
+    process.call(&format!("mount {}", hex_of(&whole))).unwrap();
+    let sub = whole.join("sub");
+    process.call(&format!("mkdir {}", hex_of(&sub))).unwrap();
+    for file in [sub.join("inside"), whole.join("outside")] {
+        process.call(&format!("write {} 61", hex_of(&file))).unwrap();
+        watch(&mut process, fd, &file);
+    }
+    process.call(&format!("bind {} {}", hex_of(&sub), hex_of(&part))).unwrap();
+    let paths = |process: &Process| {
+        targets(process.pid).map(|told| {
+            assert!(told.iter().all(|target| target["gone"].is_null()), "{told:?}");
+            told.iter().map(|it| it["path"].as_str().map(PathBuf::from)).collect::<Vec<_>>()
+        })
+    };
+    let both = vec![Some(sub.join("inside")), Some(whole.join("outside"))];
+    assert_eq!(paths(&process), [both.clone(), both]);
+    // Only the part can be reached any more.
+    process.call(&format!("mount {}", hex_of(&whole))).unwrap();
+    let one = vec![Some(part.join("inside")), None];
+    assert_eq!(paths(&process), [one.clone(), one]);
+}
+
+#[test]
+fn a_path_in_a_chroot_is_told_from_outside() {
+    require_root!();
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let file = directory.path().join("sub").join("file");
+    fs::create_dir(file.parent().unwrap()).unwrap();
+    fs::write(&file, "").unwrap();
+    let (mut process, fd) = watcher();
+    process.call(&format!("chroot {}", hex_of(directory.path()))).unwrap();
+    watch(&mut process, fd, Path::new("/sub/file"));
+    is_at(&process, &file);
+}
+
+#[test]
+fn a_file_that_moves_is_where_it_is() {
+    require_root!();
+    let _machine = system::the_machine();
+    let (directory, world) = (system::directory(), World::new());
+    let (before, after) = (directory.path().join("before"), directory.path().join("aft er\n"));
+    fs::write(&before, "").unwrap();
+    let (mut process, fd) = watcher();
+    watch(&mut process, fd, &before);
+    is_at(&process, &before);
+    fs::rename(&before, &after).unwrap();
+    is_at(&process, &after);
+    // Removed, and open: the watch remains, and there is nothing at its path.
+    let open = fs::File::open(&after).unwrap();
+    fs::remove_file(&after).unwrap();
+    is_gone(&process);
+    drop((open, world));
+}
+
+#[test]
+fn a_file_of_a_cgroup_that_was_removed_is_gone() {
+    require_root!();
+    let _machine = system::the_machine();
+    let Some(cgroup) = Cgroup::of_containerd() else {
+        return system::skip(
+            "list::targets::a_file_of_a_cgroup_that_was_removed_is_gone",
+            "no cgroup v2 hierarchy is mounted",
+        );
+    };
+    let file = cgroup.directory().join("cgroup.events");
+    let (mut process, fd) = watcher();
+    watch(&mut process, fd, &file);
+    process.call(&format!("open {}", hex_of(&file))).unwrap();
+    let (id, path) = (cgroup.id, cgroup.path.clone());
+    is_at(&process, &file);
+    for told in targets(process.pid) {
+        let named = [&told[0]["target_cgroup"], &told[0]["target_cgroup_id"]];
+        assert_eq!(named, [&json!(path), &json!(id)], "{told:?}");
+    }
+    cgroup.remove();
+    is_gone(&process);
+    for told in targets(process.pid) {
+        // Which one it was is known at best by its number, and never as another.
+        assert_eq!(told[0]["target_cgroup"], Value::Null, "{told:?}");
+        let number = &told[0]["target_cgroup_id"];
+        assert!(number.is_null() || number == id, "{told:?}");
+    }
+}
