@@ -205,12 +205,24 @@ fn what_is_right_here_others_get_wrong() {
 fn page(table: &str) -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let release = release.split('-').next().unwrap_or_default().trim();
-    let version = |program: &str, argument: &str, line: usize| {
-        let lines = lines(program, &[argument]).unwrap_or_default();
-        lines.get(line).cloned().unwrap_or_else(|| format!("no {program}"))
-    };
-    let versions = [version("lsfd", "--version", 0), version("find", "--version", 0)].join(", ");
+    let versions = [
+        ("lsof", "-v", "revision:"),
+        ("lsfd", "--version", "lsfd from "),
+        ("find", "--version", "find "),
+    ];
+    let versions: Vec<_> =
+        versions.map(|it| version(it.0, it.1, it.2)).into_iter().flatten().collect();
+    let versions = versions.join(", ");
     format!("{HEAD}\n{table}\nLinux {}; {versions}.\n\n{TAIL}", release)
+}
+
+/// What stands behind `before` in what a program says of itself, on either output.
+fn version(program: &str, argument: &str, before: &str) -> Option<String> {
+    let output = Command::new(system::which(program)?).arg(argument).output().ok()?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    let version = text.lines().find_map(|line| line.trim().strip_prefix(before))?;
+    Some(format!("{program} {}", version.trim()))
 }
 
 const HEAD: &str = "\
