@@ -2,7 +2,8 @@
 //! (open_by_handle_at(2)).
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
     path::PathBuf,
 };
@@ -35,8 +36,7 @@ impl FileHandle {
     /// # Errors
     /// `ESTALE` if there is no such file any more; `EPERM` without `CAP_DAC_READ_SEARCH`.
     pub fn path(&self, mount: impl AsFd) -> io::Result<PathBuf> {
-        let file = self.open(mount)?;
-        fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+        path_of(&self.open(mount)?)
     }
 
     /// The handle of an open file.
@@ -66,7 +66,11 @@ impl FileHandle {
         Ok(Self { kind: raw.kind, bytes: raw.bytes[..length].into() })
     }
 
-    fn open(&self, mount: impl AsFd) -> io::Result<OwnedFd> {
+    /// The file itself, only to be looked at (`O_PATH`).
+    ///
+    /// # Errors
+    /// As for `path`.
+    pub fn open(&self, mount: impl AsFd) -> io::Result<File> {
         let mut raw = Raw { length: 0, kind: self.kind, bytes: [0; LONGEST] };
         let room = raw.bytes.get_mut(..self.bytes.len()).ok_or(io::ErrorKind::InvalidInput)?;
         room.copy_from_slice(&self.bytes);
@@ -80,8 +84,13 @@ impl FileHandle {
         let fd =
             i32::try_from(fd).ok().filter(|&fd| fd >= 0).ok_or_else(io::Error::last_os_error)?;
         // SAFETY: the kernel has just made this descriptor for nobody else.
-        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+        Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
+}
+
+/// The path of an open file, as this process sees it.
+pub(super) fn path_of(file: impl AsFd) -> io::Result<PathBuf> {
+    fs::read_link(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()))
 }
 
 #[cfg(test)]
@@ -91,14 +100,14 @@ mod tests {
     #[test]
     fn a_handle_that_is_too_long_is_refused_before_the_kernel_sees_it() {
         let handle = FileHandle { kind: 1, bytes: vec![0; LONGEST + 1].into() };
-        let root = fs::File::open("/").unwrap();
+        let root = File::open("/").unwrap();
         assert_eq!(handle.path(&root).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]
     fn a_handle_leads_back_if_the_user_may_follow_it() {
         let directory = std::env::temp_dir();
-        let file = fs::File::open(&directory).unwrap();
+        let file = File::open(&directory).unwrap();
         let found = FileHandle::of(&file).and_then(|handle| handle.path(&file));
         match found {
             Ok(path) => assert_eq!(path, directory.canonicalize().unwrap()),
@@ -113,7 +122,7 @@ mod tests {
     #[test]
     fn a_handle_of_nothing_leads_nowhere() {
         let handle = FileHandle { kind: 0xfe, bytes: vec![0xff; 8].into() };
-        let root = fs::File::open("/").unwrap();
+        let root = File::open("/").unwrap();
         assert!(handle.path(&root).is_err());
     }
 }

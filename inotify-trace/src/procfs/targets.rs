@@ -2,13 +2,20 @@
 
 use std::{
     collections::HashMap,
+    ffi::CString,
     fs::{self, File, OpenOptions},
     io,
-    os::{fd::AsRawFd as _, unix::fs::OpenOptionsExt as _},
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::{
+            ffi::OsStrExt as _,
+            fs::{MetadataExt as _, OpenOptionsExt as _},
+        },
+    },
     path::{Path, PathBuf},
 };
 
-use super::{FileHandle, WatchInfo};
+use super::{FileHandle, WatchInfo, handle::path_of};
 
 /// What became of a watched file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +40,8 @@ struct Mount {
     root: File,
     /// Whether it finds files by their handles; if not, that it finds none means nothing.
     finds: bool,
-    /// Where it is, if it is a part of the file system only. Files elsewhere in the file system
-    /// would be found, with paths that lead nowhere.
-    part_at: Option<PathBuf>,
+    /// Its own path, with which paths of its files begin.
+    path: PathBuf,
 }
 
 /// A line of a mountinfo file (proc_pid_mountinfo(5)).
@@ -64,17 +70,12 @@ impl Targets {
             self.mounts.remove(&watch.dev);
             return Whereabouts::Unknown;
         };
-        match handle.path(&mount.root) {
-            Ok(path) if path.to_str().is_some_and(|text| text.ends_with(" (deleted)")) => {
-                Whereabouts::Gone
-            }
-            Ok(path) if mount.part_at.as_ref().is_none_or(|part| path.starts_with(part)) => {
-                Whereabouts::Path(path)
-            }
+        match handle.open(&mount.root) {
+            Ok(file) => mount.place_of(&file).unwrap_or(Whereabouts::Unknown),
             Err(error) if mount.finds && error.raw_os_error() == Some(libc::ESTALE) => {
                 Whereabouts::Gone
             }
-            Ok(_) | Err(_) => Whereabouts::Unknown,
+            Err(_) => Whereabouts::Unknown,
         }
     }
 }
@@ -100,7 +101,60 @@ impl Mount {
             return Err(io::ErrorKind::NotFound.into());
         }
         let finds = FileHandle::of(&root).and_then(|handle| handle.path(&root)).is_ok();
-        Ok(Self { root, finds, part_at: (!place.is_whole).then(|| place.point.into()) })
+        let path = path_of(&root)?;
+        Ok(Self { root, finds, path })
+    }
+
+    /// Where a file is that was found by its handle.
+    fn place_of(&self, file: &File) -> io::Result<Whereabouts> {
+        let path = path_of(file)?;
+        // So the kernel ends it, or the file is really called that.
+        let seems_gone = path.to_str().is_some_and(|text| text.ends_with(" (deleted)"));
+        let hidden = if seems_gone { Whereabouts::Gone } else { Whereabouts::Unknown };
+        // Of a file outside the part that is mounted, it begins elsewhere, and leads nowhere.
+        let Ok(within) = path.strip_prefix(&self.path) else { return Ok(hidden) };
+        let (there, here) = (self.look_up(within), file.metadata()?);
+        let is_there = match there.and_then(|there| there.metadata()) {
+            Ok(there) => there.ino() == here.ino() && there.dev() == here.dev(),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ENOTDIR) => false,
+                // Another file system is mounted over it.
+                Some(libc::EXDEV) => return Ok(hidden),
+                // It may not be asked for, and is believed.
+                _ => !seems_gone,
+            },
+        };
+        Ok(match path_of(file)? {
+            same if is_there && same == path => Whereabouts::Path(path),
+            // kernfs keeps the names of what was removed, at least until Linux 5.10.
+            same if same == path => Whereabouts::Gone,
+            _ => Whereabouts::Unknown,
+        })
+    }
+
+    /// What is at a path below this mount, and on this mount.
+    fn look_up(&self, within: &Path) -> io::Result<File> {
+        let within = if within == Path::new("") { Path::new(".") } else { within };
+        let within = CString::new(within.as_os_str().as_bytes())?;
+        // SAFETY: a structure of numbers, for which zero is a value.
+        let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+        how.flags = (libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW).cast_unsigned().into();
+        how.resolve = libc::RESOLVE_NO_XDEV | libc::RESOLVE_NO_SYMLINKS;
+        // SAFETY: a path that ends with a zero and a structure of the size that is told, both of
+        // which live until the call returns.
+        let fd = unsafe {
+            libc::syscall(
+                libc::SYS_openat2,
+                self.root.as_raw_fd(),
+                within.as_ptr(),
+                &raw const how,
+                size_of::<libc::open_how>(),
+            )
+        };
+        let fd =
+            i32::try_from(fd).ok().filter(|&fd| fd >= 0).ok_or_else(io::Error::last_os_error)?;
+        // SAFETY: the kernel has just made this descriptor for nobody else.
+        Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 }
 
