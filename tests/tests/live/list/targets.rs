@@ -6,7 +6,7 @@ use std::{
 };
 
 use inotify_trace_tests::{
-    Cgroup, Listing, Process, World, listing::ROADS, process::hex, require_root, system,
+    Cgroup, Listing, Process, listing::ROADS, process::hex, require_root, system,
 };
 use serde_json::{Value, json};
 
@@ -94,6 +94,25 @@ fn what_is_mounted_over_is_not_taken_for_what_is_below() {
 }
 
 #[test]
+fn a_path_that_another_mount_hides_is_not_told() {
+    require_root!();
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let mut process = in_its_own_mounts(directory.path());
+    let sub = directory.path().join("sub");
+    process.call(&format!("mkdir {}", hex_of(&sub))).unwrap();
+    let file = sub.join("file");
+    process.call(&format!("write {} 61", hex_of(&file))).unwrap();
+    watch(&mut process, 3, &file);
+    process.call(&format!("mount {}", hex_of(&sub))).unwrap();
+    process.call(&format!("write {} 61", hex_of(&file))).unwrap();
+    for told in targets(process.pid) {
+        assert_eq!(told[0]["path"], json!(directory.path().join("file").to_str()), "{told:?}");
+        assert_eq!([&told[1]["path"], &told[1]["gone"]], [&Value::Null; 2], "{told:?}");
+    }
+}
+
+#[test]
 fn what_is_mounted_in_part_is_found_in_that_part() {
     require_root!();
     let _machine = system::the_machine();
@@ -144,8 +163,10 @@ fn a_path_in_a_chroot_is_told_from_outside() {
 fn a_file_that_moves_is_where_it_is() {
     require_root!();
     let _machine = system::the_machine();
-    let (directory, world) = (system::directory(), World::new());
-    let (before, after) = (directory.path().join("before"), directory.path().join("aft er\n"));
+    let directory = system::directory();
+    let before = directory.path().join("before");
+    // As the kernel calls what is gone, which this is not.
+    let after = directory.path().join("aft er\n (deleted)");
     fs::write(&before, "").unwrap();
     let (mut process, fd) = watcher();
     watch(&mut process, fd, &before);
@@ -156,35 +177,40 @@ fn a_file_that_moves_is_where_it_is() {
     let open = fs::File::open(&after).unwrap();
     fs::remove_file(&after).unwrap();
     is_gone(&process);
-    drop((open, world));
+    drop(open);
 }
 
 #[test]
 fn a_file_of_a_cgroup_that_was_removed_is_gone() {
     require_root!();
     let _machine = system::the_machine();
-    let Some(cgroup) = Cgroup::of_containerd() else {
-        return system::skip(
-            "list::targets::a_file_of_a_cgroup_that_was_removed_is_gone",
-            "no cgroup v2 hierarchy is mounted",
-        );
-    };
-    let file = cgroup.directory().join("cgroup.events");
-    let (mut process, fd) = watcher();
-    watch(&mut process, fd, &file);
-    process.call(&format!("open {}", hex_of(&file))).unwrap();
-    let (id, path) = (cgroup.id, cgroup.path.clone());
-    is_at(&process, &file);
-    for told in targets(process.pid) {
-        let named = [&told[0]["target_cgroup"], &told[0]["target_cgroup_id"]];
-        assert_eq!(named, [&json!(path), &json!(id)], "{told:?}");
-    }
-    cgroup.remove();
-    is_gone(&process);
-    for told in targets(process.pid) {
-        // Which one it was is known at best by its number, and never as another.
-        assert_eq!(told[0]["target_cgroup"], Value::Null, "{told:?}");
-        let number = &told[0]["target_cgroup_id"];
-        assert!(number.is_null() || number == id, "{told:?}");
+    // The watch is kept by itself, and with a descriptor as containerd has it.
+    for is_open in [false, true] {
+        let Some(cgroup) = Cgroup::of_containerd() else {
+            return system::skip(
+                "list::targets::a_file_of_a_cgroup_that_was_removed_is_gone",
+                "no cgroup v2 hierarchy is mounted",
+            );
+        };
+        let file = cgroup.directory().join("cgroup.events");
+        let (mut process, fd) = watcher();
+        watch(&mut process, fd, &file);
+        if is_open {
+            process.call(&format!("open {}", hex_of(&file))).unwrap();
+        }
+        let (id, path) = (cgroup.id, cgroup.path.clone());
+        is_at(&process, &file);
+        for told in targets(process.pid) {
+            let named = [&told[0]["target_cgroup"], &told[0]["target_cgroup_id"]];
+            assert_eq!(named, [&json!(path), &json!(id)], "{told:?}");
+        }
+        cgroup.remove();
+        is_gone(&process);
+        for told in targets(process.pid) {
+            // Which one it was is known at best by its number, and never as another.
+            assert_eq!(told[0]["target_cgroup"], Value::Null, "{told:?}");
+            let number = &told[0]["target_cgroup_id"];
+            assert!(number.is_null() || number == id, "{told:?}");
+        }
     }
 }
