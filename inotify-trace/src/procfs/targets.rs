@@ -115,7 +115,10 @@ impl Mount {
         let Ok(within) = path.strip_prefix(&self.path) else { return Ok(hidden) };
         let (there, here) = (self.look_up(within), file.metadata()?);
         let is_there = match there.and_then(|there| there.metadata()) {
-            Ok(there) => there.ino() == here.ino() && there.dev() == here.dev(),
+            Ok(there) if there.ino() == here.ino() && there.dev() == here.dev() => true,
+            // The kernel has forgotten its name, and calls it `/`.
+            Ok(_) if within == Path::new("") => return Ok(Whereabouts::Unknown),
+            Ok(_) => false,
             Err(error) => match error.raw_os_error() {
                 Some(libc::ENOENT | libc::ENOTDIR) => false,
                 // Another file system is mounted over it.
