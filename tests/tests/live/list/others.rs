@@ -263,7 +263,8 @@ tells who is near a limit.
 | 50,000 watches of one instance | each, with its path |
 | limits that are full | used equals limit |
 | mount namespaces, chroot, hidden and partial mounts | the path that leads there, or none |
-| removed files and cgroups that are still watched | gone |
+| removed files that are still watched | gone |
+| files of removed cgroups that are still watched | gone, or the cgroup's number, and no path |
 | a user without privileges | its own, each once, and what it cannot know |
 
 ## Limits
