@@ -18,8 +18,9 @@ use crate::{
     event::{Event, EventName},
     kernel::{Backend, Settings},
     output::{Clock, Filter, Json, Sink, Text, Timestamps, Width},
-    source::{Live, Options},
+    source::{self, Live, Options},
     tracker::Tracker,
+    verdict::{Grace, Watcher},
 };
 
 /// Bytes gathered before they are written, unless the source pauses.
@@ -59,6 +60,9 @@ pub(super) struct Args {
     /// Never shorten paths or names to keep lines below 120 columns
     #[arg(short, long)]
     wide: bool,
+    /// No line when instances turn out to be leaked
+    #[arg(long)]
+    no_verdicts: bool,
     /// How to hook inotify [default: the best that this kernel allows]
     #[arg(long, value_enum, value_name = "BACKEND")]
     backend: Option<Backend>,
@@ -116,7 +120,9 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
     let options = Options { kernel, registry: args.host.registry(), find_paths: false };
     let mut live = Live::start(options)?;
     let end = args.duration.map(|duration| Instant::now() + duration);
-    let mut run = Run { tracker: Tracker::new(), filter: args.filter(), sink: args.sink() };
+    let watcher = (!args.no_verdicts).then(|| Watcher::new(Grace::default()));
+    let (filter, sink) = (args.filter(), args.sink());
+    let mut run = Run { tracker: Tracker::new(), filter, watcher, sink };
     let mut events = Vec::new();
     live.next(&mut events).await?;
     run.take(&mut events)?;
@@ -144,16 +150,27 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
 struct Run {
     tracker: Tracker,
     filter: Filter,
+    /// None if verdicts are not wanted.
+    watcher: Option<Watcher>,
     sink: Box<dyn Sink>,
 }
 
 impl Run {
     fn take(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
-        let any = !events.is_empty();
+        let mut any = !events.is_empty();
         for event in events.drain(..) {
             self.tracker.apply(&event);
             if self.filter.shows(&event, &self.tracker) {
                 self.sink.show(&event, &self.tracker)?;
+            }
+        }
+        if let Some(watcher) = &mut self.watcher {
+            let now = source::clock();
+            for verdict in watcher.reached(&self.tracker, now) {
+                if verdict.kind.is_leak() && self.filter.shows_verdict(&verdict, &self.tracker) {
+                    self.sink.judge(&verdict, &self.tracker, now)?;
+                    any = true;
+                }
             }
         }
         if any { self.sink.flush() } else { Ok(()) }

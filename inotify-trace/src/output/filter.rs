@@ -2,8 +2,9 @@
 
 use super::actor;
 use crate::{
-    event::{Event, EventName},
+    event::{Event, EventName, Task},
     tracker::Tracker,
+    verdict::Verdict,
 };
 
 /// Picks events to show. The tracker sees all of them in any case.
@@ -32,6 +33,13 @@ impl Filter {
             || (self.picks_event(event, name) && self.picks_actor(event, tracker))
     }
 
+    /// Whether to show a verdict. Who asks for certain events or failures only asks for no verdicts.
+    #[must_use]
+    pub fn shows_verdict(&self, verdict: &Verdict, tracker: &Tracker) -> bool {
+        let task = tracker.process(verdict.pid).map(|process| process.task);
+        self.events.is_empty() && !self.failed && self.picks_task(task, tracker)
+    }
+
     fn picks_event(&self, event: &Event, name: EventName) -> bool {
         let asked = if self.events.is_empty() {
             name.is_shown_by_default()
@@ -42,11 +50,15 @@ impl Filter {
     }
 
     fn picks_actor(&self, event: &Event, tracker: &Tracker) -> bool {
+        self.picks_task(actor(event, tracker.subject(event)), tracker)
+    }
+
+    fn picks_task(&self, task: Option<Task>, tracker: &Tracker) -> bool {
         let Self { pids, uids, comms, cgroup, .. } = self;
         if pids.is_empty() && uids.is_empty() && comms.is_empty() && cgroup.is_none() {
             return true;
         }
-        let Some(task) = actor(event, tracker.subject(event)) else { return false };
+        let Some(task) = task else { return false };
         let in_cgroup = |wanted: &String| {
             tracker.cgroups().get(task.cgroup).is_some_and(|it| is_below(&it.path, wanted))
         };

@@ -27,32 +27,11 @@ impl Findings {
         Self { clock }
     }
 
-    /// One line without an end: who, how many, what is wrong, how fast.
-    #[must_use]
-    pub fn line(&self, verdict: &Verdict, tracker: &Tracker) -> String {
-        let count = verdict.evidence.len();
-        let instances = if count == 1 { "instance" } else { "instances" };
-        let what = match verdict.kind {
-            Kind::TargetGone => "whose containers or cgroups are gone",
-            Kind::ContainerGone => "of a container that is gone",
-            Kind::Growing => "and makes ever more",
-            Kind::Idle => "without a watch",
-        };
-        let mut line = format!("{} holds {count} {instances} {what}", who(verdict.pid, tracker));
-        if let Some(pattern) = verdict.pattern {
-            line += &format!(" ({})", pattern.name);
-        }
-        if let Some(growth) = verdict.growth {
-            line += &format!(", {}", pace(growth));
-        }
-        line
-    }
-
     /// All there is to say, in several lines.
     #[must_use]
     pub fn text(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> String {
         let label = if verdict.kind.is_leak() { "LEAK" } else { "NOTE" };
-        let mut text = format!("{label}  {}\n", self.line(verdict, tracker));
+        let mut text = format!("{label}  {}\n", line(verdict, tracker));
         let mut since = String::new();
         self.clock.write(&mut since, verdict.since(), Timestamps::Time);
         let age = now.since(verdict.since());
@@ -60,8 +39,12 @@ impl Findings {
             Confidence::Certain => "",
             Confidence::Likely => "; inferred",
         };
-        text += &format!("      since {since}, {} ago{sure}\n", Approximate(age));
-        let served = self.served(verdict, tracker);
+        text += &if verdict.was_found() {
+            format!("      since before {since}, when it was found so{sure}\n")
+        } else {
+            format!("      since {since}, {} ago{sure}\n", Approximate(age))
+        };
+        let served = served(verdict, tracker);
         if !served.is_empty() {
             let more = served.len().saturating_sub(NAMED);
             let named: Vec<_> = served
@@ -87,56 +70,82 @@ impl Findings {
     /// As one JSON object; its fields are documented in docs/json.md.
     #[must_use]
     pub fn json(&self, verdict: &Verdict, tracker: &Tracker) -> Value {
-        let mut fields = Map::new();
-        let mut add = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
-        add("kind", json!(verdict.kind.name()));
-        add("leak", json!(verdict.kind.is_leak()));
-        add("pid", json!(verdict.pid));
-        if let Some(process) = tracker.process(verdict.pid) {
-            add("comm", json!(process.task.comm.to_str()));
-            if let Some(cgroup) = tracker.cgroups().get(process.task.cgroup) {
-                add("cgroup", json!(cgroup.path));
-            }
-        }
-        add("instances", json!(verdict.evidence.len()));
-        add("since", json!(self.clock.utc(verdict.since())));
-        add("certain", json!(verdict.confidence() == Confidence::Certain));
-        if let Some(growth) = verdict.growth {
-            add("per_minute", json!(growth.per_minute));
-            add("left", json!(growth.left));
-            add("seconds_left", json!(growth.time_left().map(|it| it.as_secs())));
-        }
-        if let Some(pattern) = verdict.pattern {
-            add("pattern", json!(pattern.name));
-            add("fixed_in", json!(pattern.fixed_in));
-            add("source", json!(pattern.source));
-        }
-        add("remedy", json!(remedy(verdict)));
-        let evidence = verdict.evidence.iter().map(|it| {
-            let cgroups = it.cgroups.iter().map(|&id| cgroup_json(id, tracker));
-            json!({
-                "instance": it.instance,
-                "since": self.clock.utc(it.since),
-                "cgroups": cgroups.collect::<Vec<_>>(),
-                "certain": it.confidence == Confidence::Certain,
-            })
-        });
-        add("evidence", evidence.collect());
-        Value::Object(fields)
+        Value::Object(json(verdict, tracker, &self.clock))
     }
+}
 
-    /// What the instances were for, and how many each.
-    fn served(&self, verdict: &Verdict, tracker: &Tracker) -> BTreeMap<String, usize> {
-        let mut served = BTreeMap::new();
-        for &cgroup in verdict.evidence.iter().flat_map(|it| &it.cgroups) {
-            let name = match tracker.cgroups().display(cgroup) {
-                Some(name) => printable(name).into_owned(),
-                None => "containers that were gone before".to_owned(),
-            };
-            *served.entry(name).or_default() += 1;
-        }
-        served
+/// One line without an end: who, how many, what is wrong, how fast.
+pub(super) fn line(verdict: &Verdict, tracker: &Tracker) -> String {
+    let count = verdict.evidence.len();
+    let instances = if count == 1 { "instance" } else { "instances" };
+    let what = match verdict.kind {
+        Kind::TargetGone => "whose containers or cgroups are gone",
+        Kind::ContainerGone => "of a container that is gone",
+        Kind::Growing => "and makes ever more",
+        Kind::Idle => "without a watch",
+    };
+    let mut line = format!("{} holds {count} {instances} {what}", who(verdict.pid, tracker));
+    if let Some(pattern) = verdict.pattern {
+        line += &format!(" ({})", pattern.name);
     }
+    if let Some(growth) = verdict.growth {
+        line += &format!(", {}", pace(growth));
+    }
+    line
+}
+
+/// As one JSON object; its fields are documented in docs/json.md.
+pub(super) fn json(verdict: &Verdict, tracker: &Tracker, clock: &Clock) -> Map<String, Value> {
+    let mut fields = Map::new();
+    let mut add = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
+    add("kind", json!(verdict.kind.name()));
+    add("leak", json!(verdict.kind.is_leak()));
+    add("pid", json!(verdict.pid));
+    if let Some(process) = tracker.process(verdict.pid) {
+        add("comm", json!(process.task.comm.to_str()));
+        if let Some(cgroup) = tracker.cgroups().get(process.task.cgroup) {
+            add("cgroup", json!(cgroup.path));
+        }
+    }
+    add("instances", json!(verdict.evidence.len()));
+    add("since", json!(clock.utc(verdict.since())));
+    add("was_found", json!(verdict.was_found()));
+    add("certain", json!(verdict.confidence() == Confidence::Certain));
+    if let Some(growth) = verdict.growth {
+        add("per_minute", json!(growth.per_minute));
+        add("left", json!(growth.left));
+        add("seconds_left", json!(growth.time_left().map(|it| it.as_secs())));
+    }
+    if let Some(pattern) = verdict.pattern {
+        add("pattern", json!(pattern.name));
+        add("fixed_in", json!(pattern.fixed_in));
+        add("source", json!(pattern.source));
+    }
+    add("remedy", json!(remedy(verdict)));
+    let evidence = verdict.evidence.iter().map(|it| {
+        let cgroups = it.cgroups.iter().map(|&id| cgroup_json(id, tracker));
+        json!({
+            "instance": it.instance,
+            "since": clock.utc(it.since),
+            "cgroups": cgroups.collect::<Vec<_>>(),
+            "certain": it.confidence == Confidence::Certain,
+        })
+    });
+    add("evidence", evidence.collect());
+    fields
+}
+
+/// What the instances were for, and how many each.
+fn served(verdict: &Verdict, tracker: &Tracker) -> BTreeMap<String, usize> {
+    let mut served = BTreeMap::new();
+    for &cgroup in verdict.evidence.iter().flat_map(|it| &it.cgroups) {
+        let name = match tracker.cgroups().display(cgroup) {
+            Some(name) => printable(name).into_owned(),
+            None => "containers that were gone before".to_owned(),
+        };
+        *served.entry(name).or_default() += 1;
+    }
+    served
 }
 
 fn cgroup_json(id: CgroupId, tracker: &Tracker) -> Value {

@@ -13,13 +13,16 @@ use super::{
     blame::{self, Blame},
     device,
     failure::{self, Limit, errno_name},
-    mask,
+    finding, mask,
 };
 use crate::{
     container::{Container, Names},
-    event::{CgroupId, Charge, Event, EventKind, EventName, InstanceId, Loss, Quota, Target},
+    event::{
+        BootTime, CgroupId, Charge, Event, EventKind, EventName, InstanceId, Loss, Quota, Target,
+    },
     tracker::{Cgroup, Departure, Instance, Origin, Summary, Tracker},
     usage::Culprit,
+    verdict::Verdict,
 };
 
 /// Writes events as JSON lines.
@@ -248,6 +251,15 @@ impl<W: Write> Sink for Json<W> {
             }),
             not_visible: culprits.as_ref().map(|culprits| culprits.unseen),
         };
+        self.write(&line)
+    }
+
+    fn judge(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
+        let mut line = serde_json::Map::new();
+        line.insert("time".to_owned(), self.clock.utc(now).into());
+        line.insert("boot_ns".to_owned(), now.0.into());
+        line.insert("event".to_owned(), "verdict".into());
+        line.append(&mut finding::json(verdict, tracker, &self.clock));
         self.write(&line)
     }
 

@@ -28,8 +28,9 @@ pub use table::{Cell, Table};
 pub use text::{Text, Width};
 
 use crate::{
-    event::{Event, Task},
+    event::{BootTime, Event, Task},
     tracker::{Instance, Origin, Summary, Tracker},
+    verdict::Verdict,
 };
 
 /// Where events are shown.
@@ -39,6 +40,12 @@ pub trait Sink {
     /// # Errors
     /// If the output cannot be written.
     fn show(&mut self, event: &Event, tracker: &Tracker) -> io::Result<()>;
+
+    /// Shows a verdict that was just reached.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    fn judge(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()>;
 
     /// Makes visible what was shown until now.
     ///

@@ -10,12 +10,13 @@ use super::{
     blame::Blame,
     device,
     failure::{self, errno_name},
-    mask, printable,
+    finding, mask, printable,
 };
 use crate::{
     container::shorten,
-    event::{Charge, Event, EventKind, EventName, Quota},
+    event::{BootTime, Charge, Event, EventKind, EventName, Quota},
     tracker::{Departure, Instance, Leaver, Origin, Summary, Tracker},
+    verdict::Verdict,
 };
 
 /// How wide lines may be, in columns.
@@ -157,6 +158,22 @@ impl<W: Write> Sink for Text<W> {
             writeln!(self.out, "{line}")?;
         }
         Ok(())
+    }
+
+    fn judge(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
+        if !self.has_header {
+            self.header()?;
+        }
+        self.line.clear();
+        self.clock.write(&mut self.line, now, self.timestamps);
+        let label = if verdict.kind.is_leak() { "LEAK" } else { "note" };
+        let (colour, end) = match (self.colour, verdict.kind.is_leak()) {
+            (true, true) => (RED, RESET),
+            (true, false) => (DIM, RESET),
+            (false, _) => ("", ""),
+        };
+        let line = finding::line(verdict, tracker);
+        writeln!(self.out, "{colour}{} {label:EVENT$} {line}{end}", self.line)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -47,12 +47,7 @@ pub(super) fn of_process(
         .values()
         .filter_map(|&id| tracker.instance(id))
         .filter(|it| matches!(it.origin, Origin::Created(task) if task.pid == process.task.pid))
-        .map(|it| Evidence {
-            instance: it.id,
-            since: it.since,
-            cgroups: Vec::new(),
-            confidence: Confidence::Likely,
-        })
+        .map(|it| Evidence::new(it, it.since, Vec::new(), Confidence::Likely))
         .collect();
     evidence.sort_by_key(|it| (it.since, it.instance));
     evidence.dedup_by_key(|it| it.instance);
@@ -78,7 +73,7 @@ pub(super) fn of_times(
 ) -> Option<Growth> {
     let times: Vec<_> = times.collect();
     let minutes = times.last()?.since(*times.first()?).as_secs_f64() / 60.0;
-    // All at the same moment: found, not seen to happen.
+    // All at the same moment, as by one call that removes a pod.
     if minutes <= 0.0 {
         return None;
     }

@@ -15,7 +15,7 @@ pub use watcher::Watcher;
 
 use crate::{
     event::{BootTime, CgroupId, InstanceId},
-    tracker::{Instance, Process, SERVED, Tracker},
+    tracker::{Instance, Origin, Process, SERVED, Tracker},
 };
 
 /// How long things may take before they count as leaked.
@@ -84,8 +84,22 @@ pub struct Evidence {
     pub since: BootTime,
     /// The cgroups it watched, all of which are gone; or the one it was made in.
     pub cgroups: Vec<CgroupId>,
+    /// Whether it was so already when it was found: then `since` is when that was.
+    pub was_found: bool,
     /// How sure that is.
     pub confidence: Confidence,
+}
+
+impl Evidence {
+    fn new(
+        instance: &Instance,
+        since: BootTime,
+        cgroups: Vec<CgroupId>,
+        confidence: Confidence,
+    ) -> Self {
+        let was_found = instance.origin == Origin::Found && since == instance.since;
+        Self { instance: instance.id, since, cgroups, was_found, confidence }
+    }
 }
 
 /// A verdict on a process: what is wrong with some of its instances.
@@ -104,6 +118,12 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Whether all of it was so before anybody looked.
+    #[must_use]
+    pub fn was_found(&self) -> bool {
+        self.evidence.iter().all(|it| it.was_found)
+    }
+
     /// When the first of its instances was leaked.
     #[must_use]
     pub fn since(&self) -> BootTime {
@@ -153,7 +173,12 @@ fn verdict(tracker: &Tracker, kind: Kind, pid: u32, mut evidence: Vec<Evidence>)
     let pattern = tracker.process(pid).and_then(|it| patterns::find(tracker, kind, it, &evidence));
     let growth = match kind {
         Kind::Idle => None,
-        _ => growth::of_times(tracker, pid, evidence.iter().map(|it| it.since)),
+        // When what was found so became so, nobody knows.
+        _ => growth::of_times(
+            tracker,
+            pid,
+            evidence.iter().filter(|it| !it.was_found).map(|it| it.since),
+        ),
     };
     Verdict { kind, pid, pattern, evidence, growth }
 }
@@ -178,21 +203,15 @@ fn judge(
         return is_over(evidence.since, grace.target).then_some((Kind::ContainerGone, evidence));
     }
     let since = instance.emptied.unwrap_or(instance.since);
-    let evidence = Evidence {
-        instance: instance.id,
-        since,
-        cgroups: Vec::new(),
-        confidence: Confidence::Certain,
-    };
+    let evidence = Evidence::new(instance, since, Vec::new(), Confidence::Certain);
     (instance.watches().is_empty() && is_over(since, grace.idle)).then_some((Kind::Idle, evidence))
 }
 
 /// Whether an instance is open though all it ever watched were files of cgroups that are gone. A
 /// watch on anything else means that it has another purpose.
 fn target_gone(tracker: &Tracker, instance: &Instance) -> Option<Evidence> {
-    let evidence = |since, cgroups, confidence| {
-        Some(Evidence { instance: instance.id, since, cgroups, confidence })
-    };
+    let evidence =
+        |since, cgroups, confidence| Some(Evidence::new(instance, since, cgroups, confidence));
     if instance.served.is_empty() {
         // Emptied by the kernel before it was found: only who holds it tells what it was for.
         let is_shape = instance.watches().is_empty() && instance.queued.is_some();
@@ -219,10 +238,5 @@ fn container_gone(tracker: &Tracker, instance: &Instance) -> Option<Evidence> {
     cgroups.get(made_in)?.container.as_ref()?;
     let since = cgroups.gone_since(made_in)??;
     let elsewhere = holder(tracker, instance)?.task.cgroup != made_in;
-    elsewhere.then(|| Evidence {
-        instance: instance.id,
-        since,
-        cgroups: vec![made_in],
-        confidence: Confidence::Certain,
-    })
+    elsewhere.then(|| Evidence::new(instance, since, vec![made_in], Confidence::Certain))
 }

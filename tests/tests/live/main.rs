@@ -9,6 +9,7 @@ mod containers;
 mod endings;
 mod filters;
 mod holders;
+mod leaks;
 mod limits;
 mod list;
 mod namespaces;

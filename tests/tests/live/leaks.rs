@@ -1,0 +1,103 @@
+//! Who leaks: what is leaked already, what leaks from now on, and what only looks like it.
+
+use std::{
+    fs,
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use inotify_trace_tests::{
+    Agent, Cgroup, Process, agent::binary, process::hex, require_root, system,
+};
+use serde_json::{Value, json};
+
+/// As the workload's commands take it.
+fn path_of(cgroup: &Cgroup, file: &str) -> String {
+    hex(cgroup.directory().join(file).as_os_str().as_encoded_bytes())
+}
+
+/// Makes an instance that watches a cgroup's file.
+fn watch(process: &mut Process, cgroup: &Cgroup) -> i64 {
+    let fd = process.call("init1 0").unwrap();
+    let path = path_of(cgroup, "cgroup.events");
+    process.call(&format!("watch {fd} {path} {}", libc::IN_MODIFY)).unwrap();
+    i64::from(fd)
+}
+
+/// What `leaks` says of a process, and its exit code.
+fn leaks(process: &Process, arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
+    let Output { status, stdout, stderr } =
+        Command::new(binary()).args(["leaks", "-o", "json"]).args(arguments).output().unwrap();
+    let lines = String::from_utf8(stdout).unwrap();
+    let said = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let ours: Vec<_> = said.filter(|verdict| verdict["pid"] == process.pid).collect();
+    let errors = String::from_utf8_lossy(&stderr);
+    assert!(status.code() != Some(2), "{errors}");
+    (ours, status.code())
+}
+
+#[test]
+fn what_is_leaked_already_is_found() {
+    require_root!();
+    const NAME: &str = "leaks::what_is_leaked_already_is_found";
+    let _machine = system::the_machine();
+    let Some(living) = Cgroup::new() else { return system::skip(NAME, "no cgroup v2") };
+    let mut process = Process::start();
+    watch(&mut process, &living);
+    assert_eq!(leaks(&process, &["--settle", "1"]).0, [] as [Value; 0], "nothing is gone");
+    for _ in 0..3 {
+        let gone = Cgroup::new().unwrap();
+        watch(&mut process, &gone);
+        gone.remove();
+    }
+    let (verdicts, status) = leaks(&process, &["--settle", "1"]);
+    let [verdict] = &verdicts[..] else { panic!("one verdict: {verdicts:?}") };
+    assert_eq!(verdict["kind"], "target-gone", "{verdict}");
+    assert_eq!((&verdict["instances"], &verdict["was_found"]), (&json!(3), &json!(true)));
+    assert_eq!(status, Some(1));
+}
+
+#[test]
+fn a_watched_file_that_is_replaced_is_no_leak() {
+    require_root!();
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let log = directory.path().join("app.log");
+    fs::write(&log, "").unwrap();
+    let mut process = Process::start();
+    let fd = process.call("init1 0").unwrap();
+    let path = hex(log.as_os_str().as_encoded_bytes());
+    process.call(&format!("watch {fd} {path} {}", libc::IN_MODIFY)).unwrap();
+    fs::remove_file(&log).unwrap();
+    assert_eq!(leaks(&process, &["--settle", "1"]).0, [] as [Value; 0]);
+    let watched = ["--watch", "3", "--grace", "1"];
+    assert_eq!(leaks(&process, &watched).0, [] as [Value; 0]);
+}
+
+#[test]
+fn a_leak_is_told_when_the_grace_period_is_over_and_not_before() {
+    require_root!();
+    const NAME: &str = "leaks::a_leak_is_told_when_the_grace_period_is_over_and_not_before";
+    const GRACE: Duration = Duration::from_secs(2);
+    let _machine = system::the_machine();
+    let Some(gone) = Cgroup::new() else { return system::skip(NAME, "no cgroup v2") };
+    let in_time = Cgroup::new().unwrap();
+    let grace = GRACE.as_secs().to_string();
+    let agent = Agent::unparsed(&["leaks", "--watch", "-o", "json", "--grace", &grace]);
+    let (mut leaky, mut tidy) = (Process::start(), Process::start());
+    watch(&mut leaky, &gone);
+    let fd = watch(&mut tidy, &in_time);
+    gone.remove();
+    in_time.remove();
+    let removed = Instant::now();
+    tidy.call(&format!("close {fd}")).unwrap();
+    agent.wait_for("a verdict", |lines| !lines.is_empty());
+    let after = removed.elapsed();
+    assert!(after >= GRACE, "told after {after:?}");
+    let run = agent.stop();
+    let verdict: Value = serde_json::from_str(run.events[0].as_str().unwrap()).unwrap();
+    assert_eq!((&verdict["pid"], &verdict["instances"]), (&json!(leaky.pid), &json!(1)));
+    assert_eq!(verdict["kind"], "target-gone");
+    assert_eq!(run.events.len(), 1, "only the leaky one: {:?}", run.events);
+    assert_eq!(run.status.code(), Some(1));
+}
