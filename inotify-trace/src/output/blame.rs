@@ -76,9 +76,13 @@ fn describe(culprit: &Culprit, tracker: &Tracker) -> String {
     let Culprit { pid, count, shared } = *culprit;
     let task = tracker.process(pid).map(|process| process.task);
     let comm = task.map(|task| printable(&task.comm.to_str()).into_owned());
-    let cgroup = task.and_then(|task| tracker.cgroups().get(task.cgroup));
-    let container = cgroup.and_then(|it| it.container.as_ref());
-    let place = container.map(|it| format!(" in {it}")).unwrap_or_default();
+    let cgroups = tracker.cgroups();
+    let cgroup = task.map(|task| task.cgroup).filter(|&id| {
+        // Where there is no container, the process says enough.
+        cgroups.get(id).is_some_and(|cgroup| cgroup.container.is_some())
+    });
+    let name = cgroup.and_then(|id| cgroups.display(id));
+    let place = name.map(|name| format!(" in {}", printable(name))).unwrap_or_default();
     let shared = match shared {
         0 => String::new(),
         all if all == count => " shared".to_owned(),

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{Cell, Table, UserNames, device, mask};
+use super::{Cell, Column, Table, UserNames, device, mask};
 use crate::{
-    container::{Container, shorten},
+    container::{Container, Names, shorten},
     event::CgroupId,
     tracker::{Instance, Process, Tracker, User, Watch},
     usage::{self, By, Group, Key, Level, Standing},
@@ -14,169 +14,6 @@ use crate::{
 
 /// Characters of a name that may take a whole line otherwise.
 const NAME: usize = 40;
-
-/// A column of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
-pub enum Column {
-    /// The instance's number in this listing
-    Instance,
-    /// Process id
-    Pid,
-    /// Command name
-    Comm,
-    /// Who is charged
-    User,
-    /// Container, or cgroup where there is none
-    Container,
-    /// Instances held
-    Instances,
-    /// Their watches
-    Watches,
-    /// Descriptors that lead to them
-    Fds,
-    /// Processes that hold them
-    Processes,
-    /// Instances that others hold too
-    Shared,
-    /// Events that wait to be read
-    Queued,
-    /// Pod
-    Pod,
-    /// Container runtime
-    Runtime,
-    /// Path of the cgroup
-    Cgroup,
-    /// Containers or cgroups whose files are watched
-    Serves,
-    /// User id
-    Uid,
-    /// User namespace, by inode number
-    Userns,
-    /// Instances charged, by the kernel's own count
-    Used,
-    /// How many instances may be charged
-    Limit,
-    /// Share of that limit
-    Use,
-    /// Instances charged that nobody seen holds
-    NotVisible,
-    /// Watches charged, by the kernel's own count
-    WatchesUsed,
-    /// How many watches may be charged
-    WatchLimit,
-    /// Share of that limit
-    WatchUse,
-    /// Users of outer user namespaces who are charged too
-    Payers,
-    /// Watch descriptor
-    Wd,
-    /// What the watch waits for
-    Mask,
-    /// What is watched
-    Target,
-}
-
-impl Column {
-    /// Its heading.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Instance => "INSTANCE",
-            Self::Pid => "PID",
-            Self::Comm => "COMM",
-            Self::User => "USER",
-            Self::Container => "CONTAINER",
-            Self::Instances => "INSTANCES",
-            Self::Watches => "WATCHES",
-            Self::Fds => "FDS",
-            Self::Processes => "PROCESSES",
-            Self::Shared => "SHARED",
-            Self::Queued => "QUEUED",
-            Self::Pod => "POD",
-            Self::Runtime => "RUNTIME",
-            Self::Cgroup => "CGROUP",
-            Self::Serves => "SERVES",
-            Self::Uid => "UID",
-            Self::Userns => "USERNS",
-            Self::Used => "USED",
-            Self::Limit => "LIMIT",
-            Self::Use => "USE",
-            Self::NotVisible => "NOT-VISIBLE",
-            Self::WatchesUsed => "WATCHES-USED",
-            Self::WatchLimit => "WATCH-LIMIT",
-            Self::WatchUse => "WATCH-USE",
-            Self::Payers => "PAYERS",
-            Self::Wd => "WD",
-            Self::Mask => "MASK",
-            Self::Target => "TARGET",
-        }
-    }
-
-    /// Those of a listing that is wide or not, and has a row for each watch or not.
-    #[must_use]
-    pub fn of(by: By, wide: bool, watches: bool) -> Vec<Self> {
-        use Column as C;
-        let (narrow, more): (&[C], &[C]) = match by {
-            By::Process => (
-                &[C::Pid, C::Comm, C::User, C::Instances, C::Watches, C::Fds, C::Container],
-                &[C::Shared, C::Queued, C::Pod, C::Serves, C::Cgroup],
-            ),
-            By::Instance => (
-                &[C::Instance, C::User, C::Watches, C::Fds, C::Pid, C::Comm, C::Container],
-                &[C::Queued, C::Pod, C::Serves, C::Cgroup],
-            ),
-            By::Container => (
-                &[C::Container, C::Instances, C::Watches, C::Fds, C::Processes, C::User],
-                &[C::Shared, C::Queued, C::Runtime, C::Pod, C::Serves, C::Cgroup],
-            ),
-            By::User => (
-                &[
-                    C::User,
-                    C::Used,
-                    C::Limit,
-                    C::Use,
-                    C::NotVisible,
-                    C::WatchesUsed,
-                    C::WatchLimit,
-                    C::WatchUse,
-                    C::Processes,
-                ],
-                &[C::Uid, C::Userns, C::Payers, C::Instances, C::Watches, C::Fds],
-            ),
-        };
-        let mut columns = narrow.to_vec();
-        if wide {
-            columns.extend(more);
-        }
-        if watches {
-            columns.retain(|column| !matches!(column, C::Instances | C::Watches | C::Fds));
-            columns.extend([C::Wd, C::Mask, C::Target]);
-        }
-        columns
-    }
-
-    /// Whether more comes first when it is sorted by.
-    #[must_use]
-    pub fn is_count(self) -> bool {
-        use Column as C;
-        matches!(
-            self,
-            C::Instances
-                | C::Watches
-                | C::Fds
-                | C::Processes
-                | C::Shared
-                | C::Queued
-                | C::Used
-                | C::Limit
-                | C::Use
-                | C::NotVisible
-                | C::WatchesUsed
-                | C::WatchLimit
-                | C::WatchUse
-        )
-    }
-}
 
 /// What a tracker knows, ready to be shown.
 #[derive(Debug)]
@@ -462,7 +299,7 @@ impl<'a> Listing<'a> {
 
     fn container(&self, group: &Group) -> Cell {
         match &group.key {
-            Key::Container(container) => container.to_string().as_str().into(),
+            Key::Container(container) => self.name(container).as_str().into(),
             Key::Cgroup(id) => self.place(*id).as_str().into(),
             Key::Nobody => "(no process seen)".into(),
             _ => list(group.cgroups.iter().map(|&id| self.place(id)).collect::<BTreeSet<_>>()),
@@ -471,10 +308,16 @@ impl<'a> Listing<'a> {
 
     /// A cgroup's short name.
     fn place(&self, id: CgroupId) -> String {
-        match self.tracker.cgroups().get(id) {
-            Some(cgroup) => shorten(&cgroup.display, NAME).into_owned(),
+        match self.tracker.cgroups().display(id) {
+            Some(name) => shorten(name, NAME).into_owned(),
             None => format!("cgroup {}", id.0),
         }
+    }
+
+    /// What a container is called, or its runtime and id.
+    fn name(&self, container: &Container) -> String {
+        let names = self.tracker.cgroups().names(container);
+        names.and_then(Names::display).unwrap_or_else(|| container.to_string())
     }
 
     fn containers(&self, group: &Group) -> impl Iterator<Item = &'a Container> {

@@ -2,6 +2,7 @@
 
 mod blame;
 mod clock;
+mod columns;
 mod duration;
 mod failure;
 mod filter;
@@ -17,12 +18,13 @@ mod text;
 use std::io;
 
 pub use clock::{Clock, Timestamps};
+pub use columns::Column;
 pub use duration::Approximate;
 pub use filter::Filter;
 pub use finding::Findings;
 pub use json::Json;
 pub use limits::LimitsReport;
-pub use listing::{Column, Listing};
+pub use listing::Listing;
 pub use names::UserNames;
 pub use table::{Cell, Table};
 pub use text::{Text, Width};
