@@ -205,7 +205,7 @@ fn a_file_of_a_cgroup_that_was_removed_is_gone() {
             assert_eq!(named, [&json!(path), &json!(id)], "{told:?}");
         }
         cgroup.remove();
-        let info = std::fs::read_to_string(format!("/proc/{}/fdinfo/{fd}", process.pid)).unwrap();
+        let info = fs::read_to_string(format!("/proc/{}/fdinfo/{fd}", process.pid)).unwrap();
         let is_kept = info.contains("inotify wd:");
         for told in targets(process.pid) {
             if !is_kept {
