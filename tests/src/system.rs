@@ -182,3 +182,10 @@ pub fn resident_kib(pid: u32) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }
+
+/// Whether this is a machine without a processor of its own, where everything takes ten times as
+/// long: whoever starts the tests says so.
+#[must_use]
+pub fn is_emulated() -> bool {
+    std::env::var_os("INOTIFY_TRACE_EMULATED").is_some()
+}

@@ -33,7 +33,12 @@ fn count(events: &[Value], pid: u32, name: &str) -> usize {
     events.iter().filter(|event| event["pid"] == pid && event["event"] == name).count()
 }
 
-/// Nothing must have been lost.
+/// Nothing must have been lost. Runs of programs that the kernel skipped may have been for any
+/// process of the machine; whether one was for a test's own is known by what is told of it.
 fn nothing_lost(run: &Run) {
-    assert_eq!(run.summary["lost"], json!({}));
+    let mut lost = run.summary["lost"].clone();
+    if let Some(lost) = lost.as_object_mut() {
+        lost.remove("runs");
+    }
+    assert_eq!(lost, json!({}));
 }

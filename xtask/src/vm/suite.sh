@@ -7,6 +7,8 @@
 TESTS='before:: compat:: containers:: endings:: holders:: limits:: list:: namespaces::'
 SLOW='--skip what_happens_while_the_agent_starts --skip three_hundred_short_lived'
 
+export INOTIFY_TRACE_EMULATED=1
+
 set -o pipefail
 worst=0
 inotify-trace check >/out/check.txt 2>&1
