@@ -61,6 +61,21 @@ pub struct Image {
     pub version: String,
 }
 
+/// The directory for what is fetched once and kept, by what it is.
+pub fn cache_directory(name: &str) -> Result<PathBuf> {
+    let base = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| env::home_dir().map(|home| home.join(".cache")))
+        .with_context(|| {
+            format!("neither XDG_CACHE_HOME nor HOME says where to keep {name}: set one")
+        })?;
+    let directory = base.join("inotify-trace").join(name);
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make the directory {}", directory.display()))?;
+    Ok(directory)
+}
+
 /// Where images are kept.
 pub struct Cache {
     directory: PathBuf,
@@ -68,14 +83,7 @@ pub struct Cache {
 
 impl Cache {
     pub fn open() -> Result<Self> {
-        let base = env::var_os("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-            .or_else(|| env::home_dir().map(|home| home.join(".cache")))
-            .context("neither XDG_CACHE_HOME nor HOME says where to keep kernels: set one")?;
-        let directory = base.join("inotify-trace").join("kernels");
-        fs::create_dir_all(&directory)
-            .with_context(|| format!("cannot make the directory {}", directory.display()))?;
+        let directory = cache_directory("kernels")?;
         Ok(Self { directory })
     }
 

@@ -51,6 +51,11 @@ impl Mirror {
         Ok(Self { root: root.trim_end_matches('/').to_owned() })
     }
 
+    /// Its address, without a slash at the end.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
     /// The suite's package index, which is fetched to and unpacked in `directory`.
     pub fn index(&self, suite: &str, directory: &Path) -> Result<String> {
         let signed = directory.join("InRelease");

@@ -4,9 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -21,8 +19,10 @@ mod initramfs;
 mod kernels;
 mod machine;
 mod mirror;
+mod parallel;
 mod programs;
 mod report;
+mod scenario;
 mod single;
 mod suite;
 mod support;
@@ -32,6 +32,7 @@ use initramfs::Program;
 use kernels::{Cache, Image};
 use machine::{Machine, Outcome, Ports, text as read};
 use report::Report;
+use scenario::Scenario;
 
 pub use kernels::Kernel;
 pub use machine::QEMU;
@@ -51,6 +52,12 @@ pub struct Args {
     /// A static program, or a file, to put beside the agent; may be repeated.
     #[arg(long = "file", value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// A leak of the real world to reproduce, instead of the live tests: containerd-5670.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "command"])]
+    scenario: Option<Scenario>,
+    /// How often the scenario's container is restarted with each backend.
+    #[arg(long, value_name = "N", default_value_t = scenario::RESTARTS, requires = "scenario")]
+    restarts: u32,
     /// How long the command may take.
     #[arg(long, value_name = "SECONDS", default_value_t = LIMIT)]
     limit: u64,
@@ -67,14 +74,22 @@ Examples:
   cargo xtask vm --kernel 6.1 -- inotify-trace check
   cargo xtask vm --kernel 7 -- live filters          live tests with `filters` in their name
   cargo xtask vm -- sh -c 'inotify-trace -d 3 & sleep 1; inotifyd true /tmp'
+  cargo xtask vm --scenario containerd-5670 --kernel bullseye
+                                                     a pod whose container crashes again and again,
+                                                     with Debian 11's containerd, which leaks an
+                                                     instance each time
 
 The command's exit status is handed on, or 125 if the kernel did not let it end. The live tests
 (`live`, `workload`) are at hand if the command names them. Anything left in the machine's /out
-comes to target/vm/SUITE/files, next to the machine's output and console.
+comes to target/vm/SUITE/files, next to the machine's output and console; of a scenario, to
+target/vm/SCENARIO-SUITE.
+
+The scenario containerd-5670 runs containerd and runc of Debian 11, 12 and 13 on their own kernels,
+and of Debian 11 on sid's. What inotify-trace says is compared with /proc, for each backend.
 
 Environment:
   MIRROR          a Debian mirror's address, instead of the one apt uses
-  XDG_CACHE_HOME  where to keep kernels, instead of ~/.cache";
+  XDG_CACHE_HOME  where to keep kernels and Debian's packages, instead of ~/.cache";
 
 /// The live tests take a minute or two with each backend on a machine with nothing else to do.
 const LIMIT: u64 = 1200;
@@ -102,6 +117,9 @@ struct Plan<'a> {
 /// Boots the kernels and runs the command, or else the live tests, on each. Those show in the
 /// documentation which kernels work.
 pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    if let Some(scenario) = args.scenario {
+        return scenario.run(workspace, args);
+    }
     let reports = boot(workspace, args)?;
     if args.command.is_empty() && args.kernels.is_empty() {
         match support::document(&reports, &kernels::ALL) {
@@ -125,7 +143,8 @@ pub fn test(workspace: &Workspace, allow_missing: Vec<Kernel>) -> Result<()> {
         return Ok(());
     }
     let (kernels, files, command) = (Vec::new(), Vec::new(), Vec::new());
-    let args = Args { kernels, allow_missing, files, limit: LIMIT, command };
+    let (scenario, restarts, limit) = (None, scenario::RESTARTS, LIMIT);
+    let args = Args { kernels, allow_missing, files, scenario, restarts, limit, command };
     let reports = boot(workspace, &args)?;
     Ok(report::conclude("the live tests on other kernels", &reports)?)
 }
@@ -170,7 +189,7 @@ fn boot(workspace: &Workspace, args: &Args) -> Result<Vec<Report>> {
         is_single: kernels.len() == 1,
         terminal: Mutex::new(()),
     };
-    let reports = plan.run_all(&kernels);
+    let reports = parallel::map(&kernels, |kernel| plan.run(*kernel));
 
     if !is_command {
         println!("{}", suite::table(&reports));
@@ -190,31 +209,6 @@ fn names_tests(command: &[String]) -> bool {
 }
 
 impl Plan<'_> {
-    /// The reports, in the kernels' order.
-    fn run_all(&self, kernels: &[Kernel]) -> Vec<Report> {
-        // A machine has one processor, and keeps one busy.
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let workers = processors.clamp(1, kernels.len().max(1));
-        let next = AtomicUsize::new(0);
-        let reports = Mutex::new(Vec::new());
-        thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    loop {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(kernel) = kernels.get(index) else { break };
-                        let report = self.run(*kernel);
-                        let mut reports = reports.lock().unwrap_or_else(PoisonError::into_inner);
-                        reports.push((index, report));
-                    }
-                });
-            }
-        });
-        let mut reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
-        reports.sort_by_key(|(index, _)| *index);
-        reports.into_iter().map(|(_, report)| report).collect()
-    }
-
     fn run(&self, kernel: Kernel) -> Report {
         let mut report = Report {
             kernel,

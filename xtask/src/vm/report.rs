@@ -16,6 +16,8 @@ pub enum Result {
     Lost(String),
     /// All passed, but not with these backends, which the kernel no longer offers.
     Lacks(Vec<&'static str>),
+    /// The command ended well, but what it left is not what should be there.
+    Wrong(String),
     /// There was nothing to boot.
     NotRun { why: String, allowed: bool },
 }
@@ -43,7 +45,7 @@ impl Report {
         match &self.result {
             Result::Ended(0) | Result::NotRun { allowed: true, .. } => None,
             Result::Ended(status) => Some(*status),
-            Result::Lacks(_) => Some(1),
+            Result::Lacks(_) | Result::Wrong(_) => Some(1),
             Result::Lost(_) | Result::NotRun { .. } => Some(NO_STATUS),
         }
     }
@@ -52,7 +54,7 @@ impl Report {
         let outcome = match &self.result {
             Result::Ended(0) => "ok".to_owned(),
             Result::Ended(status) => format!("FAILED with status {status}"),
-            Result::Lost(why) => format!("FAILED: {why}"),
+            Result::Lost(why) | Result::Wrong(why) => format!("FAILED: {why}"),
             Result::Lacks(backends) => format!(
                 "FAILED: the agent no longer starts with {}, which this kernel used to offer",
                 backends.join(", ")

@@ -1,12 +1,12 @@
 //! One machine on its own, for other tasks than tests.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::kernels::{Cache, Kernel};
+use super::kernels::{Cache, Image, Kernel};
 use super::machine::{Machine, Outcome, Ports, text};
 use super::{Work, console, initramfs, keep, programs, tools};
 use crate::step;
@@ -53,25 +53,16 @@ pub fn run(workspace: &Workspace, contents: &Contents) -> Result<Left> {
     let path = work.path.join("initramfs.cpio");
     fs::write(&path, initramfs::build(&programs, &contents.files, &contents.script)?)
         .with_context(|| format!("cannot write {}", path.display()))?;
-    let directory = work.path.join(contents.name);
-    fs::create_dir(&directory)
-        .with_context(|| format!("cannot make the directory {}", directory.display()))?;
-    let machine = Machine {
-        kernel: &image.path,
+    let boot = Boot {
+        image: &image,
+        name: format!("{} ({})", image.version, kernel.suite),
+        directory: contents.name,
         initramfs: &path,
-        directory: &directory,
         memory: contents.memory,
         limit: contents.limit,
         stream: true,
     };
-    let name = format!("{} ({})", image.version, kernel.suite);
-    step::say(&format!("booting {name}"));
-    let (outcome, _) = machine.run(&name)?;
-    let ports = Ports::of(&directory);
-    ports.unpack(&directory.join("files"))?;
-    let console = text(&ports.console)?;
-    let kept = results.join(contents.name);
-    keep(&directory, &kept)?;
+    let End { outcome, kept, .. } = boot.run(&work.path, &results)?;
     match outcome {
         Outcome::Ended(0) => {
             Ok(Left { suite: kernel.suite, version: image.version, files: kept.join("files") })
@@ -80,9 +71,59 @@ pub fn run(workspace: &Workspace, contents: &Contents) -> Result<Left> {
             bail!("the virtual machine's command failed with status {status}; see {kept:?}")
         }
         Outcome::Lost { why, .. } => {
-            step::say(&format!("{name}: {why}; its console ends with:"));
-            eprintln!("{}", console::tail(&console));
             bail!("the virtual machine did not get to the end: {why}")
         }
+    }
+}
+
+/// A kernel with what it boots into.
+pub struct Boot<'a> {
+    pub image: &'a Image,
+    /// For people.
+    pub name: String,
+    /// Where to keep what it leaves.
+    pub directory: &'a str,
+    pub initramfs: &'a Path,
+    pub memory: &'a str,
+    pub limit: Duration,
+    /// Whether to show the output while it comes.
+    pub stream: bool,
+}
+
+/// How that ended.
+pub struct End {
+    pub outcome: Outcome,
+    /// Whether the first try failed as the emulator makes them fail.
+    pub retried: bool,
+    /// The directory with everything the machine wrote.
+    pub kept: PathBuf,
+}
+
+impl Boot<'_> {
+    /// Boots, working in `work`, and keeps below `results` what the machine wrote.
+    pub fn run(&self, work: &Path, results: &Path) -> Result<End> {
+        let directory = work.join(self.directory);
+        fs::create_dir(&directory)
+            .with_context(|| format!("cannot make the directory {}", directory.display()))?;
+        let machine = Machine {
+            kernel: &self.image.path,
+            initramfs: self.initramfs,
+            directory: &directory,
+            memory: self.memory,
+            limit: self.limit,
+            stream: self.stream,
+        };
+        step::say(&format!("booting {}", self.name));
+        let (outcome, retried) = machine.run(&self.name)?;
+        let ports = Ports::of(&directory);
+        ports.unpack(&directory.join("files"))?;
+        let console = text(&ports.console)?;
+        let kept = results.join(self.directory);
+        keep(&directory, &kept)?;
+        if let Outcome::Lost { why, .. } = &outcome {
+            step::say(&format!("{}: {why}; its console ends with:", self.name));
+            eprintln!("{}", console::tail(&console));
+        }
+        Ok(End { outcome, retried, kept })
     }
 }

@@ -29,24 +29,41 @@ const TO_FETCH: &[Tool] = &[
     ("dpkg-deb", "dpkg"),
 ];
 
+/// For the machines of scenarios, which have more of Debian than a kernel.
+/// By path, because users' PATH may lack root's programs.
+const TO_MAKE_ROOTS: &[Tool] = &[("/usr/sbin/debootstrap", "debootstrap"), ("cpio", "cpio")];
+
 /// Installs what is missing.
 pub fn setup() -> Result<()> {
-    let (to_run, to_fetch) = (missing(TO_RUN), missing(TO_FETCH));
-    if to_run.is_empty() && to_fetch.is_empty() {
+    install(TO_RUN, TO_FETCH)
+}
+
+/// Installs what is missing for making root file systems.
+pub fn setup_for_root_file_systems() -> Result<()> {
+    install(TO_MAKE_ROOTS, &[])
+}
+
+/// Without `to_run` nothing goes; without `to_fetch`, what was fetched before.
+fn install(to_run: &'static [Tool], to_fetch: &'static [Tool]) -> Result<()> {
+    let (run, fetch) = (missing(to_run), missing(to_fetch));
+    if run.is_empty() && fetch.is_empty() {
         return Ok(());
     }
-    let packages: Vec<_> = to_run.iter().chain(&to_fetch).map(|(_, package)| *package).collect();
+    let packages: Vec<_> = run.iter().chain(&fetch).map(|(_, package)| *package).collect();
     let Err(error) = apt::update()
         .and_then(|()| apt::install(&packages, "that run kernels in virtual machines"))
     else {
         return Ok(());
     };
-    let lacking = missing(TO_RUN);
+    let lacking = missing(to_run);
     if !lacking.is_empty() {
         bail!("{error:#}; virtual machines need {}", names(&lacking));
     }
+    if to_fetch.is_empty() {
+        return Ok(());
+    }
     // Kernels that were fetched before do without the others.
-    let lacking = missing(TO_FETCH);
+    let lacking = missing(to_fetch);
     step::say(&format!("{error:#}; without {} no kernel can be fetched", names(&lacking)));
     Ok(())
 }

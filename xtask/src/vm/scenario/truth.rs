@@ -1,0 +1,126 @@
+//! What /proc said in the machine, as its script wrote it down.
+
+use anyhow::{Context, Result};
+
+/// One line for each fact, whose first word says what it is.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Truth {
+    pub containerd: String,
+    pub pods: Vec<Pod>,
+}
+
+/// The pod of one backend.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    pub backend: String,
+    /// The process that runs its containers.
+    pub shim: u64,
+    /// Its inotify descriptors: before the first restart, and after each.
+    pub counts: Vec<usize>,
+    /// At the end.
+    pub descriptors: Vec<Descriptor>,
+}
+
+/// An inotify descriptor, by what the kernel says of its watches.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    pub watches: usize,
+    /// Those whose inode no file has any more.
+    pub gone: usize,
+}
+
+impl Truth {
+    pub fn parse(text: &str) -> Result<Self> {
+        let mut truth = Self::default();
+        for line in text.lines() {
+            truth.take(line).with_context(|| format!("it makes no sense that {line:?}"))?;
+        }
+        Ok(truth)
+    }
+
+    /// None if the line is not as the script would write it.
+    fn take(&mut self, line: &str) -> Option<()> {
+        let words: Vec<_> = line.split_whitespace().collect();
+        match *words.as_slice() {
+            ["containerd", version] => self.containerd = version.to_owned(),
+            ["pod", backend, shim, _] => self.pods.push(Pod {
+                backend: backend.to_owned(),
+                shim: shim.parse().ok()?,
+                ..Pod::default()
+            }),
+            ["restart", backend, number, count] => {
+                let pod = self.pod(backend)?;
+                // One that is missing would make the others mean something else.
+                (number.parse() == Ok(pod.counts.len())).then_some(())?;
+                pod.counts.push(count.parse().ok()?);
+            }
+            ["fd", backend, _, watches, gone] => {
+                let (watches, gone) = (watches.parse().ok()?, gone.parse().ok()?);
+                self.pod(backend)?.descriptors.push(Descriptor { watches, gone });
+            }
+            // For people.
+            ["fdinfo" | "kernel", ..] => {}
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn pod(&mut self, backend: &str) -> Option<&mut Pod> {
+        self.pods.iter_mut().find(|pod| pod.backend == backend)
+    }
+}
+
+impl Pod {
+    pub fn restarts(&self) -> usize {
+        self.counts.len().saturating_sub(1)
+    }
+
+    /// How many more instances the shim has than before the first restart.
+    pub fn leaked(&self) -> Option<usize> {
+        self.counts.last()?.checked_sub(*self.counts.first()?)
+    }
+
+    /// How many of its instances can't ever hear of anything: nothing that they watch is left.
+    pub fn deaf(&self) -> usize {
+        self.descriptors.iter().filter(|descriptor| descriptor.watches == descriptor.gone).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Truth;
+
+    const LEAK: &str = "\
+kernel 5.10.0-32-cloud-amd64
+containerd 1.4.13~ds1
+pod fentry 154 pod-1
+restart fentry 0 1
+restart fentry 1 2
+restart fentry 2 3
+fd fentry 12 1 0
+fdinfo fentry 12 wd:1 ino:126 sdev:16 mask:2
+fd fentry 15 1 1
+fd fentry 16 0 0
+pod kprobe 498 pod-2
+restart kprobe 0 1
+";
+
+    #[test]
+    fn more_instances_than_before_are_leaked() {
+        let truth = Truth::parse(LEAK).unwrap();
+        assert_eq!(truth.containerd, "1.4.13~ds1");
+        let pod = &truth.pods[0];
+        assert_eq!((pod.shim, pod.restarts(), pod.leaked()), (154, 2, Some(2)));
+        // One whose watch is on nothing, and one that the kernel has left without a watch.
+        assert_eq!(pod.deaf(), 2);
+        assert_eq!((truth.pods[1].restarts(), truth.pods[1].leaked()), (0, Some(0)));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_no_truth() {
+        for line in ["restart fentry 4 3", "restart perf 0 1", "fd fentry 12", "oops"] {
+            let error = Truth::parse(&format!("{LEAK}{line}\n")).unwrap_err().to_string();
+            assert!(error.contains(line), "{error}");
+        }
+    }
+}
