@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::story::{Trace, listed};
+use super::story::{Trace, judged, listed};
 use super::truth::{Pod, Truth};
 
 /// What a machine left, for one backend.
@@ -20,6 +20,8 @@ pub struct Row {
     pub trace: usize,
     /// By the list that was made afterwards.
     pub list: usize,
+    /// By `leaks`, which was asked afterwards too.
+    pub leaks: usize,
     /// What the trace says it lost. That is no problem as long as nothing is missing: an agent
     /// that says so is one that works.
     pub lost: Vec<String>,
@@ -58,12 +60,24 @@ pub fn read(files: &Path, expected: Expected<'_>) -> Result<Vec<Row>> {
                 (format!("trace-{}.json", pod.backend), format!("list-{}.json", pod.backend));
             let trace = Trace::read(&text(&trace)?, pod.shim).context(trace)?;
             let list = listed(&text(&list)?, pod.shim).context(list)?;
-            Ok(row(&truth.containerd, pod, &trace, list, expected))
+            let leaks = judged(&text("leaks.json")?, pod.shim).context("leaks.json")?;
+            let mut row = row(&truth.containerd, pod, &trace, [list, leaks], expected);
+            let status = text("leaks.status")?;
+            if status.trim() != if expected.leaks { "1" } else { "0" } {
+                row.problems.push(format!("leaks ended with {}", status.trim()));
+            }
+            Ok(row)
         })
         .collect()
 }
 
-fn row(containerd: &str, pod: &Pod, trace: &Trace, list: usize, expected: Expected<'_>) -> Row {
+fn row(
+    containerd: &str,
+    pod: &Pod,
+    trace: &Trace,
+    [list, judged]: [usize; 2],
+    expected: Expected<'_>,
+) -> Row {
     let mut problems = Vec::new();
     let mut is = |what: &str, is: usize, should: usize| {
         if is != should {
@@ -77,6 +91,7 @@ fn row(containerd: &str, pod: &Pod, trace: &Trace, list: usize, expected: Expect
     is("leaked by /proc that can hear of nothing", pod.deaf(), leaks);
     is("leaked by the trace", trace.leaked, leaks);
     is("leaked by the list", list, leaks);
+    is("leaked by leaks", judged, leaks);
     is("open by the trace, on cgroups that exist", trace.open, 0);
     // Without them nothing could have leaked, and that nothing has would mean nothing.
     if trace.made < expected.restarts {
@@ -92,6 +107,7 @@ fn row(containerd: &str, pod: &Pod, trace: &Trace, list: usize, expected: Expect
         truth: truth.unwrap_or_default(),
         trace: trace.leaked,
         list,
+        leaks: judged,
         lost: trace.lost.clone(),
         problems,
     }
@@ -113,7 +129,7 @@ mod tests {
 
     fn of(pod: &Pod, leaked: usize, list: usize, leaks: bool) -> Row {
         let expected = Expected { restarts: 2, leaks, backends: &["kprobe"] };
-        row("1.4", pod, &Trace { leaked, made: 2, ..Trace::default() }, list, expected)
+        row("1.4", pod, &Trace { leaked, made: 2, ..Trace::default() }, [list; 2], expected)
     }
 
     #[test]
@@ -133,14 +149,14 @@ mod tests {
         );
         assert_eq!(
             problems(&pod(&[1, 2, 3], 2), 2, 3, true),
-            ["leaked by the list: 3 instead of 2"]
+            ["leaked by the list: 3 instead of 2", "leaked by leaks: 3 instead of 2"]
         );
         assert_eq!(problems(&pod(&[1, 2], 2), 2, 2, true).len(), 2);
         // A control that leaks, and a leak that does not.
-        assert_eq!(problems(&pod(&[1, 2, 3], 2), 2, 2, false).len(), 4);
-        assert_eq!(problems(&pod(&[1, 1, 1], 0), 0, 0, true).len(), 4);
+        assert_eq!(problems(&pod(&[1, 2, 3], 2), 2, 2, false).len(), 5);
+        assert_eq!(problems(&pod(&[1, 1, 1], 0), 0, 0, true).len(), 5);
         let expected = Expected { restarts: 2, leaks: false, backends: &["kprobe"] };
-        let idle = row("1.6", &pod(&[1, 1, 1], 0), &Trace::default(), 0, expected).problems;
+        let idle = row("1.6", &pod(&[1, 1, 1], 0), &Trace::default(), [0; 2], expected).problems;
         assert_eq!(idle, ["the shim made 0 instances by the trace"]);
         // An instance less than before is no leak of zero.
         let fewer = problems(&pod(&[2, 2, 1], 0), 0, 0, false);

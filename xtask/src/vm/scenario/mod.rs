@@ -235,13 +235,24 @@ fn write(path: &Path, first: &[u8], second: &Path) -> io::Result<()> {
     io::copy(&mut File::open(second)?, &mut file).map(drop)
 }
 
-const HEADING: &str = "Instances leaked, by /proc (truth), by the trace, which may have lost something, and the list:\n";
+const HEADING: &str = "Instances leaked, by /proc (truth), by the trace, which may have lost something, the list, and leaks:\n";
 
 /// A line for each backend of each machine that got to its end.
 fn table(cases: &[(Case, Kernel)], reports: &[Report], rows: &[Vec<Row>]) -> String {
     let mut lines = vec![
-        ["suite", "containerd", "kernel", "backend", "restarts", "truth", "trace", "list", "lost"]
-            .map(str::to_owned),
+        [
+            "suite",
+            "containerd",
+            "kernel",
+            "backend",
+            "restarts",
+            "truth",
+            "trace",
+            "list",
+            "leaks",
+            "lost",
+        ]
+        .map(str::to_owned),
     ];
     for (((case, _), report), rows) in cases.iter().zip(reports).zip(rows) {
         lines.extend(rows.iter().map(|row| {
@@ -254,6 +265,7 @@ fn table(cases: &[(Case, Kernel)], reports: &[Report], rows: &[Vec<Row>]) -> Str
                 row.truth.to_string(),
                 row.trace.to_string(),
                 row.list.to_string(),
+                row.leaks.to_string(),
                 if row.lost.is_empty() { "-".to_owned() } else { row.lost.join(", ") },
             ]
         }));
@@ -264,7 +276,7 @@ fn table(cases: &[(Case, Kernel)], reports: &[Report], rows: &[Vec<Row>]) -> Str
             let width = lines.iter().map(|line| line[column].len()).max().unwrap_or(0);
             table.push_str(&match column {
                 0..4 => format!("{cell:width$}  "),
-                8 => format!("{cell}\n"),
+                9 => format!("{cell}\n"),
                 _ => format!("{cell:>width$}  "),
             });
         }
@@ -307,6 +319,7 @@ mod tests {
             truth: 8,
             trace: 8,
             list: 10,
+            leaks: 8,
             lost: if backend == "fentry" { Vec::new() } else { vec!["7 runs".to_owned()] },
             problems: Vec::new(),
         };
@@ -314,9 +327,9 @@ mod tests {
             table(&[(CASES[3], kernel)], &[report], &[vec![row("fentry"), row("kprobe")]]),
             format!(
                 "{HEADING}\
-                 suite     containerd  kernel    backend  restarts  truth  trace  list  lost\n\
-                 bullseye  1.4.13      7.2.13-1  fentry          8      8      8    10  -\n\
-                 bullseye  1.4.13      7.2.13-1  kprobe          8      8      8    10  7 runs\n"
+                 suite     containerd  kernel    backend  restarts  truth  trace  list  leaks  lost\n\
+                 bullseye  1.4.13      7.2.13-1  fentry          8      8      8    10      8  -\n\
+                 bullseye  1.4.13      7.2.13-1  kprobe          8      8      8    10      8  7 runs\n"
             )
         );
     }

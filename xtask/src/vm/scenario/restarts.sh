@@ -180,13 +180,22 @@ inotify-trace list --by container >/out/containers.txt || fail 'inotify-trace ca
 inotify-trace list --by container -o json >/out/containers.json
 cat /out/containers.txt
 
-# ---- The place for the command that finds leaks, in versions of inotify-trace that have it. ----
-if inotify-trace leaks --help >/dev/null 2>&1; then
-    inotify-trace leaks -o json >/out/leaks.json
-    echo $? >/out/leaks.status
-    say "inotify-trace leaks ended with $(cat /out/leaks.status)"
-fi
-# -------------------------------------------------------------------------------------------------
+# Nothing of this was traced by the one who is asked now.
+inotify-trace leaks >/out/leaks.txt
+echo $? >/out/leaks.status
+inotify-trace leaks -o json >/out/leaks.json
+cat /out/leaks.txt
+
+# At the limit: who is refused, and who is to blame for it.
+used=$(jq '[.users[] | select(.uid == 0)][0].instances.used' /out/containers.json)
+echo "$used" >/proc/sys/fs/inotify/max_user_instances
+inotify-trace -x >/out/failures.txt 2>/out/failures.errors &
+tracer=$!
+until grep -q Tracing /out/failures.errors; do sleep 0.1; done
+timeout 2 tail -f /var/log/containerd.txt >/dev/null 2>/out/tail.txt
+kill -INT "$tracer"
+wait "$tracer"
+cat /out/tail.txt /out/failures.txt
 
 cp /var/log/containerd.txt /out
 say 'done'

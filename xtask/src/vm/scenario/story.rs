@@ -88,9 +88,25 @@ pub fn listed(text: &str, process: u64) -> Result<usize> {
     Ok(instances - watching.len())
 }
 
+/// How many of a process's instances `leaks` says are leaked by this bug.
+pub fn judged(text: &str, process: u64) -> Result<usize> {
+    let mut count = 0;
+    for line in text.lines() {
+        let verdict: Value = serde_json::from_str(line).context("a verdict is not JSON")?;
+        let is =
+            |field: &str, value: &str| verdict.get(field).and_then(Value::as_str) == Some(value);
+        let is_its = verdict.get("pid").and_then(Value::as_u64) == Some(process);
+        if is_its && is("kind", "target-gone") && is("pattern", "containerd#5670") {
+            let instances = verdict.get("instances").and_then(Value::as_u64);
+            count += usize::try_from(instances.context("a verdict without a count")?)?;
+        }
+    }
+    Ok(count)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Trace, listed};
+    use super::{Trace, judged, listed};
 
     const SUMMARY: &str = r#"{"event":"summary","open":3,"lost":{}}"#;
 
@@ -153,5 +169,21 @@ mod tests {
         assert_eq!(listed(list, 7).unwrap(), 3);
         assert_eq!(listed(list, 9).unwrap(), 0);
         assert!(listed("{}", 7).is_err());
+    }
+
+    #[test]
+    fn only_this_bug_of_this_process_counts() {
+        let verdict = |pid, kind, pattern| {
+            format!(r#"{{"pid":{pid},"kind":"{kind}","pattern":"{pattern}","instances":8}}"#)
+        };
+        let text = [
+            verdict(7, "target-gone", "containerd#5670"),
+            verdict(8, "target-gone", "containerd#5670"),
+            verdict(7, "growing", "containerd#5670"),
+            verdict(7, "target-gone", "another"),
+        ];
+        assert_eq!(judged(&text.join("\n"), 7).unwrap(), 8);
+        assert_eq!(judged("", 7).unwrap(), 0);
+        assert!(judged("{", 7).is_err());
     }
 }
