@@ -1,0 +1,115 @@
+//! The report for programs; docs/json.md tells what it means.
+
+use serde_json::{Map, Value, json};
+
+use super::{LimitsReport, words::reasoning};
+use crate::{
+    limits::{Assignment, Recommendation, Setting, Sizing},
+    output::listing::percent,
+    tracker::User,
+    usage::{Level, Standing},
+};
+
+impl LimitsReport {
+    /// For programs; the fields are documented in docs/json.md.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let mut report = Map::new();
+        if let Some(standings) = &self.standings {
+            let users = self
+                .everyone(standings)
+                .into_iter()
+                .map(|user| self.user(user, standings.get(&user).unwrap_or(&Standing::default())));
+            report.insert("users".to_owned(), users.collect());
+        }
+        report.insert("warn_percent".to_owned(), self.warn.into());
+        report.insert("over".to_owned(), self.over().into());
+        report.insert("sysctls".to_owned(), self.settings.iter().map(setting).collect());
+        let Recommendation { instances, watches } = &self.recommendation;
+        let mut recommended = Map::new();
+        recommended.insert("instances".to_owned(), sized(instances));
+        recommended.insert("watches".to_owned(), sized(watches));
+        if let Some(plan) = &self.plan {
+            recommended.insert("file".to_owned(), json!(plan.file));
+            recommended.insert("text".to_owned(), json!(plan.text));
+        }
+        report.insert("recommendation".to_owned(), recommended.into());
+        if let Some(done) = &self.done {
+            let live = done.live.iter().map(|(sysctl, before, after)| {
+                json!({ "sysctl": sysctl.key(), "before": before, "after": after })
+            });
+            report.insert("applied".to_owned(), live.collect());
+        }
+        report.insert("notes".to_owned(), self.all_notes().into());
+        report.into()
+    }
+
+    fn user(&self, user: User, standing: &Standing) -> Value {
+        let level = |level: Option<Level>| {
+            level.map(|it| json!({ "used": it.used, "limit": it.limit, "percent": percent(it) }))
+        };
+        let mut fields = Map::new();
+        fields.insert("user".to_owned(), self.names.payer(user).into());
+        fields.insert("uid".to_owned(), user.uid.into());
+        fields.insert("userns".to_owned(), user.userns.into());
+        for (name, value) in
+            [("instances", level(standing.instances)), ("watches", level(standing.watches))]
+        {
+            fields.extend(value.map(|value| (name.to_owned(), value)));
+        }
+        let payers: Vec<_> = standing.payers.iter().map(|it| self.names.payer(*it)).collect();
+        fields.insert("payers".to_owned(), payers.into());
+        fields.insert("limit_level".to_owned(), standing.binding.into());
+        if let Some(rate) = self.rates.as_ref().and_then(|rates| rates.get(&user)) {
+            let left = standing.instances.and_then(|level| rate.time_left(level));
+            let mut rates = Map::new();
+            rates.insert("created".to_owned(), rate.created.into());
+            rates.insert("released".to_owned(), rate.released.into());
+            rates.insert("seconds".to_owned(), rate.during.as_secs_f64().into());
+            rates.insert("per_minute".to_owned(), rate.per_minute().into());
+            let left = left.map(|left| ("seconds_left".to_owned(), left.as_secs_f64().into()));
+            rates.extend(left);
+            fields.insert("rate".to_owned(), rates.into());
+        }
+        fields.into()
+    }
+}
+
+fn setting(setting: &Setting) -> Value {
+    let told = |assignment: &Assignment| {
+        json!({
+            "file": assignment.file,
+            "line": assignment.line,
+            "text": assignment.text,
+            "value": assignment.value,
+        })
+    };
+    let mut fields = Map::new();
+    fields.insert("sysctl".to_owned(), setting.sysctl.key().into());
+    fields.extend(setting.live.map(|live| ("live".to_owned(), live.into())));
+    fields.insert("state".to_owned(), setting.state().name().into());
+    let winner = setting.configured.winner.as_ref();
+    fields.extend(winner.map(|winner| ("configured".to_owned(), told(winner))));
+    let overridden: Vec<_> = setting.configured.overridden.iter().map(told).collect();
+    fields.insert("overridden".to_owned(), overridden.into());
+    if let Some(at_boot) = &setting.at_boot {
+        fields.insert("at_boot".to_owned(), json!(at_boot.winner.as_ref().map(told)));
+    }
+    fields.into()
+}
+
+fn sized(sizing: &Sizing) -> Value {
+    json!({
+        "value": sizing.value,
+        "in_pods": sizing.in_pods,
+        "pods_seen": sizing.pods_seen,
+        "assumed": sizing.is_assumed,
+        "pods": sizing.pods,
+        "elsewhere": sizing.elsewhere,
+        "needed": sizing.needed,
+        "with_headroom": sizing.with_headroom,
+        "floor": sizing.floor,
+        "memory_bytes": sizing.memory,
+        "reasoning": reasoning(sizing),
+    })
+}

@@ -1,0 +1,114 @@
+//! How close everyone is to the limits, and what to set, as text or as JSON.
+
+mod json;
+mod text;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{UserNames, listing::percent};
+use crate::{
+    limits::{
+        Rate, Recommendation, Setting,
+        apply::{Done, Plan},
+        is_over,
+    },
+    tracker::User,
+    usage::Standing,
+};
+
+/// All that `inotify-trace limits` tells.
+#[derive(Debug)]
+pub struct LimitsReport {
+    /// What users are called.
+    pub names: UserNames,
+    /// How they stand; None if the kernel was not asked.
+    pub standings: Option<BTreeMap<User, Standing>>,
+    /// How fast they use up instances; None if that was not looked at.
+    pub rates: Option<BTreeMap<User, Rate>>,
+    /// The sysctls.
+    pub settings: Vec<Setting>,
+    /// What to set.
+    pub recommendation: Recommendation,
+    /// The file to write; None if something else is in its place.
+    pub plan: Option<Plan>,
+    /// The share of a limit, in percent, from which on a user is too close to it.
+    pub warn: u32,
+    /// The user namespace of this process, by inode number, if it is not the initial one.
+    pub own_namespace: Option<u64>,
+    /// What else is to be known.
+    pub notes: Vec<String>,
+    /// What was written.
+    pub done: Option<Done>,
+}
+
+impl LimitsReport {
+    /// Those who are too close to a limit, by name.
+    #[must_use]
+    pub fn over(&self) -> Vec<String> {
+        let all = self.standings.iter().flatten();
+        let over = all.filter(|(_, standing)| is_over(standing, self.warn));
+        over.map(|(user, _)| self.names.payer(*user)).collect()
+    }
+
+    /// Users who stand anywhere, or whose instances came and went.
+    fn everyone(&self, standings: &BTreeMap<User, Standing>) -> Vec<User> {
+        let rates = self.rates.iter().flat_map(BTreeMap::keys);
+        let all: BTreeSet<User> = standings.keys().chain(rates).copied().collect();
+        let mut all: Vec<_> = all.into_iter().collect();
+        let used = |user: &User| {
+            let instances = standings.get(user)?.instances?;
+            Some(percent(instances))
+        };
+        all.sort_by_key(|user| std::cmp::Reverse(used(user)));
+        all
+    }
+
+    /// All that is to be known besides.
+    fn all_notes(&self) -> Vec<String> {
+        let mut notes = self.namespace_notes();
+        notes.extend(self.notes.iter().cloned());
+        notes
+    }
+
+    /// Whose limit binds, where user namespaces make that hard to see.
+    fn namespace_notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let Some(own) = self.own_namespace {
+            notes.push(format!(
+                "this command runs in user namespace {own}, which is not the initial one. There \
+                 user.max_inotify_instances is 2147483647 unless somebody lowered it; all the \
+                 same, what is charged there is charged to the namespaces above too, and the \
+                 host's fs.inotify.max_user_instances binds. Raise it on the host."
+            ));
+        }
+        for (user, standing) in self.standings.iter().flatten() {
+            if standing.payers.is_empty() && standing.binding == 0 {
+                continue;
+            }
+            let name = self.names.payer(*user);
+            let above = usize::try_from(standing.binding).ok().and_then(|it| it.checked_sub(1));
+            let payer = above.and_then(|at| standing.payers.get(at));
+            let limit = match standing.instances {
+                Some(level) => level.limit.to_string(),
+                None => "not known".to_owned(),
+            };
+            notes.push(match (standing.binding, payer) {
+                (0, _) => format!(
+                    "{name} pays in a user namespace of its own, and so do the users above. Its \
+                     own limit ({limit}, user.max_inotify_instances there) binds first."
+                ),
+                (_, Some(payer)) => format!(
+                    "the limit of {name}'s user namespace is {limit}, but what is charged there \
+                     is charged to {0} too, and the limit of {0} binds: raise that one.",
+                    self.names.payer(*payer)
+                ),
+                (level, None) => format!(
+                    "{name} pays in a user namespace, and the limit {level} namespaces above it \
+                     binds: raise that one."
+                ),
+            });
+        }
+        notes
+    }
+}

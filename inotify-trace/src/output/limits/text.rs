@@ -1,0 +1,177 @@
+//! The report for people.
+
+use std::io::{self, Write};
+
+use super::{
+    LimitsReport,
+    words::{bytes, memory, place, reasoning, time, wrapped},
+};
+use crate::{
+    limits::{QUEUED_EVENT_BYTES, Rate, Recommendation, Setting, State, Sysctl},
+    output::{Cell, Table, listing::percent, printable},
+    tracker::User,
+    usage::Standing,
+};
+
+impl LimitsReport {
+    /// For people.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        match self.users() {
+            Some(table) if table.rows.is_empty() => writeln!(out, "Nobody has inotify instances.")?,
+            Some(table) => table.write_aligned(out, true)?,
+            None => writeln!(out, "Who is charged how much is not known: see above.")?,
+        }
+        for user in self.over() {
+            let sentence = format!("{user} has used {}% or more of a limit.", self.warn);
+            writeln!(out, "{}", wrapped(&sentence, 0))?;
+        }
+        writeln!(out)?;
+        self.sysctls().write_aligned(out, true)?;
+        for sentence in self.settings.iter().flat_map(sentences) {
+            writeln!(out, "{}", wrapped(&sentence, 0))?;
+        }
+        writeln!(out, "\nRecommended, for each user:")?;
+        let Recommendation { instances, watches } = &self.recommendation;
+        for sizing in [instances, watches] {
+            writeln!(out, "  {} = {}", sizing.sysctl.key(), sizing.value)?;
+            writeln!(out, "{}", wrapped(&reasoning(sizing), 4))?;
+            writeln!(out, "{}", wrapped(&memory(sizing), 4))?;
+        }
+        if let Some(queue) = self.queue() {
+            writeln!(out, "{}", wrapped(&queue, 2))?;
+        }
+        if let Some(plan) = &self.plan {
+            let state = match &plan.before {
+                Some(before) if *before == plan.text => "it is like that",
+                Some(_) => "its other lines are kept",
+                None => "new",
+            };
+            writeln!(out, "\n{} ({state}):", plan.file.display())?;
+            for line in plan.text.lines() {
+                // Tabs are common there, and harmless.
+                let line: Vec<_> = line.split('\t').map(printable).collect();
+                writeln!(out, "  {}", line.join("\t"))?;
+            }
+            if plan.before.as_deref() != Some(&plan.text) && self.done.is_none() {
+                writeln!(
+                    out,
+                    "`inotify-trace limits --apply` writes it and sets the live values."
+                )?;
+            }
+        }
+        let notes = self.all_notes();
+        if !notes.is_empty() {
+            writeln!(out)?;
+        }
+        for note in notes {
+            writeln!(out, "{}", wrapped(&format!("Note: {note}"), 0))?;
+        }
+        Ok(())
+    }
+
+    /// What was written, for people.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub fn write_done(&self, out: &mut impl Write) -> io::Result<()> {
+        let (Some(plan), Some(done)) = (&self.plan, &self.done) else { return Ok(()) };
+        writeln!(out, "\nWrote {} and read it back.", plan.file.display())?;
+        for (sysctl, before, after) in &done.live {
+            writeln!(out, "{} was {before}, is {after} now.", sysctl.key())?;
+        }
+        Ok(())
+    }
+
+    /// None if nothing is known of anyone.
+    fn users(&self) -> Option<Table> {
+        let standings = self.standings.as_ref()?;
+        let mut columns =
+            vec!["USER", "INSTANCES", "LIMIT", "USE", "WATCHES", "WATCH-LIMIT", "WATCH-USE"];
+        if self.rates.is_some() {
+            columns.extend(["CREATED", "RELEASED", "PER-MINUTE", "TIME-LEFT"]);
+        }
+        let none = Standing::default();
+        let row = |user: User| {
+            let standing = standings.get(&user).unwrap_or(&none);
+            let mut row = vec![Cell::Text(self.names.payer(user))];
+            for level in [standing.instances, standing.watches] {
+                row.push(level.map(|level| level.used).into());
+                row.push(level.map(|level| level.limit).into());
+                row.push(level.map_or(Cell::Missing, |level| Cell::Percent(percent(level))));
+            }
+            if let Some(rates) = &self.rates {
+                let rate = rates.get(&user);
+                row.push(rate.map_or(0, |rate| rate.created).into());
+                row.push(rate.map_or(0, |rate| rate.released).into());
+                row.push(Cell::Text(format!("{:.1}", rate.map_or(0.0, Rate::per_minute))));
+                let left = rate.zip(standing.instances).and_then(|(it, level)| it.time_left(level));
+                row.push(left.map_or(Cell::Missing, |left| Cell::Text(time(left))));
+            }
+            row
+        };
+        Some(Table { columns, rows: self.everyone(standings).into_iter().map(row).collect() })
+    }
+
+    fn sysctls(&self) -> Table {
+        let row = |setting: &Setting| {
+            let winner = setting.configured.winner.as_ref();
+            vec![
+                setting.sysctl.key().into(),
+                setting.live.into(),
+                winner.map(|winner| winner.text.as_str()).into(),
+                winner.map_or("no file sets it".into(), |it| Cell::Text(place(it))),
+            ]
+        };
+        let columns = vec!["SYSCTL", "LIVE", "CONFIGURED", "WHERE"];
+        Table { columns, rows: self.settings.iter().map(row).collect() }
+    }
+
+    /// What unread events can take besides.
+    fn queue(&self) -> Option<String> {
+        let queued = self.settings.iter().find(|it| it.sysctl == Sysctl::QueuedEvents)?.live?;
+        Some(format!(
+            "Besides, an instance whose owner does not read can fill up with {queued} events \
+             (fs.inotify.max_queued_events), {} or more.",
+            bytes(queued.saturating_mul(QUEUED_EVENT_BYTES))
+        ))
+    }
+}
+
+/// What is to be said of a sysctl besides its row.
+fn sentences(setting: &Setting) -> Vec<String> {
+    let mut said = Vec::new();
+    let key = setting.sysctl.key();
+    let live = setting.live.map_or_else(|| "not known".to_owned(), |live| live.to_string());
+    if let Some(winner) = &setting.configured.winner {
+        let (place, text) = (place(winner), &winner.text);
+        match setting.state() {
+            State::Differs => said.push(format!(
+                "{key}: {place} says {text}, live is {live}: not applied, or changed since \
+                 (`sysctl --system` applies it)."
+            )),
+            State::Invalid => said.push(format!(
+                "{key}: {place} says {text:?}, which the kernel refuses as no number up to \
+                 2147483647; live is {live}."
+            )),
+            State::Same | State::NotConfigured | State::Unknown => {}
+        }
+        if let Some(at_boot) = &setting.at_boot {
+            let then = match &at_boot.winner {
+                Some(other) => format!("sets it to {} ({})", other.text, self::place(other)),
+                None => "leaves it alone".to_owned(),
+            };
+            said.push(format!(
+                "{key}: {place} is read by `sysctl --system` only; systemd does not read it, and \
+                 {then} at boot."
+            ));
+        }
+    }
+    for other in &setting.configured.overridden {
+        let (place, text) = (place(other), &other.text);
+        said.push(format!("{key}: {place} says {text}, which is overridden."));
+    }
+    said
+}
