@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{EXIT_ERROR, list, trace};
 use crate::{
-    kernel::Settings,
+    kernel::{Backend, Settings},
     limits::{self, Changes, DEFAULT_PODS, Rate, Seen, apply::Plan, files::Root},
     output::{LimitsReport, UserNames},
     procfs,
@@ -55,6 +55,9 @@ pub(super) struct Args {
     /// How to write it
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
+    /// With --watch: how to hook inotify [default: the best that this kernel allows]
+    #[arg(long, value_enum, value_name = "BACKEND", requires = "watch", hide_short_help = true)]
+    backend: Option<Backend>,
     /// Look in /proc, even if the kernel has BPF iterators
     #[arg(long, hide_short_help = true)]
     walk_proc: bool,
@@ -107,7 +110,8 @@ async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
     // Before attaching: a signal that comes early must not kill the agent in mid-output.
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
-    let kernel = Settings { walk_proc: args.walk_proc, ..Settings::default() };
+    let kernel =
+        Settings { backend: args.backend, walk_proc: args.walk_proc, ..Settings::default() };
     let options = Options { kernel, registry: args.host.registry(), find_paths: false };
     let mut live = Live::start(options)?;
     let (mut tracker, mut changes, mut events) = (Tracker::new(), Changes::default(), Vec::new());
