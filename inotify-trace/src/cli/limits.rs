@@ -169,6 +169,12 @@ fn report(
     let floors = (floor(limits::Sysctl::Instances), floor(limits::Sysctl::Watches));
     let recommendation = limits::recommend(&Seen::by(tracker), args.pods, floors);
     let plan = Plan::new(&root, &recommendation).map_err(|error| notes.push(error.to_string()));
+    // Otherwise it is said on standard error, before anything is written.
+    if let Ok(plan) = &plan
+        && !(args.apply && args.output == Format::Table)
+    {
+        notes.extend(overruled(plan, &plan.foreseen(&root)));
+    }
     if !is_known {
         notes.push(
             "without privileges (sudo) only what this user may see went into the \
@@ -223,37 +229,57 @@ fn apply(args: &Args, report: &mut LimitsReport) -> anyhow::Result<ExitCode> {
     if args.output == Format::Table {
         print(args, report)?;
     }
+    // JSON has it too, and comes at the end: whoever answers, or may still press Ctrl-C, is to
+    // know before.
+    for sentence in overruled(&plan, &plan.foreseen(&root)) {
+        writeln!(io::stderr().lock(), "inotify-trace: {sentence}")?;
+    }
     if !args.yes && !agreed(&plan)? {
         writeln!(io::stderr().lock(), "Nothing was changed.")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let done = plan.carry_out(&root)?;
-    let overridden: Vec<_> = plan
-        .overridden(&done.settings)
-        .filter_map(|setting| {
-            let winner = setting.configured.winner.as_ref()?;
-            let (file, line) = (winner.file.display(), winner.line);
-            Some(format!("{file}:{line} sets {} to {}", setting.sysctl.key(), winner.text))
-        })
-        .collect();
+    let done = plan.carry_out(&root).map_err(|error| {
+        let error = anyhow::Error::from(error);
+        // Half of it is done: that must not come as a surprise at the next boot.
+        if plan.is_file_written() {
+            error.context(format!("{} is written, but not all is set now", plan.file.display()))
+        } else {
+            error
+        }
+    })?;
+    let is_overruled = plan.overridden(&done.settings).next().is_some();
     report.settings.clone_from(&done.settings);
     report.done = Some(done);
     match args.output {
         Format::Json => print(args, report)?,
         Format::Table => report.write_done(&mut io::stdout().lock())?,
     }
-    if !overridden.is_empty() {
+    if is_overruled {
         let mut err = io::stderr().lock();
         writeln!(
             err,
-            "inotify-trace: the live values are set, but at the next boot, or `sysctl --system`, \
-             {} after {} is read: remove or change that",
-            overridden.join(", and "),
-            plan.file.display()
+            "inotify-trace: the live values are set, but will not last: see what was said before"
         )?;
         return Ok(ExitCode::from(EXIT_ERROR));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What keeps a plan's settings from lasting, given how all files together stand with it.
+fn overruled(plan: &Plan, settings: &[limits::Setting]) -> Vec<String> {
+    let file = plan.file.display();
+    let sentence = |setting: &limits::Setting| {
+        let key = setting.sysctl.key();
+        let what = match &setting.configured.winner {
+            Some(it) => format!("{}:{} sets {key} to {}", it.file.display(), it.line, it.text),
+            None => format!("a line `-{key}` takes {key} back"),
+        };
+        format!(
+            "{what} after {file} is read, at the next boot or by `sysctl --system`: remove or \
+             change that, or what is written to {file} has no effect."
+        )
+    };
+    plan.overridden(settings).map(sentence).collect()
 }
 
 /// Asks on the terminal.

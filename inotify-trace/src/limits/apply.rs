@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{LimitsError, Recommendation, Setting, Sysctl, files::Root, sysctl::is_about};
+use super::{LimitsError, Recommendation, Setting, Source, Sysctl, files::Root, sysctl::is_about};
 
 /// What is to be written.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Done {
     pub live: Vec<(Sysctl, u64, u64)>,
     /// How they stand afterwards, in files that come later too.
     pub settings: Vec<Setting>,
+    /// Whether the drop-in file was written; it may have been like that before.
+    pub is_file_written: bool,
 }
 
 impl Plan {
@@ -50,17 +52,27 @@ impl Plan {
     /// If one of them cannot be written, or is not what was written afterwards. What was done
     /// before that stays.
     pub fn carry_out(&self, root: &Root) -> Result<Done, LimitsError> {
-        write_file(&self.file, &self.text)
-            .map_err(|source| LimitsError::Write { path: self.file.clone(), source })?;
+        // Read first: where that fails, nothing has been changed.
+        let mut planned = Vec::new();
+        for (sysctl, wanted) in self.values {
+            planned.push((sysctl, root.live(sysctl)?, wanted));
+        }
+        // What is right already is left alone: its time of change tells when it was.
+        let is_file_written = self.before.as_deref() != Some(&self.text);
+        if is_file_written {
+            write_file(&self.file, &self.text)
+                .map_err(|source| LimitsError::Write { path: self.file.clone(), source })?;
+        }
         if existing(&self.file)?.as_deref() != Some(&self.text) {
             let source = io::Error::other("it reads differently afterwards");
             return Err(LimitsError::Write { path: self.file.clone(), source });
         }
         let mut live = Vec::new();
-        for (sysctl, wanted) in self.values {
-            let before = root.live(sysctl)?;
+        for (sysctl, before, wanted) in planned {
             let path = root.live_file(sysctl);
-            if let Err(source) = write_live(&path, wanted) {
+            if before != wanted
+                && let Err(source) = write_live(&path, wanted)
+            {
                 return Err(LimitsError::Write { path, source });
             }
             let found = root.live(sysctl)?;
@@ -69,7 +81,20 @@ impl Plan {
             }
             live.push((sysctl, before, found));
         }
-        Ok(Done { live, settings: root.settings().0 })
+        Ok(Done { live, settings: root.settings().0, is_file_written })
+    }
+
+    /// Whether the drop-in file has just become what it was to be.
+    #[must_use]
+    pub fn is_file_written(&self) -> bool {
+        let is_there = existing(&self.file).is_ok_and(|text| text.as_deref() == Some(&self.text));
+        is_there && self.before.as_deref() != Some(&self.text)
+    }
+
+    /// How the sysctls would stand in files if this plan were carried out.
+    #[must_use]
+    pub fn foreseen(&self, root: &Root) -> Vec<Setting> {
+        root.settings_with(&Source { path: self.file.clone(), text: self.text.clone() })
     }
 
     /// Those settings that another file wins over this plan's.

@@ -64,28 +64,55 @@ impl Root {
     #[must_use]
     pub fn settings(&self) -> (Vec<Setting>, Vec<LimitsError>) {
         let mut errors = Vec::new();
-        let (sources, ends_with_sysctl_conf) = self.sources(&mut errors);
+        let settings = self.all(None, &mut errors);
+        (settings, errors)
+    }
+
+    /// The same, if a file held what `planned` says.
+    #[must_use]
+    pub fn settings_with(&self, planned: &Source) -> Vec<Setting> {
+        // What cannot be read is told where the settings as they are come from.
+        self.all(Some(planned), &mut Vec::new())
+    }
+
+    fn all(&self, planned: Option<&Source>, errors: &mut Vec<LimitsError>) -> Vec<Setting> {
+        let (sources, ends_with_sysctl_conf) = self.sources(planned, errors);
         let mut setting = |sysctl| {
             let live = self.live(sysctl).map_err(|error| errors.push(error)).ok();
             Setting::new(sysctl, live, &sources, ends_with_sysctl_conf)
         };
-        (Sysctl::ALL.map(&mut setting).into(), errors)
+        Sysctl::ALL.map(&mut setting).into()
     }
 
     /// The files that `sysctl --system` reads, in its order, and whether the last of them is
     /// `/etc/sysctl.conf`. systemd-sysctl reads the same without that one, unless a link in one of
     /// the directories leads to it, as in Debian up to 12.
-    fn sources(&self, errors: &mut Vec<LimitsError>) -> (Vec<Source>, bool) {
+    fn sources(
+        &self,
+        planned: Option<&Source>,
+        errors: &mut Vec<LimitsError>,
+    ) -> (Vec<Source>, bool) {
         let mut directories = Vec::new();
         for directory in DIRECTORIES.map(|directory| self.0.join(directory)) {
-            match names(&directory) {
-                Ok(names) => directories.push((directory, names)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(source) => errors.push(LimitsError::Read { path: directory, source }),
-            }
+            let mut found = match names(&directory) {
+                Ok(names) => names,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+                Err(source) => {
+                    errors.push(LimitsError::Read { path: directory.clone(), source });
+                    Vec::new()
+                }
+            };
+            // A name that is there already is taken once only.
+            let planned = planned.filter(|it| it.path.parent() == Some(&directory));
+            let name = planned.and_then(|it| it.path.file_name()?.to_str());
+            found.extend(name.map(str::to_owned));
+            directories.push((directory, found));
         }
-        let mut sources: Vec<_> =
-            in_order(&directories).into_iter().filter_map(|path| source(path, errors)).collect();
+        let read = |path: PathBuf| match planned.filter(|it| it.path == path) {
+            Some(planned) => Some(planned.clone()),
+            None => source(path, errors),
+        };
+        let mut sources: Vec<_> = in_order(&directories).into_iter().filter_map(read).collect();
         let last = source(self.0.join(SYSCTL_CONF), errors);
         let has_last = last.is_some();
         sources.extend(last);

@@ -78,9 +78,19 @@ impl LimitsReport {
     /// If the output cannot be written.
     pub fn write_done(&self, out: &mut impl Write) -> io::Result<()> {
         let (Some(plan), Some(done)) = (&self.plan, &self.done) else { return Ok(()) };
-        writeln!(out, "\nWrote {} and read it back.", plan.file.display())?;
+        let file = plan.file.display();
+        if done.is_file_written {
+            writeln!(out, "\nWrote {file} and read it back.")?;
+        } else {
+            writeln!(out, "\n{file} is like that already.")?;
+        }
         for (sysctl, before, after) in &done.live {
-            writeln!(out, "{} was {before}, is {after} now.", sysctl.key())?;
+            let key = sysctl.key();
+            if before == after {
+                writeln!(out, "{key} is {after} already.")?;
+            } else {
+                writeln!(out, "{key} was {before}, is {after} now.")?;
+            }
         }
         Ok(())
     }
