@@ -11,6 +11,7 @@ mod filters;
 mod holders;
 mod leaks;
 mod limits;
+mod limits_command;
 mod list;
 mod namespaces;
 mod paths;

@@ -1,5 +1,7 @@
 //! The command line: what it answers, where, and with which exit code.
 
+mod limits;
+
 use std::{
     ffi::CStr,
     io::{BufRead as _, BufReader, Read as _},

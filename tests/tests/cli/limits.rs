@@ -1,0 +1,423 @@
+//! `inotify-trace limits` and the files it reads and writes: always in a tree of the test's own.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    os::{
+        fd::{FromRawFd as _, OwnedFd},
+        unix::{fs::MetadataExt as _, process::CommandExt as _},
+    },
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use inotify_trace_tests::{agent::binary, require_root, system};
+use serde_json::{Value, json};
+
+use crate::{copy_for_everybody, refuses, text};
+
+const DROP_IN: &str = "etc/sysctl.d/99-inotify.conf";
+const INSTANCES: &str = "fs.inotify.max_user_instances";
+const WATCHES: &str = "fs.inotify.max_user_watches";
+
+/// More than anyone has: with this in a file, what is recommended is known, whatever else runs on
+/// the machine.
+const ENOUGH: [(&str, u64); 2] = [(INSTANCES, 1 << 24), (WATCHES, 1 << 28)];
+
+/// What stands for the machine's root directory.
+struct Tree {
+    directory: tempfile::TempDir,
+    _machine: system::Machine,
+}
+
+impl Tree {
+    /// With a kernel's usual values, and nothing configured.
+    fn new() -> Self {
+        let tree = Self { _machine: system::the_machine(), directory: system::directory() };
+        for (name, value) in
+            [("max_user_instances", 128), ("max_user_watches", 65536), ("max_queued_events", 16384)]
+        {
+            tree.write(&live(name), format!("{value}\n"));
+        }
+        tree
+    }
+
+    /// As [`Self::new`], but with more configured than is live.
+    fn with_enough() -> Self {
+        let tree = Self::new();
+        let lines = ENOUGH.map(|(key, value)| format!("{key} = {value}\n"));
+        tree.write("etc/sysctl.d/10-enough.conf", lines.concat());
+        tree
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().expect("it is below the tree")).expect("a directory");
+        fs::write(path, content).expect("the test's own directory");
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Its live values.
+    fn live(&self) -> [String; 2] {
+        ["max_user_instances", "max_user_watches"].map(|name| self.read(&live(name)))
+    }
+
+    fn command(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(["limits", "--host-root"]).arg(self.directory.path()).args(arguments);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn limits(&self, arguments: &[&str]) -> Output {
+        self.command(binary(), arguments).output().expect("the agent must start")
+    }
+
+    /// The same as JSON. That somebody on this machine is close to a limit is no failure.
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.limits(&[&["-o", "json"], arguments].concat());
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("one JSON object")
+    }
+
+    fn apply(&self) -> Output {
+        self.limits(&["--apply", "--yes"])
+    }
+}
+
+/// Where the kernel has a sysctl.
+fn live(name: &str) -> String {
+    format!("proc/sys/fs/inotify/{name}")
+}
+
+/// What is told of a sysctl.
+fn sysctl<'a>(report: &'a Value, key: &str) -> &'a Value {
+    let sysctls = report["sysctls"].as_array().expect("there are always sysctls");
+    sysctls.iter().find(|it| it["sysctl"] == key).expect("all three are told")
+}
+
+/// What is said, however it is broken into lines.
+fn words(bytes: &[u8]) -> String {
+    text(bytes).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn assert_says(said: &str, all: &[&str]) {
+    for words in all {
+        assert!(said.contains(words), "no {words:?} in: {said}");
+    }
+}
+
+#[test]
+fn live_and_configured_values_are_compared() {
+    let tree = Tree::new();
+    tree.write("usr/lib/sysctl.d/50-vendor.conf", format!("{INSTANCES} = 256\n"));
+    tree.write("etc/sysctl.d/10-first.conf", format!("# ours\n-{INSTANCES} = 512\n"));
+    // Hidden by the one of the same name, although it alone would come later.
+    tree.write("usr/lib/sysctl.d/10-first.conf", format!("{WATCHES} = 9\n"));
+    tree.write("run/sysctl.d/90-last.conf", "\nfs/inotify/max_user_instances=1024");
+    tree.write("usr/local/lib/sysctl.d/60-same.conf", format!("{WATCHES}=65536"));
+    // Read by nobody.
+    tree.write("etc/sysctl.d/95-backup.conf.bak", format!("{INSTANCES} = 1\n"));
+    let report = tree.json(&[]);
+    let told = |path: &str, line: u64, value: u64| {
+        let text = value.to_string();
+        json!({ "file": tree.path(path), "line": line, "text": text, "value": value })
+    };
+    let instances = json!({
+        "sysctl": INSTANCES,
+        "live": 128,
+        "state": "differs",
+        "configured": told("run/sysctl.d/90-last.conf", 2, 1024),
+        "overridden": [
+            told("etc/sysctl.d/10-first.conf", 2, 512),
+            told("usr/lib/sysctl.d/50-vendor.conf", 1, 256),
+        ],
+    });
+    assert_eq!(sysctl(&report, INSTANCES), &instances);
+    let watches = sysctl(&report, WATCHES);
+    assert_eq!((&watches["state"], &watches["overridden"]), (&json!("same"), &json!([])));
+    let queued = sysctl(&report, "fs.inotify.max_queued_events");
+    assert_eq!((&queued["state"], &queued["live"]), (&json!("not-configured"), &json!(16384)));
+    // Nobody is advised to have less than they asked for.
+    let recommended = &report["recommendation"]["instances"];
+    assert_eq!(recommended["floor"], 1024);
+    assert!(recommended["value"].as_u64() >= Some(1024), "{recommended}");
+    let output = tree.limits(&[]);
+    let said = words(&output.stdout);
+    assert_says(&said, &["90-last.conf:2 says 1024, live is 128", "50-vendor.conf:1 says 256"]);
+    assert_says(&said, &["no file sets it", "Recommended", DROP_IN, "--apply"]);
+}
+
+#[test]
+fn what_sysctl_conf_says_is_not_what_systemd_does() {
+    let tree = Tree::new();
+    tree.write("etc/sysctl.d/10.conf", format!("{INSTANCES} = 256\n"));
+    tree.write("etc/sysctl.conf", format!("{INSTANCES} = 512\n"));
+    let report = tree.json(&[]);
+    let instances = sysctl(&report, INSTANCES);
+    let values = ["configured", "at_boot"].map(|field| instances[field]["value"].as_u64());
+    assert_eq!(values, [Some(512), Some(256)], "{instances}");
+    assert_says(&words(&tree.limits(&[]).stdout), &["systemd does not read it", "256"]);
+}
+
+#[test]
+fn what_is_no_setting_does_no_harm() {
+    let tree = Tree::new();
+    tree.write("etc/sysctl.d/20-bad.conf", b"\xff\xfe = 9\n==\n-\n=\n*\n[\n\0\n\x1b[2J\n");
+    tree.write("etc/sysctl.d/30-bad.conf", format!("{INSTANCES}\n{INSTANCES} 7\n{WATCHES} = lots"));
+    fs::create_dir(tree.path("etc/sysctl.d/40-directory.conf")).expect("a directory");
+    std::os::unix::fs::symlink("nowhere", tree.path("etc/sysctl.d/50-link.conf")).expect("a link");
+    tree.write(&live("max_queued_events"), "many\n");
+    let report = tree.json(&[]);
+    assert_eq!(sysctl(&report, INSTANCES)["state"], "not-configured");
+    let watches = sysctl(&report, WATCHES);
+    assert_eq!(
+        (&watches["state"], &watches["configured"]["value"]),
+        (&json!("invalid"), &json!(null))
+    );
+    assert_eq!(sysctl(&report, "fs.inotify.max_queued_events")["state"], "unknown");
+    let notes = report["notes"].to_string();
+    assert_says(&notes, &["40-directory.conf", "max_queued_events", "many"]);
+    let output = tree.limits(&[]);
+    assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
+    assert!(!text(&output.stdout).contains('\x1b'), "nothing moves the terminal's cursor");
+    assert_says(&words(&output.stdout), &["\"lots\", which the kernel refuses"]);
+    // Not even the kernel's files.
+    fs::remove_dir_all(tree.path("proc")).expect("it was there");
+    assert_says(&tree.json(&[])["notes"].to_string(), &["cannot read", "max_user_watches"]);
+    refuses_after_report(&tree.apply(), &["cannot read", "max_user_instances"]);
+    assert!(!tree.path(DROP_IN).exists(), "nothing is written where the kernel cannot be told");
+}
+
+/// Exit code 2 and a message that says all of this; what was found out is shown all the same.
+fn refuses_after_report(output: &Output, all: &[&str]) {
+    let errors = words(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert_says(&errors, all);
+    assert!(!errors.contains("panicked"), "{errors}");
+}
+
+#[test]
+fn prose_fits_a_terminal() {
+    let tree = Tree::with_enough();
+    tree.write("etc/sysctl.conf", format!("{INSTANCES} = 1\n{WATCHES} = x\n"));
+    let output = tree.limits(&[]);
+    for line in text(&output.stdout).lines() {
+        // Tables are as wide as what is in them, and a path is not cut.
+        let is_prose = !line.trim_start().contains("  ") && line.trim().contains(' ');
+        assert!(!is_prose || line.chars().count() <= 100, "{line}");
+    }
+}
+
+#[test]
+fn recommended_values_are_written_once() {
+    let tree = Tree::with_enough();
+    let report = tree.json(&[]);
+    assert_eq!(report["recommendation"]["file"], json!(tree.path(DROP_IN)));
+    assert!(!tree.path(DROP_IN).exists(), "only told");
+    let output = tree.apply();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let said = words(&output.stdout);
+    assert_says(&said, &["Wrote", "max_user_instances was 128, is 16777216 now"]);
+    let written = tree.read(DROP_IN);
+    assert_eq!(report["recommendation"]["text"], json!(written), "as was told");
+    let settings: Vec<_> = written.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(settings, ENOUGH.map(|(key, value)| format!("{key} = {value}")));
+    assert_eq!(tree.live(), ENOUGH.map(|(_, value)| format!("{value}\n")));
+    assert_eq!(fs::metadata(tree.path(DROP_IN)).expect("it is there").mode() & 0o777, 0o644);
+    let names = || fs::read_dir(tree.path("etc/sysctl.d")).expect("a directory").count();
+    assert_eq!(names(), 2, "no temporary file is left");
+    // What has just been written is what is found.
+    let report = tree.json(&[]);
+    for (key, value) in ENOUGH {
+        let told = sysctl(&report, key);
+        assert_eq!((&told["live"], &told["state"]), (&json!(value), &json!("same")));
+        assert_eq!(told["configured"]["file"], json!(tree.path(DROP_IN)));
+    }
+    let identity = || {
+        let files = [DROP_IN, &live("max_user_instances"), &live("max_user_watches")].map(|path| {
+            let metadata = fs::metadata(tree.path(path)).expect("it is there");
+            (metadata.ino(), metadata.mtime(), metadata.mtime_nsec())
+        });
+        (files, tree.read(DROP_IN), tree.live())
+    };
+    let before = identity();
+    let output = tree.apply();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(identity(), before, "a second time changes nothing");
+    let said = words(&output.stdout);
+    assert_says(&said, &["99-inotify.conf is like that already", "is 16777216 already"]);
+    assert!(!said.contains("Wrote"), "{said}");
+    let report = tree.json(&["--apply", "--yes"]);
+    let applied = &report["applied"][0];
+    assert_eq!((&applied["before"], &applied["after"]), (&json!(1 << 24), &json!(1 << 24)));
+}
+
+#[test]
+fn other_lines_of_the_file_are_kept() {
+    let tree = Tree::with_enough();
+    // The file itself comes after that, and is to have less.
+    tree.write(&live("max_user_watches"), format!("{}\n", ENOUGH[1].1));
+    let existing =
+        format!("# by hand\n{WATCHES} = 5\n\nvm.swappiness = 10\n{WATCHES} = 6\n;end\nnonsense");
+    tree.write(DROP_IN, existing);
+    let secret = std::os::unix::fs::PermissionsExt::from_mode(0o640);
+    fs::set_permissions(tree.path(DROP_IN), secret).expect("its owner may");
+    let report = tree.json(&["--apply", "--yes"]);
+    let expected = format!(
+        "# by hand\n{WATCHES} = {}\n\nvm.swappiness = 10\n;end\nnonsense\n{INSTANCES} = {}\n",
+        ENOUGH[1].1, ENOUGH[0].1
+    );
+    assert_eq!(tree.read(DROP_IN), expected);
+    assert_eq!(fs::metadata(tree.path(DROP_IN)).expect("it is there").mode() & 0o777, 0o640);
+    assert_eq!(
+        report["applied"],
+        json!([
+            { "sysctl": INSTANCES, "before": 128, "after": ENOUGH[0].1 },
+            { "sysctl": WATCHES, "before": ENOUGH[1].1, "after": ENOUGH[1].1 },
+        ])
+    );
+}
+
+#[test]
+fn what_cannot_be_written_is_told() {
+    let tree = Tree::new();
+    tree.write("etc", "no directory");
+    refuses_after_report(&tree.apply(), &[DROP_IN, "Not a directory"]);
+    drop(tree);
+    let tree = Tree::with_enough();
+    let link = tree.path(DROP_IN);
+    std::os::unix::fs::symlink("/dev/null", &link).expect("a link");
+    refuses_after_report(&tree.apply(), &[DROP_IN, "a symbolic link", "move it away"]);
+    assert_says(&words(&tree.limits(&[]).stdout), &["a symbolic link"]);
+    assert!(fs::symlink_metadata(&link).expect("it is there").is_symlink(), "left as it was");
+    assert_eq!(tree.live(), ["128\n", "65536\n"]);
+}
+
+#[test]
+fn who_may_not_write_is_told_what_has_been_written() {
+    require_root!();
+    let (_directory, program) = copy_for_everybody();
+    let tree = Tree::with_enough();
+    let uid = system::fresh_uid();
+    let apply = || {
+        let mut command = tree.command(program.get_program(), &["--apply", "--yes"]);
+        command.uid(uid).current_dir("/").output().expect("the agent must start")
+    };
+    refuses_after_report(&apply(), &["cannot write", DROP_IN, "run it with sudo"]);
+    assert!(!tree.path(DROP_IN).exists());
+    let owned = tree.path("etc/sysctl.d");
+    std::os::unix::fs::chown(&owned, Some(uid), None).expect("root may");
+    let output = apply();
+    refuses_after_report(&output, &["99-inotify.conf is written, but not all is set now"]);
+    assert_says(&words(&output.stderr), &["cannot write", "max_user_instances", "containers"]);
+    assert!(tree.path(DROP_IN).exists());
+    assert_eq!(tree.live(), ["128\n", "65536\n"]);
+}
+
+#[test]
+fn without_a_terminal_it_asks_for_a_yes() {
+    let tree = Tree::with_enough();
+    refuses(&tree.limits(&["--apply"]), &["--yes", "terminal"]);
+    refuses(&tree.limits(&["--yes"]), &["--apply"]);
+    refuses(&tree.limits(&["--apply", "--yes", "--watch"]), &["--watch"]);
+    refuses(&tree.limits(&["--interval", "1"]), &["--watch"]);
+    refuses(&tree.limits(&["--warn", "0"]), &["--warn"]);
+    refuses(&tree.limits(&["--warn", "101"]), &["--warn"]);
+    assert!(!tree.path(DROP_IN).exists());
+    assert_eq!(tree.live(), ["128\n", "65536\n"]);
+}
+
+/// Both ends of a terminal: the user's, and the program's.
+fn terminal() -> (File, OwnedFd) {
+    let (mut ours, mut theirs) = (0, 0);
+    let none = std::ptr::null_mut();
+    // SAFETY: the kernel writes two numbers; nothing else is asked for.
+    let result = unsafe {
+        libc::openpty(
+            &raw mut ours,
+            &raw mut theirs,
+            none,
+            none.cast_const().cast(),
+            none.cast_const().cast(),
+        )
+    };
+    assert_eq!(result, 0, "openpty: {}", std::io::Error::last_os_error());
+    // SAFETY: both were just opened, and nobody else has them.
+    unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
+}
+
+/// Applies what is recommended, answering the question; what was said before it, and how it ended.
+fn answered(tree: &Tree, answer: &str) -> (String, Option<i32>) {
+    let (mut ours, theirs) = terminal();
+    let mut command = tree.command(binary(), &["--apply"]);
+    command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the agent must start");
+    // The terminal's other end is to be the child's alone.
+    drop(command);
+    let mut errors = child.stderr.take().expect("it is piped");
+    let mut said = Vec::new();
+    while !said.ends_with(b"[y/N] ") {
+        let mut byte = [0];
+        assert_eq!(errors.read(&mut byte).expect("a pipe"), 1, "no question: {}", words(&said));
+        said.push(byte[0]);
+    }
+    assert_eq!(tree.live(), ["128\n", "65536\n"], "written before the answer");
+    assert!(!tree.path(DROP_IN).exists(), "written before the answer");
+    writeln!(ours, "{answer}").expect("it reads");
+    let mut rest = String::new();
+    errors.read_to_string(&mut rest).expect("text");
+    let status = child.wait().expect("it is ours");
+    (words(&said), status.code())
+}
+
+#[test]
+fn it_asks_before_it_writes() {
+    let tree = Tree::with_enough();
+    for answer in ["", "n", "what?"] {
+        let (said, status) = answered(&tree, answer);
+        assert_says(&said, &[DROP_IN, "max_user_instances = 16777216", "now?"]);
+        assert_eq!(status, Some(0));
+        assert!(!tree.path(DROP_IN).exists(), "{answer:?} is no yes");
+        assert_eq!(tree.live(), ["128\n", "65536\n"]);
+    }
+    assert_eq!(answered(&tree, "y").1, Some(0));
+    assert_eq!(tree.live(), ENOUGH.map(|(_, value)| format!("{value}\n")));
+    assert!(tree.path(DROP_IN).exists());
+}
+
+#[test]
+fn what_overrides_it_is_told_before_it_is_written() {
+    let tree = Tree::with_enough();
+    tree.write("etc/sysctl.d/99-zz.conf", format!("\n{INSTANCES} = 64\n-{WATCHES}\n"));
+    let told = ["99-zz.conf:2 sets fs.inotify.max_user_instances to 64", "takes fs.inotify"];
+    // Where nothing is written, too.
+    assert_says(&words(&tree.limits(&[]).stdout), &told);
+    assert_says(&tree.json(&[])["notes"].to_string(), &told);
+    let (said, status) = answered(&tree, "n");
+    assert_says(&said, &told);
+    assert_eq!(status, Some(0), "declined");
+    let (said, status) = answered(&tree, "yes");
+    assert_says(&said, &told);
+    assert_eq!(status, Some(2));
+    assert!(tree.path(DROP_IN).exists());
+    let output = tree.limits(&["--apply", "--yes", "-o", "json"]);
+    refuses_after_report(&output, &told);
+    assert_says(&words(&output.stderr), &["will not last"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!(sysctl(&report, INSTANCES)["state"], "differs");
+    // One that says the same is in nobody's way.
+    let lines = ENOUGH.map(|(key, value)| format!("{key} = {value}\n"));
+    tree.write("etc/sysctl.d/99-zz.conf", lines.concat());
+    let output = tree.apply();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(!text(&output.stderr).contains("99-zz.conf"), "{}", text(&output.stderr));
+}
