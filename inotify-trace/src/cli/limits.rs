@@ -119,8 +119,9 @@ async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
     for event in events.drain(..) {
         tracker.apply(&event);
     }
-    trace::greet(&tracker, &live)?;
+    // What comes from now on counts, also while the greeting is written.
     let start = Instant::now();
+    trace::greet(&tracker, &live)?;
     let end = args.watch.flatten().and_then(|duration| start.checked_add(duration));
     let mut next = args.interval.and_then(|interval| start.checked_add(interval));
     loop {
@@ -133,15 +134,18 @@ async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
             () = trace::at(next) => { is_due = true; false }
             result = live.next(&mut events) => { result?; false }
         };
-        if ended {
+        // A report is about all that happened until it is made: had the agent not been given the
+        // processor for a while, time would have passed and nothing have been counted.
+        if ended || is_due {
             live.finish(&mut events);
         }
+        let during = start.elapsed();
         for event in events.drain(..) {
             tracker.apply(&event);
             changes.add(&event, &tracker);
         }
         if ended || is_due {
-            let report = report(args, &tracker, true, Some((&changes, start.elapsed())));
+            let report = report(args, &tracker, true, Some((&changes, during)));
             let code = show(args, &report)?;
             if ended {
                 return Ok(code);

@@ -163,7 +163,7 @@ impl Live {
         }
     }
 
-    /// What has arrived until now, without waiting: for the end.
+    /// What has arrived until now, without waiting: for the end, or to sum up in between.
     pub fn finish(&mut self, events: &mut Vec<Event>) {
         events.append(&mut self.found);
         self.drain_all(events);

@@ -211,6 +211,32 @@ fn several_reports_are_made_until_it_is_stopped() {
 }
 
 #[test]
+fn a_report_that_is_late_counts_what_happened_meanwhile() {
+    require_root!();
+    const INTERVAL: Duration = Duration::from_millis(500);
+    let _machine = system::the_machine();
+    let uid = system::fresh_uid();
+    let mut process = process_with(uid, 1);
+    let interval = INTERVAL.as_secs_f64().to_string();
+    let agent = Agent::unparsed(&["limits", "--watch", "--interval", &interval, "-o", "json"]);
+    agent.wait_for("a report", |lines| !lines.is_empty());
+    // As on a machine that is too busy to let it run when its next report is due.
+    agent.signal(libc::SIGSTOP);
+    for _ in 0..20 {
+        process.call("init1 0").unwrap();
+    }
+    thread::sleep(INTERVAL * 3);
+    let before = agent.events().len();
+    agent.signal(libc::SIGCONT);
+    agent.wait_for("another report", |lines| lines.len() > before);
+    let run = agent.stop();
+    let late: Value = serde_json::from_str(run.events[before].as_str().unwrap()).unwrap();
+    let told = user(&late, uid);
+    assert!(told["rate"].is_object(), "nothing was counted: {told}");
+    assert_eq!((&told["rate"]["created"], &told["instances"]["used"]), (&json!(20), &json!(21)));
+}
+
+#[test]
 fn the_agent_s_own_instance_is_in_nobody_s_rate() {
     require_root!();
     let _machine = system::the_machine();
