@@ -31,7 +31,7 @@ pub const QUEUED_EVENT_BYTES: u64 = 64;
 /// The largest value the kernel takes: `INT_MAX`.
 pub(super) const LARGEST: u64 = i32::MAX as u64;
 
-/// Instances that a pod is taken to have where none is seen: one that the container runtime makes
+/// Instances that a pod is taken to have where fewer are seen: one that the container runtime makes
 /// to learn that the pod is out of memory, and one of its own.
 const ASSUMED_INSTANCES: u64 = 2;
 
@@ -67,7 +67,7 @@ pub struct Sizing {
     pub in_pods: u64,
     /// How many pods these are.
     pub pods_seen: u64,
-    /// No pod is seen.
+    /// No pod is seen, or they have less than that.
     pub is_assumed: bool,
     /// Pods to make room for: as many as are seen, at least.
     pub pods: u64,
@@ -162,9 +162,10 @@ fn cgroups_of<'a>(
 /// user's.
 #[must_use]
 pub fn recommend(seen: &Seen, pods: u64, floors: (u64, u64)) -> Recommendation {
-    let is_assumed = seen.pods == 0;
     let pods = pods.max(seen.pods);
     let size = |sysctl, split: Split, assumed: u64, floor: u64, bytes: u64| {
+        // Pods that are idle now will not stay so: less than the least is not believed.
+        let is_assumed = split.in_pods < assumed.saturating_mul(seen.pods.max(1));
         let (in_pods, of) = if is_assumed { (assumed, 1) } else { (split.in_pods, seen.pods) };
         let needed = in_pods.saturating_mul(pods).div_ceil(of).saturating_add(split.elsewhere);
         let with_headroom = needed.saturating_mul(3).div_ceil(2);
@@ -221,27 +222,29 @@ mod tests {
             // Assumed: 2 * 110 + 7 = 227, 340.5.
             (0, 0, 7, 110, 128, (227, 341, 512)),
             (0, 0, 0, 110, 128, (220, 330, 512)),
-            // 3 / 2 * 110 + 10 = 175, 262.5.
-            (2, 3, 10, 110, 128, (175, 263, 512)),
-            // One third each: 36.7 + 0.
-            (3, 1, 0, 110, 128, (37, 56, 128)),
+            // 5 / 2 * 110 + 10 = 285, 427.5.
+            (2, 5, 10, 110, 128, (285, 428, 512)),
+            // Seven thirds each: 256.7.
+            (3, 7, 0, 110, 128, (257, 386, 512)),
+            // Less than one each is not believed: 2 * 110.
+            (3, 1, 0, 110, 128, (220, 330, 512)),
             // More pods than asked for.
             (200, 400, 5, 110, 128, (405, 608, 1024)),
             // Exactly a power of two stays one.
-            (1, 1, 572, 110, 128, (682, 1023, 1024)),
+            (1, 2, 462, 110, 128, (682, 1023, 1024)),
             // Never below what is set, power of two or not.
             (0, 0, 0, 110, 8192, (220, 330, 8192)),
             (0, 0, 0, 110, 1000, (220, 330, 1000)),
             (0, 0, 0, 110, 2_147_483_647, (220, 330, 2_147_483_647)),
-            // Pods that use none.
-            (5, 0, 3, 110, 128, (3, 5, 128)),
+            // Pods that use none now.
+            (5, 0, 3, 110, 128, (223, 335, 512)),
         ] {
             let seen = seen(pods_seen, (in_pods, elsewhere), (0, 0));
             let sizing = recommend(&seen, pods, (floor, 0)).instances;
             let found = (sizing.needed, sizing.with_headroom, sizing.value);
             assert_eq!(found, expected, "{seen:?} {pods} {floor}");
             assert_eq!(sizing.memory, sizing.value * 1024);
-            assert_eq!(sizing.is_assumed, pods_seen == 0);
+            assert_eq!(sizing.is_assumed, in_pods < 2 * pods_seen.max(1));
         }
     }
 

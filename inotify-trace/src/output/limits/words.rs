@@ -53,7 +53,11 @@ pub(super) fn place(assignment: &Assignment) -> String {
 pub(super) fn reasoning(sizing: &Sizing) -> String {
     let Sizing { in_pods, pods_seen, pods, elsewhere, needed, with_headroom, .. } = sizing;
     let each = if sizing.is_assumed {
-        format!("{in_pods} a pod (assumed: no container is seen)")
+        match pods_seen {
+            0 => format!("{in_pods} a pod (assumed: no container is seen)"),
+            1 => format!("{in_pods} a pod (assumed: the one seen has fewer)"),
+            seen => format!("{in_pods} a pod (assumed: the {seen} seen have fewer)"),
+        }
     } else {
         format!(
             "{in_pods} in {pods_seen} {} seen",
