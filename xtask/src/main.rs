@@ -90,6 +90,9 @@ enum Task {
         /// Measure only what is measured in a virtual machine, and keep the rest of the report.
         #[arg(long)]
         only_vm: bool,
+        /// Measure only what looks at the machine cost, and keep the rest of the report.
+        #[arg(long, conflicts_with = "only_vm")]
+        only_list: bool,
     },
     /// The part of `bench` that is root's.
     #[command(hide = true)]
@@ -109,6 +112,12 @@ enum Task {
         #[arg(long)]
         batches: u32,
     },
+    /// The part of `bench` that times looks at the machine.
+    #[command(hide = true)]
+    BenchList(bench::Rounds),
+    /// A plain look through /proc, to compare with.
+    #[command(hide = true)]
+    BenchScan,
     /// The processes that `bench` traces.
     #[command(hide = true, subcommand)]
     BenchLoad(bench::Load),
@@ -152,12 +161,15 @@ fn perform(task: Task) -> anyhow::Result<()> {
             Ok(())
         }
         Task::Lint => lint::run(&workspace),
-        Task::Bench { quick, only_vm: false } => bench::run(&workspace, quick),
-        Task::Bench { quick, only_vm: true } => bench::run_only_vm(&workspace, quick),
+        Task::Bench { quick, only_vm: true, .. } => bench::run_only_vm(&workspace, quick),
+        Task::Bench { quick, only_list: true, .. } => bench::run_only_list(&workspace, quick),
+        Task::Bench { quick, .. } => bench::run(&workspace, quick),
         Task::BenchMeasure { agent, quick } => bench::measure(&agent, quick),
         Task::BenchBackends { agent, rounds, batches } => {
             bench::measure_backends(&agent, rounds, batches)
         }
+        Task::BenchList(rounds) => bench::measure_list(&rounds),
+        Task::BenchScan => bench::scan(),
         Task::BenchLoad(load) => bench::run_load(&load),
         Task::BtfFixture { input, output } => btf_fixture::run(&input, &output),
     }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
+use super::list::{self, Hold};
 use super::sys;
 use crate::step;
 
@@ -27,6 +28,8 @@ pub enum Load {
     Calls(Calls),
     /// Read what comes on standard input, and rest 1 ms after each time.
     Reader,
+    /// Hold instances, watches and other descriptors.
+    Hold(Hold),
 }
 
 #[derive(Args, Clone, Default)]
@@ -89,6 +92,7 @@ pub fn run(load: &Load) -> Result<()> {
             Ok(())
         }
         Load::Reader => read_slowly(),
+        Load::Hold(hold) => list::hold(hold),
     }
 }
 

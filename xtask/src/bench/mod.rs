@@ -23,6 +23,7 @@ use crate::workspace::{Workspace, expect_built, which};
 mod backends;
 mod calls;
 mod idle;
+mod list;
 mod load;
 mod machine;
 mod pace;
@@ -37,6 +38,7 @@ mod tracer;
 mod virtual_machine;
 
 pub use backends::measure as measure_backends;
+pub use list::{Rounds, measure_rounds as measure_list, scan};
 pub use load::{Load, run as run_load};
 
 /// The hidden task that measures.
@@ -94,6 +96,8 @@ impl Bench {
 pub fn run(workspace: &Workspace, quick: bool) -> Result<()> {
     setup();
     let report = measure_here(workspace, quick)?;
+    let section = list::measure(workspace, quick)?;
+    let report = report::with_section(&report, &wrap(&section));
     let section = virtual_machine::measure(workspace, quick).unwrap_or_else(|error| {
         step::say(&format!("NOT MEASURED in a virtual machine: {error:#}"));
         virtual_machine::not_measured(&error)
@@ -103,12 +107,21 @@ pub fn run(workspace: &Workspace, quick: bool) -> Result<()> {
 
 /// Measures what a virtual machine does, and puts that into the report there is.
 pub fn run_only_vm(workspace: &Workspace, quick: bool) -> Result<()> {
+    run_only(workspace, || virtual_machine::measure(workspace, quick))
+}
+
+/// Measures what looks at the machine cost, and puts that into the report there is.
+pub fn run_only_list(workspace: &Workspace, quick: bool) -> Result<()> {
+    run_only(workspace, || list::measure(workspace, quick))
+}
+
+fn run_only(workspace: &Workspace, measure: impl FnOnce() -> Result<String>) -> Result<()> {
     setup();
     let path = workspace.root.join(REPORT);
     let report =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     // What was measured before is better than that nothing was.
-    let section = virtual_machine::measure(workspace, quick)?;
+    let section = measure()?;
     write(workspace, &report::with_section(&report, &wrap(&section)))
 }
 
@@ -146,9 +159,10 @@ fn write(workspace: &Workspace, report: &str) -> Result<()> {
     Ok(())
 }
 
-/// Installs bpftrace if it is missing. Without it there is nothing to compare with, which is said;
-/// the rest is still worth measuring.
+/// Installs bpftrace if it is missing, and other programs. Without it there is nothing to compare
+/// with, which is said; the rest is still worth measuring.
 fn setup() {
+    list::setup();
     if which("bpftrace").is_some() {
         return;
     }

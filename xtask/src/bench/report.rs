@@ -14,8 +14,8 @@ pub fn introduction(machine: &str, quick: bool, warnings: &BTreeSet<String>) -> 
          What inotify-trace costs, and what it can take, next to bpftrace telling the same events. \
          This file is written by\n\n    cargo xtask bench\n\n\
          which takes about eleven minutes on an idle machine, and one with `--quick`, builds aside. \
-         It is written anew each time, with `--only-vm` its last section only; do not edit it. These \
-         are measurements and not tests: no figure makes anything fail.\n\n{machine}\n\
+         It is written anew each time, with `--only-list` or `--only-vm` only the section about looks at \
+         the machine or the last one; do not edit it. These are measurements and not tests: no figure makes anything fail.\n\n{machine}\n\
          Each figure is a median, with the lowest and the highest in parentheses. What is compared \
          was measured in turns within one run, since figures of different runs, and all the more \
          of different machines, cannot be compared. The loads are compiled loops in \
@@ -30,20 +30,27 @@ pub fn introduction(machine: &str, quick: bool, warnings: &BTreeSet<String>) -> 
     text
 }
 
-/// `report` with `section` as its last, in place of the one with the same heading if there is one.
+/// `report` with `section` in place of the one with the same heading, or as its last if there is
+/// none.
 pub fn with_section(report: &str, section: &str) -> String {
+    let section = section.trim_end();
     let heading = section.lines().next().unwrap_or_default();
-    let (mut kept, mut is_old) = (String::new(), false);
+    let (mut kept, mut is_old, mut is_in) = (String::new(), false, false);
     for line in report.lines() {
         if line.starts_with("## ") {
             is_old = line == heading;
+            if is_old {
+                kept += &format!("{section}\n\n");
+                is_in = true;
+            }
         }
         if !is_old {
             kept += line;
             kept.push('\n');
         }
     }
-    format!("{}\n\n{}\n", kept.trim_end(), section.trim_end())
+    let kept = kept.trim_end();
+    if is_in { format!("{kept}\n") } else { format!("{kept}\n\n{section}\n") }
 }
 
 #[cfg(test)]
@@ -55,5 +62,6 @@ mod tests {
         let once = with_section("# A\n\n## B\n\nb\n", "## C\n\nc\n");
         assert_eq!(once, "# A\n\n## B\n\nb\n\n## C\n\nc\n");
         assert_eq!(with_section(&once, "## C\n\nnew"), once.replace("\nc\n", "\nnew\n"));
+        assert_eq!(with_section(&once, "## B\n\nnew"), once.replace("\nb\n", "\nnew\n"));
     }
 }

@@ -1,8 +1,10 @@
 //! The few system calls that the standard library does not make.
 
 use std::ffi::CStr;
-use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::ptr::NonNull;
 
 /// A new inotify instance. Dropping it closes it.
 pub fn inotify() -> io::Result<OwnedFd> {
@@ -44,4 +46,129 @@ pub fn interrupt(pid: u32) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// Raises the limit of open files as far as it goes.
+pub fn allow_descriptors() -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a whole structure of that type.
+    zero(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: as above.
+    zero(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })
+}
+
+/// Gives up root for good. There is only one thread yet, or else only this one would.
+pub fn become_user(uid: u32) -> io::Result<()> {
+    // SAFETY: take no pointers.
+    zero(unsafe { libc::setresgid(uid, uid, uid) })?;
+    // SAFETY: as above.
+    zero(unsafe { libc::setresuid(uid, uid, uid) })
+}
+
+/// Puts /dev/null in place of standard output.
+pub fn close_output() -> io::Result<()> {
+    let nothing = File::options().write(true).open("/dev/null")?;
+    // SAFETY: takes no pointer; standard output belongs to the whole process and not to an object.
+    if unsafe { libc::dup2(nothing.as_raw_fd(), libc::STDOUT_FILENO) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+fn zero(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A directory whose entries are read without allocating anything for each.
+pub struct Directory(NonNull<libc::DIR>);
+
+impl Directory {
+    /// Opens `path`, relative to `base` if there is one.
+    pub fn open(base: Option<&Self>, path: &CStr) -> io::Result<Self> {
+        let fd = open_at(base, path, libc::O_RDONLY | libc::O_DIRECTORY)?.into_raw_fd();
+        // SAFETY: a descriptor that nobody else knows, and that the stream owns from now on.
+        let stream = unsafe { libc::fdopendir(fd) };
+        NonNull::new(stream).map(Self).ok_or_else(io::Error::last_os_error)
+    }
+
+    /// The next name that begins like a number.
+    pub fn next_number(&mut self) -> Option<Name> {
+        loop {
+            // SAFETY: an open stream, which nobody else reads.
+            let entry = unsafe { libc::readdir64(self.0.as_ptr()) };
+            if entry.is_null() {
+                return None;
+            }
+            // SAFETY: not null, so an entry with a terminated name, valid until the next call.
+            let name = unsafe { CStr::from_ptr((*entry).d_name.as_ptr()) }.to_bytes();
+            if name.first().is_some_and(u8::is_ascii_digit) {
+                let mut copy = Name { bytes: [0; 24], length: name.len().min(24) };
+                copy.bytes[..copy.length].copy_from_slice(&name[..copy.length]);
+                return Some(copy);
+            }
+        }
+    }
+
+    fn fd(&self) -> libc::c_int {
+        // SAFETY: an open stream.
+        unsafe { libc::dirfd(self.0.as_ptr()) }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // SAFETY: an open stream, which is not used after this.
+        unsafe { libc::closedir(self.0.as_ptr()) };
+    }
+}
+
+/// The name of an entry, which is a number.
+pub struct Name {
+    bytes: [u8; 24],
+    length: usize,
+}
+
+impl std::ops::Deref for Name {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+fn open_at(base: Option<&Directory>, path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
+    let base = base.map_or(libc::AT_FDCWD, Directory::fd);
+    // SAFETY: the path is terminated and outlives the call.
+    let fd = unsafe { libc::openat(base, path.as_ptr(), flags | libc::O_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a descriptor that the kernel has just made, and nobody else knows.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Where a link in `base` leads to.
+pub fn read_link_at<'a>(
+    base: &Directory,
+    path: &CStr,
+    buffer: &'a mut [u8],
+) -> io::Result<&'a [u8]> {
+    let (start, size) = (buffer.as_mut_ptr().cast(), buffer.len());
+    // SAFETY: the path is terminated, and the buffer as long as is said.
+    let length = unsafe { libc::readlinkat(base.fd(), path.as_ptr(), start, size) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    Ok(&buffer[..length])
+}
+
+/// A file's content, as far as there is room for it in `buffer`.
+pub fn read_at<'a>(base: &Directory, path: &CStr, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    let mut file = File::from(open_at(Some(base), path, libc::O_RDONLY)?);
+    let mut length = 0;
+    loop {
+        match file.read(&mut buffer[length..])? {
+            0 => return Ok(&buffer[..length]),
+            more => length += more,
+        }
+    }
 }

@@ -104,12 +104,12 @@ pub fn not_measured(why: &anyhow::Error) -> String {
 }
 
 /// Text of other programs must not break up a paragraph.
-fn one_line(error: &anyhow::Error) -> String {
+pub fn one_line(error: &anyhow::Error) -> String {
     format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A program and the libraries that it loads.
-fn with_libraries(program: PathBuf) -> Result<Vec<PathBuf>> {
+pub fn with_libraries(program: PathBuf) -> Result<Vec<PathBuf>> {
     let listed = step::output_of(Command::new("ldd").arg(&program))?;
     let mut files = vec![program];
     files.extend(libraries(&listed)?);
@@ -121,7 +121,7 @@ fn libraries(listed: &str) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for line in listed.lines() {
         if line.contains("not found") {
-            bail!("bpftrace lacks a library: {}", line.trim());
+            bail!("a program lacks a library: {}", line.trim());
         }
         // `NAME => PATH (ADDRESS)`; the loader has a path only, and the kernel's own has none.
         paths.extend(line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from));
@@ -129,7 +129,7 @@ fn libraries(listed: &str) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn emulator() -> String {
+pub fn emulator() -> String {
     let said = step::output_of(Command::new(vm::QEMU).arg("--version")).unwrap_or_default();
     let version = said.split_once("version ").and_then(|(_, rest)| rest.split_whitespace().next());
     format!("QEMU {}", version.unwrap_or("of unknown version"))
