@@ -184,10 +184,13 @@ impl Looker<'_> {
                 command.arg(SCAN);
                 command
             }
-            // As one types it: the shell finds the processes.
+            // As one types it: the shell finds the processes. Busybox's shell would take its own
+            // program by this name.
             Tool::Find => {
+                let program = which("find").context("there is no find")?;
+                let arguments = FIND.trim_start_matches("find");
                 let mut command = Command::new("sh");
-                command.args(["-c", &format!("exec {}", FIND)]);
+                command.args(["-c", &format!("exec {}{arguments}", program.display())]);
                 command
             }
             Tool::Lsfd => Command::new("lsfd"),
