@@ -53,7 +53,7 @@ pub fn run(workspace: &Workspace, kernels: Option<Vec<vm::Kernel>>, args: &[Stri
         step::say("NOT RUN: tests on other kernels (--no-vm)");
         return Ok(());
     };
-    step::say("live tests on other kernels; --no-vm leaves them out");
+    step::say("tests in virtual machines; --no-vm leaves them out");
     vm::test(workspace, allow_missing)
 }
 
