@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use serde_json::{Map, Value, json};
 
-use crate::{cgroup, world::object};
+use crate::{cgroup, expected::ANY, world::object};
 
 /// Who does something, as events are to tell it.
 #[derive(Clone, Debug)]
@@ -83,6 +83,8 @@ pub(crate) fn target(path: &Path) -> Map<String, Value> {
     if let Some((path, id)) = cgroup {
         let path = format!("/{}", path.display());
         fields.extend(object(json!({ "target_cgroup": path, "target_cgroup_id": id })));
+        // Only who made the cgroup knows whether it is a container's.
+        fields.insert("target_container".to_owned(), json!(ANY));
     }
     fields
 }

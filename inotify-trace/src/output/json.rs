@@ -358,6 +358,10 @@ fn on<'a>(target: &'a Target, tracker: &'a Tracker) -> Detail<'a> {
         dev: (target.dev != 0).then(|| device(target.dev)),
         target_cgroup_id: target.cgroup.known(),
         target_cgroup: tracker.cgroups().get(target.cgroup).map(|cgroup| &*cgroup.path),
+        target_container: tracker
+            .cgroups()
+            .get(target.cgroup)
+            .and_then(|cgroup| NamedContainer::of(cgroup, tracker)),
         ..Detail::default()
     }
 }

@@ -121,6 +121,9 @@ impl<W: Write> Text<W> {
             None => _ = write!(line, " {:>USED$}", "-"),
         }
         line.push(' ');
+        if let Some(name) = served(event, tracker) {
+            let _ = write!(line, "for {}: ", printable(name));
+        }
         describe(line, event, subject);
         if let Some(path) = path(&event.kind, tracker) {
             let path = printable(path);
@@ -280,6 +283,19 @@ fn path<'a>(kind: &'a EventKind, tracker: &'a Tracker) -> Option<&'a str> {
         }
         _ => None,
     }
+}
+
+/// The container whose cgroup is watched, where it is not the watcher's own.
+fn served<'a>(event: &Event, tracker: &'a Tracker) -> Option<&'a str> {
+    let (EventKind::WatchAdded { target, .. } | EventKind::WatchFound { target, .. }) = &event.kind
+    else {
+        return None;
+    };
+    let cgroups = tracker.cgroups();
+    let container = |id| cgroups.get(id).and_then(|cgroup| cgroup.container.as_ref());
+    let own = event.task.and_then(|task| container(task.cgroup));
+    container(target.cgroup).filter(|&served| Some(served) != own)?;
+    cgroups.display(target.cgroup)
 }
 
 /// What there is to say about an event beside a path.

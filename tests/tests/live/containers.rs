@@ -110,6 +110,7 @@ fn a_watch_on_a_cgroup_s_file_tells_whom_it_serves() {
     agent.wait_for_event(&json!({
         "event": "watch", "pid": subject.pid(), "path": file.to_str(),
         "target_cgroup": cgroup.path, "target_cgroup_id": cgroup.id,
+        "target_container": cgroup.container.clone().unwrap(),
     }));
     subject.close(fd);
     nothing_lost(&agent.finish(&world));
@@ -132,6 +133,7 @@ fn a_watch_from_before_tells_whom_it_serves() {
         agent.wait_for_event(&json!({
             "event": "watch-found", "wd": wd,
             "target_cgroup": cgroup.path, "target_cgroup_id": cgroup.id,
+            "target_container": cgroup.container.clone().unwrap(),
         }));
     }
     subject.close(fd);
