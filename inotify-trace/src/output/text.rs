@@ -121,8 +121,12 @@ impl<W: Write> Text<W> {
             None => _ = write!(line, " {:>USED$}", "-"),
         }
         line.push(' ');
-        if let Some(name) = served(event, tracker) {
-            let _ = write!(line, "for {}: ", printable(name));
+        let served = served(event, tracker).map(printable);
+        if let (Some(name), Width::Columns(columns)) = (&served, self.width) {
+            // The path is long, and its end the same for every container: the name says more.
+            line.push_str("for ");
+            line.push_str(&shorten(name, columns.saturating_sub(line.chars().count())));
+            return;
         }
         describe(line, event, subject);
         if let Some(path) = path(&event.kind, tracker) {
@@ -134,6 +138,9 @@ impl<W: Write> Text<W> {
                 }
                 Width::Unlimited => line.push_str(&path),
             }
+        }
+        if let Some(name) = served {
+            let _ = write!(line, " for {name}");
         }
     }
 }
