@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    agent,
+    agent, system,
     world::{Ledger, Payer, World, object},
 };
 
@@ -126,11 +126,16 @@ impl World {
         }
         let by_process = Listing::by("process", &[]);
         ledger.check_processes(&by_process);
+        ledger.check_users(&by_process);
+        if system::is_emulated() {
+            // The kernel has given its answers; grouping them is the same everywhere.
+            return;
+        }
         let by_container = Listing::by("container", &[]);
         ledger.check_containers(&by_container);
         let by_user = Listing::by("user", &[]);
         ledger.check_user_rows(&by_user);
-        for listing in [&by_process, &by_container, &by_user] {
+        for listing in [&by_container, &by_user] {
             ledger.check_users(listing);
         }
     }

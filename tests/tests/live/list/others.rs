@@ -230,8 +230,8 @@ const HEAD: &str = "\
 
 Whether `inotify-trace list` counts right is tested, not claimed: `tests/tests/live/list/` builds
 situations whose truth is known step by step and compares each listing with it, by process, instance,
-container and user; instance by instance also without the kernel's BPF iterator (`--walk-proc`). One
-miscount fails the test. The page is written by
+container and user; instance by instance also without the kernel's BPF iterator (`--walk-proc`);
+on the other kernels by process and instance. One miscount fails the test. The page is written by
 
     INOTIFY_TRACE_WRITE_DOCS=1 cargo xtask test -- --test live list::others
 
