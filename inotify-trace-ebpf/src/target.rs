@@ -15,14 +15,11 @@ const CGROUP2_MAGIC: u64 = 0x6367_7270;
 const S_IFMT: u16 = 0o170_000;
 const S_IFDIR: u16 = 0o040_000;
 
-/// A new watch is the first in the group's list. One that changed its mask stays where it was,
-/// and a neighbour may add one meanwhile: so a few are tried.
-const MARKS: u32 = 4;
-
-/// Of an instance that exists already, this many of the newest watches are looked at: the verifier
-/// walks the loop at load time, and its work grows with the square of the rounds. What watches
+/// How many of an instance's newest watches are looked at: the verifier walks the loop at load time,
+/// and its work grows with the square of the rounds. A new watch is the first in the group's list;
+/// one that changed its mask stays where it was, and a neighbour may add one meanwhile. What watches
 /// cgroups for a container, such as containerd's shim, has one or two.
-const MARKS_FOUND: u32 = 4;
+const MARKS: u32 = 4;
 
 /// Says in `record` which inode the watch `wd` of `instance` is on, if it is among the newest.
 #[inline(always)]
@@ -54,7 +51,7 @@ pub(crate) fn describe_inode(record: &mut Record, inode: u64) {
 #[inline(always)]
 pub(crate) fn tell_cgroups(instance: Instance) {
     let mut marks = Marks::of(instance);
-    for _ in 0..MARKS_FOUND {
+    for _ in 0..MARKS {
         let Some(mark) = marks.next() else { return };
         let cgroup = cgroup_of(inode_of(mark));
         if cgroup != 0 {

@@ -6,21 +6,17 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
 use clap::ValueEnum;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::Instant,
-};
+use tokio::time::{Instant, timeout_at};
 
-use super::trace;
+use super::session::{Session, Wake, event_loop, seconds};
 use crate::{
     event::{BootTime, Event},
     kernel::{Backend, Settings},
     output::{Clock, Findings},
     source::{self, Live, Options},
     tracker::Tracker,
-    verdict::{Grace, Watcher, verdicts},
+    verdict::{Grace, Verdict, Watcher, verdicts},
 };
 
 /// Exit code for leaks that were found.
@@ -30,17 +26,17 @@ const EXIT_LEAK: u8 = 1;
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Keep looking until Ctrl-C, or for this long, and tell of each leak when it is one
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = trace::seconds)]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = seconds)]
     watch: Option<Option<Duration>>,
     /// How long what has lost its purpose may stay open before it counts as leaked
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = trace::seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     grace: Duration,
     /// How long an instance may have no watch before it is worth a note
-    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = trace::seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
     idle: Duration,
     /// Without --watch: how long to look again at what seems leaked, since a container that is just
     /// ending looks the same for a moment
-    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = trace::seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
     settle: Duration,
     /// How to write it
     #[arg(short, long, value_enum, default_value_t)]
@@ -71,11 +67,7 @@ Examples:
 Exit code: 0 if nothing is leaked, 1 if something is, 2 if it could not be looked.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the event loop")?;
-    runtime.block_on(async {
+    event_loop()?.block_on(async {
         match args.watch {
             Some(duration) => watch(args, duration).await,
             None => look(args).await,
@@ -97,20 +89,14 @@ async fn look(args: &Args) -> anyhow::Result<ExitCode> {
         let end = Instant::now() + args.settle;
         tracker = Tracker::new();
         let mut events = Vec::new();
-        loop {
-            let ended = tokio::select! {
-                biased;
-                () = trace::at(Some(end)) => true,
-                result = live.next(&mut events) => { result?; false }
-            };
-            if ended {
-                live.finish(&mut events);
+        while Instant::now() < end {
+            if let Ok(result) = timeout_at(end, live.next(&mut events)).await {
+                result?;
             }
             events.drain(..).for_each(|event| tracker.apply(&event));
-            if ended {
-                break;
-            }
         }
+        live.finish(&mut events);
+        events.drain(..).for_each(|event| tracker.apply(&event));
         reached = source::clock();
         // Found at the start, some time before the settling was over.
         grace.target = args.settle;
@@ -129,36 +115,24 @@ async fn look(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// What leaks from now on, and what is leaked already.
 async fn watch(args: &Args, duration: Option<Duration>) -> anyhow::Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch Ctrl-C")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
-    let mut live = Live::start(args.options())?;
-    let end = duration.and_then(|duration| Instant::now().checked_add(duration));
+    let mut session = Session::start(args.options(), duration)?;
     let mut tracker = Tracker::new();
     let mut events: Vec<Event> = Vec::new();
-    live.next(&mut events).await?;
+    session.live.next(&mut events).await?;
     events.drain(..).for_each(|event| tracker.apply(&event));
-    trace::greet(&tracker, &live)?;
+    session.greet(&tracker)?;
     let mut watcher = Watcher::new(Grace { target: args.grace, idle: args.idle });
     let mut say = Say::new(args.output);
     let mut has_leak = false;
     loop {
-        let ended = tokio::select! {
-            biased;
-            _ = interrupt.recv() => true,
-            _ = terminate.recv() => true,
-            () = trace::at(end) => true,
-            result = live.next(&mut events) => { result?; false }
-        };
-        if ended {
-            live.finish(&mut events);
-        }
+        let wake = session.next(&mut events, None).await?;
         events.drain(..).for_each(|event| tracker.apply(&event));
         let now = source::clock();
         for verdict in watcher.reached(&tracker, now) {
             has_leak |= verdict.kind.is_leak();
             say.verdict(&verdict, &tracker, now)?;
         }
-        if ended {
+        if wake == Wake::Ended {
             return Ok(exit_code(has_leak));
         }
     }
@@ -187,12 +161,7 @@ impl Say {
         Self { findings: Findings::new(Clock::of_this_machine()), format, out: io::stdout() }
     }
 
-    fn verdict(
-        &mut self,
-        verdict: &crate::verdict::Verdict,
-        tracker: &Tracker,
-        now: BootTime,
-    ) -> io::Result<()> {
+    fn verdict(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
         match self.format {
             Format::Text => write!(self.out, "{}", self.findings.text(verdict, tracker, now))?,
             Format::Json => {

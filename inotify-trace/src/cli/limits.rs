@@ -7,20 +7,20 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::ValueEnum;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::Instant,
-};
+use tokio::time::Instant;
 
-use super::{EXIT_ERROR, list, trace};
+use super::{
+    EXIT_ERROR, list,
+    session::{Session, Wake, event_loop, seconds},
+};
 use crate::{
     kernel::{Backend, Settings},
     limits::{self, Changes, DEFAULT_PODS, Rate, Seen, apply::Plan, files::Root},
     output::{LimitsReport, UserNames},
     procfs,
-    source::{Live, Options},
+    source::Options,
     tracker::{Tracker, User},
     usage,
 };
@@ -35,7 +35,7 @@ const WARN: u32 = 80;
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Trace for this long, or until Ctrl-C, and tell how fast instances become more
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = trace::seconds)]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = seconds)]
     watch: Option<Option<Duration>>,
     /// With --watch: not only at the end, but this often
     #[arg(long, value_name = "SECONDS", requires = "watch", value_parser = interval)]
@@ -94,11 +94,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         );
     }
     if args.watch.is_some() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the event loop")?;
-        return runtime.block_on(watch(args));
+        return event_loop()?.block_on(watch(args));
     }
     let (tracker, is_known) = list::look(false, args.walk_proc, &args.host.registry())?;
     let mut report = report(args, &tracker, is_known, None);
@@ -107,47 +103,33 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Traces, and tells at the end, or every now and then, how fast instances become more.
 async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
-    // Before attaching: a signal that comes early must not kill the agent in mid-output.
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch Ctrl-C")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
     let kernel =
         Settings { backend: args.backend, walk_proc: args.walk_proc, ..Settings::default() };
     let options = Options { kernel, registry: args.host.registry(), find_paths: false };
-    let mut live = Live::start(options)?;
+    let mut session = Session::start(options, None)?;
     let (mut tracker, mut changes, mut events) = (Tracker::new(), Changes::default(), Vec::new());
-    live.next(&mut events).await?;
+    session.live.next(&mut events).await?;
     for event in events.drain(..) {
         tracker.apply(&event);
     }
     // What comes from now on counts, also while the greeting is written.
     let start = Instant::now();
-    trace::greet(&tracker, &live)?;
-    let end = args.watch.flatten().and_then(|duration| start.checked_add(duration));
+    session.greet(&tracker)?;
+    session.end = args.watch.flatten().and_then(|duration| start.checked_add(duration));
     let mut next = args.interval.and_then(|interval| start.checked_add(interval));
     loop {
-        let mut is_due = false;
-        let ended = tokio::select! {
-            biased;
-            _ = interrupt.recv() => true,
-            _ = terminate.recv() => true,
-            () = trace::at(end) => true,
-            () = trace::at(next) => { is_due = true; false }
-            result = live.next(&mut events) => { result?; false }
-        };
         // A report is about all that happened until it is made: had the agent not been given the
         // processor for a while, time would have passed and nothing have been counted.
-        if ended || is_due {
-            live.finish(&mut events);
-        }
+        let wake = session.next(&mut events, next).await?;
         let during = start.elapsed();
         for event in events.drain(..) {
             tracker.apply(&event);
             changes.add(&event, &tracker);
         }
-        if ended || is_due {
+        if wake != Wake::Events {
             let report = report(args, &tracker, true, Some((&changes, during)));
             let code = show(args, &report)?;
-            if ended {
+            if wake == Wake::Ended {
                 return Ok(code);
             }
             let interval = args.interval.unwrap_or_default();
@@ -300,7 +282,7 @@ fn agreed(plan: &Plan) -> io::Result<bool> {
 
 /// A time that passes.
 fn interval(text: &str) -> Result<Duration, String> {
-    let interval = trace::seconds(text)?;
+    let interval = seconds(text)?;
     if interval < Duration::from_millis(100) {
         return Err("must be at least 0.1 seconds".to_owned());
     }

@@ -7,6 +7,7 @@ use std::{
 
 use clap::ValueEnum;
 
+use super::session::event_loop;
 use crate::{
     container::Registry,
     kernel::{KernelError, Settings},
@@ -89,7 +90,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None if args.all || args.output == Format::Json || !stdout.is_terminal() => usize::MAX,
         None => SCREEN,
     };
-    let summary = listing.summary();
     let dropped = listing.cut(most);
     let mut out = BufWriter::new(stdout.lock());
     let columns = match args.columns.as_slice() {
@@ -110,7 +110,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 if dropped > 0 {
                     writeln!(out, "... and {dropped} more (--all shows them)")?;
                 }
-                writeln!(out, "\n{summary}")?;
+                writeln!(out, "\n{}", listing.summary())?;
             }
         }
     }
@@ -125,9 +125,8 @@ pub(super) fn look(
     walk_proc: bool,
     registry: &Registry,
 ) -> anyhow::Result<(Tracker, bool)> {
-    // The kernel's ring buffer is read through the event loop's interface.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let _inside = runtime.enter();
+    let event_loop = event_loop()?;
+    let _inside = event_loop.enter();
     let kernel = Settings { walk_proc, ..Settings::default() };
     let options = Options { kernel, registry: registry.clone(), find_paths };
     let (events, is_told) = match Live::survey(options) {

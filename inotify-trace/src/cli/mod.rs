@@ -4,6 +4,7 @@ mod check;
 mod leaks;
 mod limits;
 mod list;
+mod session;
 mod trace;
 
 use std::{io::Write as _, process::ExitCode};
@@ -44,7 +45,7 @@ impl Host {
     }
 
     fn registry(&self) -> Registry {
-        self.host_root.clone().map_or_else(Registry::default, Registry::below)
+        Registry::below(self.root())
     }
 }
 

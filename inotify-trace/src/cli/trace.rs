@@ -1,27 +1,22 @@
 //! `inotify-trace trace`, the default: what happens now.
 
 use std::{
-    io::{self, BufWriter, IsTerminal as _, Write as _},
+    io::{self, BufWriter, IsTerminal as _},
     process::ExitCode,
     time::Duration,
 };
 
-use anyhow::Context as _;
-use clap::ValueEnum;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::{Instant, sleep_until},
-};
-
+use super::session::{Session, Wake, event_loop, seconds};
 use crate::{
     cgroup,
     event::{Event, EventName},
     kernel::{Backend, Settings},
     output::{Clock, Filter, Json, Sink, Text, Timestamps, Width},
-    source::{self, Live, Options},
+    source::{self, Options},
     tracker::Tracker,
     verdict::{Grace, Watcher},
 };
+use clap::ValueEnum;
 
 /// Bytes gathered before they are written, unless the source pauses.
 const OUTPUT_BUFFER: usize = 64 << 10;
@@ -100,17 +95,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let libraries =
         if args.verbose > 1 { log::LevelFilter::Debug } else { log::LevelFilter::Error };
     env_logger::Builder::new().filter_level(level).filter_module("aya", libraries).init();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the event loop")?;
-    runtime.block_on(trace(args))
+    event_loop()?.block_on(trace(args))
 }
 
 async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
-    // Before attaching: a signal that comes early must not kill the agent in mid-output.
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch Ctrl-C")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
     let kernel = Settings {
         buffer: args.buffer,
         diagnostics: args.verbose > 0,
@@ -118,28 +106,18 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
         walk_proc: args.walk_proc,
     };
     let options = Options { kernel, registry: args.host.registry(), find_paths: false };
-    let mut live = Live::start(options)?;
-    let end = args.duration.map(|duration| Instant::now() + duration);
+    let mut session = Session::start(options, args.duration)?;
     let watcher = (!args.no_verdicts).then(|| Watcher::new(Grace::default()));
     let (filter, sink) = (args.filter(), args.sink());
     let mut run = Run { tracker: Tracker::new(), filter, watcher, sink };
     let mut events = Vec::new();
-    live.next(&mut events).await?;
+    session.live.next(&mut events).await?;
     run.take(&mut events)?;
-    greet(&run.tracker, &live)?;
+    session.greet(&run.tracker)?;
     loop {
-        let ended = tokio::select! {
-            biased;
-            _ = interrupt.recv() => true,
-            _ = terminate.recv() => true,
-            () = at(end) => true,
-            result = live.next(&mut events) => { result?; false }
-        };
-        if ended {
-            live.finish(&mut events);
-        }
+        let wake = session.next(&mut events, None).await?;
         run.take(&mut events)?;
-        if ended {
+        if wake == Wake::Ended {
             run.sink.summarise(&run.tracker.summary())?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -174,33 +152,6 @@ impl Run {
             }
         }
         if any { self.sink.flush() } else { Ok(()) }
-    }
-}
-
-/// Says on standard error that tracing has begun, what there is already, and what cannot be seen.
-pub(super) fn greet(tracker: &Tracker, live: &Live) -> io::Result<()> {
-    let instances = tracker.instances().count();
-    let watches: usize = tracker.instances().map(|instance| instance.watches().len()).sum();
-    let mut err = io::stderr().lock();
-    for unseen in live.unseen() {
-        writeln!(err, "Not seen on this kernel: {unseen}.")?;
-    }
-    let plural = |count| if count == 1 { "" } else { "s" };
-    writeln!(
-        err,
-        "Tracing inotify ({} backend); {instances} instance{} with {watches} watch{} found. \
-         Ctrl-C to end.",
-        live.backend().map_or_else(|| "no".to_owned(), |backend| backend.to_string()),
-        plural(instances),
-        if watches == 1 { "" } else { "es" },
-    )
-}
-
-/// Waits until a moment; for ever if there is none.
-pub(super) async fn at(end: Option<Instant>) {
-    match end {
-        Some(end) => sleep_until(end).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -243,11 +194,6 @@ fn from_root(path: &str) -> String {
         .filter(|rest| rest.is_empty() || rest.starts_with('/'))
         .unwrap_or(path)
         .to_owned()
-}
-
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 /// A power of two, which ring buffers need, of at least a page.

@@ -10,15 +10,15 @@ use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
     programs::{Program, ProgramError},
 };
-use inotify_trace_common::Layout;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     Backend, KernelError, Settings,
     ask::Asker,
     backend::{Attachment, Hook, QUESTIONS},
+    btf,
     error::{map_error, refused},
-    tracefs,
+    layout, probe, tracefs,
 };
 
 /// The kernel programs, as built by `cargo xtask build` or handed in by a packager.
@@ -49,8 +49,11 @@ pub(super) struct Installed {
 }
 
 impl Loader {
-    /// Parses the object, sets what it needs to know and makes its maps.
-    pub(super) fn new(settings: Settings, layout: &Layout) -> Result<Self, KernelError> {
+    /// Makes sure that this machine can do it, parses the object, sets what it needs to know and
+    /// makes its maps.
+    pub(super) fn new(settings: Settings) -> Result<Self, KernelError> {
+        probe::require()?;
+        let layout = layout::resolve(&btf::Btf::from_running_kernel()?)?;
         let log_level =
             if settings.diagnostics { VerifierLogLevel::DEBUG } else { VerifierLogLevel::DISABLE };
         let mut ebpf = EbpfLoader::new()

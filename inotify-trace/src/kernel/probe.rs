@@ -227,9 +227,7 @@ pub struct Trial {
 /// # Panics
 /// Outside a tokio runtime with I/O enabled.
 pub fn try_backends() -> Result<Vec<Trial>, KernelError> {
-    require()?;
-    let layout = layout::resolve(&Btf::from_running_kernel()?)?;
-    let mut loader = Loader::new(Settings::default(), &layout)?;
+    let mut loader = Loader::new(Settings::default())?;
     let trials = Backend::ALL.map(|backend| {
         let result = loader.install(backend).map(|()| loader.losses().to_vec());
         loader.uninstall(backend);

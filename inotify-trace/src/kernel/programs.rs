@@ -12,12 +12,10 @@ use tokio::io::unix::AsyncFd;
 use super::{
     Backend, KernelError, RawEvent,
     ask::{self, Asker},
-    btf::Btf,
     error::map_error,
     iterate::Iteration,
-    layout,
     loader::{Installed, Loader, readiness_of},
-    misses, probe, records,
+    misses, records,
     window::Window,
 };
 
@@ -70,9 +68,7 @@ impl Programs {
     /// # Panics
     /// Outside a tokio runtime with I/O enabled.
     pub fn attach(settings: Settings) -> Result<Self, KernelError> {
-        probe::require()?;
-        let layout = layout::resolve(&Btf::from_running_kernel()?)?;
-        let mut loader = Loader::new(settings, &layout)?;
+        let mut loader = Loader::new(settings)?;
         let mut refusals = Vec::new();
         for backend in settings.backend.map_or(Backend::ALL.to_vec(), |backend| vec![backend]) {
             match loader.install(backend) {
@@ -97,9 +93,7 @@ impl Programs {
     /// # Panics
     /// Outside a tokio runtime with I/O enabled.
     pub fn for_questions(settings: Settings) -> Result<Self, KernelError> {
-        probe::require()?;
-        let layout = layout::resolve(&Btf::from_running_kernel()?)?;
-        let mut loader = Loader::new(settings, &layout)?;
+        let mut loader = Loader::new(settings)?;
         loader.prepare_for_questions()?;
         Self::new(None, loader, !settings.walk_proc)
     }

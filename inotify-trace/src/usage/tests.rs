@@ -1,11 +1,9 @@
 use super::*;
 use crate::event::{BootTime, Charge, Comm, Event, EventKind, InstanceId, Quota, Target, Task};
 
-const INITIAL: u32 = 0xEFFF_FFFD;
-
 /// A user of the initial namespace.
 fn user(uid: u32) -> User {
-    User { userns: INITIAL, uid }
+    User { userns: User::INITIAL, uid }
 }
 
 fn quota(payer: User, used: u32, limit: u32, level: u32) -> Quota {
