@@ -146,7 +146,8 @@ fn report(
     changes: Option<(&Changes, Duration)>,
 ) -> LimitsReport {
     let root = Root::new(&args.host.root());
-    let (settings, errors) = root.settings();
+    let (sysctls, errors) = root.sysctls();
+    let settings = sysctls.settings();
     let mut notes: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let floor = |sysctl| {
         let setting = settings.iter().find(|setting| setting.sysctl == sysctl);

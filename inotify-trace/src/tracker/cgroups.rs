@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::Part;
 use crate::{
     container::{self, Container, Names},
     event::{BootTime, CgroupId},
@@ -15,7 +16,7 @@ const REMOVED_KEPT: usize = 16 << 10;
 const ROOT: CgroupId = CgroupId(1);
 
 /// One cgroup of the v2 hierarchy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
     /// Its path from the root of the hierarchy.
     pub path: Box<str>,
@@ -28,7 +29,7 @@ pub struct Cgroup {
 }
 
 /// Every cgroup that exists, and the latest removed ones.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Cgroups {
     known: HashMap<CgroupId, Cgroup>,
     removed: VecDeque<CgroupId>,
@@ -37,7 +38,7 @@ pub struct Cgroups {
 }
 
 /// What a container is called.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Named {
     names: Names,
     /// In one line.
@@ -93,6 +94,26 @@ impl Cgroups {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
+    }
+
+    /// All that is remembered, those that exist first.
+    pub(super) fn parts(&self) -> Vec<Part> {
+        let existing = self.known.iter().filter(|(_, cgroup)| cgroup.removed.is_none());
+        let mut ids: Vec<_> = existing.map(|(&id, _)| id).collect();
+        ids.sort_unstable();
+        ids.extend(&self.removed);
+        let cgroup = |id| {
+            let cgroup = self.known.get(&id)?;
+            Some(Part::Cgroup { id, path: cgroup.path.clone(), removed: cgroup.removed })
+        };
+        let mut parts: Vec<_> = ids.into_iter().filter_map(cgroup).collect();
+        let mut named: Vec<_> = self.names.values().collect();
+        named.sort_unstable_by_key(|named| named.cgroup);
+        parts.extend(named.into_iter().map(|named| {
+            let names = Box::new(named.names.clone());
+            Part::Names { cgroup: named.cgroup, names }
+        }));
+        parts
     }
 
     pub(super) fn name(&mut self, id: CgroupId, path: &str) {
