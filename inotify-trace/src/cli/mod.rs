@@ -5,6 +5,7 @@ mod leaks;
 mod limits;
 mod list;
 mod moment;
+mod past;
 mod progress;
 mod record;
 mod replay;

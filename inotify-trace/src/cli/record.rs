@@ -92,7 +92,7 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
         );
     }
     let kernel = args.kernel.settings(args.verbose);
-    let options = Options { kernel, registry: args.host.registry(), find_paths: false };
+    let options = Options { kernel, registry: args.host.registry(), find_paths: true };
     let mut session = Session::start(options, args.duration)?;
     let clock = Clock::of_this_machine();
     let mut recorder = recorder(store, args.flush, &session, &args.host, &clock)?;
