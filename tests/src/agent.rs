@@ -65,6 +65,15 @@ pub struct Run {
     pub errors: String,
     /// How it ended.
     pub status: ExitStatus,
+    recording: Option<TempDir>,
+}
+
+impl Run {
+    /// What it recorded, if it did.
+    #[must_use]
+    pub fn recording(&self) -> Option<PathBuf> {
+        self.recording.as_ref().map(file_in)
+    }
 }
 
 /// Where the binary is.
@@ -227,7 +236,8 @@ impl Agent {
             check_summary(&events, &summary);
             check_replay(&file_in(directory), &events, &summary);
         }
-        Run { events, summary, errors, status }
+        let recording = self.recording.take();
+        Run { events, summary, errors, status, recording }
     }
 
     fn wait_until(&self, what: &str, condition: impl Fn(&Said) -> bool) {

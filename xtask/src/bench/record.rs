@@ -74,7 +74,8 @@ impl Recorder {
             Self::Nobody => {}
             Self::Ours => drop(command.args(["record", "-o"]).arg(file)),
             Self::Perf => {
-                command.args(["record", "-q", "-a", "-o"]).arg(file);
+                // What it looks up at the end, to name what it saw, is not for the events.
+                command.args(["record", "-q", "-a", "--no-buildid", "-o"]).arg(file);
                 for event in PERF_EVENTS {
                     command.args(["-e", event]);
                 }
@@ -233,7 +234,8 @@ fn round(bench: &Bench, recorder: Recorder, storm: &Storm, events: u64) -> Resul
     let done = load::storm(storm)?;
     (round.rate, round.truth) = (done.rate(), done.loops * events);
     if let Some(running) = running {
-        round.cpu = running.end()? / done.seconds * 100.0;
+        let cpu_seconds = running.end().with_context(|| recorder.name().to_owned())?;
+        round.cpu = cpu_seconds / done.seconds * 100.0;
         round.bytes = fs::metadata(&file).context("nothing was recorded")?.len();
         round.recorded = recorder.count(bench, &file, done.pid)?;
         fs::remove_file(&file).context("cannot remove the recording")?;
