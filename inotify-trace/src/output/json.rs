@@ -176,6 +176,12 @@ struct Detail<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     kept: Option<&'a [i32]>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    container_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    containerd_namespace: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    containerd_version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     what: Option<Loss>,
@@ -338,6 +344,12 @@ fn detail<'a>(event: &'a Event, subject: Option<&Instance>, tracker: &'a Tracker
                 ..none
             }
         }
+        EventKind::ShimIdentified { id, namespace, version } => Detail {
+            container_id: Some(id),
+            containerd_namespace: Some(namespace),
+            containerd_version: version.as_deref(),
+            ..none
+        },
         EventKind::CgroupRemoved { cgroup } => {
             Detail { target_cgroup_id: Some(*cgroup), target_cgroup: path_of(*cgroup), ..none }
         }

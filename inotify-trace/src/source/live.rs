@@ -11,6 +11,7 @@ use super::{
     naming::Naming,
     now,
     reader::{Known, Reader},
+    shims,
     sweep::{Schedule, Search},
 };
 use crate::{
@@ -195,6 +196,7 @@ impl Live {
             self.look_after_exec(&executed, first, events);
         }
         self.naming.name(first, events);
+        shims::identify(first, events);
         self.tell_losses(events);
         taken
     }

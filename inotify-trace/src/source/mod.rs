@@ -4,6 +4,7 @@ mod charges;
 mod live;
 mod naming;
 mod reader;
+mod shims;
 mod snapshot;
 mod sweep;
 mod unprivileged;
