@@ -9,7 +9,7 @@ use std::{
 use clap::ValueEnum;
 use tokio::time::{Instant, timeout_at};
 
-use super::session::{Session, Wake, event_loop, seconds};
+use super::session::{Session, Wake, event_loop, instant, seconds};
 use crate::{
     event::{BootTime, Event},
     kernel::{Backend, Settings},
@@ -125,7 +125,7 @@ async fn watch(args: &Args, duration: Option<Duration>) -> anyhow::Result<ExitCo
     let mut say = Say::new(args.output);
     let mut has_leak = false;
     loop {
-        let wake = session.next(&mut events, None).await?;
+        let wake = session.next(&mut events, watcher.due().map(instant)).await?;
         events.drain(..).for_each(|event| tracker.apply(&event));
         let now = source::clock();
         for verdict in watcher.reached(&tracker, now) {

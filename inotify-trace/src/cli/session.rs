@@ -13,8 +13,8 @@ use tokio::{
 };
 
 use crate::{
-    event::Event,
-    source::{Live, Options},
+    event::{BootTime, Event},
+    source::{self, Live, Options},
     tracker::Tracker,
 };
 
@@ -97,6 +97,11 @@ impl Session {
             if watches == 1 { "" } else { "es" },
         )
     }
+}
+
+/// When the event loop is to wake for what is due at a moment of the events' clock.
+pub(super) fn instant(due: BootTime) -> Instant {
+    Instant::now() + due.since(source::clock())
 }
 
 /// Waits until a moment; for ever if there is none.

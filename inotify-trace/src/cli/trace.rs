@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::session::{Session, Wake, event_loop, seconds};
+use super::session::{Session, Wake, event_loop, instant, seconds};
 use crate::{
     cgroup,
     event::{Event, EventName},
@@ -115,7 +115,8 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
     run.take(&mut events)?;
     session.greet(&run.tracker)?;
     loop {
-        let wake = session.next(&mut events, None).await?;
+        let due = run.watcher.as_ref().and_then(Watcher::due);
+        let wake = session.next(&mut events, due.map(instant)).await?;
         run.take(&mut events)?;
         if wake == Wake::Ended {
             run.sink.summarise(&run.tracker.summary())?;

@@ -14,6 +14,7 @@ use super::{
     device,
     failure::{self, Limit, errno_name},
     finding, mask,
+    shim::Served,
 };
 use crate::{
     container::{Container, Names},
@@ -109,18 +110,22 @@ struct Suspect<'a> {
     comm: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     container: Option<NamedContainer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shim: Option<Served<'a>>,
     count: u32,
     shared: u32,
 }
 
 impl<'a> Suspect<'a> {
     fn new(culprit: &Culprit, tracker: &'a Tracker) -> Self {
-        let task = tracker.process(culprit.pid).map(|process| process.task);
+        let process = tracker.process(culprit.pid);
+        let task = process.map(|process| process.task);
         let cgroup = task.and_then(|task| tracker.cgroups().get(task.cgroup));
         Self {
             pid: culprit.pid,
             comm: task.map(|task| task.comm.to_str().into_owned()),
             container: cgroup.and_then(|cgroup| NamedContainer::of(cgroup, tracker)),
+            shim: process.and_then(|it| Served::by(it, tracker)),
             count: culprit.count,
             shared: culprit.shared,
         }

@@ -3,14 +3,16 @@
 
 mod growth;
 mod patterns;
+mod restarts;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod watcher;
 
 use std::{collections::BTreeMap, time::Duration};
 
 pub use growth::Growth;
 pub use patterns::{Pattern, patterns};
+pub use restarts::Restarts;
 pub use watcher::Watcher;
 
 use crate::{
@@ -115,6 +117,8 @@ pub struct Verdict {
     pub evidence: Vec<Evidence>,
     /// How fast it gets worse, if it does.
     pub growth: Option<Growth>,
+    /// What each restart of a container costs, if it is a shim that keeps what served them.
+    pub restarts: Option<Restarts>,
 }
 
 impl Verdict {
@@ -140,9 +144,22 @@ impl Verdict {
 /// The verdicts at a moment: one for each holder, kind and pattern; leaks first.
 #[must_use]
 pub fn verdicts(tracker: &Tracker, now: BootTime, grace: &Grace) -> Vec<Verdict> {
+    judgement(tracker, now, grace).0
+}
+
+/// The verdicts at a moment, and when there will be another if nothing happens until then.
+fn judgement(tracker: &Tracker, now: BootTime, grace: &Grace) -> (Vec<Verdict>, Option<BootTime>) {
     let mut found: BTreeMap<(Kind, u32), Vec<Evidence>> = BTreeMap::new();
+    let mut next: Option<BootTime> = None;
     for instance in tracker.instances() {
-        let Some((kind, evidence)) = judge(tracker, instance, now, grace) else { continue };
+        let Some((kind, evidence)) = suspect(tracker, instance) else { continue };
+        let wait = if kind == Kind::Idle { grace.idle } else { grace.target };
+        if now.since(evidence.since) < wait {
+            let wait = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+            let due = BootTime(evidence.since.0.saturating_add(wait));
+            next = Some(next.map_or(due, |next| next.min(due)));
+            continue;
+        }
         if let Some(holder) = holder(tracker, instance) {
             found.entry((kind, holder.task.pid)).or_default().push(evidence);
         }
@@ -165,12 +182,23 @@ pub fn verdicts(tracker: &Tracker, now: BootTime, grace: &Grace) -> Vec<Verdict>
         .map(|(key, _)| *key)
         .collect();
     found.retain(|key, _| !explained.contains(key));
-    found.into_iter().map(|((kind, pid), evidence)| verdict(tracker, kind, pid, evidence)).collect()
+    let verdict = |((kind, pid), evidence)| verdict(tracker, kind, pid, evidence, (now, grace));
+    (found.into_iter().map(verdict).collect(), next)
 }
 
-fn verdict(tracker: &Tracker, kind: Kind, pid: u32, mut evidence: Vec<Evidence>) -> Verdict {
+fn verdict(
+    tracker: &Tracker,
+    kind: Kind,
+    pid: u32,
+    mut evidence: Vec<Evidence>,
+    moment: (BootTime, &Grace),
+) -> Verdict {
     evidence.sort_by_key(|it| (it.since, it.instance));
-    let pattern = tracker.process(pid).and_then(|it| patterns::find(tracker, kind, it, &evidence));
+    let process = tracker.process(pid);
+    let pattern = process.and_then(|it| patterns::find(tracker, kind, it, &evidence));
+    let restarts = process
+        .filter(|_| kind == Kind::TargetGone)
+        .and_then(|it| restarts::of(tracker, it, pattern, &evidence, moment));
     let growth = match kind {
         Kind::Idle => None,
         // When what was found so became so, nobody knows.
@@ -180,7 +208,7 @@ fn verdict(tracker: &Tracker, kind: Kind, pid: u32, mut evidence: Vec<Evidence>)
             evidence.iter().filter(|it| !it.was_found).map(|it| it.since),
         ),
     };
-    Verdict { kind, pid, pattern, evidence, growth }
+    Verdict { kind, pid, pattern, evidence, growth, restarts }
 }
 
 /// Whom an instance is put down to: of several holders the one that has had it longest, which is
@@ -189,22 +217,17 @@ fn holder<'a>(tracker: &'a Tracker, instance: &Instance) -> Option<&'a Process> 
     instance.descriptors().first().and_then(|&(pid, _)| tracker.process(pid))
 }
 
-fn judge(
-    tracker: &Tracker,
-    instance: &Instance,
-    now: BootTime,
-    grace: &Grace,
-) -> Option<(Kind, Evidence)> {
-    let is_over = |since: BootTime, grace: Duration| now.since(since) >= grace;
+/// What is wrong with an instance, if that stays so for long enough.
+fn suspect(tracker: &Tracker, instance: &Instance) -> Option<(Kind, Evidence)> {
     if let Some(evidence) = target_gone(tracker, instance) {
-        return is_over(evidence.since, grace.target).then_some((Kind::TargetGone, evidence));
+        return Some((Kind::TargetGone, evidence));
     }
     if let Some(evidence) = container_gone(tracker, instance) {
-        return is_over(evidence.since, grace.target).then_some((Kind::ContainerGone, evidence));
+        return Some((Kind::ContainerGone, evidence));
     }
     let since = instance.emptied.unwrap_or(instance.since);
-    let evidence = Evidence::new(instance, since, Vec::new(), Confidence::Certain);
-    (instance.watches().is_empty() && is_over(since, grace.idle)).then_some((Kind::Idle, evidence))
+    let evidence = || Evidence::new(instance, since, Vec::new(), Confidence::Certain);
+    instance.watches().is_empty().then(|| (Kind::Idle, evidence()))
 }
 
 /// Whether an instance is open though all it ever watched were files of cgroups that are gone. A
