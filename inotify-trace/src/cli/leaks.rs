@@ -165,7 +165,7 @@ impl Say {
         match self.format {
             Format::Text => write!(self.out, "{}", self.findings.text(verdict, tracker, now))?,
             Format::Json => {
-                serde_json::to_writer(&mut self.out, &self.findings.json(verdict, tracker))?;
+                serde_json::to_writer(&mut self.out, &self.findings.json(verdict, tracker, now))?;
                 writeln!(self.out)?;
             }
         }

@@ -74,8 +74,8 @@ impl Findings {
 
     /// As one JSON object; its fields are documented in docs/json.md.
     #[must_use]
-    pub fn json(&self, verdict: &Verdict, tracker: &Tracker) -> Value {
-        Value::Object(json(verdict, tracker, &self.clock))
+    pub fn json(&self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> Value {
+        Value::Object(json(verdict, tracker, &self.clock, now))
     }
 }
 
@@ -104,9 +104,16 @@ fn heading(verdict: &Verdict, tracker: &Tracker) -> String {
 }
 
 /// As one JSON object; its fields are documented in docs/json.md.
-pub(super) fn json(verdict: &Verdict, tracker: &Tracker, clock: &Clock) -> Map<String, Value> {
+pub(super) fn json(
+    verdict: &Verdict,
+    tracker: &Tracker,
+    clock: &Clock,
+    now: BootTime,
+) -> Map<String, Value> {
     let mut fields = Map::new();
     let mut add = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
+    add("time", json!(clock.utc(now)));
+    add("boot_ns", json!(now));
     add("kind", json!(verdict.kind.name()));
     add("leak", json!(verdict.kind.is_leak()));
     add("pid", json!(verdict.pid));

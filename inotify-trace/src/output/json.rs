@@ -267,10 +267,8 @@ impl<W: Write> Sink for Json<W> {
 
     fn judge(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
         let mut line = serde_json::Map::new();
-        line.insert("time".to_owned(), self.clock.utc(now).into());
-        line.insert("boot_ns".to_owned(), now.0.into());
         line.insert("event".to_owned(), "verdict".into());
-        line.append(&mut finding::json(verdict, tracker, &self.clock));
+        line.append(&mut finding::json(verdict, tracker, &self.clock, now));
         self.write(&line)
     }
 

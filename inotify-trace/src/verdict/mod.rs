@@ -134,6 +134,15 @@ impl Verdict {
         self.evidence.iter().map(|it| it.since).min().unwrap_or(BootTime(0))
     }
 
+    /// With what restarts cost, which takes a look at every cgroup that is remembered.
+    fn with_restarts(mut self, tracker: &Tracker, now: BootTime, grace: &Grace) -> Self {
+        let process = tracker.process(self.pid).filter(|_| self.kind == Kind::TargetGone);
+        self.restarts = process.and_then(|process| {
+            restarts::of(tracker, process, self.pattern, &self.evidence, (now, grace))
+        });
+        self
+    }
+
     /// The most that can be said of all of it.
     #[must_use]
     pub fn confidence(&self) -> Confidence {
@@ -144,10 +153,12 @@ impl Verdict {
 /// The verdicts at a moment: one for each holder, kind and pattern; leaks first.
 #[must_use]
 pub fn verdicts(tracker: &Tracker, now: BootTime, grace: &Grace) -> Vec<Verdict> {
-    judgement(tracker, now, grace).0
+    let (found, _) = judgement(tracker, now, grace);
+    found.into_iter().map(|it| it.with_restarts(tracker, now, grace)).collect()
 }
 
-/// The verdicts at a moment, and when there will be another if nothing happens until then.
+/// The verdicts at a moment, without what restarts cost; and when there will be another if nothing
+/// happens until then.
 fn judgement(tracker: &Tracker, now: BootTime, grace: &Grace) -> (Vec<Verdict>, Option<BootTime>) {
     let mut found: BTreeMap<(Kind, u32), Vec<Evidence>> = BTreeMap::new();
     let mut next: Option<BootTime> = None;
@@ -182,23 +193,13 @@ fn judgement(tracker: &Tracker, now: BootTime, grace: &Grace) -> (Vec<Verdict>, 
         .map(|(key, _)| *key)
         .collect();
     found.retain(|key, _| !explained.contains(key));
-    let verdict = |((kind, pid), evidence)| verdict(tracker, kind, pid, evidence, (now, grace));
+    let verdict = |((kind, pid), evidence)| verdict(tracker, kind, pid, evidence);
     (found.into_iter().map(verdict).collect(), next)
 }
 
-fn verdict(
-    tracker: &Tracker,
-    kind: Kind,
-    pid: u32,
-    mut evidence: Vec<Evidence>,
-    moment: (BootTime, &Grace),
-) -> Verdict {
+fn verdict(tracker: &Tracker, kind: Kind, pid: u32, mut evidence: Vec<Evidence>) -> Verdict {
     evidence.sort_by_key(|it| (it.since, it.instance));
-    let process = tracker.process(pid);
-    let pattern = process.and_then(|it| patterns::find(tracker, kind, it, &evidence));
-    let restarts = process
-        .filter(|_| kind == Kind::TargetGone)
-        .and_then(|it| restarts::of(tracker, it, pattern, &evidence, moment));
+    let pattern = tracker.process(pid).and_then(|it| patterns::find(tracker, kind, it, &evidence));
     let growth = match kind {
         Kind::Idle => None,
         // When what was found so became so, nobody knows.
@@ -208,7 +209,7 @@ fn verdict(
             evidence.iter().filter(|it| !it.was_found).map(|it| it.since),
         ),
     };
-    Verdict { kind, pid, pattern, evidence, growth, restarts }
+    Verdict { kind, pid, pattern, evidence, growth, restarts: None }
 }
 
 /// Whom an instance is put down to: of several holders the one that has had it longest, which is

@@ -54,6 +54,7 @@ impl Watcher {
             }
             news
         };
-        found.into_iter().filter(|it| is_news(it)).collect()
+        let news = found.into_iter().filter(|it| is_news(it));
+        news.map(|it| it.with_restarts(tracker, now, &self.grace)).collect()
     }
 }

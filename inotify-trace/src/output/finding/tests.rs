@@ -7,7 +7,7 @@ fn said(story: &Story, seconds: u64) -> (String, String, Value) {
     let [verdict] = &verdicts[..] else { panic!("one verdict: {verdicts:?}") };
     let mut findings = Findings::new(Clock::of_this_machine());
     let text = findings.text(verdict, &story.0, at(seconds));
-    (text, line(verdict, &story.0), findings.json(verdict, &story.0))
+    (text, line(verdict, &story.0), findings.json(verdict, &story.0, at(seconds)))
 }
 
 const WHO: &str = "containerd-shim (100) of pod default/web in containerd.service";
@@ -26,7 +26,7 @@ fn a_shim_s_verdict_names_its_pod_and_what_a_restart_costs() {
     assert!(text.contains(&format!("\n      pace: {pace}")), "{text}");
     assert!(line.starts_with(&format!("{heading}, {pace}")), "{line}");
     assert!(text.contains("this is version 1.5.9, which has it\n"), "{text}");
-    assert_eq!(json["version_has_it"], true);
+    assert_eq!((&json["boot_ns"], &json["version_has_it"]), (&json!(at(200)), &json!(true)));
     assert_eq!((&json["per_restart"], &json["restarts_left"]), (&json!(1.0), &json!(100)));
     assert_eq!((&json["limit"], &json["containers_ended"]), (&json!(128), &json!(8)));
     assert_eq!(json["shim"]["names"]["pod_name"], "web");
