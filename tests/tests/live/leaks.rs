@@ -120,8 +120,11 @@ fn a_shim_says_whom_it_serves_whether_it_was_there_before_or_not() {
     let agent = Agent::with(&["-e", "shim"]);
     let (mut later, mut other) = (shim("b2"), Process::start());
     other.call("init1 0").unwrap();
+    // Between these it holds none.
+    let fd = later.call("init1 0").unwrap();
+    later.call(&format!("close {fd}")).unwrap();
     later.call("init1 0").unwrap();
-    agent.wait_for("the second shim", |events| events.len() >= 2);
+    agent.wait_for("the second shim, twice", |events| events.len() >= 3);
     let run = agent.stop();
     let fields = |event: &Value| {
         let known = ["pid", "container_id", "containerd_namespace"].map(|it| event[it].clone());
@@ -131,6 +134,6 @@ fn a_shim_says_whom_it_serves_whether_it_was_there_before_or_not() {
     let expected = |shim: &Process, id| [json!(shim.pid), json!(id), json!("k8s.io")];
     assert_eq!(
         run.events.iter().map(fields).collect::<Vec<_>>(),
-        [expected(&earlier, "a1"), expected(&later, "b2")]
+        [expected(&earlier, "a1"), expected(&later, "b2"), expected(&later, "b2")]
     );
 }
