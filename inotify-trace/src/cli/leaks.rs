@@ -128,9 +128,11 @@ async fn watch(args: &Args, duration: Option<Duration>) -> anyhow::Result<ExitCo
         let wake = session.next(&mut events, watcher.due().map(instant)).await?;
         events.drain(..).for_each(|event| tracker.apply(&event));
         let now = source::clock();
-        for verdict in watcher.reached(&tracker, now) {
-            has_leak |= verdict.kind.is_leak();
-            say.verdict(&verdict, &tracker, now)?;
+        if watcher.is_due(now) {
+            for verdict in watcher.reached(&tracker, now) {
+                has_leak |= verdict.kind.is_leak();
+                say.verdict(&verdict, &tracker, now)?;
+            }
         }
         if wake == Wake::Ended {
             return Ok(exit_code(has_leak));

@@ -143,8 +143,10 @@ impl Run {
                 self.sink.show(&event, &self.tracker)?;
             }
         }
-        if let Some(watcher) = &mut self.watcher {
-            let now = source::clock();
+        let now = source::clock();
+        if let Some(watcher) = &mut self.watcher
+            && watcher.is_due(now)
+        {
             for verdict in watcher.reached(&self.tracker, now) {
                 if verdict.kind.is_leak() && self.filter.shows_verdict(&verdict, &self.tracker) {
                     self.sink.judge(&verdict, &self.tracker, now)?;

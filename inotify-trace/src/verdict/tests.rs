@@ -329,8 +329,8 @@ fn a_watcher_says_when_a_verdict_can_be_due() {
     let mut story = Story::pod(None);
     let mut watcher = Watcher::new(Grace::default());
     let mut count = |story: &Story, time| {
-        let count = watcher.reached(&story.0, time).len();
-        (count, watcher.due())
+        let is_due = watcher.is_due(time);
+        (if is_due { watcher.reached(&story.0, time).len() } else { 0 }, watcher.due())
     };
     assert_eq!(count(&story, at(1)), (0, None));
     story.restart(10, 11).restart(20, 12);

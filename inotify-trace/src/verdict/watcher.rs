@@ -26,7 +26,19 @@ impl Watcher {
         Self { grace, told: HashMap::new(), last: None, due: None }
     }
 
-    /// When to ask again, even if nothing happens until then: when a verdict can be due.
+    /// Whether it is time to judge again: it takes time where there are many instances.
+    pub fn is_due(&mut self, now: BootTime) -> bool {
+        let Some(last) = self.last else { return true };
+        let earliest = BootTime(last.0.saturating_add(PERIOD));
+        if now < earliest {
+            // What has happened since may have led to a verdict.
+            self.due = Some(earliest);
+        }
+        now >= earliest
+    }
+
+    /// When to ask again whether it is time, even if nothing happens until then: when a verdict can
+    /// be due.
     #[must_use]
     pub fn due(&self) -> Option<BootTime> {
         self.due
@@ -35,11 +47,6 @@ impl Watcher {
     /// The verdicts that were reached since this was last asked, or are about twice as many
     /// instances as they were when last told.
     pub fn reached(&mut self, tracker: &Tracker, now: BootTime) -> Vec<Verdict> {
-        if let Some(last) = self.last.filter(|last| now.0 < last.0 + PERIOD) {
-            // What has happened since may have led to a verdict.
-            self.due = Some(BootTime(last.0 + PERIOD));
-            return Vec::new();
-        }
         self.last = Some(now);
         let (found, due) = judgement(tracker, now, &self.grace);
         self.due = due;
