@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     EXIT_ERROR,
     past::{Past, PastArgs},
-    session::{Session, Wake, event_loop, seconds},
+    session::{Session, Wake, event_loop, instant, seconds},
 };
 use crate::{
     event::{BootTime, Event},
@@ -147,7 +147,7 @@ async fn watch(args: &Args, duration: Option<Duration>) -> anyhow::Result<ExitCo
     let mut say = Say::new(args.output, Clock::of_this_machine());
     let mut has_leak = false;
     loop {
-        let wake = session.next(&mut events, None).await?;
+        let wake = session.next(&mut events, watcher.due().map(instant)).await?;
         events.drain(..).for_each(|event| tracker.apply(&event));
         let now = source::clock();
         if watcher.is_due(now) {
@@ -189,7 +189,7 @@ impl Say {
         match self.format {
             Format::Text => write!(self.out, "{}", self.findings.text(verdict, tracker, now))?,
             Format::Json => {
-                serde_json::to_writer(&mut self.out, &self.findings.json(verdict, tracker))?;
+                serde_json::to_writer(&mut self.out, &self.findings.json(verdict, tracker, now))?;
                 writeln!(self.out)?;
             }
         }

@@ -129,6 +129,9 @@ async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
         // A report is about all that happened until it is made: had the agent not been given the
         // processor for a while, time would have passed and nothing have been counted.
         let wake = session.next(&mut events, next).await?;
+        if wake == Wake::Due {
+            session.live.finish(&mut events);
+        }
         let during = start.elapsed();
         for event in events.drain(..) {
             tracker.apply(&event);

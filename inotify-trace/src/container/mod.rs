@@ -9,11 +9,13 @@
 
 mod cgroup_path;
 mod names;
+mod shim;
 #[cfg(test)]
 mod tests;
 
 pub use cgroup_path::{Location, Role};
 pub use names::{Names, Registry};
+pub use shim::Shim;
 
 use std::{borrow::Cow, fmt};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Batch, wire};
 use crate::{
-    container::Names,
+    container::{Names, Shim},
     event::{
         BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task,
     },
@@ -120,6 +120,10 @@ fn to_kind(kind: Option<wire::Kind>, instance: InstanceId, quota: Option<Quota>)
         wire::Kind::ContainerNamed(it) => {
             EventKind::ContainerNamed { cgroup: CgroupId(it.cgroup), names: to_names(it) }
         }
+        wire::Kind::ShimIdentified(it) => {
+            let Shim { id, namespace, version } = to_shim(it);
+            EventKind::ShimIdentified { id, namespace, version }
+        }
         wire::Kind::CgroupCreated(it) => {
             EventKind::CgroupCreated { cgroup: CgroupId(it.id), path: it.path.into() }
         }
@@ -154,6 +158,7 @@ pub(super) fn to_part(part: wire::Part) -> Option<Part> {
             task: to_task(&it.task?),
             descriptors: it.descriptors.iter().map(|it| (it.fd, InstanceId(it.instance))).collect(),
             made: it.made,
+            shim: it.shim.map(to_shim),
         }),
         wire::PartKind::Instance(it) => Part::Instance(Box::new(to_instance(&it))),
         wire::PartKind::Watches(it) => {
@@ -223,6 +228,11 @@ fn to_target(target: Option<wire::Target>) -> Target {
 fn to_names(names: wire::ContainerNamed) -> Box<Names> {
     let wire::ContainerNamed { name, pod_name, namespace, image, is_sandbox, .. } = names;
     Box::new(Names { name, pod_name, namespace, image, is_sandbox })
+}
+
+fn to_shim(shim: wire::Shim) -> Shim {
+    let wire::Shim { id, namespace, version } = shim;
+    Shim { id: id.into(), namespace: namespace.into(), version: version.map(Into::into) }
 }
 
 fn to_user(user: wire::User) -> User {

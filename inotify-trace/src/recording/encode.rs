@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Batch, wire};
 use crate::{
-    container::Names,
+    container::{Names, Shim},
     event::{BootTime, CgroupId, Charge, Event, EventKind, Loss, Quota, Target, Task},
     tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User},
 };
@@ -176,6 +176,11 @@ impl Encoder {
             EventKind::ContainerNamed { cgroup, names } => {
                 wire::Kind::ContainerNamed(self.names(cgroup, *names))
             }
+            EventKind::ShimIdentified { id, namespace, version } => {
+                let shim = Shim { id, namespace, version };
+                self.text += shim.id.len() + shim.namespace.len();
+                wire::Kind::ShimIdentified(to_shim(&shim))
+            }
             EventKind::CgroupCreated { cgroup, path } => {
                 wire::Kind::CgroupCreated(self.cgroup(cgroup, path))
             }
@@ -258,6 +263,7 @@ fn to_process(process: &Process) -> wire::Process {
         task: Some(to_task(&process.task)),
         descriptors: descriptors.map(|(&fd, id)| wire::Held { fd, instance: id.0 }).collect(),
         made: process.made,
+        shim: process.shim.as_ref().map(to_shim),
     }
 }
 
@@ -281,6 +287,11 @@ fn to_instance(instance: Instance) -> wire::Instance {
         last_leaver: instance.last_leaver.as_ref().map(to_leaver),
         descriptors: descriptors.map(|(pid, fd)| wire::HolderDescriptor { pid, fd }).collect(),
     }
+}
+
+fn to_shim(shim: &Shim) -> wire::Shim {
+    let Shim { id, namespace, version } = shim.clone();
+    wire::Shim { id: id.into(), namespace: namespace.into(), version: version.map(Into::into) }
 }
 
 fn to_origin(origin: &Origin) -> wire::Origin {

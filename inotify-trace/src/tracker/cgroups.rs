@@ -68,7 +68,13 @@ impl Cgroups {
     /// What a container is called; None if its runtime did not say.
     #[must_use]
     pub fn names(&self, container: &Container) -> Option<&Names> {
-        self.names.get(&container.id).map(|named| &named.names)
+        self.names_of(&container.id)
+    }
+
+    /// What the container with this id is called; None if its runtime did not say.
+    #[must_use]
+    pub fn names_of(&self, id: &str) -> Option<&Names> {
+        self.names.get(id).map(|named| &named.names)
     }
 
     /// What to call a cgroup in a column: the name of its container, if it has one.

@@ -58,6 +58,9 @@ pub struct Args {
     /// How often the scenario's container is restarted with each backend.
     #[arg(long, value_name = "N", default_value_t = scenario::RESTARTS, requires = "scenario")]
     restarts: u32,
+    /// Instead of leaks, have pods come and go that leave nothing, for this long.
+    #[arg(long, value_name = "SECONDS", requires = "scenario", value_parser = clap::value_parser!(u64).range(1..))]
+    churn: Option<u64>,
     /// How long the command may take.
     #[arg(long, value_name = "SECONDS", default_value_t = LIMIT)]
     limit: u64,
@@ -85,7 +88,8 @@ comes to target/vm/SUITE/files, next to the machine's output and console; of a s
 target/vm/SCENARIO-SUITE.
 
 The scenario containerd-5670 runs containerd and runc of Debian 11, 12 and 13 on their own kernels,
-and of Debian 11 on sid's. What inotify-trace says is compared with /proc, for each backend.
+and of Debian 11 on sid's. What inotify-trace says is compared with /proc, for each backend. With
+--churn SECONDS pods come and go on Debian 12 and 13 instead, of which it must say nothing.
 
 Environment:
   MIRROR          a Debian mirror's address, instead of the one apt uses
@@ -143,8 +147,8 @@ pub fn test(workspace: &Workspace, allow_missing: Vec<Kernel>) -> Result<()> {
         return Ok(());
     }
     let (kernels, files, command) = (Vec::new(), Vec::new(), Vec::new());
-    let (scenario, restarts, limit) = (None, scenario::RESTARTS, LIMIT);
-    let args = Args { kernels, allow_missing, files, scenario, restarts, limit, command };
+    let (scenario, restarts, churn, limit) = (None, scenario::RESTARTS, None, LIMIT);
+    let args = Args { kernels, allow_missing, files, scenario, restarts, churn, limit, command };
     let reports = boot(workspace, &args)?;
     // What is missing was said, and its absence is one failure, not two.
     let live_tests = report::conclude("the live tests on other kernels", &reports);

@@ -2,7 +2,7 @@
 
 use prost::{Message, Oneof};
 
-use super::{Charge, ContainerNamed, Quota, Task, WatchFound};
+use super::{Charge, ContainerNamed, Quota, Shim, Task, WatchFound};
 
 /// A part of the tracker's state.
 #[derive(Clone, PartialEq, Message)]
@@ -74,6 +74,8 @@ pub(in crate::recording) struct Process {
     pub descriptors: Vec<Held>,
     #[prost(uint64, tag = "3")]
     pub made: u64,
+    #[prost(message, optional, tag = "4")]
+    pub shim: Option<Shim>,
 }
 
 /// A descriptor, and the instance it leads to.
