@@ -20,6 +20,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("stress-ng", "stress-ng"),
     ("node", "nodejs"),
     ("tail", "coreutils"),
+    ("runc", "runc"),
+    ("crun", "crun"),
 ];
 
 /// Installs the programs the live tests use. Without them those tests are skipped, and say so;

@@ -1,8 +1,9 @@
 //! Which container a cgroup path stands for, and how to print it.
 //!
-//! This is the only module that knows how container runtimes name their cgroups. It does no I/O: a
-//! path goes in (as `/proc/PID/cgroup` or the `cgroup_mkdir` tracepoint print it) and what the path
-//! itself proves comes out. Names of pods and images are not in the path and are not guessed here.
+//! This is the only module that knows how container runtimes name their cgroups, and what they
+//! leave on disk (`names`, the only part that does I/O). A path goes in (as `/proc/PID/cgroup` or
+//! the `cgroup_mkdir` tracepoint print it) and what the path itself proves comes out. Names of pods
+//! and images are not in the path and are not guessed.
 //!
 //! A cgroup's name is chosen by whoever may create it, rootless users and containers with a
 //! delegated subtree included. So the answer attributes; it does not authenticate.
@@ -13,7 +14,7 @@ mod names;
 mod tests;
 
 pub use cgroup_path::{Location, Role};
-pub use names::{Names, Registry};
+pub use names::{Names, Registry, State, States};
 
 use std::{borrow::Cow, fmt};
 
@@ -22,7 +23,7 @@ use serde::Serialize;
 /// The program that made a container's cgroup.
 ///
 /// The program which *manages* the container is meant, not the OCI runtime below it: runc, crun
-/// and kata leave the same paths.
+/// and kata leave the same paths. Those two are named where they were run by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -43,6 +44,10 @@ pub enum Runtime {
     Buildkit,
     /// Cloud Foundry's Garden.
     Garden,
+    /// runc, with nobody above it.
+    Runc,
+    /// crun, with nobody above it.
+    Crun,
 }
 
 impl Runtime {
@@ -57,6 +62,8 @@ impl Runtime {
             Self::SystemdNspawn => "systemd-nspawn",
             Self::Buildkit => "buildkit",
             Self::Garden => "garden",
+            Self::Runc => "runc",
+            Self::Crun => "crun",
         }
     }
 }
@@ -118,7 +125,7 @@ impl fmt::Display for PodUid {
     }
 }
 
-/// A container, as far as the path of its cgroup tells.
+/// A container, as far as the path of its cgroup tells, or else its runtime's state.
 ///
 /// Equal values mean the same container, so it serves as a key for grouping.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]

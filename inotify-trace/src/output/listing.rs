@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Cell, Column, Table, UserNames, device, mask};
 use crate::{
-    container::{Container, Names, shorten},
+    container::{Container, shorten},
     event::CgroupId,
     tracker::{Instance, Process, Tracker, User, Watch},
     usage::{self, By, Group, Key, Level, Standing},
@@ -316,8 +316,7 @@ impl<'a> Listing<'a> {
 
     /// What a container is called, or its runtime and id.
     fn name(&self, container: &Container) -> String {
-        let names = self.tracker.cgroups().names(container);
-        names.and_then(Names::display).unwrap_or_else(|| container.to_string())
+        self.tracker.cgroups().name_of(container)
     }
 
     fn containers(&self, group: &Group) -> impl Iterator<Item = &'a Container> {

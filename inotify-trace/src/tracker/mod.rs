@@ -142,8 +142,8 @@ impl Tracker {
             EventKind::CgroupFound { cgroup, path }
             | EventKind::CgroupCreated { cgroup, path }
             | EventKind::CgroupRenamed { cgroup, path } => self.cgroups.name(*cgroup, path),
-            EventKind::ContainerNamed { cgroup, names } => {
-                self.cgroups.name_container(*cgroup, names);
+            EventKind::ContainerNamed { cgroup, container, names } => {
+                self.cgroups.name_container(*cgroup, container.as_deref(), names);
             }
             EventKind::CgroupRemoved { cgroup } => self.cgroups.remove(*cgroup, event.time),
             EventKind::CreateFailed { .. }

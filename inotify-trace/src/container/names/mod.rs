@@ -6,11 +6,15 @@
 mod docker;
 mod oci;
 mod podman;
+mod states;
 #[cfg(test)]
 mod tests;
 
+pub use states::{State, States};
+
 use std::{
     fs, io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -110,8 +114,11 @@ impl Registry {
     /// A file of the machine; None if it is not there, or absurdly long.
     fn read(&self, path: impl AsRef<Path>) -> Option<String> {
         let path = self.root.join(path);
-        let file = fs::File::open(path).ok()?;
-        if file.metadata().ok()?.len() > LONGEST {
+        // Some of these files are in directories of users, who could put a pipe there.
+        let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+        let file = fs::File::options().read(true).custom_flags(flags).open(path).ok()?;
+        let metadata = file.metadata().ok()?;
+        if !metadata.is_file() || metadata.len() > LONGEST {
             return None;
         }
         io::read_to_string(file).ok()
