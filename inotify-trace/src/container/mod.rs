@@ -9,11 +9,17 @@
 //! delegated subtree included. So the answer attributes; it does not authenticate.
 
 mod cgroup_path;
+#[cfg(feature = "cri")]
+mod cri;
+#[cfg(not(feature = "cri"))]
+#[path = "cri_off.rs"]
+mod cri;
 mod names;
 #[cfg(test)]
 mod tests;
 
 pub use cgroup_path::{Location, Role};
+pub use cri::{Answer, Cri};
 pub use names::{Names, Registry, State, States};
 
 use std::{borrow::Cow, fmt};

@@ -1,10 +1,13 @@
 //! Containers get their names as soon as they appear: one that lives for 100 ms still has its own.
 
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashSet, VecDeque},
+    time::{Duration, Instant},
+};
 
 use super::{clock, now};
 use crate::{
-    container::{Container, Location, Names, Registry, States},
+    container::{Answer, Container, Cri, Location, Names, Registry, States},
     event::{BootTime, CgroupId, Event, EventKind},
 };
 
@@ -16,14 +19,18 @@ const PATIENCE: u64 = 10_000_000_000;
 /// How many are looked for at most, of each kind.
 const WAITING: usize = 1024;
 
+/// How long the answers of runtimes are waited for, by those who will not look again.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// Looks up the names of new containers.
 #[derive(Debug)]
 pub(super) struct Naming {
     registry: Registry,
     states: States,
+    cri: Cri,
     /// Containers without a name.
-    unnamed: VecDeque<Waiting<Container>>,
-    /// Cgroups whose paths tell of no container; or of one, and not whose: the newest.
+    unnamed: VecDeque<Waiting<Unnamed>>,
+    /// Cgroups whose paths tell of no container: the newest.
     untold: VecDeque<Waiting<Box<str>>>,
 }
 
@@ -34,10 +41,23 @@ struct Waiting<T> {
     what: T,
 }
 
+#[derive(Debug)]
+struct Unnamed {
+    container: Container,
+    /// Its runtime was asked, and has not answered yet.
+    is_asked: bool,
+}
+
+impl<T> Waiting<T> {
+    fn is_worth_it(&self, now: BootTime) -> bool {
+        now.0.saturating_sub(self.since.0) < PATIENCE
+    }
+}
+
 impl Naming {
     pub(super) fn new(registry: Registry) -> Self {
-        let states = States::new(registry.clone());
-        Self { registry, states, unnamed: VecDeque::new(), untold: VecDeque::new() }
+        let (states, cri) = (States::new(registry.clone()), registry.cri());
+        Self { registry, states, cri, unnamed: VecDeque::new(), untold: VecDeque::new() }
     }
 
     /// Adds the names of containers that appear in `events` from `first` on, each right after its
@@ -52,7 +72,11 @@ impl Naming {
         // A state may be of a later cgroup by the same path.
         let removed: HashSet<_> = new.iter().filter_map(removed).collect();
         self.untold.retain(|waiting| !removed.contains(&waiting.cgroup));
-        let earlier = self.name_waiting();
+        let mut earlier = Vec::new();
+        while let Some(answer) = self.cri.answer() {
+            self.take(&answer, &mut earlier);
+        }
+        self.name_waiting(&mut earlier);
         // From the back, so that places stay what they are.
         for at in (first..events.len()).rev() {
             let (EventKind::CgroupCreated { cgroup, path }
@@ -61,22 +85,23 @@ impl Naming {
                 continue;
             };
             let (since, cgroup) = (events[at].time, *cgroup);
-            let location = Location::of(path);
-            let is_told = location.as_ref().is_some_and(|it| it.container.runtime.is_some());
-            let is_own = location.as_ref().is_none_or(|it| it.cgroup == &**path);
-            if !is_told && is_own && !removed.contains(&cgroup) {
-                if let Some(event) = self.told(cgroup, path) {
-                    events.insert(at + 1, event);
-                    continue;
+            if Location::of(path).is_none() && !removed.contains(&cgroup) {
+                match told(&self.states, cgroup, path) {
+                    Some(event) => events.insert(at + 1, event),
+                    None => {
+                        self.untold.push_back(Waiting { since, cgroup, what: path.clone() });
+                    }
                 }
-                self.untold.push_back(Waiting { since, cgroup, what: path.clone() });
+                continue;
             }
             let location = Location::of_payload(path).filter(|it| it.cgroup == &**path);
             let Some(Location { container, .. }) = location else { continue };
             match self.registry.names(&container) {
                 Some(names) => events.insert(at + 1, named(cgroup, None, names)),
                 None if self.unnamed.len() < WAITING => {
-                    self.unnamed.push_back(Waiting { since, cgroup, what: container });
+                    let is_asked = self.cri.ask(&container);
+                    let what = Unnamed { container, is_asked };
+                    self.unnamed.push_back(Waiting { since, cgroup, what });
                 }
                 None => {}
             }
@@ -85,35 +110,59 @@ impl Naming {
         events.splice(first..first, earlier);
     }
 
-    fn name_waiting(&mut self) -> Vec<Event> {
+    /// Adds what those say who were asked and have not answered yet, and waits for it, but not
+    /// long.
+    pub(super) fn wait(&mut self, events: &mut Vec<Event>) {
+        let end = Instant::now() + LAST_ANSWERS;
+        while let Some(answer) = self.cri.wait(end) {
+            self.take(&answer, events);
+        }
+    }
+
+    fn take(&mut self, answer: &Answer, events: &mut Vec<Event>) {
+        self.unnamed.retain_mut(|Waiting { cgroup, what, .. }| {
+            if what.container != answer.asked {
+                return true;
+            }
+            what.is_asked = false;
+            let Some(names) = &answer.names else { return true };
+            let container = answer
+                .runtime
+                .map(|runtime| Container { runtime: Some(runtime), ..what.container.clone() });
+            events.push(named(*cgroup, container, names.clone()));
+            false
+        });
+    }
+
+    fn name_waiting(&mut self, events: &mut Vec<Event>) {
         let now = clock();
-        let mut events = Vec::new();
-        let is_worth_it = |since: BootTime| now.0.saturating_sub(since.0) < PATIENCE;
-        let mut unnamed = std::mem::take(&mut self.unnamed);
-        unnamed.retain(|Waiting { since, cgroup, what }| match self.registry.names(what) {
+        let (registry, cri) = (&self.registry, &mut self.cri);
+        self.unnamed.retain_mut(|waiting| match registry.names(&waiting.what.container) {
             Some(names) => {
-                events.push(named(*cgroup, None, names));
+                events.push(named(waiting.cgroup, None, names));
                 false
             }
-            None => is_worth_it(*since),
+            None => {
+                let Unnamed { container, is_asked } = &mut waiting.what;
+                *is_asked = *is_asked || cri.ask(container);
+                waiting.is_worth_it(now)
+            }
         });
-        let mut untold = std::mem::take(&mut self.untold);
-        untold.retain(|Waiting { since, cgroup, what }| match self.told(*cgroup, what) {
+        let states = &self.states;
+        self.untold.retain(|waiting| match told(states, waiting.cgroup, &waiting.what) {
             Some(event) => {
                 events.push(event);
                 false
             }
-            None => is_worth_it(*since),
+            None => waiting.is_worth_it(now),
         });
-        (self.unnamed, self.untold) = (unnamed, untold);
-        events
     }
+}
 
-    /// Which container's a cgroup is by its runtime's state.
-    fn told(&self, cgroup: CgroupId, path: &str) -> Option<Event> {
-        let state = self.states.of(path)?;
-        Some(named(cgroup, Some(state.container.clone()), state.names.clone()))
-    }
+/// Which container's a cgroup is by its runtime's state.
+fn told(states: &States, cgroup: CgroupId, path: &str) -> Option<Event> {
+    let state = states.of(path)?;
+    Some(named(cgroup, Some(state.container.clone()), state.names.clone()))
 }
 
 fn is_cgroup_s(event: &Event) -> bool {

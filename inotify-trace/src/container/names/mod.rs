@@ -20,7 +20,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Container, Runtime};
+use super::{Container, Cri, Runtime};
 
 /// Bytes of the longest file that is read: a bundle with hundreds of mounts has a tenth of it.
 const LONGEST: u64 = 4 << 20;
@@ -74,11 +74,13 @@ impl Names {
 pub struct Registry {
     /// The root of the machine's files.
     root: PathBuf,
+    /// Where a runtime of Kubernetes can be asked, if not where one usually can.
+    cri_socket: Option<PathBuf>,
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { root: PathBuf::from("/") }
+        Self::below(PathBuf::from("/"))
     }
 }
 
@@ -86,7 +88,19 @@ impl Registry {
     /// Of a machine whose files are below `root`: `/host` in a container that mounts them there.
     #[must_use]
     pub fn below(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, cri_socket: None }
+    }
+
+    /// The same, with the socket of a runtime that can be asked for what is not on disk.
+    #[must_use]
+    pub fn asking_at(self, cri_socket: Option<PathBuf>) -> Self {
+        Self { cri_socket, ..self }
+    }
+
+    /// Those who can be asked for what is not on disk.
+    #[must_use]
+    pub fn cri(&self) -> Cri {
+        Cri::new(&self.root, self.cri_socket.clone())
     }
 
     /// What a container is called.
