@@ -7,7 +7,7 @@ use std::{
 
 use super::{clock, now};
 use crate::{
-    container::{Answer, Container, Cri, Location, Names, Registry, States},
+    container::{Answer, Container, Cri, Location, Names, Registry, Runtime, States},
     event::{BootTime, CgroupId, Event, EventKind},
 };
 
@@ -44,6 +44,7 @@ struct Waiting<T> {
 #[derive(Debug)]
 struct Unnamed {
     container: Container,
+    path: Box<str>,
     /// Its runtime was asked, and has not answered yet.
     is_asked: bool,
 }
@@ -96,11 +97,13 @@ impl Naming {
             }
             let location = Location::of_payload(path).filter(|it| it.cgroup == &**path);
             let Some(Location { container, .. }) = location else { continue };
-            match self.registry.names(&container) {
-                Some(names) => events.insert(at + 1, named(cgroup, None, names)),
+            match find(&self.registry, &self.states, &container, path) {
+                Some((runtime, names)) => {
+                    events.insert(at + 1, named(cgroup, of(&container, runtime), names));
+                }
                 None if self.unnamed.len() < WAITING => {
                     let is_asked = self.cri.ask(&container);
-                    let what = Unnamed { container, is_asked };
+                    let what = Unnamed { container, path: path.clone(), is_asked };
                     self.unnamed.push_back(Waiting { since, cgroup, what });
                 }
                 None => {}
@@ -126,9 +129,7 @@ impl Naming {
             }
             what.is_asked = false;
             let Some(names) = &answer.names else { return true };
-            let container = answer
-                .runtime
-                .map(|runtime| Container { runtime: Some(runtime), ..what.container.clone() });
+            let container = answer.runtime.and_then(|runtime| of(&what.container, runtime));
             events.push(named(*cgroup, container, names.clone()));
             false
         });
@@ -136,19 +137,16 @@ impl Naming {
 
     fn name_waiting(&mut self, events: &mut Vec<Event>) {
         let now = clock();
-        let (registry, cri) = (&self.registry, &mut self.cri);
-        self.unnamed.retain_mut(|waiting| match registry.names(&waiting.what.container) {
-            Some(names) => {
-                events.push(named(waiting.cgroup, None, names));
-                false
+        let (registry, states, cri) = (&self.registry, &self.states, &mut self.cri);
+        self.unnamed.retain_mut(|waiting| {
+            let Unnamed { container, path, is_asked } = &mut waiting.what;
+            if let Some((runtime, names)) = find(registry, states, container, path) {
+                events.push(named(waiting.cgroup, of(container, runtime), names));
+                return false;
             }
-            None => {
-                let Unnamed { container, is_asked } = &mut waiting.what;
-                *is_asked = *is_asked || cri.ask(container);
-                waiting.is_worth_it(now)
-            }
+            *is_asked = *is_asked || cri.ask(container);
+            waiting.is_worth_it(now)
         });
-        let states = &self.states;
         self.untold.retain(|waiting| match told(states, waiting.cgroup, &waiting.what) {
             Some(event) => {
                 events.push(event);
@@ -157,6 +155,27 @@ impl Naming {
             None => waiting.is_worth_it(now),
         });
     }
+}
+
+/// What is on disk of a container in the cgroup `path`: who runs it, and what it is called.
+fn find(
+    registry: &Registry,
+    states: &States,
+    container: &Container,
+    path: &str,
+) -> Option<(Runtime, Names)> {
+    let by_state = || {
+        let state = states.of(path).filter(|_| container.runtime.is_none())?;
+        let is_named = state.container.id == container.id && state.names != Names::default();
+        Some((state.container.runtime.filter(|_| is_named)?, state.names.clone()))
+    };
+    registry.find(container).or_else(by_state)
+}
+
+/// The container as `runtime` runs it, if that was not known.
+fn of(container: &Container, runtime: Runtime) -> Option<Container> {
+    let is_news = container.runtime.is_none();
+    is_news.then(|| Container { runtime: Some(runtime), ..container.clone() })
 }
 
 /// Which container's a cgroup is by its runtime's state.

@@ -103,25 +103,30 @@ impl Registry {
         Cri::new(&self.root, self.cri_socket.clone())
     }
 
-    /// What a container is called.
+    /// What a container is called, and by whom: whose file says so runs it, where its cgroup's path
+    /// does not tell.
     #[must_use]
-    pub fn names(&self, container: &Container) -> Option<Names> {
+    pub fn find(&self, container: &Container) -> Option<(Runtime, Names)> {
         let id = container.id.as_str();
         // An id is part of paths here.
         if id.is_empty() || id.starts_with('.') || id.contains('/') {
             return None;
         }
+        let by = |runtime| {
+            let names = match runtime {
+                Runtime::Containerd => oci::of_containerd(self, id),
+                Runtime::CriO => oci::of_storage(self, id),
+                Runtime::Docker => docker::names(self, id),
+                Runtime::Podman => podman::names(self, id),
+                // LXC and systemd-nspawn call a container by its name in the path.
+                _ => None,
+            };
+            names.map(|names| (runtime, names))
+        };
         match container.runtime {
-            Some(Runtime::Containerd) => oci::of_containerd(self, id),
-            Some(Runtime::CriO) => oci::of_storage(self, id),
-            Some(Runtime::Docker) => docker::names(self, id),
-            Some(Runtime::Podman) => podman::names(self, id),
-            // LXC and systemd-nspawn call a container by its name in the path.
-            Some(_) => None,
-            // kubelet's cgroupfs driver does not say whose it is.
-            None => oci::of_containerd(self, id)
-                .or_else(|| oci::of_storage(self, id))
-                .or_else(|| docker::names(self, id)),
+            Some(runtime) => by(runtime),
+            // kubelet's cgroupfs driver does not say whose it is, nor does a parent of one's choice.
+            None => [Runtime::Containerd, Runtime::CriO, Runtime::Docker].into_iter().find_map(by),
         }
     }
 

@@ -143,7 +143,8 @@ impl States {
             }
         }
         let container = Container { runtime: Some(runtime), id, pod: None, qos: None };
-        let names = self.registry.names(&container).or(names).unwrap_or_default();
+        let found = self.registry.find(&container).map(|(_, names)| names);
+        let names = found.or(names).unwrap_or_default();
         let name = match runtime {
             // The id is what people have called it.
             Runtime::Runc | Runtime::Crun => names.name.or_else(|| Some(container.id.clone())),

@@ -1,6 +1,8 @@
 //! Whom an instance serves, and where it is held: as with a shim, which is beside its containers.
 
-use inotify_trace_tests::{Cgroup, Listing, World, listing::ROADS, require_root, system};
+use std::process::Command;
+
+use inotify_trace_tests::{Cgroup, Listing, World, agent, listing::ROADS, require_root, system};
 use serde_json::{Value, json};
 
 #[test]
@@ -72,4 +74,11 @@ fn an_instance_for_one_container_is_that_container_s() {
         let by_process = Listing::by("process", road);
         assert_eq!(by_process.process(shim.pid()).unwrap()["instances"], 5);
     }
+    let mut command = Command::new(agent::binary());
+    let output = command.args(["list", "--by", "container"]).output().unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.lines().next().unwrap().ends_with("HELD-IN"), "{table}");
+    let id = second.container.as_ref().unwrap()["id"].as_str().unwrap();
+    let its = table.lines().find(|line| line.starts_with(&format!("containerd:{}", &id[..12])));
+    assert!(its.unwrap().ends_with(ours), "{table}");
 }
