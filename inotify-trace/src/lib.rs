@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod limits;
 pub mod output;
 pub mod procfs;
+pub mod recording;
 pub mod source;
 pub mod tracker;
 pub mod usage;

@@ -4,8 +4,14 @@ mod check;
 mod leaks;
 mod limits;
 mod list;
+mod moment;
+mod past;
+mod progress;
+mod record;
+mod replay;
 mod session;
 mod trace;
+mod view;
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -68,6 +74,8 @@ Examples:
   sudo inotify-trace list                   who holds how many instances now
   sudo inotify-trace limits                 how close everyone is to the limits, and what to set
   sudo inotify-trace leaks                  who keeps instances that serve nobody any more
+  sudo inotify-trace record -o night.itrec  record everything, for later
+  inotify-trace replay night.itrec          what happened then
   sudo inotify-trace check                  what this machine allows, and what is missing";
 
 #[derive(Debug, Subcommand)]
@@ -80,6 +88,10 @@ enum Command {
     Limits(limits::Args),
     /// Find who leaks instances; the exit code says whether anyone does
     Leaks(leaks::Args),
+    /// Record what happens, for later: survives kill -9, a loss of power, and a full disk
+    Record(record::Args),
+    /// Show what was recorded, as `trace` would have
+    Replay(replay::Args),
     /// Show what this kernel allows, which backend is used, and what is missing
     Check,
 }
@@ -94,6 +106,8 @@ pub fn main() -> ExitCode {
         Some(Command::List(args)) => list::run(&args),
         Some(Command::Limits(args)) => limits::run(&args),
         Some(Command::Leaks(args)) => leaks::run(&args),
+        Some(Command::Record(args)) => record::run(&args),
+        Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Check) => check::run(),
     };
     match result {

@@ -57,6 +57,25 @@ pub enum Runtime {
 }
 
 impl Runtime {
+    const ALL: [Self; 10] = [
+        Self::Containerd,
+        Self::CriO,
+        Self::Docker,
+        Self::Podman,
+        Self::Lxc,
+        Self::SystemdNspawn,
+        Self::Buildkit,
+        Self::Garden,
+        Self::Runc,
+        Self::Crun,
+    ];
+
+    /// The one that is known by this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|runtime| runtime.as_str() == name)
+    }
+
     /// The name people know it by; serialised alike.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -93,6 +112,13 @@ pub enum Qos {
 }
 
 impl Qos {
+    /// The one of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        let all = [Self::Guaranteed, Self::Burstable, Self::BestEffort];
+        all.into_iter().find(|qos| qos.as_str() == name)
+    }
+
     /// Lower-case name, as in the path.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -122,6 +148,12 @@ impl PodUid {
     /// The uid as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for PodUid {
+    fn from(uid: String) -> Self {
+        Self(uid)
     }
 }
 

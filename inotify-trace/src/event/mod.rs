@@ -60,11 +60,17 @@ impl Comm {
         Self(bytes)
     }
 
+    /// The kernel's bytes, without the zeros at the end.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
+        &self.0[..end]
+    }
+
     /// The name, with anything that is not UTF-8 replaced.
     #[must_use]
     pub fn to_str(&self) -> std::borrow::Cow<'_, str> {
-        let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
-        String::from_utf8_lossy(&self.0[..end])
+        String::from_utf8_lossy(self.as_bytes())
     }
 }
 
@@ -85,7 +91,7 @@ impl fmt::Debug for Comm {
 }
 
 /// Who did it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Task {
     /// Process id in the initial pid namespace.
     pub pid: u32,
@@ -357,6 +363,9 @@ pub enum Loss {
     Runs,
     /// Records that this version does not understand.
     Records,
+    /// Events that could not be written into a recording: what comes after them rests on what was
+    /// known when it went on.
+    Unrecorded,
 }
 
 impl fmt::Display for Loss {
@@ -366,7 +375,8 @@ impl fmt::Display for Loss {
             Self::Holders => "holders (more processes hold instances than can be remembered)",
             Self::Calls => "calls (more system calls at once than can be remembered)",
             Self::Runs => "runs of kernel programs (others were running on that CPU)",
-            Self::Records => "records (kernel programs of another version)",
+            Self::Records => "records (of another version)",
+            Self::Unrecorded => "events that could not be recorded",
         })
     }
 }

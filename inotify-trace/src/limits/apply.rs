@@ -81,7 +81,7 @@ impl Plan {
             }
             live.push((sysctl, before, found));
         }
-        Ok(Done { live, settings: root.settings().0, is_file_written })
+        Ok(Done { live, settings: root.sysctls().0.settings(), is_file_written })
     }
 
     /// Whether the drop-in file has just become what it was to be.
@@ -94,7 +94,7 @@ impl Plan {
     /// How the sysctls would stand in files if this plan were carried out.
     #[must_use]
     pub fn foreseen(&self, root: &Root) -> Vec<Setting> {
-        root.settings_with(&Source { path: self.file.clone(), text: self.text.clone() })
+        root.sysctls_with(&Source { path: self.file.clone(), text: self.text.clone() }).settings()
     }
 
     /// Those settings that another file wins over this plan's.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{LimitsError, Setting, Source, Sysctl, in_order};
+use super::{LimitsError, Source, Sysctl, Sysctls, in_order};
 
 /// Where settings are looked for, the first before the others (sysctl.d(5)).
 const DIRECTORIES: [&str; 5] = [
@@ -62,26 +62,24 @@ impl Root {
 
     /// All three, live and in files; and what could not be read, which is then not known.
     #[must_use]
-    pub fn settings(&self) -> (Vec<Setting>, Vec<LimitsError>) {
+    pub fn sysctls(&self) -> (Sysctls, Vec<LimitsError>) {
         let mut errors = Vec::new();
-        let settings = self.all(None, &mut errors);
-        (settings, errors)
+        let sysctls = self.read(None, &mut errors);
+        (sysctls, errors)
     }
 
     /// The same, if a file held what `planned` says.
     #[must_use]
-    pub fn settings_with(&self, planned: &Source) -> Vec<Setting> {
+    pub fn sysctls_with(&self, planned: &Source) -> Sysctls {
         // What cannot be read is told where the settings as they are come from.
-        self.all(Some(planned), &mut Vec::new())
+        self.read(Some(planned), &mut Vec::new())
     }
 
-    fn all(&self, planned: Option<&Source>, errors: &mut Vec<LimitsError>) -> Vec<Setting> {
-        let (sources, ends_with_sysctl_conf) = self.sources(planned, errors);
-        let mut setting = |sysctl| {
-            let live = self.live(sysctl).map_err(|error| errors.push(error)).ok();
-            Setting::new(sysctl, live, &sources, ends_with_sysctl_conf)
-        };
-        Sysctl::ALL.map(&mut setting).into()
+    fn read(&self, planned: Option<&Source>, errors: &mut Vec<LimitsError>) -> Sysctls {
+        let (files, ends_with_sysctl_conf) = self.sources(planned, errors);
+        let live =
+            Sysctl::ALL.map(|sysctl| self.live(sysctl).map_err(|error| errors.push(error)).ok());
+        Sysctls { live, files, ends_with_sysctl_conf }
     }
 
     /// The files that `sysctl --system` reads, in its order, and whether the last of them is

@@ -131,6 +131,38 @@ fn next_step(error: &io::Error, path: &std::path::Path) -> &'static str {
     }
 }
 
+/// The sysctls of a machine: what the kernel has, and the files that set them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sysctls {
+    /// What the kernel has, in the order of [`Sysctl::ALL`]; None if that cannot be read.
+    pub live: [Option<u64>; 3],
+    /// The files, in the order in which `sysctl --system` reads them.
+    pub files: Vec<Source>,
+    /// Whether the last of them is `/etc/sysctl.conf`, which systemd-sysctl does not read.
+    pub ends_with_sysctl_conf: bool,
+}
+
+impl Sysctls {
+    /// How each of them is set.
+    #[must_use]
+    pub fn settings(&self) -> Vec<Setting> {
+        let setting =
+            |(&sysctl, &live)| Setting::new(sysctl, live, &self.files, self.ends_with_sysctl_conf);
+        Sysctl::ALL.iter().zip(&self.live).map(setting).collect()
+    }
+
+    /// The same without what is not about inotify; lines keep their numbers.
+    #[must_use]
+    pub fn about_inotify(mut self) -> Self {
+        let is_about = |line: &&str| Sysctl::ALL.iter().any(|&it| sysctl::is_about(line, it));
+        for file in &mut self.files {
+            let lines = file.text.lines().map(|line| Some(line).filter(is_about).unwrap_or(""));
+            file.text = lines.collect::<Vec<_>>().join("\n").trim_end().to_owned();
+        }
+        self
+    }
+}
+
 /// A sysctl, live and in files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {

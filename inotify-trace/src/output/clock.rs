@@ -45,7 +45,36 @@ impl Clock {
         Self::new(booted, TimeZone::system())
     }
 
-    fn timestamp(&self, time: BootTime) -> Timestamp {
+    /// A clock for a machine that booted at this time, in nanoseconds since 1970, in this
+    /// machine's time zone.
+    #[must_use]
+    pub fn of_machine_booted(nanoseconds: i64) -> Self {
+        let booted = Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or_default();
+        Self::new(booted, TimeZone::system())
+    }
+
+    /// When the machine booted, in nanoseconds since 1970.
+    #[must_use]
+    pub fn booted(&self) -> i64 {
+        i64::try_from(self.booted.as_nanosecond()).unwrap_or_default()
+    }
+
+    /// How long after its boot a point in time was; zero if it was before.
+    #[must_use]
+    pub fn boot_time(&self, time: Timestamp) -> BootTime {
+        let since_boot = time.as_nanosecond() - self.booted.as_nanosecond();
+        BootTime(u64::try_from(since_boot).unwrap_or_default())
+    }
+
+    /// The time zone in which it shows times.
+    #[must_use]
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
+    /// As everyone's clocks have it.
+    #[must_use]
+    pub fn timestamp(&self, time: BootTime) -> Timestamp {
         let since_boot = SignedDuration::from_nanos(i64::try_from(time.0).unwrap_or(i64::MAX));
         self.booted.saturating_add(since_boot).unwrap_or(Timestamp::MAX)
     }

@@ -1,6 +1,7 @@
 //! Showing what happened.
 
 mod blame;
+mod bytes;
 mod clock;
 mod columns;
 mod duration;
@@ -17,6 +18,7 @@ mod text;
 
 use std::io;
 
+pub use bytes::Bytes;
 pub use clock::{Clock, Timestamps};
 pub use columns::Column;
 pub use duration::Approximate;

@@ -1,12 +1,12 @@
 //! Users by name.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::tracker::User;
 
 /// What users of this machine are called.
 #[derive(Clone, Debug, Default)]
-pub struct UserNames(HashMap<u32, String>);
+pub struct UserNames(BTreeMap<u32, String>);
 
 impl UserNames {
     /// Those in /etc/passwd. Users of a directory service show as their numbers: asking for them
@@ -14,6 +14,18 @@ impl UserNames {
     #[must_use]
     pub fn of_this_machine() -> Self {
         Self::parse(&std::fs::read_to_string("/etc/passwd").unwrap_or_default())
+    }
+
+    /// By uid.
+    #[must_use]
+    pub fn from_map(names: BTreeMap<u32, String>) -> Self {
+        Self(names)
+    }
+
+    /// By uid.
+    #[must_use]
+    pub fn into_map(self) -> BTreeMap<u32, String> {
+        self.0
     }
 
     /// From the text of a passwd file (passwd(5)).

@@ -4,11 +4,13 @@ mod charges;
 mod live;
 mod naming;
 mod reader;
+mod replay;
 mod snapshot;
 mod sweep;
 mod unprivileged;
 
 pub use live::Live;
+pub use replay::{Problem, Recordings, Replay};
 pub use unprivileged::{Survey, survey};
 
 use rustix::time::{ClockId, clock_gettime};

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::Part;
 use crate::{
     container::{self, Container, Location, Names},
     event::{BootTime, CgroupId},
@@ -15,7 +16,7 @@ const REMOVED_KEPT: usize = 16 << 10;
 const ROOT: CgroupId = CgroupId(1);
 
 /// One cgroup of the v2 hierarchy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
     /// Its path from the root of the hierarchy.
     pub path: Box<str>,
@@ -28,7 +29,7 @@ pub struct Cgroup {
 }
 
 /// Every cgroup that exists, and the latest removed ones.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Cgroups {
     known: HashMap<CgroupId, Cgroup>,
     removed: VecDeque<CgroupId>,
@@ -38,7 +39,7 @@ pub struct Cgroups {
 }
 
 /// What a container is called.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Named {
     names: Names,
     /// In one line.
@@ -105,6 +106,35 @@ impl Cgroups {
         self.known.is_empty()
     }
 
+    /// All that is remembered, those that exist first.
+    pub(super) fn parts(&self) -> Vec<Part> {
+        let existing = self.known.iter().filter(|(_, cgroup)| cgroup.removed.is_none());
+        let mut ids: Vec<_> = existing.map(|(&id, _)| id).collect();
+        ids.sort_unstable();
+        ids.extend(&self.removed);
+        let cgroup = |id| {
+            let cgroup = self.known.get(&id)?;
+            let path = cgroup.path.clone();
+            let told = cgroup.container.as_ref();
+            let told =
+                told.filter(|told| Container::from_cgroup_path(&path).as_ref() != Some(told));
+            let container = told.cloned().map(Box::new);
+            Some(Part::Cgroup { id, path, container, removed: cgroup.removed })
+        };
+        let mut parts: Vec<_> = ids.into_iter().filter_map(cgroup).collect();
+        let mut named: Vec<_> = self.names.values().collect();
+        named.sort_unstable_by_key(|named| named.cgroup);
+        parts.extend(named.into_iter().map(|named| {
+            let names = Box::new(named.names.clone());
+            let cgroup = named.cgroup;
+            let told = self.known.get(&cgroup).and_then(|it| self.told.get(&it.path));
+            let told = told.filter(|(own, _)| *own == cgroup);
+            let container = told.map(|(_, container)| Box::new(container.clone()));
+            Part::Names { cgroup, container, names }
+        }));
+        parts
+    }
+
     pub(super) fn name(&mut self, id: CgroupId, path: &str) {
         // Another one of the same name: whose that was says nothing about this one.
         self.told.remove(path);
@@ -122,6 +152,14 @@ impl Cgroups {
             }
         }
         self.known.insert(id, cgroup);
+    }
+
+    /// As [`Self::name`], of a container that was told earlier.
+    pub(super) fn restore(&mut self, id: CgroupId, path: &str, container: Option<&Container>) {
+        self.name(id, path);
+        if let (Some(container), Some(cgroup)) = (container, self.known.get_mut(&id)) {
+            cgroup.be_of(container);
+        }
     }
 
     pub(super) fn name_container(
@@ -182,9 +220,13 @@ impl Cgroup {
         // A container within that one has a path of its own that says so.
         let inner = Location::of(&self.path).filter(|location| location.cgroup.len() > own.len());
         if inner.is_none() {
-            self.container = Some(container.clone());
-            self.display = container.to_string().into();
+            self.be_of(container);
         }
+    }
+
+    fn be_of(&mut self, container: &Container) {
+        self.container = Some(container.clone());
+        self.display = container.to_string().into();
     }
 }
 

@@ -41,6 +41,7 @@ impl Counts {
                 Loss::Calls => "calls",
                 Loss::Records => "records",
                 Loss::Runs => "runs",
+                Loss::Unrecorded => "unrecorded",
             };
             *self.lost.entry(what).or_default() += count;
         } else {

@@ -39,8 +39,9 @@ pub struct Instance {
     /// The process that ended it or, while it is open, the last that may turn out to have.
     pub last_leaver: Option<Leaver>,
     /// Process id and descriptor, for every descriptor known.
-    descriptors: Vec<(u32, i32)>,
-    watches: BTreeMap<i32, Watch>,
+    pub(crate) descriptors: Vec<(u32, i32)>,
+    /// By watch descriptor.
+    pub(crate) watches: BTreeMap<i32, Watch>,
 }
 
 /// How an instance became known.

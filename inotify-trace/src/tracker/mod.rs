@@ -5,6 +5,7 @@ mod cgroups;
 mod counts;
 mod instance;
 mod process;
+mod state;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -15,6 +16,7 @@ pub use cgroups::{Cgroup, Cgroups};
 pub use counts::{Counts, Summary};
 pub use instance::{Departure, Instance, Leaver, Origin, SERVED, Watch};
 pub use process::Process;
+pub use state::Part;
 pub use users::{Account, Users};
 
 use crate::event::{Charge, Event, EventKind, InstanceId, Quota, Task};

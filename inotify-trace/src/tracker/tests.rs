@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::event::{BootTime, CgroupId, EventName, Loss, Target, Task};
+use crate::{
+    container::{Container, Names},
+    event::{BootTime, CgroupId, EventName, Loss, Target, Task},
+};
 
 /// A process that is about to do something.
 fn task(pid: u32) -> Task {
@@ -389,4 +392,90 @@ proptest! {
         let open: BTreeSet<_> = tracker.instances().map(|instance| instance.id.0).collect();
         prop_assert_eq!(open, Model(&events).open());
     }
+}
+
+proptest! {
+    /// State that was taken apart and put together again goes on as if nothing had been.
+    #[test]
+    fn can_be_put_together_from_its_parts(steps in vec(step(), 0..60), at in any::<usize>()) {
+        let events = history(steps);
+        let (before, after) = events.split_at(at % (events.len() + 1));
+        let mut tracker = tracker_after(before);
+        let mut restored = Tracker::new();
+        tracker.parts().into_iter().for_each(|part| restored.restore(part));
+        for event in after {
+            tracker.apply(event);
+            restored.apply(event);
+            prop_assert_eq!(tracker.subject(event), restored.subject(event));
+        }
+        prop_assert_eq!(tracker.parts(), restored.parts());
+    }
+}
+
+#[test]
+fn parts_hold_what_paths_do_not_tell() {
+    let own = CgroupId(7);
+    let runtime = Some(crate::container::Runtime::Runc);
+    let container = Container { runtime, id: "web".to_owned(), pod: None, qos: None };
+    let found = |id, path: &str| EventKind::CgroupFound { cgroup: CgroupId(id), path: path.into() };
+    let told = EventKind::ContainerNamed {
+        cgroup: own,
+        container: Some(Box::new(container.clone())),
+        names: Box::default(),
+    };
+    let tracker = tracker_after(&[
+        by(1, found(7, "/mine")),
+        by(1, told),
+        by(1, found(8, "/mine/gone")),
+        by(9, EventKind::CgroupRemoved { cgroup: CgroupId(8) }),
+    ]);
+    let mut restored = Tracker::new();
+    tracker.parts().into_iter().for_each(|part| restored.restore(part));
+    assert_eq!(restored.parts(), tracker.parts());
+    // And it goes on so.
+    restored.apply(&by(10, found(9, "/mine/new")));
+    for id in [7, 8, 9] {
+        let cgroup = restored.cgroups().get(CgroupId(id)).unwrap();
+        assert_eq!(cgroup.container.as_ref(), Some(&container), "{id}");
+        assert_eq!(&*cgroup.display, "runc:web");
+    }
+}
+
+#[test]
+fn parts_hold_what_is_known_of_cgroups_and_users() {
+    let (pod, gone) = (CgroupId(7), CgroupId(8));
+    let id = "a".repeat(64);
+    let path = format!("/kubepods/pod1/{id}");
+    let names = Names { name: Some("web".to_owned()), ..Names::default() };
+    let quota = Quota { used: 3, limit: 128, uid: 5, userns: 9, level: 0 };
+    let charge = Charge { uid: 5, userns: 9, instances: Some(quota), watches: None };
+    let failed = EventKind::CreateFailed { flags: 0, errno: 24, quota: Some(quota) };
+    let tracker = tracker_after(&[
+        by(1, EventKind::CgroupFound { cgroup: pod, path: path.as_str().into() }),
+        by(
+            1,
+            EventKind::ContainerNamed {
+                cgroup: pod,
+                container: None,
+                names: Box::new(names.clone()),
+            },
+        ),
+        by(1, EventKind::CgroupCreated { cgroup: gone, path: "/gone".into() }),
+        by(9, EventKind::CgroupRemoved { cgroup: gone }),
+        by(1, EventKind::Charged { charges: Box::new([charge]) }),
+        by(1, failed),
+    ]);
+    let mut restored = tracker_after(&[by(
+        1,
+        EventKind::CgroupFound { cgroup: CgroupId(99), path: "/of another time".into() },
+    )]);
+    restored.forget();
+    tracker.parts().into_iter().for_each(|part| restored.restore(part));
+    assert_eq!(restored.parts(), tracker.parts());
+    assert_eq!(restored.cgroups().gone_since(gone), Some(Some(BootTime(9))));
+    assert_eq!(restored.cgroups().display(pod), Some("web"));
+    assert_eq!(restored.cgroups().get(CgroupId(99)), None);
+    let user = User { userns: 9, uid: 5 };
+    assert_eq!(restored.users().get(user), tracker.users().get(user));
+    assert_eq!(restored.summary().count(EventName::CgroupFound), 1, "what was counted stays");
 }

@@ -18,7 +18,7 @@ pub struct Account {
 }
 
 /// Everyone who pays for something.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Users {
     accounts: BTreeMap<User, Account>,
 }
@@ -33,6 +33,10 @@ impl Users {
     /// Every user something was charged to.
     pub fn iter(&self) -> impl Iterator<Item = (User, &Account)> {
         self.accounts.iter().map(|(user, account)| (*user, account))
+    }
+
+    pub(super) fn restore(&mut self, user: User, account: Account) {
+        self.accounts.insert(user, account);
     }
 
     pub(super) fn apply(&mut self, event: &Event) {

@@ -24,12 +24,15 @@ impl Watcher {
         Self { grace, told: HashMap::new(), last: None }
     }
 
+    /// Whether it is time to judge again: it takes time where there are many instances.
+    #[must_use]
+    pub fn is_due(&self, now: BootTime) -> bool {
+        self.last.is_none_or(|last| now.0 >= last.0.saturating_add(PERIOD))
+    }
+
     /// The verdicts that were reached since this was last asked, or are about twice as many
     /// instances as they were when last told.
     pub fn reached(&mut self, tracker: &Tracker, now: BootTime) -> Vec<Verdict> {
-        if self.last.is_some_and(|last| now.0 < last.0 + PERIOD) {
-            return Vec::new();
-        }
         self.last = Some(now);
         let found = verdicts(tracker, now, &self.grace);
         let key = |verdict: &Verdict| (verdict.kind, verdict.pid);

@@ -15,6 +15,7 @@ mod limits;
 mod limits_command;
 mod list;
 mod namespaces;
+mod past;
 mod paths;
 mod programs;
 mod runtimes;

@@ -1,0 +1,173 @@
+//! How events are picked and shown, live or from a recording.
+
+use std::io::{self, BufWriter, IsTerminal as _};
+
+use clap::ValueEnum;
+
+use crate::{
+    cgroup,
+    event::{BootTime, Event, EventName},
+    output::{Clock, Filter, Json, Sink, Text, Timestamps, Width},
+    tracker::Tracker,
+    verdict::{Grace, Watcher},
+};
+
+/// Bytes gathered before they are written, unless the source pauses.
+const OUTPUT_BUFFER: usize = 64 << 10;
+
+/// What to show, and how.
+#[derive(Debug, clap::Args)]
+pub(super) struct ViewArgs {
+    /// Only these processes
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
+    pids: Vec<u32>,
+    /// Only these effective user ids
+    #[arg(short, long = "uid", value_name = "UID", value_delimiter = ',')]
+    uids: Vec<u32>,
+    /// Only these command names (at most 15 bytes, as the kernel keeps them)
+    #[arg(short, long = "comm", value_name = "COMM", value_delimiter = ',')]
+    comms: Vec<String>,
+    /// Only this cgroup and those below it: a path from the root of the v2 hierarchy, or below
+    /// its mount point
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<String>,
+    /// Only these events [default: create, create-failed, watch, watch-failed, unwatch, close,
+    /// release]
+    #[arg(short, long = "event", value_name = "EVENT", value_delimiter = ',', hide_possible_values = true, long_help = event_help())]
+    events: Vec<EventName>,
+    /// Only failures
+    #[arg(short = 'x', long)]
+    failed: bool,
+    /// How events are written
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    /// How points in time are written
+    #[arg(long, value_enum, value_name = "FORM", default_value_t, num_args = 0..=1, default_missing_value = "iso")]
+    timestamps: Timestamps,
+    /// Never shorten paths or names to keep lines below 120 columns
+    #[arg(short, long)]
+    wide: bool,
+    /// No line when instances turn out to be leaked
+    #[arg(long)]
+    no_verdicts: bool,
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// One aligned line an event, below 120 columns
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Takes in events, and shows those that are wanted.
+pub(super) struct View {
+    pub(super) tracker: Tracker,
+    pub(super) watcher: Watcher,
+    filter: Filter,
+    sink: Box<dyn Sink>,
+    shows_verdicts: bool,
+}
+
+impl ViewArgs {
+    pub(super) fn view(&self, clock: Clock) -> View {
+        View {
+            tracker: Tracker::new(),
+            watcher: Watcher::new(Grace::default()),
+            filter: self.filter(),
+            sink: self.sink(clock),
+            shows_verdicts: !self.no_verdicts,
+        }
+    }
+
+    fn filter(&self) -> Filter {
+        Filter {
+            pids: self.pids.clone(),
+            uids: self.uids.clone(),
+            comms: self.comms.clone(),
+            cgroup: self.cgroup.as_deref().map(from_root),
+            events: self.events.clone(),
+            failed: self.failed,
+        }
+    }
+
+    fn sink(&self, clock: Clock) -> Box<dyn Sink> {
+        let out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout());
+        match self.output {
+            Format::Json => Box::new(Json::new(out, clock)),
+            Format::Text => {
+                let terminal = io::stdout().is_terminal();
+                let width = match rustix::termios::tcgetwinsize(io::stdout()) {
+                    _ if self.wide => Width::Unlimited,
+                    Ok(size) => Width::Columns(usize::from(size.ws_col)),
+                    Err(_) => Width::default(),
+                };
+                // https://no-color.org: any value but the empty one.
+                let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+                Box::new(Text::new(out, clock, self.timestamps, width, terminal && !plain))
+            }
+        }
+    }
+}
+
+impl View {
+    /// Takes in an event, and shows it if it is `wanted` otherwise.
+    pub(super) fn event(&mut self, event: &Event, wanted: bool) -> io::Result<bool> {
+        self.tracker.apply(event);
+        let is_shown = wanted && self.filter.shows(event, &self.tracker);
+        if is_shown {
+            self.sink.show(event, &self.tracker)?;
+        }
+        Ok(is_shown)
+    }
+
+    /// Looks for leaks, and tells of those that are news, if they are `wanted` otherwise.
+    pub(super) fn judge(&mut self, now: BootTime, wanted: bool) -> io::Result<bool> {
+        let mut any = false;
+        for verdict in self.watcher.reached(&self.tracker, now) {
+            let is_shown = wanted
+                && self.shows_verdicts
+                && verdict.kind.is_leak()
+                && self.filter.shows_verdict(&verdict, &self.tracker);
+            if is_shown {
+                self.sink.judge(&verdict, &self.tracker, now)?;
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    /// Makes visible what was shown.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+
+    /// Sums up what was seen.
+    pub(super) fn summarise(&mut self) -> io::Result<()> {
+        self.sink.summarise(&self.tracker.summary())
+    }
+}
+
+/// A cgroup's path from the root of the hierarchy, where it was given below the mount point.
+fn from_root(path: &str) -> String {
+    cgroup::mount_point()
+        .and_then(|mount| path.strip_prefix(mount.to_str()?))
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        .unwrap_or(path)
+        .to_owned()
+}
+
+/// Every event with what it means.
+fn event_help() -> String {
+    let mut help = "Only these events, with commas between them:".to_owned();
+    for event in EventName::value_variants() {
+        if let Some(value) = event.to_possible_value() {
+            let shown = if event.is_shown_by_default() { "*" } else { " " };
+            let meaning = value.get_help().map(ToString::to_string).unwrap_or_default();
+            help.push_str(&format!("\n{shown} {:14} {meaning}", value.get_name()));
+        }
+    }
+    help + "\nThose with * are shown by default; losses always are."
+}

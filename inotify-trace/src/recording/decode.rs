@@ -1,0 +1,266 @@
+//! From frames to events and state. Nothing here fails: a frame that is as it was written makes
+//! sense, and where one of a newer version does not, the reader is told that something was there.
+
+use std::collections::BTreeMap;
+
+use super::{Batch, wire};
+use crate::{
+    container::{Container, Names, PodUid, Qos, Runtime},
+    event::{
+        BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task,
+    },
+    tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User, Watch},
+};
+
+/// Takes a frame apart.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    tasks: Vec<Task>,
+    payers: Vec<wire::Payer>,
+    batches: std::vec::IntoIter<wire::Batch>,
+    /// The time of the event before.
+    before: u64,
+}
+
+impl Decoder {
+    /// For the batches of a frame.
+    pub(super) fn new(frame: wire::Frame) -> Self {
+        Self {
+            tasks: frame.tasks.iter().map(to_task).collect(),
+            payers: frame.payers,
+            batches: frame.batches.into_iter(),
+            before: 0,
+        }
+    }
+
+    /// The next batch.
+    pub(super) fn batch(&mut self) -> Option<Batch> {
+        let batch = self.batches.next()?;
+        let events = batch.events.into_iter().map(|event| self.event(event)).collect();
+        Some(Batch { time: BootTime(batch.time), judged: batch.judged, events })
+    }
+
+    fn event(&mut self, event: wire::Event) -> Event {
+        self.before = self.before.wrapping_add(event.time.cast_unsigned());
+        let quota = at(&self.payers, event.payer).map(|payer| {
+            let wire::Payer { limit, uid, userns, level } = *payer;
+            Quota { used: event.used, limit, uid, userns, level }
+        });
+        Event {
+            time: BootTime(self.before),
+            task: at(&self.tasks, event.task).copied(),
+            kind: to_kind(event.kind, InstanceId(event.instance), quota),
+        }
+    }
+}
+
+/// What a place in a list, plus one, stands for.
+fn at<T>(list: &[T], place: u32) -> Option<&T> {
+    list.get(usize::try_from(place).ok()?.checked_sub(1)?)
+}
+
+fn to_kind(kind: Option<wire::Kind>, instance: InstanceId, quota: Option<Quota>) -> EventKind {
+    let Some(kind) = kind else { return EventKind::Lost { count: 1, what: Loss::Records } };
+    match kind {
+        wire::Kind::InstanceFound(it) => EventKind::InstanceFound {
+            instance,
+            fd: it.fd,
+            flags: it.flags,
+            creator_cgroup: CgroupId(it.creator_cgroup),
+            queued: it.queued,
+            quota,
+        },
+        wire::Kind::WatchFound(it) => {
+            let (wd, target, mask) = (it.wd, to_target(it.target), it.mask);
+            EventKind::WatchFound { instance, wd, target, mask }
+        }
+        wire::Kind::InstanceCreated(it) => {
+            EventKind::InstanceCreated { instance, fd: it.fd, flags: it.flags, quota }
+        }
+        wire::Kind::CreateFailed(it) => {
+            EventKind::CreateFailed { flags: it.flags, errno: it.errno, quota }
+        }
+        wire::Kind::WatchAdded(it) => EventKind::WatchAdded {
+            instance,
+            fd: it.fd,
+            wd: it.wd,
+            target: to_target(it.target),
+            mask: it.mask,
+            quota,
+        },
+        wire::Kind::WatchFailed(it) => EventKind::WatchFailed {
+            instance: (instance.0 != 0).then_some(instance),
+            fd: it.fd,
+            path: it.path.into(),
+            mask: it.mask,
+            errno: it.errno,
+            quota,
+        },
+        wire::Kind::WatchRemoved(it) => {
+            EventKind::WatchRemoved { instance, fd: it.fd, wd: it.wd, quota }
+        }
+        wire::Kind::DescriptorClosed(it) => {
+            EventKind::DescriptorClosed { instance, fd: it.fd, left: it.left, quota }
+        }
+        wire::Kind::InstanceReleased(it) => {
+            EventKind::InstanceReleased { instance, fd: it.fd, quota }
+        }
+        wire::Kind::RangeClosed(it) => EventKind::RangeClosed { first: it.first, last: it.last },
+        wire::Kind::ProcessForked(child) => EventKind::ProcessForked { child },
+        wire::Kind::ProcessExec(it) => {
+            EventKind::ProcessExec { kept: it.is_known.then_some(it.kept) }
+        }
+        wire::Kind::ProcessExited(_) => EventKind::ProcessExited,
+        wire::Kind::Charged(it) => {
+            EventKind::Charged { charges: it.charges.into_iter().map(to_charge).collect() }
+        }
+        wire::Kind::CgroupFound(it) => {
+            EventKind::CgroupFound { cgroup: CgroupId(it.id), path: it.path.into() }
+        }
+        wire::Kind::ContainerNamed(it) => {
+            let (cgroup, container) = (CgroupId(it.cgroup), it.container.clone());
+            let container = container.map(to_container);
+            EventKind::ContainerNamed { cgroup, container, names: to_names(it) }
+        }
+        wire::Kind::CgroupCreated(it) => {
+            EventKind::CgroupCreated { cgroup: CgroupId(it.id), path: it.path.into() }
+        }
+        wire::Kind::CgroupRenamed(it) => {
+            EventKind::CgroupRenamed { cgroup: CgroupId(it.id), path: it.path.into() }
+        }
+        wire::Kind::CgroupRemoved(id) => EventKind::CgroupRemoved { cgroup: CgroupId(id) },
+        wire::Kind::Lost(it) => EventKind::Lost { count: it.count, what: to_loss(it.what) },
+    }
+}
+
+/// A part of the state; None for one of a newer version.
+pub(super) fn to_part(part: wire::Part) -> Option<Part> {
+    Some(match part.kind? {
+        wire::PartKind::Cgroup(it) => Part::Cgroup {
+            id: CgroupId(it.id),
+            path: it.path.into(),
+            container: it.container.map(to_container),
+            removed: it.removed.map(BootTime),
+        },
+        wire::PartKind::Names(it) => {
+            let (cgroup, container) = (CgroupId(it.cgroup), it.container.clone());
+            let container = container.map(to_container);
+            Part::Names { cgroup, container, names: to_names(it) }
+        }
+        wire::PartKind::Account(it) => Part::Account {
+            user: to_user(it.user?),
+            account: Account {
+                instances: it.instances.map(to_quota),
+                watches: it.watches.map(to_quota),
+                levels: it.levels.into_iter().map(to_charge).collect(),
+            },
+        },
+        wire::PartKind::Process(it) => Part::Process(Process {
+            task: to_task(&it.task?),
+            descriptors: it.descriptors.iter().map(|it| (it.fd, InstanceId(it.instance))).collect(),
+            made: it.made,
+        }),
+        wire::PartKind::Instance(it) => Part::Instance(Box::new(to_instance(&it))),
+        wire::PartKind::Watches(it) => {
+            let watches = it.watches.into_iter();
+            let watches =
+                watches.map(|it| (it.wd, Watch { target: to_target(it.target), mask: it.mask }));
+            Part::Watches { instance: InstanceId(it.instance), watches: watches.collect() }
+        }
+    })
+}
+
+fn to_instance(instance: &wire::Instance) -> Instance {
+    let creator = instance.creator.as_ref().map(to_task);
+    let origin = match (instance.origin(), creator) {
+        (wire::Origin::Found, _) => Origin::Found,
+        (wire::Origin::Created, Some(task)) => Origin::Created(task),
+        (wire::Origin::Created | wire::Origin::CreatedUnseen, _) => Origin::CreatedUnseen,
+    };
+    Instance {
+        id: InstanceId(instance.id),
+        origin,
+        since: BootTime(instance.since),
+        creator_cgroup: CgroupId(instance.creator_cgroup),
+        flags: instance.flags,
+        charged: instance.charged.map(to_user),
+        queued: instance.queued,
+        served: instance.served.iter().copied().map(CgroupId).collect(),
+        emptied: instance.emptied.map(BootTime),
+        last_leaver: instance.last_leaver.as_ref().and_then(to_leaver),
+        descriptors: instance.descriptors.iter().map(|it| (it.pid, it.fd)).collect(),
+        watches: BTreeMap::new(),
+    }
+}
+
+fn to_leaver(leaver: &wire::Leaver) -> Option<Leaver> {
+    let how = match leaver.how() {
+        wire::Departure::Closed => Departure::Closed,
+        wire::Departure::Executed => Departure::Executed,
+        wire::Departure::Exited => Departure::Exited,
+    };
+    let task = to_task(leaver.task.as_ref()?);
+    Some(Leaver { task, fd: leaver.fd, how, time: BootTime(leaver.time) })
+}
+
+fn to_task(task: &wire::Task) -> Task {
+    let mut comm = [0; 16];
+    // The kernel's names are shorter, so that a zero follows.
+    for (to, from) in comm.iter_mut().zip(task.comm.iter().take(15)) {
+        *to = *from;
+    }
+    Task {
+        pid: task.pid,
+        tid: task.tid,
+        uid: task.uid,
+        comm: Comm::new(comm),
+        cgroup: CgroupId(task.cgroup),
+    }
+}
+
+fn to_target(target: Option<wire::Target>) -> Target {
+    let Some(wire::Target { path, is_gone, inode, dev, cgroup }) = target else {
+        return Target::default();
+    };
+    Target { path: path.map(Into::into), is_gone, inode, dev, cgroup: CgroupId(cgroup) }
+}
+
+fn to_container(container: wire::Container) -> Box<Container> {
+    let wire::Container { runtime, id, pod, qos } = container;
+    Box::new(Container {
+        runtime: Runtime::by_name(&runtime),
+        id,
+        pod: pod.map(PodUid::from),
+        qos: qos.and_then(|qos| Qos::by_name(&qos)),
+    })
+}
+
+fn to_names(names: wire::ContainerNamed) -> Box<Names> {
+    let wire::ContainerNamed { name, pod_name, namespace, image, is_sandbox, .. } = names;
+    Box::new(Names { name, pod_name, namespace, image, is_sandbox })
+}
+
+fn to_user(user: wire::User) -> User {
+    User { userns: user.userns, uid: user.uid }
+}
+
+fn to_quota(quota: wire::Quota) -> Quota {
+    let wire::Quota { used, limit, uid, userns, level } = quota;
+    Quota { used, limit, uid, userns, level }
+}
+
+fn to_charge(charge: wire::Charge) -> Charge {
+    let wire::Charge { uid, userns, instances, watches } = charge;
+    Charge { uid, userns, instances: instances.map(to_quota), watches: watches.map(to_quota) }
+}
+
+fn to_loss(what: i32) -> Loss {
+    match wire::Loss::try_from(what) {
+        Ok(wire::Loss::Events) => Loss::Events,
+        Ok(wire::Loss::Holders) => Loss::Holders,
+        Ok(wire::Loss::Calls) => Loss::Calls,
+        Ok(wire::Loss::Runs) => Loss::Runs,
+        Ok(wire::Loss::Unrecorded) => Loss::Unrecorded,
+        Ok(wire::Loss::Records) | Err(_) => Loss::Records,
+    }
+}

@@ -1,0 +1,340 @@
+//! From events and state to frames.
+
+use std::collections::HashMap;
+
+use super::{Batch, wire};
+use crate::{
+    container::{Container, Names, Runtime},
+    event::{BootTime, CgroupId, Charge, Event, EventKind, Loss, Quota, Target, Task},
+    tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User},
+};
+
+/// Events in a frame, at most; a reader has that many in memory at once.
+const EVENTS: usize = 8192;
+
+/// Bytes of paths and names in a frame, at most, but for those of the last event.
+const TEXT: usize = 256 << 10;
+
+/// Fills a frame.
+#[derive(Debug, Default)]
+pub(super) struct Encoder {
+    frame: wire::Frame,
+    tasks: HashMap<Task, u32>,
+    payers: HashMap<wire::Payer, u32>,
+    /// The time of the event before.
+    before: BootTime,
+    events: usize,
+    text: usize,
+}
+
+impl Encoder {
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.frame.batches.is_empty() && self.frame.parts.is_empty()
+    }
+
+    /// Whether it is time to take the frame.
+    pub(super) fn is_full(&self) -> bool {
+        self.events >= EVENTS || self.text >= TEXT
+    }
+
+    /// The frame; the next one is begun.
+    pub(super) fn take(&mut self) -> wire::Frame {
+        std::mem::take(self).frame
+    }
+
+    /// What was known before is to be forgotten.
+    pub(super) fn restart(&mut self) {
+        self.frame.restarts = true;
+    }
+
+    /// Adds a part of the state.
+    pub(super) fn part(&mut self, part: Part) {
+        // A part is about as large as an event; of those with text, text is the most.
+        self.events += 1;
+        let kind = match part {
+            Part::Cgroup { id, path, container, removed } => {
+                self.text += path.len();
+                let removed = removed.map(|time| time.0);
+                let container = container.map(|it| to_container(*it));
+                let (id, path) = (id.0, path.into());
+                wire::PartKind::Cgroup(wire::CgroupPart { id, path, removed, container })
+            }
+            Part::Names { cgroup, container, names } => {
+                wire::PartKind::Names(self.names(cgroup, container, *names))
+            }
+            Part::Account { user, account } => wire::PartKind::Account(to_account(user, &account)),
+            Part::Process(process) => wire::PartKind::Process(to_process(&process)),
+            Part::Instance(instance) => wire::PartKind::Instance(to_instance(*instance)),
+            Part::Watches { instance, watches } => {
+                self.events += watches.len();
+                let watches = watches.into_iter().map(|(wd, watch)| {
+                    let target = self.target(watch.target);
+                    wire::WatchFound { wd, mask: watch.mask, target }
+                });
+                let watches = watches.collect();
+                wire::PartKind::Watches(wire::Watches { instance: instance.0, watches })
+            }
+        };
+        self.frame.parts.push(wire::Part { kind: Some(kind) });
+    }
+
+    /// Adds as much of a batch as fits; the rest is left in it.
+    pub(super) fn batch(&mut self, batch: &mut Batch) {
+        let mut events = Vec::with_capacity(batch.events.len().min(EVENTS));
+        let mut rest = std::mem::take(&mut batch.events).into_iter();
+        while !self.is_full()
+            && let Some(event) = rest.next()
+        {
+            events.push(self.event(event));
+        }
+        batch.events = rest.collect();
+        // It is judged once all of it has been taken in.
+        let judged = batch.judged && batch.events.is_empty();
+        self.frame.batches.push(wire::Batch { time: batch.time.0, judged, events });
+    }
+
+    fn event(&mut self, event: Event) -> wire::Event {
+        self.events += 1;
+        let time = event.time.0.wrapping_sub(self.before.0).cast_signed();
+        self.before = event.time;
+        let quota = event.kind.quota();
+        wire::Event {
+            time,
+            task: event.task.map_or(0, |task| self.task(task)),
+            instance: event.kind.instance().map_or(0, |instance| instance.0),
+            payer: quota.map_or(0, |quota| self.payer(quota)),
+            used: quota.map_or(0, |quota| quota.used),
+            kind: Some(self.kind(event.kind)),
+        }
+    }
+
+    fn task(&mut self, task: Task) -> u32 {
+        *self.tasks.entry(task).or_insert_with(|| {
+            self.frame.tasks.push(to_task(&task));
+            place(self.frame.tasks.len())
+        })
+    }
+
+    fn payer(&mut self, quota: Quota) -> u32 {
+        let Quota { limit, uid, userns, level, .. } = quota;
+        let payer = wire::Payer { limit, uid, userns, level };
+        *self.payers.entry(payer).or_insert_with(|| {
+            self.frame.payers.push(payer);
+            place(self.frame.payers.len())
+        })
+    }
+
+    fn kind(&mut self, kind: EventKind) -> wire::Kind {
+        match kind {
+            EventKind::InstanceFound { fd, flags, creator_cgroup, queued, .. } => {
+                let creator_cgroup = creator_cgroup.0;
+                wire::Kind::InstanceFound(wire::InstanceFound { fd, flags, creator_cgroup, queued })
+            }
+            EventKind::WatchFound { wd, target, mask, .. } => {
+                let target = self.target(target);
+                wire::Kind::WatchFound(wire::WatchFound { wd, mask, target })
+            }
+            EventKind::InstanceCreated { fd, flags, .. } => {
+                wire::Kind::InstanceCreated(wire::Descriptor { fd, flags })
+            }
+            EventKind::CreateFailed { flags, errno, .. } => {
+                wire::Kind::CreateFailed(wire::CreateFailed { flags, errno })
+            }
+            EventKind::WatchAdded { fd, wd, target, mask, .. } => {
+                let target = self.target(target);
+                wire::Kind::WatchAdded(wire::WatchAdded { fd, wd, mask, target })
+            }
+            EventKind::WatchFailed { fd, path, mask, errno, .. } => {
+                let path = self.text(path);
+                wire::Kind::WatchFailed(wire::WatchFailed { fd, path, mask, errno })
+            }
+            EventKind::WatchRemoved { fd, wd, .. } => {
+                wire::Kind::WatchRemoved(wire::WatchRemoved { fd, wd })
+            }
+            EventKind::DescriptorClosed { fd, left, .. } => {
+                wire::Kind::DescriptorClosed(wire::DescriptorClosed { fd, left })
+            }
+            EventKind::InstanceReleased { fd, .. } => {
+                wire::Kind::InstanceReleased(wire::Released { fd })
+            }
+            EventKind::RangeClosed { first, last } => {
+                wire::Kind::RangeClosed(wire::RangeClosed { first, last })
+            }
+            EventKind::ProcessForked { child } => wire::Kind::ProcessForked(child),
+            EventKind::ProcessExec { kept } => {
+                self.text += kept.as_ref().map_or(0, |kept| kept.len() * size_of::<i32>());
+                wire::Kind::ProcessExec(wire::ProcessExec {
+                    is_known: kept.is_some(),
+                    kept: kept.unwrap_or_default(),
+                })
+            }
+            EventKind::ProcessExited => wire::Kind::ProcessExited(wire::Nothing {}),
+            EventKind::Charged { charges } => {
+                let charges = charges.iter().copied().map(to_charge).collect();
+                wire::Kind::Charged(wire::Charged { charges })
+            }
+            EventKind::CgroupFound { cgroup, path } => {
+                wire::Kind::CgroupFound(self.cgroup(cgroup, path))
+            }
+            EventKind::ContainerNamed { cgroup, container, names } => {
+                wire::Kind::ContainerNamed(self.names(cgroup, container, *names))
+            }
+            EventKind::CgroupCreated { cgroup, path } => {
+                wire::Kind::CgroupCreated(self.cgroup(cgroup, path))
+            }
+            EventKind::CgroupRenamed { cgroup, path } => {
+                wire::Kind::CgroupRenamed(self.cgroup(cgroup, path))
+            }
+            EventKind::CgroupRemoved { cgroup } => wire::Kind::CgroupRemoved(cgroup.0),
+            EventKind::Lost { count, what } => {
+                wire::Kind::Lost(wire::Lost { count, what: to_loss(what).into() })
+            }
+        }
+    }
+
+    fn text(&mut self, text: Box<str>) -> String {
+        self.text += text.len();
+        text.into()
+    }
+
+    /// None for one of which nothing is known.
+    fn target(&mut self, target: Target) -> Option<wire::Target> {
+        if target == Target::default() {
+            return None;
+        }
+        let Target { path, is_gone, inode, dev, cgroup } = target;
+        let path = path.map(|path| self.text(path));
+        Some(wire::Target { path, is_gone, inode, dev, cgroup: cgroup.0 })
+    }
+
+    fn cgroup(&mut self, id: CgroupId, path: Box<str>) -> wire::Cgroup {
+        wire::Cgroup { id: id.0, path: self.text(path) }
+    }
+
+    fn names(
+        &mut self,
+        cgroup: CgroupId,
+        container: Option<Box<Container>>,
+        names: Names,
+    ) -> wire::ContainerNamed {
+        let Names { name, pod_name, namespace, image, is_sandbox } = names;
+        let texts = [&name, &pod_name, &namespace, &image];
+        self.text += texts.into_iter().flatten().map(String::len).sum::<usize>();
+        wire::ContainerNamed {
+            cgroup: cgroup.0,
+            name,
+            pod_name,
+            namespace,
+            image,
+            is_sandbox,
+            container: container.map(|it| to_container(*it)),
+        }
+    }
+}
+
+fn to_container(container: Container) -> wire::Container {
+    let Container { runtime, id, pod, qos } = container;
+    wire::Container {
+        runtime: runtime.map_or("", Runtime::as_str).to_owned(),
+        id,
+        pod: pod.map(|pod| pod.as_str().to_owned()),
+        qos: qos.map(|qos| qos.as_str().to_owned()),
+    }
+}
+
+/// A place in a list plus one, given the length of the list that ends there. Lists are far shorter
+/// than 2^32.
+fn place(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or_default()
+}
+
+fn to_task(task: &Task) -> wire::Task {
+    let Task { pid, tid, uid, comm, cgroup } = *task;
+    let comm = bytes::Bytes::copy_from_slice(comm.as_bytes());
+    wire::Task { pid, tid, uid, comm, cgroup: cgroup.0 }
+}
+
+fn to_quota(quota: Quota) -> wire::Quota {
+    let Quota { used, limit, uid, userns, level } = quota;
+    wire::Quota { used, limit, uid, userns, level }
+}
+
+fn to_charge(charge: Charge) -> wire::Charge {
+    let Charge { uid, userns, instances, watches } = charge;
+    let (instances, watches) = (instances.map(to_quota), watches.map(to_quota));
+    wire::Charge { uid, userns, instances, watches }
+}
+
+fn to_user(user: User) -> wire::User {
+    wire::User { uid: user.uid, userns: user.userns }
+}
+
+fn to_account(user: User, account: &Account) -> wire::Account {
+    wire::Account {
+        user: Some(to_user(user)),
+        instances: account.instances.map(to_quota),
+        watches: account.watches.map(to_quota),
+        levels: account.levels.iter().copied().map(to_charge).collect(),
+    }
+}
+
+fn to_process(process: &Process) -> wire::Process {
+    let descriptors = process.descriptors.iter();
+    wire::Process {
+        task: Some(to_task(&process.task)),
+        descriptors: descriptors.map(|(&fd, id)| wire::Held { fd, instance: id.0 }).collect(),
+        made: process.made,
+    }
+}
+
+fn to_instance(instance: Instance) -> wire::Instance {
+    let creator = match &instance.origin {
+        Origin::Created(task) => Some(to_task(task)),
+        Origin::Found | Origin::CreatedUnseen => None,
+    };
+    let descriptors = instance.descriptors.into_iter();
+    wire::Instance {
+        id: instance.id.0,
+        origin: to_origin(&instance.origin).into(),
+        creator,
+        since: instance.since.0,
+        creator_cgroup: instance.creator_cgroup.0,
+        flags: instance.flags,
+        charged: instance.charged.map(to_user),
+        queued: instance.queued,
+        served: instance.served.into_iter().map(|cgroup| cgroup.0).collect(),
+        emptied: instance.emptied.map(|time| time.0),
+        last_leaver: instance.last_leaver.as_ref().map(to_leaver),
+        descriptors: descriptors.map(|(pid, fd)| wire::HolderDescriptor { pid, fd }).collect(),
+    }
+}
+
+fn to_origin(origin: &Origin) -> wire::Origin {
+    match origin {
+        Origin::Found => wire::Origin::Found,
+        Origin::Created(_) => wire::Origin::Created,
+        Origin::CreatedUnseen => wire::Origin::CreatedUnseen,
+    }
+}
+
+fn to_leaver(leaver: &Leaver) -> wire::Leaver {
+    let how = match leaver.how {
+        Departure::Closed => wire::Departure::Closed,
+        Departure::Executed => wire::Departure::Executed,
+        Departure::Exited => wire::Departure::Exited,
+    };
+    let (task, fd) = (Some(to_task(&leaver.task)), leaver.fd);
+    wire::Leaver { task, fd, how: how.into(), time: leaver.time.0 }
+}
+
+fn to_loss(loss: Loss) -> wire::Loss {
+    match loss {
+        Loss::Events => wire::Loss::Events,
+        Loss::Holders => wire::Loss::Holders,
+        Loss::Calls => wire::Loss::Calls,
+        Loss::Runs => wire::Loss::Runs,
+        Loss::Records => wire::Loss::Records,
+        Loss::Unrecorded => wire::Loss::Unrecorded,
+    }
+}

@@ -1,0 +1,156 @@
+//! What is in a recording's frames: Protocol Buffers messages, written here as Rust structures.
+//!
+//! The numbers are the format. They are never used for anything else; a field that is no longer
+//! written keeps its number reserved; new ones are added at the end, and absent ones mean zero or
+//! nothing. docs/recording-format.md has the same as a `.proto` file.
+
+mod event;
+mod state;
+
+use bytes::Bytes;
+use prost::Message;
+
+pub(super) use event::*;
+pub(super) use state::*;
+
+/// The first frame of each file.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Header {
+    #[prost(string, tag = "1")]
+    pub tool_version: String,
+    /// Random; the same in all files of a run.
+    #[prost(fixed64, tag = "2")]
+    pub run: u64,
+    /// Which of the run's files this is, from 0.
+    #[prost(uint32, tag = "3")]
+    pub sequence: u32,
+    #[prost(string, tag = "4")]
+    pub host: String,
+    #[prost(string, tag = "5")]
+    pub kernel: String,
+    #[prost(string, tag = "6")]
+    pub boot_id: String,
+    /// When the machine booted, in nanoseconds since 1970: add a boot time for a point in time.
+    #[prost(int64, tag = "7")]
+    pub booted: i64,
+    /// When the file begins, in nanoseconds since boot.
+    #[prost(uint64, tag = "8")]
+    pub started: u64,
+    /// Empty if unknown.
+    #[prost(string, tag = "9")]
+    pub backend: String,
+    #[prost(string, repeated, tag = "10")]
+    pub command: Vec<String>,
+    #[prost(string, repeated, tag = "11")]
+    pub unseen: Vec<String>,
+    #[prost(message, repeated, tag = "12")]
+    pub users: Vec<UserName>,
+    #[prost(message, optional, tag = "13")]
+    pub sysctls: Option<Sysctls>,
+    /// Nothing is missing between the run's file before and this one.
+    #[prost(bool, tag = "14")]
+    pub continues: bool,
+}
+
+/// A line of /etc/passwd, as far as it matters.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct UserName {
+    #[prost(uint32, tag = "1")]
+    pub uid: u32,
+    #[prost(string, tag = "2")]
+    pub name: String,
+}
+
+/// The limits, live and as configured.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Sysctls {
+    #[prost(uint64, optional, tag = "1")]
+    pub max_user_instances: Option<u64>,
+    #[prost(uint64, optional, tag = "2")]
+    pub max_user_watches: Option<u64>,
+    #[prost(uint64, optional, tag = "3")]
+    pub max_queued_events: Option<u64>,
+    /// The files that set them, in the order in which they are read.
+    #[prost(message, repeated, tag = "4")]
+    pub files: Vec<SysctlFile>,
+    /// Whether the last of the files is /etc/sysctl.conf.
+    #[prost(bool, tag = "5")]
+    pub ends_with_sysctl_conf: bool,
+}
+
+/// A file with sysctls.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SysctlFile {
+    #[prost(string, tag = "1")]
+    pub path: String,
+    /// Its lines that are about inotify; others are left empty, so that lines keep their numbers.
+    #[prost(string, tag = "2")]
+    pub text: String,
+}
+
+/// A frame of events, and of state where a file or a resumed recording begins with it.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Frame {
+    /// Who did things; events have their places in this list, plus one.
+    #[prost(message, repeated, tag = "1")]
+    pub tasks: Vec<Task>,
+    /// Who pays, and what may be charged; events have their places in this list, plus one.
+    #[prost(message, repeated, tag = "2")]
+    pub payers: Vec<Payer>,
+    #[prost(message, repeated, tag = "3")]
+    pub batches: Vec<Batch>,
+    #[prost(message, repeated, tag = "4")]
+    pub parts: Vec<Part>,
+    /// What was known before is to be forgotten, and the parts of this frame and the next ones are
+    /// to take its place.
+    #[prost(bool, tag = "5")]
+    pub restarts: bool,
+}
+
+/// The last frame of a file that was ended in good order.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct End {
+    /// When, in nanoseconds since boot.
+    #[prost(uint64, tag = "1")]
+    pub time: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
+pub(super) struct Task {
+    #[prost(uint32, tag = "1")]
+    pub pid: u32,
+    #[prost(uint32, tag = "2")]
+    pub tid: u32,
+    #[prost(uint32, tag = "3")]
+    pub uid: u32,
+    /// Without the zero at its end.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub comm: Bytes,
+    #[prost(uint64, tag = "5")]
+    pub cgroup: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Message)]
+pub(super) struct Payer {
+    #[prost(uint32, tag = "1")]
+    pub limit: u32,
+    #[prost(uint32, tag = "2")]
+    pub uid: u32,
+    #[prost(uint32, tag = "3")]
+    pub userns: u32,
+    #[prost(uint32, tag = "4")]
+    pub level: u32,
+}
+
+/// What was taken in at once, and judged after it.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Batch {
+    /// When it was taken in, in nanoseconds since boot.
+    #[prost(uint64, tag = "1")]
+    pub time: u64,
+    /// Whether leaks were looked for then.
+    #[prost(bool, tag = "2")]
+    pub judged: bool,
+    #[prost(message, repeated, tag = "3")]
+    pub events: Vec<Event>,
+}

@@ -1,0 +1,152 @@
+//! Parts of the tracker's state.
+
+use prost::{Message, Oneof};
+
+use super::{Charge, Container, ContainerNamed, Quota, Task, WatchFound};
+
+/// A part of the tracker's state.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::recording) struct Part {
+    #[prost(oneof = "PartKind", tags = "1, 2, 3, 4, 5, 6")]
+    pub kind: Option<PartKind>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub(in crate::recording) enum PartKind {
+    #[prost(message, tag = "1")]
+    Cgroup(CgroupPart),
+    #[prost(message, tag = "2")]
+    Names(ContainerNamed),
+    #[prost(message, tag = "3")]
+    Account(Account),
+    #[prost(message, tag = "4")]
+    Process(Process),
+    #[prost(message, tag = "5")]
+    Instance(Instance),
+    #[prost(message, tag = "6")]
+    Watches(Watches),
+}
+
+/// Some of an instance's watches.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::recording) struct Watches {
+    #[prost(uint64, tag = "1")]
+    pub instance: u64,
+    #[prost(message, repeated, tag = "2")]
+    pub watches: Vec<WatchFound>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::recording) struct CgroupPart {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(string, tag = "2")]
+    pub path: String,
+    #[prost(uint64, optional, tag = "3")]
+    pub removed: Option<u64>,
+    /// Where the path does not tell.
+    #[prost(message, optional, tag = "4")]
+    pub container: Option<Container>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(in crate::recording) struct User {
+    #[prost(uint32, tag = "1")]
+    pub uid: u32,
+    #[prost(uint32, tag = "2")]
+    pub userns: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::recording) struct Account {
+    #[prost(message, optional, tag = "1")]
+    pub user: Option<User>,
+    #[prost(message, optional, tag = "2")]
+    pub instances: Option<Quota>,
+    #[prost(message, optional, tag = "3")]
+    pub watches: Option<Quota>,
+    #[prost(message, repeated, tag = "4")]
+    pub levels: Vec<Charge>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::recording) struct Process {
+    #[prost(message, optional, tag = "1")]
+    pub task: Option<Task>,
+    #[prost(message, repeated, tag = "2")]
+    pub descriptors: Vec<Held>,
+    #[prost(uint64, tag = "3")]
+    pub made: u64,
+}
+
+/// A descriptor, and the instance it leads to.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(in crate::recording) struct Held {
+    #[prost(sint32, tag = "1")]
+    pub fd: i32,
+    #[prost(uint64, tag = "2")]
+    pub instance: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::recording) struct Instance {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(enumeration = "Origin", tag = "2")]
+    pub origin: i32,
+    /// Where it was seen being made by somebody.
+    #[prost(message, optional, tag = "3")]
+    pub creator: Option<Task>,
+    #[prost(uint64, tag = "4")]
+    pub since: u64,
+    #[prost(uint64, tag = "5")]
+    pub creator_cgroup: u64,
+    #[prost(uint32, tag = "6")]
+    pub flags: u32,
+    #[prost(message, optional, tag = "7")]
+    pub charged: Option<User>,
+    #[prost(uint32, optional, tag = "8")]
+    pub queued: Option<u32>,
+    #[prost(uint64, repeated, tag = "9")]
+    pub served: Vec<u64>,
+    #[prost(uint64, optional, tag = "10")]
+    pub emptied: Option<u64>,
+    #[prost(message, optional, tag = "11")]
+    pub last_leaver: Option<Leaver>,
+    #[prost(message, repeated, tag = "12")]
+    pub descriptors: Vec<HolderDescriptor>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+pub(in crate::recording) enum Origin {
+    Found = 0,
+    Created = 1,
+    CreatedUnseen = 2,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(in crate::recording) struct HolderDescriptor {
+    #[prost(uint32, tag = "1")]
+    pub pid: u32,
+    #[prost(sint32, tag = "2")]
+    pub fd: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::recording) struct Leaver {
+    #[prost(message, optional, tag = "1")]
+    pub task: Option<Task>,
+    #[prost(sint32, optional, tag = "2")]
+    pub fd: Option<i32>,
+    #[prost(enumeration = "Departure", tag = "3")]
+    pub how: i32,
+    #[prost(uint64, tag = "4")]
+    pub time: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+pub(in crate::recording) enum Departure {
+    Closed = 0,
+    Executed = 1,
+    Exited = 2,
+}

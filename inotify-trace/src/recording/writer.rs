@@ -1,0 +1,269 @@
+//! Writing a recording: what is written when, and what happens when it cannot be.
+
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use super::{
+    Batch, Header, RecordingError, Store,
+    encode::Encoder,
+    frame::{Kind, MAGIC, Packer},
+    store::Output,
+    wire,
+};
+use crate::{
+    event::{BootTime, Event, EventKind, Loss},
+    tracker::Part,
+};
+
+/// How long to wait before trying again what failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Bytes of frames gathered before they are written, while state is written.
+const GATHERED: usize = 1 << 20;
+
+/// Writes a recording.
+#[derive(Debug)]
+pub(super) struct Writer {
+    store: Store,
+    header: Header,
+    flush: Duration,
+    packer: Packer,
+    frame: Encoder,
+    /// When what is in the frame must be written.
+    due: Option<Instant>,
+    /// Events in the frame.
+    pending: u64,
+    output: Option<Output>,
+    /// When the last attempt to write failed, if it did: nothing is recorded until one succeeds.
+    failed: Option<Instant>,
+    /// Events that were not recorded, and of which the recording does not tell yet.
+    unrecorded: u64,
+    pub(super) totals: Totals,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Files begun.
+    pub files: u64,
+    /// Bytes, in all files.
+    pub bytes: u64,
+    /// Events.
+    pub events: u64,
+    /// Events that could not be recorded.
+    pub unrecorded: u64,
+}
+
+impl Writer {
+    /// Begins the first file.
+    pub(super) fn new(
+        store: Store,
+        header: Header,
+        flush: Duration,
+    ) -> Result<Self, RecordingError> {
+        let packer = Packer::new().map_err(RecordingError::Read)?;
+        let mut writer = Self {
+            store,
+            header,
+            flush,
+            packer,
+            frame: Encoder::default(),
+            due: None,
+            pending: 0,
+            output: None,
+            failed: None,
+            unrecorded: 0,
+            totals: Totals::default(),
+        };
+        writer.begin()?;
+        Ok(writer)
+    }
+
+    /// How long until something must be written.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.due.map(|due| due.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the state is needed to go on: for the next file, or after a failure.
+    pub(super) fn wants_state(&self) -> bool {
+        match (self.failed, &self.output) {
+            (Some(failed), _) => failed.elapsed() >= RETRY,
+            (None, Some(output)) => self.store.is_over(output),
+            (None, None) => true,
+        }
+    }
+
+    /// Takes in a batch; says what went wrong, the first time that it does.
+    pub(super) fn batch(&mut self, mut batch: Batch) -> Result<(), RecordingError> {
+        loop {
+            let before = batch.events.len() as u64;
+            if self.failed.is_some() {
+                self.miss(before);
+                return Ok(());
+            }
+            self.frame.batch(&mut batch);
+            self.pending += before - batch.events.len() as u64;
+            self.due.get_or_insert_with(|| Instant::now() + self.flush);
+            if self.frame.is_full() {
+                self.write_frame()?;
+            }
+            if batch.events.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Events that are missing in the recording.
+    pub(super) fn miss(&mut self, events: u64) {
+        self.unrecorded += events;
+        self.totals.unrecorded += events;
+    }
+
+    /// Writes what there is, if it is time.
+    pub(super) fn flush(&mut self) -> Result<(), RecordingError> {
+        if self.due.is_some_and(|due| due <= Instant::now()) { self.write_frame() } else { Ok(()) }
+    }
+
+    /// Goes on from `parts`, which is all that is known at `time`: in the next file where that is
+    /// due, and after a failure in the same one. Says whether a failure is over with that.
+    pub(super) fn restart(
+        &mut self,
+        time: BootTime,
+        parts: Vec<Part>,
+    ) -> Result<bool, RecordingError> {
+        if self.failed.is_none() {
+            self.write_frame()?;
+        }
+        let had_failed = self.failed.is_some();
+        let result = self.try_restart(time, parts);
+        match &result {
+            Ok(()) => self.failed = None,
+            Err(_) => self.failed = Some(Instant::now()),
+        }
+        match result {
+            // It is known that it fails.
+            Err(_) if had_failed => Ok(false),
+            result => result.map(|()| had_failed),
+        }
+    }
+
+    fn try_restart(&mut self, time: BootTime, parts: Vec<Part>) -> Result<(), RecordingError> {
+        if self.output.as_ref().is_none_or(|output| self.store.is_over(output)) {
+            if self.output.is_some() {
+                // Without it the old file is as complete; it only does not say so.
+                let _ = self.end(time);
+            }
+            self.output = None;
+            self.header.started = time;
+            self.header.sequence = u32::try_from(self.totals.files).unwrap_or(u32::MAX);
+            self.header.continues = self.failed.is_none() && self.unrecorded == 0;
+            self.begin()?;
+        }
+        let start = self.output.as_ref().map_or(0, |output| output.length);
+        let result = self.write_state(time, parts);
+        if result.is_err() {
+            // Half a state is none.
+            self.frame = Encoder::default();
+            if let Some(output) = &mut self.output {
+                output.shorten(start);
+            }
+        }
+        result
+    }
+
+    fn write_state(&mut self, time: BootTime, parts: Vec<Part>) -> Result<(), RecordingError> {
+        let mut out = BytesMut::new();
+        self.frame.restart();
+        for part in parts {
+            self.frame.part(part);
+            if self.frame.is_full() {
+                self.pack(&mut out)?;
+            }
+            if out.len() > GATHERED {
+                self.append(&out.split())?;
+            }
+        }
+        if self.unrecorded > 0 {
+            let kind = EventKind::Lost { count: self.unrecorded, what: Loss::Unrecorded };
+            let lost = Event { time, task: None, kind };
+            self.frame.batch(&mut Batch { time, judged: false, events: vec![lost] });
+        }
+        self.pack(&mut out)?;
+        self.append(&out)?;
+        self.unrecorded = 0;
+        Ok(())
+    }
+
+    /// Writes what there is, and that this is all.
+    pub(super) fn finish(mut self, time: BootTime) -> (Totals, Result<(), RecordingError>) {
+        let mut result = Ok(());
+        if self.failed.is_none() {
+            result = self.write_frame().and_then(|()| self.end(time));
+        }
+        (self.totals, result)
+    }
+
+    /// Begins a file.
+    fn begin(&mut self) -> Result<(), RecordingError> {
+        let output = self.store.create(&self.header)?;
+        if let Err(error) = self.store.prune(&self.header, &output.path) {
+            log::warn!("{error}");
+        }
+        let mut out = BytesMut::from(&MAGIC[..]);
+        let path = output.path.clone();
+        self.output = Some(output);
+        let packed = self.packer.pack(Kind::Header, &self.header.to_wire(), &mut out);
+        packed.map_err(|source| RecordingError::Write { path, source })?;
+        let result = self.append(&out);
+        match &result {
+            Ok(()) => self.totals.files += 1,
+            // An empty file is of use to nobody.
+            Err(_) => drop(self.output.take().map(Output::discard)),
+        }
+        result
+    }
+
+    fn end(&mut self, time: BootTime) -> Result<(), RecordingError> {
+        let mut out = BytesMut::new();
+        let end = wire::End { time: time.0 };
+        let path = self.output.as_ref().map(|output| output.path.clone()).unwrap_or_default();
+        let packed = self.packer.pack(Kind::End, &end, &mut out);
+        packed.map_err(|source| RecordingError::Write { path, source })?;
+        self.append(&out)
+    }
+
+    /// Writes the frame. Where that fails, its events are not recorded, and none of those after.
+    fn write_frame(&mut self) -> Result<(), RecordingError> {
+        self.due = None;
+        let events = std::mem::take(&mut self.pending);
+        if self.frame.is_empty() {
+            return Ok(());
+        }
+        let mut out = BytesMut::new();
+        let result = self.pack(&mut out).and_then(|()| self.append(&out));
+        match &result {
+            Ok(()) => self.totals.events += events,
+            Err(_) => {
+                self.failed = Some(Instant::now());
+                self.miss(events);
+            }
+        }
+        result
+    }
+
+    fn pack(&mut self, out: &mut BytesMut) -> Result<(), RecordingError> {
+        let frame = self.frame.take();
+        self.packer.pack(Kind::Frame, &frame, out).map_err(|source| {
+            let path = self.output.as_ref().map(|output| output.path.clone());
+            RecordingError::Write { path: path.unwrap_or_default(), source }
+        })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), RecordingError> {
+        let Some(output) = &mut self.output else { return Ok(()) };
+        output.append(bytes)?;
+        self.totals.bytes += bytes.len() as u64;
+        Ok(())
+    }
+}
