@@ -154,7 +154,7 @@ impl Cgroups {
         self.known.insert(id, cgroup);
     }
 
-    /// As [`Self::name`], of a container that was told earlier.
+    /// As `name`, of a container that was told earlier.
     pub(super) fn restore(&mut self, id: CgroupId, path: &str, container: Option<&Container>) {
         self.name(id, path);
         if let (Some(container), Some(cgroup)) = (container, self.known.get_mut(&id)) {
