@@ -101,7 +101,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let dropped = listing.cut(most);
     let mut out = BufWriter::new(stdout.lock());
     let columns = match args.columns.as_slice() {
-        [] => Column::of(args.by, args.output != Format::Table, args.watches),
+        [] => listing.columns(args.output != Format::Table, args.watches),
         chosen => chosen.to_vec(),
     };
     match args.output {

@@ -300,6 +300,8 @@ pub enum EventKind {
     ContainerNamed {
         /// The container's own cgroup.
         cgroup: CgroupId,
+        /// Which container that is, where the cgroup's path does not tell.
+        container: Option<Box<crate::container::Container>>,
         /// What it is called.
         names: Box<crate::container::Names>,
     },

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Batch, wire};
 use crate::{
-    container::{Names, Shim},
+    container::{Container, Names, PodUid, Qos, Runtime, Shim},
     event::{
         BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task,
     },
@@ -118,7 +118,9 @@ fn to_kind(kind: Option<wire::Kind>, instance: InstanceId, quota: Option<Quota>)
             EventKind::CgroupFound { cgroup: CgroupId(it.id), path: it.path.into() }
         }
         wire::Kind::ContainerNamed(it) => {
-            EventKind::ContainerNamed { cgroup: CgroupId(it.cgroup), names: to_names(it) }
+            let (cgroup, container) = (CgroupId(it.cgroup), it.container.clone());
+            let container = container.map(to_container);
+            EventKind::ContainerNamed { cgroup, container, names: to_names(it) }
         }
         wire::Kind::ShimIdentified(it) => {
             let Shim { id, namespace, version } = to_shim(it);
@@ -141,10 +143,13 @@ pub(super) fn to_part(part: wire::Part) -> Option<Part> {
         wire::PartKind::Cgroup(it) => Part::Cgroup {
             id: CgroupId(it.id),
             path: it.path.into(),
+            container: it.container.map(to_container),
             removed: it.removed.map(BootTime),
         },
         wire::PartKind::Names(it) => {
-            Part::Names { cgroup: CgroupId(it.cgroup), names: to_names(it) }
+            let (cgroup, container) = (CgroupId(it.cgroup), it.container.clone());
+            let container = container.map(to_container);
+            Part::Names { cgroup, container, names: to_names(it) }
         }
         wire::PartKind::Account(it) => Part::Account {
             user: to_user(it.user?),
@@ -223,6 +228,16 @@ fn to_target(target: Option<wire::Target>) -> Target {
         return Target::default();
     };
     Target { path: path.map(Into::into), is_gone, inode, dev, cgroup: CgroupId(cgroup) }
+}
+
+fn to_container(container: wire::Container) -> Box<Container> {
+    let wire::Container { runtime, id, pod, qos } = container;
+    Box::new(Container {
+        runtime: Runtime::by_name(&runtime),
+        id,
+        pod: pod.map(PodUid::from),
+        qos: qos.and_then(|qos| Qos::by_name(&qos)),
+    })
 }
 
 fn to_names(names: wire::ContainerNamed) -> Box<Names> {

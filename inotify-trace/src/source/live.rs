@@ -72,7 +72,10 @@ impl Live {
     /// # Errors
     /// Whatever keeps the kernel from being asked.
     pub fn survey(options: Options) -> Result<Vec<Event>, KernelError> {
-        Self::new(Programs::for_questions(options.kernel)?, options).snapshot()
+        let mut live = Self::new(Programs::for_questions(options.kernel)?, options);
+        let mut events = live.snapshot()?;
+        live.naming.wait(&mut events);
+        Ok(events)
     }
 
     fn new(programs: Programs, options: Options) -> Self {

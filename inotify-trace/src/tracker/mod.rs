@@ -150,8 +150,8 @@ impl Tracker {
             EventKind::CgroupFound { cgroup, path }
             | EventKind::CgroupCreated { cgroup, path }
             | EventKind::CgroupRenamed { cgroup, path } => self.cgroups.name(*cgroup, path),
-            EventKind::ContainerNamed { cgroup, names } => {
-                self.cgroups.name_container(*cgroup, names);
+            EventKind::ContainerNamed { cgroup, container, names } => {
+                self.cgroups.name_container(*cgroup, container.as_deref(), names);
             }
             EventKind::ShimIdentified { id, namespace, version } => {
                 if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {

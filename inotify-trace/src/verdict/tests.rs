@@ -54,7 +54,11 @@ impl Story {
             ..Names::default()
         };
         let cgroup = CgroupId(10);
-        story.tell(0, None, EventKind::ContainerNamed { cgroup, names: names.into() });
+        story.tell(
+            0,
+            None,
+            EventKind::ContainerNamed { cgroup, container: None, names: names.into() },
+        );
         let (id, namespace) = (format!("{:0>64}", 10).into(), "k8s.io".into());
         let version = version.map(Into::into);
         story.tell(0, Some(shim()), EventKind::ShimIdentified { id, namespace, version });

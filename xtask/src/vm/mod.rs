@@ -52,7 +52,7 @@ pub struct Args {
     /// A static program, or a file, to put beside the agent; may be repeated.
     #[arg(long = "file", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// A leak of the real world to reproduce, instead of the live tests: containerd-5670.
+    /// The real world instead of the live tests: containerd-5670, a leak; runtimes, containers.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "command"])]
     scenario: Option<Scenario>,
     /// How often the scenario's container is restarted with each backend.
@@ -90,6 +90,8 @@ target/vm/SCENARIO-SUITE.
 The scenario containerd-5670 runs containerd and runc of Debian 11, 12 and 13 on their own kernels,
 and of Debian 11 on sid's. What inotify-trace says is compared with /proc, for each backend. With
 --churn SECONDS pods come and go on Debian 12 and 13 instead, of which it must say nothing.
+The scenario runtimes runs a container each with runc, crun, containerd, Podman and Docker of Debian
+12. What inotify-trace calls them is compared with what their runtimes do.
 
 Environment:
   MIRROR          a Debian mirror's address, instead of the one apt uses
@@ -139,7 +141,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     Ok(report::conclude(what, &reports)?)
 }
 
-/// Runs the live tests on every kernel, and the scenario; kernels that can't be had are a failure, unless they may be
+/// Runs the live tests on every kernel, and the scenarios; kernels that can't be had are a failure, unless they may be
 /// missing.
 pub fn test(workspace: &Workspace, allow_missing: Vec<Kernel>) -> Result<()> {
     if env::consts::ARCH != "x86_64" {
@@ -154,6 +156,8 @@ pub fn test(workspace: &Workspace, allow_missing: Vec<Kernel>) -> Result<()> {
     let live_tests = report::conclude("the live tests on other kernels", &reports);
     step::say("a leak of real containerd, and versions that do not leak");
     Scenario::Containerd5670.run(workspace, &args)?;
+    step::say("what containers of real runtimes are called");
+    Scenario::Runtimes.run(workspace, &args)?;
     Ok(live_tests?)
 }
 

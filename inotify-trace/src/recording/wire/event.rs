@@ -184,6 +184,23 @@ pub(in crate::recording) struct ContainerNamed {
     pub image: Option<String>,
     #[prost(bool, tag = "6")]
     pub is_sandbox: bool,
+    /// Where the cgroup's path does not tell.
+    #[prost(message, optional, tag = "7")]
+    pub container: Option<Container>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::recording) struct Container {
+    /// By name, as in JSON; empty if it is not known.
+    #[prost(string, tag = "1")]
+    pub runtime: String,
+    #[prost(string, tag = "2")]
+    pub id: String,
+    #[prost(string, optional, tag = "3")]
+    pub pod: Option<String>,
+    /// By name, as in JSON.
+    #[prost(string, optional, tag = "4")]
+    pub qos: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]

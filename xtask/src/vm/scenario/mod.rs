@@ -1,4 +1,4 @@
-//! Leaks of the real world, reproduced in virtual machines with the programs that had them.
+//! The real world in virtual machines: leaks, with the programs that had them, and containers.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -21,6 +21,7 @@ use crate::workspace::Workspace;
 mod check;
 mod churn;
 mod rootfs;
+mod runtimes;
 mod story;
 mod table;
 mod truth;
@@ -48,18 +49,24 @@ const PACKAGES: &[&str] = &["busybox-static", "containerd", "jq", "procps", "run
 /// The archive and what is unpacked from it are there at the same time.
 const MEMORY: &str = "2G";
 
-/// A pod's container that crashes again and again leaves an instance in the pod's shim each time,
-/// which waits for memory.events of a cgroup that is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
+    /// A pod's container that crashes again and again leaves an instance in the pod's shim each
+    /// time, which waits for memory.events of a cgroup that is gone.
     Containerd5670,
+    /// A container of each runtime, which has a name.
+    Runtimes,
 }
 
 impl FromStr for Scenario {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        (name == NAME).then_some(Self::Containerd5670).ok_or_else(|| format!("there is {NAME}"))
+        match name {
+            NAME => Ok(Self::Containerd5670),
+            runtimes::NAME => Ok(Self::Runtimes),
+            _ => Err(format!("there are {NAME} and {}", runtimes::NAME)),
+        }
     }
 }
 
@@ -103,8 +110,16 @@ struct Told {
 }
 
 impl Scenario {
-    /// Boots the machines, and fails if inotify-trace and /proc differ in what was leaked.
+    /// Boots the machines, and fails if inotify-trace does not say what is true there.
     pub fn run(self, workspace: &Workspace, args: &Args) -> Result<()> {
+        match self {
+            Self::Containerd5670 => Self::leak(workspace, args),
+            Self::Runtimes => runtimes::run(workspace, args),
+        }
+    }
+
+    /// Fails if inotify-trace and /proc differ in what was leaked.
+    fn leak(workspace: &Workspace, args: &Args) -> Result<()> {
         ensure!(
             std::env::consts::ARCH == "x86_64",
             "the virtual machines' kernels are for x86_64 only"
@@ -280,6 +295,7 @@ mod tests {
     #[test]
     fn a_scenario_goes_by_its_name() {
         assert_eq!("containerd-5670".parse(), Ok(Scenario::Containerd5670));
+        assert_eq!("runtimes".parse(), Ok(Scenario::Runtimes));
         assert!("containerd".parse::<Scenario>().unwrap_err().contains("containerd-5670"));
     }
 
