@@ -90,6 +90,12 @@ pub fn read(files: &Path, expected: Expected<'_>) -> Result<Vec<Row>> {
         }
         rows.push(row);
     }
+    // Of the first pod the trace that runs all along has told everything by now.
+    if let [pod, _, ..] = &*truth.pods {
+        let told = verdicts(&text("trace.json")?, pod.shim).context("trace.json")?;
+        let leaks = if expected.leaks { expected.restarts } else { 0 };
+        rows[0].problems.extend(onlooker(pod, &told, leaks));
+    }
     // What ran out of instances was in the last pod.
     if let (Some(pod), Some(row)) = (truth.pods.last(), rows.last_mut()) {
         let shims: Vec<_> = truth.pods.iter().map(|pod| pod.shim).collect();
@@ -97,6 +103,22 @@ pub fn read(files: &Path, expected: Expected<'_>) -> Result<Vec<Row>> {
         row.problems.extend(refusal(&text("failures.json")?, pod, &shims, most)?);
     }
     Ok(rows)
+}
+
+/// What is wrong with the verdicts of a trace that does nothing but look on.
+fn onlooker(pod: &Pod, told: &[Verdict], leaks: usize) -> Vec<String> {
+    let count = told.last().map_or(0, |verdict| verdict.instances);
+    let mut problems = Vec::new();
+    if count != last_told(leaks) {
+        problems.push(format!("leaked by the trace's verdict: {count} of {leaks}"));
+    }
+    for verdict in told {
+        // Other pods use up instances at the same time.
+        let left = verdict.restarts_left.unwrap_or_default();
+        let quota = Quota { used: pod.quota.limit.saturating_sub(left), ..pod.quota };
+        problems.extend(verdict.problems(pod, quota));
+    }
+    problems
 }
 
 fn row(containerd: &str, pod: &Pod, said: &Said, afterwards: Quota, expected: Expected<'_>) -> Row {
@@ -160,7 +182,7 @@ fn row(containerd: &str, pod: &Pod, said: &Said, afterwards: Quota, expected: Ex
 
 #[cfg(test)]
 mod tests {
-    use super::{Expected, Row, Said, row};
+    use super::{Expected, Row, Said, onlooker, row};
     use crate::vm::scenario::story::Trace;
     use crate::vm::scenario::truth::{Descriptor, Pod, Quota};
     use crate::vm::scenario::verdict::Verdict;
@@ -266,5 +288,19 @@ mod tests {
         assert_eq!(of(|it| it.leaks.clear(), QUOTA), 1);
         // What `leaks --watch` said was at another time.
         assert_eq!(of(|_| (), Quota { used: 5, ..QUOTA }), 1);
+    }
+
+    #[test]
+    fn a_trace_that_looks_on_has_to_tell_of_all() {
+        let pod = pod(&[1, 2, 3], 2);
+        let told = [verdict(1), verdict(2)];
+        assert_eq!(onlooker(&pod, &told, 2), [""; 0]);
+        assert_eq!(onlooker(&pod, &told[..1], 2), ["leaked by the trace's verdict: 1 of 2"]);
+        assert_eq!(onlooker(&pod, &[], 0), [""; 0]);
+        assert_eq!(onlooker(&pod, &told, 0).len(), 1);
+        let wrong = [verdict(1), Verdict { ended: 3, ..verdict(2) }];
+        assert_eq!(onlooker(&pod, &wrong, 2).len(), 1);
+        let unknown = [verdict(1), Verdict { restarts_left: None, ..verdict(2) }];
+        assert_eq!(onlooker(&pod, &unknown, 2).len(), 1);
     }
 }
