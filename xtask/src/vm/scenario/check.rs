@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
+use super::past;
 use super::story::{Trace, listed};
 use super::truth::{Pod, Quota, Truth};
 use super::verdict::{Verdict, last_told, refusal, verdicts};
@@ -56,8 +57,9 @@ struct Said {
     watch: Vec<Verdict>,
 }
 
-/// One row for each backend, from the files that came out of the machine.
-pub fn read(files: &Path, expected: Expected<'_>) -> Result<Vec<Row>> {
+/// One row for each backend, from the files that came out of the machine; recordings among them are
+/// replayed by `agent`.
+pub fn read(files: &Path, agent: &Path, expected: Expected<'_>) -> Result<Vec<Row>> {
     let text = |name: &str| {
         fs::read_to_string(files.join(name)).with_context(|| format!("the machine left no {name}"))
     };
@@ -84,6 +86,8 @@ pub fn read(files: &Path, expected: Expected<'_>) -> Result<Vec<Row>> {
         if status.trim() != if expected.leaks { "1" } else { "0" } {
             row.problems.push(format!("leaks ended with {}", status.trim()));
         }
+        let leaks = if expected.leaks { expected.restarts } else { 0 };
+        row.problems.extend(past::of_pod(agent, files, pod, leaks)?);
         let gone = format!("for: {} containers of default/{} that were gone", row.truth, pod.name);
         if expected.leaks && !text("leaks.txt")?.contains(&gone) {
             row.problems.push(format!("leaks does not say {gone:?}"));
@@ -95,6 +99,7 @@ pub fn read(files: &Path, expected: Expected<'_>) -> Result<Vec<Row>> {
         let told = verdicts(&text("trace.json")?, pod.shim).context("trace.json")?;
         let leaks = if expected.leaks { expected.restarts } else { 0 };
         rows[0].problems.extend(onlooker(pod, &told, leaks));
+        rows[0].problems.extend(past::of_onlooker(agent, files)?);
     }
     // What ran out of instances was in the last pod.
     if let (Some(pod), Some(row)) = (truth.pods.last(), rows.last_mut()) {

@@ -20,6 +20,7 @@ use crate::workspace::Workspace;
 
 mod check;
 mod churn;
+mod past;
 mod rootfs;
 mod runtimes;
 mod story;
@@ -277,7 +278,8 @@ impl Plan<'_> {
             empties: case.empties,
             backends: report.kernel.backends,
         };
-        Ok(Told { rows: check::read(files, expected)?, churned: None })
+        let agent = &self.programs[0].path;
+        Ok(Told { rows: check::read(files, agent, expected)?, churned: None })
     }
 }
 

@@ -64,7 +64,8 @@ run() {
     done
 
     say "$backend: starting inotify-trace"
-    inotify-trace --backend "$backend" -o json -e $events >"$trace" 2>"/out/trace-$backend.txt" &
+    inotify-trace --backend "$backend" -o json -e $events --record "/out/trace-$backend.itrec" \
+        >"$trace" 2>"/out/trace-$backend.txt" &
     tracer=$!
     inotify-trace leaks --watch --grace $grace --backend "$backend" -o json \
         >"$watch" 2>"/out/watch-$backend.txt" &
@@ -136,7 +137,7 @@ run_out() {
 
 begin
 # With the grace period that everybody has, it has its say on the first pod while others run.
-inotify-trace -c containerd-shim -o json >/out/trace.json 2>/out/trace.txt &
+inotify-trace -c containerd-shim -o json --record /out/trace.itrec >/out/trace.json 2>/out/trace.txt &
 onlooker=$!
 wait_for_agent $onlooker /out/trace.txt || fail 'inotify-trace does not start'
 for backend in fentry kprobe tracepoint; do
