@@ -1,0 +1,172 @@
+//! The whole of it in a few sentences.
+
+use std::collections::BTreeSet;
+
+use super::{Failure, Leak, Refusal, run::is_close};
+use crate::{event::BootTime, output::UserNames, report::Times, usage::Level};
+
+/// How many programs, leaks and users a sentence names.
+const NAMED: usize = 3;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing is wrong.
+    Good,
+    /// Something is about to be.
+    Warning,
+    /// Calls failed, or instances are leaked.
+    Bad,
+}
+
+/// What there is to make sentences of.
+pub(super) struct Headline<'a> {
+    pub(super) refusals: &'a [Refusal],
+    pub(super) failures: &'a [Failure],
+    pub(super) leaks: &'a [Leak],
+    /// How close users came to their limits, the closest first.
+    pub(super) closest: &'a [(String, Level, BootTime)],
+    pub(super) times: &'a Times,
+    pub(super) names: &'a UserNames,
+}
+
+impl Headline<'_> {
+    fn leaks(&self) -> impl Iterator<Item = &Leak> {
+        self.leaks.iter().filter(|leak| leak.kind.is_leak())
+    }
+
+    /// Failures at a limit that is not of inotify's quotas: open files.
+    fn other_limits(&self) -> impl Iterator<Item = &Failure> {
+        let told = |failure: &&Failure| {
+            self.refusals.iter().any(|it| it.are_watches == failure.is_watch)
+                && failure.why.contains("inotify")
+        };
+        self.failures.iter().filter(move |it| it.is_limit && !told(it))
+    }
+
+    fn close(&self) -> impl Iterator<Item = &(String, Level, BootTime)> {
+        self.closest.iter().filter(|(_, level, _)| is_close(*level))
+    }
+
+    pub(super) fn severity(&self) -> Severity {
+        let failed = self.failures.iter().any(|it| it.is_limit);
+        if failed || self.leaks().any(|leak| !leak.is_over) {
+            Severity::Bad
+        } else if self.close().next().is_some() || self.leaks().next().is_some() {
+            Severity::Warning
+        } else {
+            Severity::Good
+        }
+    }
+
+    pub(super) fn title(&self) -> String {
+        let leaking: BTreeSet<_> =
+            self.leaks().filter(|leak| !leak.is_over).map(|leak| leak.comm.clone()).collect();
+        let verb = if leaking.len() == 1 { "leaks" } else { "leak" };
+        let leaking = (!leaking.is_empty()).then(|| some(leaking.into_iter().collect()));
+        let first = self.refusals.iter().min_by_key(|it| it.first);
+        let ran_out = first.map(|it| {
+            let what = if it.are_watches { "watches" } else { "instances" };
+            let (who, when) = (self.names.payer(it.user), self.times.short(it.first));
+            format!("{who} ran out of inotify {what} at {when}")
+        });
+        match (ran_out, self.other_limits().next(), leaking) {
+            (Some(ran_out), _, Some(leaking)) => format!("{ran_out}; {leaking} {verb} instances"),
+            (Some(ran_out), _, None) => ran_out,
+            (None, Some(failure), _) => {
+                let when = self.times.short(failure.first);
+                format!("{} failed at {when}: {}", failure.comm, failure.why)
+            }
+            (None, None, Some(leaking)) => format!("{leaking} {verb} inotify instances"),
+            (None, None, None) => match self.close().next() {
+                Some((who, level, _)) => {
+                    format!("{who} came close to the limit: {} of {}", level.used, level.limit)
+                }
+                None if self.leaks().next().is_some() => {
+                    "Instances were leaked for a time".to_owned()
+                }
+                None => "Nothing failed, and no leak was found".to_owned(),
+            },
+        }
+    }
+
+    /// What happened, the worst first.
+    pub(super) fn sentences(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for refusal in self.refusals.iter().take(NAMED) {
+            let what = if refusal.are_watches { "a watch" } else { "an instance" };
+            let failed = self.failures.iter().filter(|it| {
+                it.is_limit && it.is_watch == refusal.are_watches && it.why.contains("inotify")
+            });
+            let programs: BTreeSet<_> = failed.map(|it| it.comm.as_str()).collect();
+            let who = some(programs.into_iter().map(str::to_owned).collect());
+            all.push(format!(
+                "{who} could not get {what}, {}.",
+                self.when(refusal.count, refusal.first, refusal.last)
+            ));
+            let at = self.times.short(refusal.blamed);
+            all.push(format!("Used up, as of {at}: {}.", refusal.lines[0]));
+        }
+        for failure in self.other_limits().take(NAMED) {
+            let when = self.when(failure.count, failure.first, failure.last);
+            all.push(format!(
+                "{} in {} failed, {when}: {}.",
+                failure.comm, failure.place, failure.why
+            ));
+        }
+        for leak in self.leaks().take(NAMED) {
+            let over = if leak.is_over { " It was over before the end." } else { "" };
+            all.push(format!("Leak: {}.{over}", leak.line));
+        }
+        let more = self.leaks().count().saturating_sub(NAMED);
+        if more > 0 {
+            all.push(format!("{more} more leaks are below."));
+        }
+        for (who, level, time) in self.closest.iter().take(NAMED) {
+            let percent = (u64::from(level.used) * 100).div_ceil(u64::from(level.limit.max(1)));
+            all.push(format!(
+                "{who} came closest to the limit at {}: {} of {} instances ({percent}%).",
+                self.times.short(*time),
+                level.used,
+                level.limit
+            ));
+        }
+        all
+    }
+
+    /// What to do, once each.
+    pub(super) fn remedies(&self) -> Vec<String> {
+        let told = self.leaks().filter(|leak| !leak.is_over);
+        let leaks = told.filter_map(|leak| Some(format!("{}: {}", leak.comm, leak.remedy()?)));
+        let refusals = self.refusals.iter().map(|it| it.lines[1].trim_start_matches("remedy: "));
+        let mut all: Vec<String> = Vec::new();
+        for remedy in leaks.chain(refusals.map(str::to_owned)) {
+            if !all.contains(&remedy) && !remedy.is_empty() && all.len() < 2 * NAMED {
+                all.push(remedy);
+            }
+        }
+        if all.is_empty() && self.close().next().is_some() {
+            all.push("`inotify-trace limits` says to what to raise the limit".to_owned());
+        }
+        all
+    }
+
+    fn when(&self, count: u64, first: BootTime, last: BootTime) -> String {
+        match (count, self.times.short(first), self.times.short(last)) {
+            (1, first, _) => format!("once, at {first}"),
+            (_, first, last) if first == last => format!("{count} times, at {first}"),
+            (_, first, last) => format!("{count} times from {first} to {last}"),
+        }
+    }
+}
+
+/// The first few, and how many more.
+fn some(names: Vec<String>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let named = names.get(..NAMED).unwrap_or(&names).join(", ");
+    match more {
+        0 if named.is_empty() => "A program".to_owned(),
+        0 => named,
+        more => format!("{named} and {more} more programs"),
+    }
+}

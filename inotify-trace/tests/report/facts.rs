@@ -1,0 +1,210 @@
+//! What a report says must be what happened.
+
+use std::{fs, path::Path, process::Command, time::Instant};
+
+use inotify_trace::event::CgroupId;
+
+use crate::{
+    made::{self, Truth, task},
+    report, written,
+};
+
+/// What both forms must say of [`made::night`].
+fn facts(truth: &Truth) -> Vec<String> {
+    let Truth { made, released, refused, leaky_app, shim, lost } = truth;
+    vec![
+        "root ran out of inotify instances at 02:".to_owned(),
+        "; containerd-shim, leaky-app leak instances".to_owned(),
+        format!("tail could not get an instance, {refused} times from 02:"),
+        format!("128 of 128 instances of root: leaky-app (3550) in prod/shop-5d8f/web {leaky_app}"),
+        format!("containerd-shim (900) {shim}"),
+        format!(
+            "containerd-shim (900) in containerd.service holds {shim} instances whose containers"
+        ),
+        "(containerd#5670)".to_owned(),
+        "since 02:00:00".to_owned(),
+        "update containerd, then delete the pod".to_owned(),
+        // One every 25 seconds.
+        "instances and makes ever more, 2.4 more a minute".to_owned(),
+        format!("no longer growing at the end, when it held {leaky_app}"),
+        "root is charged 128 of 128 instances (100%)".to_owned(),
+        format!("{lost} events (ring buffer full"),
+        "raise fs.inotify.max_user_instances".to_owned(),
+        "/etc/sysctl.d/50-inotify.conf:1".to_owned(),
+        "What fs.inotify.max_user_instances was is not what is configured".to_owned(),
+        "node-7".to_owned(),
+        "Linux 6.12.48-test".to_owned(),
+        "2026-03-14 02:00:00 +00:00".to_owned(),
+        made.to_string(),
+        released.to_string(),
+    ]
+}
+
+#[test]
+fn text_says_what_happened_in_lines_that_fit() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("night.itrec");
+    let truth = made::night(&file);
+    let output = report(&[&file], &["-o", "text"]);
+    let text = written(&output);
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    // Where lines are broken does not matter here.
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for fact in facts(truth) {
+        assert!(flat.contains(&fact), "no {fact:?} in:\n{text}");
+    }
+    assert!(flat.contains(&format!("Created: {}", truth.made)), "{text}");
+    assert!(flat.contains(&format!("Released: {}", truth.released)), "{text}");
+}
+
+#[test]
+fn the_page_says_the_same_and_nothing_in_it_is_alive() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("night.itrec");
+    let truth = made::night(&file);
+    let output = report(&[&file], &["-o", "-"]);
+    let page = written(&output);
+    for fact in facts(truth) {
+        let fact = fact.replace('&', "&amp;");
+        // Sentences have marks of what is to be typed.
+        assert!(page.contains(&fact), "no {fact:?}");
+    }
+    for alive in ["<b>x", "<img", "src=\"", "url(", "@import", "onclick=", "@HASH"] {
+        assert!(!page.contains(alive), "{alive}");
+    }
+    assert_eq!(page.matches("<script").count(), 1);
+    assert!(page.contains("&lt;b&gt;x&lt;/b&gt;&amp;"), "the name itself is told");
+}
+
+#[test]
+fn files_are_written_and_recordings_are_not_written_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("quiet.itrec");
+    made::quiet(&file, "node-1");
+    let page = directory.path().join("page.html");
+    let output = report(&[&file], &["-o", page.to_str().unwrap()]);
+    assert_eq!(written(&output), "");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("Nothing failed") && message.contains("page.html"), "{message}");
+    assert!(fs::read_to_string(&page).unwrap().starts_with("<!DOCTYPE html>"));
+    let text = directory.path().join("page.txt");
+    written(&report(&[&file], &["-o", text.to_str().unwrap()]));
+    assert!(fs::read_to_string(&text).unwrap().starts_with("OK: node-1"));
+
+    let before = fs::read(&file).unwrap();
+    for bad in [&file, &directory.path().join("new.itrec")] {
+        let output = report(&[&file], &["-o", bad.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(2));
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(message.contains("overwritten") && message.contains("report.html"), "{message}");
+    }
+    assert_eq!(fs::read(&file).unwrap(), before);
+    let nowhere = directory.path().join("no/such/page.html");
+    let output = report(&[&file], &["-o", nowhere.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write"));
+}
+
+#[test]
+fn what_comes_before_damage_is_told_and_so_is_the_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("night.itrec");
+    made::night(&file);
+    let whole = fs::read(&file).unwrap();
+    let cut = whole.len() * 2 / 3;
+    let mut damaged = whole.clone();
+    damaged[cut..cut + 64].fill(0xA5);
+    fs::write(&file, &damaged).unwrap();
+    for format in ["text", "html"] {
+        let output = report(&[&file], &["--format", format]);
+        assert_eq!(output.status.code(), Some(2));
+        let message = String::from_utf8_lossy(&output.stderr);
+        let offset = message.split("damaged at byte ").nth(1).unwrap();
+        let offset: usize = offset.split(':').next().unwrap().parse().unwrap();
+        assert!(offset <= cut && offset > cut / 4, "{offset} of {cut}");
+        let page = String::from_utf8(output.stdout).unwrap();
+        let flat = page.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(&format!("damaged at byte {offset}")), "{page}");
+        assert!(flat.contains("leaky-app"), "{page}");
+    }
+    fs::write(&file, b"no recording").unwrap();
+    let output = report(&[&file], &["-o", "text"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("no recording of inotify-trace"), "{message}");
+}
+
+#[test]
+fn several_machines_have_a_section_each_and_the_worst_is_the_title() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = ["one", "two", "three"].map(|it| directory.path().join(format!("{it}.itrec")));
+    made::quiet(&files[0], "node-1");
+    made::night(&files[1]);
+    made::quiet(&files[2], "node-3");
+    let broken = directory.path().join("broken.itrec");
+    fs::write(&broken, b"").unwrap();
+    let output = report(&[directory.path()], &["--format", "html"]);
+    assert_eq!(output.status.code(), Some(2), "one of them is empty");
+    let page = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(page.matches("<article").count(), 3);
+    assert!(page.contains("<title>root ran out of inotify instances"));
+    assert!(page.contains("node-1") && page.contains("node-3") && page.contains("broken.itrec"));
+}
+
+/// Makes a page; the wait status, and the most memory that took, in KiB.
+fn peak(recording: &Path, page: &Path) -> (i32, i64) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_inotify-trace"));
+    command.arg("report").arg(recording).arg("-o").arg(page).stderr(std::process::Stdio::null());
+    #[expect(clippy::zombie_processes, reason = "wait4 waits for it, and tells more than wait")]
+    let child = command.spawn().unwrap();
+    let pid = i32::try_from(child.id()).unwrap();
+    let mut status = 0;
+    // SAFETY: a structure of numbers, for which zero is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes to local variables.
+    let waited = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
+    assert_eq!(waited, pid);
+    (status, usage.ru_maxrss)
+}
+
+/// Ten hours of a machine on which thousands of containers come and go.
+#[test]
+fn long_recordings_make_small_pages_in_little_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let (long, short) = (directory.path().join("l.itrec"), directory.path().join("s.itrec"));
+    let make = |path: &Path, rounds: u32| {
+        made::make(path, "busy", |made| {
+            made.cgroup(made::ROOT, "/");
+            for round in 0..rounds {
+                made.at(f64::from(round) * 7.3);
+                let cgroup = CgroupId(u64::from(1000 + round));
+                made.cgroup(cgroup, &format!("/kubepods/{}-{round}", "long-name-".repeat(20)));
+                let who = task(10_000 + round, "worker", cgroup);
+                for _ in 0..40 {
+                    let instance = made.create(who);
+                    made.release(who, instance);
+                }
+                if round % 20 == 19 {
+                    made.judge();
+                }
+            }
+        });
+    };
+    make(&short, 200);
+    make(&long, 5000);
+    let measure = |path: &Path| {
+        let time = Instant::now();
+        let page = directory.path().join("page.html");
+        let (status, kib) = peak(path, &page);
+        assert_eq!(status, 0);
+        (fs::read_to_string(page).unwrap(), kib, time.elapsed())
+    };
+    let (page, more, took) = measure(&long);
+    let (_, less, _) = measure(&short);
+    assert!(page.contains("<dd>200000</dd>"), "all of them are counted");
+    assert!(page.len() < 1_000_000, "{} bytes", page.len());
+    println!("{} bytes, {less} and {more} KiB, {took:?}", page.len());
+    // What is remembered of cgroups that are gone is bounded too, but not used up here.
+    assert!(more < less + 40_000, "{less} KiB for little, {more} KiB for much");
+}
