@@ -180,9 +180,10 @@ impl Page {
             let _ = writeln!(self.0, "{}", narrow(&wrapped(line, 6).to_string()));
         }
         let (reached, said) = (run.times.short(leak.reached), run.times.short(leak.said));
-        let over = if leak.is_over { ", and over before the end" } else { "" };
-        let noticed = format!("noticed at {reached}; as of {said}{over}");
-        let _ = writeln!(self.0, "{}", wrapped(&noticed, 6));
+        let noticed = format!("noticed at {reached}; as of {said}");
+        for line in leak.afterwards.iter().chain([&noticed]) {
+            let _ = writeln!(self.0, "{}", wrapped(line, 6));
+        }
     }
 
     fn table(&mut self, table: &Table, left: usize, most: usize) {

@@ -1,6 +1,11 @@
 //! What a report says must be what happened.
 
-use std::{fs, path::Path, process::Command, time::Instant};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use inotify_trace::event::CgroupId;
 
@@ -14,7 +19,7 @@ fn facts(truth: &Truth) -> Vec<String> {
     let Truth { made, released, refused, leaky_app, shim, lost } = truth;
     vec![
         "root ran out of inotify instances at 02:".to_owned(),
-        "; containerd-shim, leaky-app leak instances".to_owned(),
+        "; containerd-shim and leaky-app leak instances".to_owned(),
         format!("tail could not get an instance, {refused} times from 02:"),
         format!("128 of 128 instances of root: leaky-app (3550) in prod/shop-5d8f/web {leaky_app}"),
         format!("containerd-shim (900) {shim}"),
@@ -26,7 +31,7 @@ fn facts(truth: &Truth) -> Vec<String> {
         "update containerd, then delete the pod".to_owned(),
         // One every 25 seconds.
         "instances and makes ever more, 2.4 more a minute".to_owned(),
-        format!("no longer growing at the end, when it held {leaky_app}"),
+        format!("It grew no more at the end, and held {leaky_app} instances then."),
         "root is charged 128 of 128 instances (100%)".to_owned(),
         format!("{lost} events (ring buffer full"),
         "raise fs.inotify.max_user_instances".to_owned(),
@@ -85,7 +90,7 @@ fn files_are_written_and_recordings_are_not_written_over() {
     let output = report(&[&file], &["-o", page.to_str().unwrap()]);
     assert_eq!(written(&output), "");
     let message = String::from_utf8_lossy(&output.stderr);
-    assert!(message.contains("Nothing failed") && message.contains("page.html"), "{message}");
+    assert!(message.contains("No limit was reached") && message.contains("page.html"), "{message}");
     assert!(fs::read_to_string(&page).unwrap().starts_with("<!DOCTYPE html>"));
     let text = directory.path().join("page.txt");
     written(&report(&[&file], &["-o", text.to_str().unwrap()]));
@@ -111,7 +116,7 @@ fn what_comes_before_damage_is_told_and_so_is_the_damage() {
     let file = directory.path().join("night.itrec");
     made::night(&file);
     let whole = fs::read(&file).unwrap();
-    let cut = whole.len() * 2 / 3;
+    let cut = whole.len() * 9 / 10;
     let mut damaged = whole.clone();
     damaged[cut..cut + 64].fill(0xA5);
     fs::write(&file, &damaged).unwrap();
@@ -152,20 +157,25 @@ fn several_machines_have_a_section_each_and_the_worst_is_the_title() {
     assert!(page.contains("node-1") && page.contains("node-3") && page.contains("broken.itrec"));
 }
 
-/// Makes a page; the wait status, and the most memory that took, in KiB.
-fn peak(recording: &Path, page: &Path) -> (i32, i64) {
+/// Makes a page, and says how much memory that took, in KiB: what wait4 says would be that of the
+/// test itself, from which the process was forked.
+fn peak(recording: &Path, page: &Path) -> u64 {
     let mut command = Command::new(env!("CARGO_BIN_EXE_inotify-trace"));
-    command.arg("report").arg(recording).arg("-o").arg(page).stderr(std::process::Stdio::null());
-    #[expect(clippy::zombie_processes, reason = "wait4 waits for it, and tells more than wait")]
-    let child = command.spawn().unwrap();
-    let pid = i32::try_from(child.id()).unwrap();
-    let mut status = 0;
-    // SAFETY: a structure of numbers, for which zero is a value.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel writes to local variables.
-    let waited = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
-    assert_eq!(waited, pid);
-    (status, usage.ru_maxrss)
+    command.arg("report").arg(recording).arg("-o").arg(page).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut peak = 0;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return peak;
+        }
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let now = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        peak = peak.max(now.unwrap_or_default());
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Ten hours of a machine on which thousands of containers come and go.
@@ -196,8 +206,7 @@ fn long_recordings_make_small_pages_in_little_memory() {
     let measure = |path: &Path| {
         let time = Instant::now();
         let page = directory.path().join("page.html");
-        let (status, kib) = peak(path, &page);
-        assert_eq!(status, 0);
+        let kib = peak(path, &page);
         (fs::read_to_string(page).unwrap(), kib, time.elapsed())
     };
     let (page, more, took) = measure(&long);
@@ -206,5 +215,5 @@ fn long_recordings_make_small_pages_in_little_memory() {
     assert!(page.len() < 1_000_000, "{} bytes", page.len());
     println!("{} bytes, {less} and {more} KiB, {took:?}", page.len());
     // What is remembered of cgroups that are gone is bounded too, but not used up here.
-    assert!(more < less + 40_000, "{less} KiB for little, {more} KiB for much");
+    assert!(less > 0 && more < less + 20_000, "{less} KiB for little, {more} KiB for much");
 }

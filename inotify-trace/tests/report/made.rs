@@ -21,12 +21,12 @@ use inotify_trace::{
 /// 2026-03-14 01:00:00 UTC, in nanoseconds since 1970: when these machines booted.
 const BOOTED: i64 = 1_773_450_000_000_000_000;
 
-/// A few frames a recording.
-const FLUSH: Duration = Duration::from_millis(200);
+/// So soon that a recording has several frames.
+const FLUSH: Duration = Duration::from_millis(20);
 
 /// How long to wait after each batch: a real run takes its time, and a made one must not be faster
 /// than the disk. On a slow one, the next of these is tried.
-const PAUSES: [u64; 3] = [3, 15, 100];
+const PAUSES: [u64; 3] = [5, 20, 100];
 
 /// Each is a run of its own.
 static RUNS: AtomicU64 = AtomicU64::new(1);

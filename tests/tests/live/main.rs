@@ -16,6 +16,7 @@ mod list;
 mod namespaces;
 mod paths;
 mod programs;
+mod report;
 mod storms;
 mod text;
 

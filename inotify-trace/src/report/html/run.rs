@@ -127,9 +127,9 @@ fn card(leak: &Leak, run: &Run) -> Markup {
         div class={"card leak " (class)} {
             p { strong { (label) } " " (prose(&leak.line)) }
             ul { @for line in &leak.details { li { (detail(line)) } } }
+            @if let Some(afterwards) = &leak.afterwards { p { b { (afterwards) } } }
             p.note {
                 "Noticed at " (run.times.short(leak.reached)) "; as of " (run.times.short(leak.said)) "."
-                @if leak.is_over { " It was over before the end." }
             }
         }
     }

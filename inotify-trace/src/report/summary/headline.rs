@@ -85,7 +85,7 @@ impl Headline<'_> {
                 None if self.leaks().next().is_some() => {
                     "Instances were leaked for a time".to_owned()
                 }
-                None => "Nothing failed, and no leak was found".to_owned(),
+                None => "No limit was reached, and no leak was found".to_owned(),
             },
         }
     }
@@ -115,14 +115,23 @@ impl Headline<'_> {
             ));
         }
         for leak in self.leaks().take(NAMED) {
-            let over = if leak.is_over { " It was over before the end." } else { "" };
-            all.push(format!("Leak: {}.{over}", leak.line));
+            let said = self.times.short(leak.said);
+            all.push(match &leak.afterwards {
+                Some(afterwards) => format!("Leak, as of {said}: {}. {afterwards}", leak.line),
+                None => format!("Leak: {}.", leak.line),
+            });
         }
         let more = self.leaks().count().saturating_sub(NAMED);
         if more > 0 {
             all.push(format!("{more} more leaks are below."));
         }
-        for (who, level, time) in self.closest.iter().take(NAMED) {
+        // Who was refused something was close, which was said.
+        let is_said = |who: &str| self.refusals.iter().any(|it| self.names.payer(it.user) == who);
+        let close = self.close().filter(|(who, ..)| !is_said(who)).take(NAMED);
+        let closest = self.closest.iter().take(1).filter(|_| self.refusals.is_empty());
+        let told: Vec<_> = close.collect();
+        let told = if told.is_empty() { closest.collect() } else { told };
+        for (who, level, time) in told {
             let percent = (u64::from(level.used) * 100).div_ceil(u64::from(level.limit.max(1)));
             all.push(format!(
                 "{who} came closest to the limit at {}: {} of {} instances ({percent}%).",
@@ -163,10 +172,13 @@ impl Headline<'_> {
 /// The first few, and how many more.
 fn some(names: Vec<String>) -> String {
     let more = names.len().saturating_sub(NAMED);
-    let named = names.get(..NAMED).unwrap_or(&names).join(", ");
-    match more {
-        0 if named.is_empty() => "A program".to_owned(),
-        0 => named,
-        more => format!("{named} and {more} more programs"),
+    let mut named: Vec<_> = names.into_iter().take(NAMED).collect();
+    if more > 0 {
+        named.push(format!("{more} more programs"));
+    }
+    match named.split_last() {
+        None => "A program".to_owned(),
+        Some((only, [])) => only.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
     }
 }

@@ -30,6 +30,8 @@ pub struct Leak {
     pub said: BootTime,
     /// The process, as the kernel keeps its name.
     pub comm: String,
+    /// What became of it, where that is not what the words say.
+    pub afterwards: Option<String>,
     /// Whether what was wrong was right again at the end.
     pub is_over: bool,
     /// How many instances.
@@ -80,8 +82,11 @@ impl Leaks {
             let held = process.map(|it| it.descriptors.values().collect::<HashSet<_>>().len());
             // Where a limit is reached, nothing grows any more, and nothing is right again.
             if let Some(held) = held.filter(|_| kind == Kind::Growing && leak.is_over) {
-                leak.details.push(format!("no longer growing at the end, when it held {held}"));
+                leak.afterwards =
+                    Some(format!("It grew no more at the end, and held {held} instances then."));
                 leak.is_over = held < leak.count;
+            } else if leak.is_over {
+                leak.afterwards = Some("That was over before the end.".to_owned());
             }
         }
         for verdict in &last {
@@ -115,6 +120,7 @@ impl Leaks {
             reached: now,
             said: now,
             comm: key.2.to_str().into_owned(),
+            afterwards: None,
             is_over: false,
             count: verdict.evidence.len(),
         };

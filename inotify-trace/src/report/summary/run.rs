@@ -9,11 +9,15 @@ use crate::{
     output::{Cell, Column, Listing, Table},
     recording::Header,
     report::Times,
+    tracker::User,
     usage::{By, Level},
 };
 
 /// Rows of a table at most, if it is the only run.
 const ROWS: usize = 500;
+
+/// The share of a limit, in percent, from which on users have a chart.
+const DRAWN: u32 = 10;
 
 /// How many lines a chart has room for.
 const LINES: usize = 6;
@@ -173,7 +177,7 @@ impl Builder {
     /// How close users came to their limits, the closest first.
     fn closest(&self) -> Vec<(String, Level, BootTime)> {
         let names = self.header.user_names();
-        let line = |(user, line): (&crate::tracker::User, &super::UserLine)| {
+        let line = |(user, line): (&User, &super::UserLine)| {
             let (used, limit, time) = line.closest;
             (names.payer(*user), Level { used, limit }, time)
         };
@@ -229,7 +233,14 @@ impl Builder {
         users.sort_by_key(|(_, line)| {
             Reverse((u64::from(line.closest.0) << 32) / u64::from(line.closest.1.max(1)))
         });
-        let line = |(user, line): &(&crate::tracker::User, &super::UserLine)| {
+        // A chart of next to nothing says nothing, unless it is the only one.
+        let is_drawn = |(at, (_, line)): &(usize, &(&User, &super::UserLine))| {
+            let (used, limit, _) = line.closest;
+            *at == 0 || reaches(Level { used, limit }, DRAWN)
+        };
+        let drawn: Vec<_> =
+            users.iter().enumerate().filter(is_drawn).map(|it| it.1).take(USERS).collect();
+        let line = |(user, line): &&(&User, &super::UserLine)| {
             let name = names.payer(**user);
             let used = Levels { name: name.clone(), points: line.used.points(last) };
             (used, Levels { name, points: line.limit.points(last) })
@@ -252,8 +263,8 @@ impl Builder {
         Charts {
             grid: self.grid,
             points: last + 1,
-            users: users.iter().take(USERS).map(line).collect(),
-            users_left: users.len().saturating_sub(USERS),
+            users: drawn.iter().map(line).collect(),
+            users_left: users.len() - drawn.len(),
             places,
             others,
             created: self.created.points(last),
