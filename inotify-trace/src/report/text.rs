@@ -120,11 +120,10 @@ impl Page {
             return;
         }
         self.heading("WHEN");
-        for (used, limit) in &charts.users {
-            let most = used.points.iter().max().copied().unwrap_or_default();
-            let allowed = limit.points.iter().max().copied().unwrap_or_default();
-            self.indented(&format!("{}: at most {most} of {allowed} instances", used.name));
-            self.indented(&bars(&used.points));
+        for charged in &charts.users {
+            let ((most, allowed), what) = (charged.most(), charged.what());
+            self.indented(&format!("{}: at most {most} of {allowed} {what}", charged.name));
+            self.indented(&bars(&charged.used));
         }
         if charts.failed.iter().any(|&it| it > 0) {
             let total: u64 = charts.failed.iter().map(|&it| u64::from(it)).sum();

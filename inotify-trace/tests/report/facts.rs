@@ -141,6 +141,38 @@ fn what_comes_before_damage_is_told_and_so_is_the_damage() {
 }
 
 #[test]
+fn several_files_of_a_run_are_one_and_a_missing_one_is_a_gap() {
+    let directory = tempfile::tempdir().unwrap();
+    let truth = made::rotated_night(directory.path());
+    let mut files: Vec<_> =
+        fs::read_dir(directory.path()).unwrap().map(|it| it.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 3, "{files:?}");
+    let words = || {
+        let output = report(&[directory.path()], &["-o", "text"]);
+        written(&output).split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let whole = words();
+    for fact in facts(&truth) {
+        assert!(whole.contains(&fact), "no {fact:?} in:\n{whole}");
+    }
+    assert!(!whole.contains("Nothing is known"), "{whole}");
+
+    fs::remove_file(&files[1]).unwrap();
+    let rest = words();
+    assert!(rest.contains("Nothing is known of what happened from 02:"), "{rest}");
+    assert!(!rest.contains(&format!("Created: {}", truth.made)), "not all were seen: {rest}");
+    // What there was at the end does not depend on it.
+    for fact in [
+        "root is charged 128 of 128 instances (100%)".to_owned(),
+        format!("3550 leaky-app root prod/shop-5d8f/web {0} {0}", truth.leaky_app),
+        format!("prod/shop-5d8f/web {0} {0}", truth.leaky_app),
+    ] {
+        assert!(rest.contains(&fact), "no {fact:?} in:\n{rest}");
+    }
+}
+
+#[test]
 fn several_machines_have_a_section_each_and_the_worst_is_the_title() {
     let directory = tempfile::tempdir().unwrap();
     let files = ["one", "two", "three"].map(|it| directory.path().join(format!("{it}.itrec")));

@@ -14,7 +14,7 @@ use inotify_trace::{
     container::Names,
     event::{BootTime, CgroupId, Event, EventKind, InstanceId, Loss, Quota, Target, Task},
     limits::{Source, Sysctls},
-    recording::{Batch, Header, Recorder, Store},
+    recording::{Batch, Header, Recorder, Rotation, Store},
     tracker::{Tracker, User},
 };
 
@@ -51,7 +51,7 @@ pub struct Maker {
 }
 
 impl Maker {
-    fn new(path: &Path, host: &str, pause: Duration) -> Self {
+    fn new(path: &Path, rotation: Rotation, host: &str, pause: Duration) -> Self {
         let header = Header {
             tool_version: "0.1.0".to_owned(),
             run: RUNS.fetch_add(1, Ordering::Relaxed),
@@ -72,7 +72,7 @@ impl Maker {
             },
             ..Header::default()
         };
-        let store = Store::new(path, Default::default()).unwrap();
+        let store = Store::new(path, rotation).unwrap();
         let say = Box::new(|message: &str| panic!("{message}"));
         let recorder = Recorder::start(store, header, FLUSH, say).unwrap();
         let (tracker, events) = (Tracker::new(), Vec::new());
@@ -181,13 +181,24 @@ impl Maker {
 
 /// Makes a recording, as slowly as it takes.
 pub fn make<T>(path: &Path, host: &str, story: impl Fn(&mut Maker) -> T) -> T {
+    let rotation = Rotation::default();
+    attempt(path, rotation, host, story, || fs::remove_file(path).unwrap())
+}
+
+fn attempt<T>(
+    path: &Path,
+    rotation: Rotation,
+    host: &str,
+    story: impl Fn(&mut Maker) -> T,
+    discard: impl Fn(),
+) -> T {
     for pause in PAUSES {
-        let mut made = Maker::new(path, host, Duration::from_millis(pause));
+        let mut made = Maker::new(path, rotation, host, Duration::from_millis(pause));
         let truth = story(&mut made);
         if made.finish() == 0 {
             return truth;
         }
-        fs::remove_file(path).unwrap();
+        discard();
     }
     panic!("this machine is too slow to write {}", path.display());
 }
@@ -225,6 +236,16 @@ pub fn night(path: &Path) -> &'static Truth {
     });
     fs::write(path, recording).unwrap();
     truth
+}
+
+/// The same night in several files of a directory.
+pub fn rotated_night(directory: &Path) -> Truth {
+    let rotation = Rotation { size: Some(2000), ..Rotation::default() };
+    attempt(directory, rotation, "node-7", make_night, || {
+        fs::read_dir(directory)
+            .unwrap()
+            .for_each(|it| fs::remove_file(it.unwrap().path()).unwrap());
+    })
 }
 
 fn make_night(made: &mut Maker) -> Truth {

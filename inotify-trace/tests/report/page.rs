@@ -37,6 +37,30 @@ fn night(name: &str) -> (PathBuf, &'static made::Truth) {
     (page, truth)
 }
 
+/// Texts with less contrast than WCAG 2 wants (4.5 to 1), with what it is instead.
+const CONTRAST: &str = "(() => {
+    const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
+    const light = (rgb) => rgb.slice(0, 3).map((it) => it / 255)
+        .map((it) => it <= 0.04045 ? it / 12.92 : ((it + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, it, at) => sum + it * [0.2126, 0.7152, 0.0722][at], 0);
+    const behind = (element) => {
+        for (let it = element; it; it = it.parentElement) {
+            const colour = parse(getComputedStyle(it).backgroundColor);
+            if (colour.length < 4 || colour[3] > 0) return colour;
+        }
+    };
+    const faint = [];
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        const element = texts.currentNode.parentElement;
+        if (!texts.currentNode.data.trim() || element.closest('svg, script')) continue;
+        const both = [parse(getComputedStyle(element).color), behind(element)].map(light);
+        const ratio = (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
+        if (ratio < 4.5) faint.push([texts.currentNode.data, ratio]);
+    }
+    return faint;
+})()";
+
 #[test]
 fn it_can_be_looked_at_in_light_and_dark_and_on_a_phone() {
     let Some(mut browser) = Browser::start("report: it_can_be_looked_at") else { return };
@@ -55,6 +79,8 @@ fn it_can_be_looked_at_in_light_and_dark_and_on_a_phone() {
         let (colours, shown, height) = colours(&picture);
         assert!(colours > 50 && shown == width && height > 1500, "{name}: {colours} {height}");
         assert_eq!(browser.complaints(&page), [] as [&serde_json::Value; 0]);
+        let faint = browser.eval(CONTRAST);
+        assert_eq!(faint, json!([]), "{name}: too little contrast");
         let background = browser.eval("getComputedStyle(document.body).backgroundColor");
         backgrounds.insert(background.as_str().unwrap().to_owned());
     }

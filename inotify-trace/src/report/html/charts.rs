@@ -8,7 +8,7 @@ use super::chart::{Chart, Series};
 use crate::{
     event::BootTime,
     output::Approximate,
-    report::{Levels, Run},
+    report::{Charged, Levels, Run},
 };
 
 /// How many bars of counts can be told from each other.
@@ -22,9 +22,9 @@ pub(super) fn all(run: &Run) -> Markup {
     let leaks = run.leaks.iter().filter(|leak| leak.kind.is_leak());
     let marks: Vec<_> = leaks.map(|leak| share(run, leak.reached)).collect();
     html! {
-        @for (used, limit) in &charts.users { (user(used, limit, run, &marks).render(run)) }
+        @for charged in &charts.users { (user(charged, run, &marks).render(run)) }
         @if charts.users_left > 0 {
-            p.note { (charts.users_left) " more users stayed further from their limits." }
+            p.note { (charts.users_left) " more counts of users stayed further from their limits." }
         }
         @if !charts.places.is_empty() { (places(run).render(run)) }
         @if charts.failed.iter().any(|&it| it > 0) {
@@ -43,14 +43,13 @@ fn share(run: &Run, time: BootTime) -> f64 {
     ((time.0.saturating_sub(grid.start.0)) as f64 / length).min(1.0)
 }
 
-fn user<'a>(used: &'a Levels, limit: &'a Levels, run: &Run, marks: &[f64]) -> Chart<'a> {
-    let most = used.points.iter().max().copied().unwrap_or_default();
-    let allowed = limit.points.iter().max().copied().unwrap_or_default();
+fn user<'a>(charged: &'a Charged, run: &Run, marks: &[f64]) -> Chart<'a> {
+    let ((most, allowed), what) = (charged.most(), charged.what());
     let is_drawn = allowed <= most.saturating_mul(FAR).max(1);
     let mut series = vec![Series {
-        name: "instances charged",
+        name: "charged",
         class: "s0".to_owned(),
-        points: &used.points,
+        points: &charged.used,
         is_filled: true,
     }];
     let mut notes = Vec::new();
@@ -58,7 +57,7 @@ fn user<'a>(used: &'a Levels, limit: &'a Levels, run: &Run, marks: &[f64]) -> Ch
         series.push(Series {
             name: "limit",
             class: "limit".to_owned(),
-            points: &limit.points,
+            points: &charged.limit,
             is_filled: false,
         });
     } else {
@@ -67,11 +66,15 @@ fn user<'a>(used: &'a Levels, limit: &'a Levels, run: &Run, marks: &[f64]) -> Ch
     if !marks.is_empty() {
         notes.push("Dotted: a leak was noticed.".to_owned());
     }
-    let last = used.points.last().copied().unwrap_or_default();
+    let last = charged.used.last().copied().unwrap_or_default();
     Chart {
-        title: format!("Instances charged to {}, of {allowed}", used.name),
+        title: if charged.are_watches {
+            format!("Watches charged to {}, of {allowed}", charged.name)
+        } else {
+            format!("Instances charged to {}, of {allowed}", charged.name)
+        },
         description: format!(
-            "From {} to {}: at most {most} of {allowed} instances, {last} at the end.",
+            "From {} to {}: at most {most} of {allowed} {what}, {last} at the end.",
             run.times.short(run.start),
             run.times.short(run.end)
         ),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Failure, Leak, Refusal, run::is_close};
-use crate::{event::BootTime, output::UserNames, report::Times, usage::Level};
+use super::{Failure, Leak, Refusal, drawn::what, run::is_close};
+use crate::{event::BootTime, output::UserNames, report::Times, tracker::User, usage::Level};
 
 /// How many programs, leaks and users a sentence names.
 const NAMED: usize = 3;
@@ -19,13 +19,23 @@ pub enum Severity {
     Bad,
 }
 
+/// How close a user came to a limit.
+#[derive(Clone, Debug)]
+pub(super) struct Closest {
+    pub(super) user: User,
+    pub(super) who: String,
+    pub(super) are_watches: bool,
+    pub(super) level: Level,
+    pub(super) time: BootTime,
+}
+
 /// What there is to make sentences of.
 pub(super) struct Headline<'a> {
     pub(super) refusals: &'a [Refusal],
     pub(super) failures: &'a [Failure],
     pub(super) leaks: &'a [Leak],
     /// How close users came to their limits, the closest first.
-    pub(super) closest: &'a [(String, Level, BootTime)],
+    pub(super) closest: &'a [Closest],
     pub(super) times: &'a Times,
     pub(super) names: &'a UserNames,
 }
@@ -44,8 +54,8 @@ impl Headline<'_> {
         self.failures.iter().filter(move |it| it.is_limit && !told(it))
     }
 
-    fn close(&self) -> impl Iterator<Item = &(String, Level, BootTime)> {
-        self.closest.iter().filter(|(_, level, _)| is_close(*level))
+    fn close(&self) -> impl Iterator<Item = &Closest> {
+        self.closest.iter().filter(|it| is_close(it.level))
     }
 
     pub(super) fn severity(&self) -> Severity {
@@ -66,7 +76,7 @@ impl Headline<'_> {
         let leaking = (!leaking.is_empty()).then(|| some(leaking.into_iter().collect()));
         let first = self.refusals.iter().min_by_key(|it| it.first);
         let ran_out = first.map(|it| {
-            let what = if it.are_watches { "watches" } else { "instances" };
+            let what = what(it.are_watches);
             let (who, when) = (self.names.payer(it.user), self.times.short(it.first));
             format!("{who} ran out of inotify {what} at {when}")
         });
@@ -79,8 +89,9 @@ impl Headline<'_> {
             }
             (None, None, Some(leaking)) => format!("{leaking} {verb} inotify instances"),
             (None, None, None) => match self.close().next() {
-                Some((who, level, _)) => {
-                    format!("{who} came close to the limit: {} of {}", level.used, level.limit)
+                Some(Closest { who, level, are_watches, .. }) => {
+                    let (Level { used, limit }, what) = (level, what(*are_watches));
+                    format!("{who} came close to the limit: {used} of {limit} {what}")
                 }
                 None if self.leaks().next().is_some() => {
                     "Instances were leaked for a time".to_owned()
@@ -126,18 +137,19 @@ impl Headline<'_> {
             all.push(format!("{more} more leaks are below."));
         }
         // Who was refused something was close, which was said.
-        let is_said = |who: &str| self.refusals.iter().any(|it| self.names.payer(it.user) == who);
-        let close = self.close().filter(|(who, ..)| !is_said(who)).take(NAMED);
-        let closest = self.closest.iter().take(1).filter(|_| self.refusals.is_empty());
-        let told: Vec<_> = close.collect();
-        let told = if told.is_empty() { closest.collect() } else { told };
-        for (who, level, time) in told {
-            let percent = (u64::from(level.used) * 100).div_ceil(u64::from(level.limit.max(1)));
+        let is_said = |it: &&Closest| {
+            let key = (it.user, it.are_watches);
+            self.refusals.iter().any(|refusal| (refusal.user, refusal.are_watches) == key)
+        };
+        let mut told: Vec<_> = self.close().filter(|it| !is_said(it)).take(NAMED).collect();
+        if told.is_empty() && self.refusals.is_empty() {
+            told.extend(self.closest.first());
+        }
+        for Closest { who, are_watches, level: Level { used, limit }, time, .. } in told {
+            let percent = (u64::from(*used) * 100).div_ceil(u64::from(*limit).max(1));
+            let (when, what) = (self.times.short(*time), what(*are_watches));
             all.push(format!(
-                "{who} came closest to the limit at {}: {} of {} instances ({percent}%).",
-                self.times.short(*time),
-                level.used,
-                level.limit
+                "{who} came closest to the limit at {when}: {used} of {limit} {what} ({percent}%)."
             ));
         }
         all

@@ -1,5 +1,6 @@
 //! The facts of one run, from its recording.
 
+mod drawn;
 mod failures;
 mod headline;
 mod leaks;
@@ -9,10 +10,11 @@ mod series;
 
 use std::collections::BTreeMap;
 
+pub use drawn::{Charged, Charts, Levels};
 pub use failures::{Failure, Refusal};
 pub use headline::Severity;
 pub use leaks::Leak;
-pub use run::{Charts, Levels, Rows, Run};
+pub use run::{Rows, Run};
 
 use self::{
     failures::Failures,
@@ -26,8 +28,11 @@ use crate::{
     tracker::{Tracker, User},
 };
 
-/// How many users are followed. Each takes a few kilobytes.
-const USERS: usize = 512;
+/// How many counts of users are followed. Each takes a few kilobytes.
+const COUNTS: usize = 1024;
+
+/// How many gaps are told.
+const GAPS: usize = 20;
 
 /// What the kernel counted of a user.
 #[derive(Debug, Default)]
@@ -36,6 +41,18 @@ struct UserLine {
     limit: Gauge,
     /// How many were used, and of how many, when it was closest.
     closest: (u32, u32, BootTime),
+}
+
+impl UserLine {
+    /// How close it came.
+    fn share(&self) -> u64 {
+        share(self.closest.0, self.closest.1)
+    }
+}
+
+/// How much of a limit is used, for comparison.
+fn share(used: u32, limit: u32) -> u64 {
+    (u64::from(used) << 32) / u64::from(limit.max(1))
 }
 
 /// Takes in a run, item by item.
@@ -47,7 +64,8 @@ pub struct Builder {
     end: BootTime,
     /// Whether the state was replaced and has not been looked at since.
     is_replaced: bool,
-    users: BTreeMap<User, UserLine>,
+    /// Of instances, and of watches.
+    users: BTreeMap<(User, bool), UserLine>,
     places: Places,
     created: Tally,
     released: Tally,
@@ -56,6 +74,10 @@ pub struct Builder {
     leaks: Leaks,
     /// What was lost, how often, when first and when last.
     losses: Vec<(Loss, u64, BootTime, BootTime)>,
+    /// Times of which nothing is known.
+    gaps: Vec<(BootTime, BootTime)>,
+    /// Gaps there was no room for.
+    gaps_left: u64,
     events: u64,
     has_end: bool,
 }
@@ -77,6 +99,8 @@ impl Builder {
             failures: Failures::new(header.user_names()),
             leaks: Leaks::new(header.clock()),
             losses: Vec::new(),
+            gaps: Vec::new(),
+            gaps_left: 0,
             events: 0,
             has_end: false,
             header: header.clone(),
@@ -144,19 +168,25 @@ impl Builder {
 
     /// Notes how a user stands now.
     fn charge(&mut self, user: User, point: usize, time: BootTime) {
-        let quota = self.tracker.users().get(user).and_then(|account| account.instances);
-        if !self.users.contains_key(&user) && (quota.is_none() || self.users.len() >= USERS) {
-            return;
-        }
-        let line = self.users.entry(user).or_default();
-        let Some(quota) = quota else { return line.used.set(point, time, 0) };
-        line.used.set(point, time, quota.used);
-        line.limit.set(point, time, quota.limit);
-        let (used, limit, _) = line.closest;
-        if u64::from(quota.used) * u64::from(limit) > u64::from(used) * u64::from(quota.limit)
-            || limit == 0
-        {
-            line.closest = (quota.used, quota.limit, time);
+        let account = self.tracker.users().get(user);
+        let quotas = account.map(|account| (account.instances, account.watches));
+        let (instances, watches) = quotas.unwrap_or_default();
+        for (are_watches, quota) in [(false, instances), (true, watches)] {
+            let key = (user, are_watches);
+            let is_news = !self.users.contains_key(&key);
+            if is_news && (quota.is_none() || self.users.len() >= COUNTS) {
+                continue;
+            }
+            let line = self.users.entry(key).or_default();
+            let Some(quota) = quota else {
+                line.used.set(point, time, 0);
+                continue;
+            };
+            line.used.set(point, time, quota.used);
+            line.limit.set(point, time, quota.limit);
+            if line.closest.1 == 0 || share(quota.used, quota.limit) > line.share() {
+                line.closest = (quota.used, quota.limit, time);
+            }
         }
     }
 
@@ -165,9 +195,15 @@ impl Builder {
         if !std::mem::take(&mut self.is_replaced) {
             return;
         }
+        // The state that a run begins with is no gap.
+        if self.events > 0 && self.gaps.len() < GAPS {
+            self.gaps.push((self.end, time));
+        } else if self.events > 0 {
+            self.gaps_left += 1;
+        }
         let point = self.point(time);
         self.places.resample(&self.tracker, point, time);
-        let mut users: Vec<_> = self.users.keys().copied().collect();
+        let mut users: Vec<_> = self.users.keys().map(|(user, _)| *user).collect();
         users.extend(self.tracker.users().iter().map(|(user, _)| user));
         users.into_iter().for_each(|user| self.charge(user, point, time));
     }

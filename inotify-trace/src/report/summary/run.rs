@@ -1,8 +1,10 @@
 //! What there is to say of a run, ready to be shown.
 
-use std::cmp::Reverse;
-
-use super::{Builder, Failure, Leak, Refusal, Severity, headline::Headline, series::Grid};
+use super::{
+    Builder, Failure, Leak, Refusal, Severity, UserLine,
+    drawn::Charts,
+    headline::{Closest, Headline},
+};
 use crate::{
     event::BootTime,
     limits::{Setting, State, reaches},
@@ -16,17 +18,8 @@ use crate::{
 /// Rows of a table at most, if it is the only run.
 const ROWS: usize = 500;
 
-/// The share of a limit, in percent, from which on users have a chart.
-const DRAWN: u32 = 10;
-
-/// How many lines a chart has room for.
-const LINES: usize = 6;
-
 /// Names in a cell at most.
 const LISTED: usize = 4;
-
-/// Charts of users at most.
-const USERS: usize = 4;
 
 /// A table, and how many rows there was no room for.
 #[derive(Clone, Debug, Default)]
@@ -35,38 +28,6 @@ pub struct Rows {
     pub table: Table,
     /// How many are left out.
     pub left: usize,
-}
-
-/// Levels over time.
-#[derive(Clone, Debug, Default)]
-pub struct Levels {
-    /// Of what.
-    pub name: String,
-    /// The most at each point.
-    pub points: Vec<u32>,
-}
-
-/// What is drawn. All series have the same points.
-#[derive(Clone, Debug)]
-pub struct Charts {
-    /// When they are.
-    pub grid: Grid,
-    /// How many there are.
-    pub points: usize,
-    /// What each user is charged, and how much may be: those closest to their limit.
-    pub users: Vec<(Levels, Levels)>,
-    /// Users there was no room for.
-    pub users_left: usize,
-    /// What the processes of containers have, those with most at their peak first.
-    pub places: Vec<Levels>,
-    /// What all the others have together.
-    pub others: Option<Levels>,
-    /// How many instances were made.
-    pub created: Vec<u32>,
-    /// How many were released.
-    pub released: Vec<u32>,
-    /// How many calls failed at a limit.
-    pub failed: Vec<u32>,
 }
 
 /// The facts of one run.
@@ -174,18 +135,14 @@ impl Builder {
         }
     }
 
-    /// How close users came to their limits, the closest first.
-    fn closest(&self) -> Vec<(String, Level, BootTime)> {
+    fn closest(&self) -> Vec<Closest> {
         let names = self.header.user_names();
-        let line = |(user, line): (&User, &super::UserLine)| {
+        let closest = |(&(user, are_watches), line): (&(User, bool), &UserLine)| {
             let (used, limit, time) = line.closest;
-            (names.payer(*user), Level { used, limit }, time)
+            let level = Level { used, limit };
+            Closest { user, who: names.payer(user), are_watches, level, time }
         };
-        let mut all: Vec<_> = self.users.iter().map(line).collect();
-        all.sort_by_key(|(_, level, _)| {
-            Reverse((u64::from(level.used) << 32) / u64::from(level.limit.max(1)))
-        });
-        all
+        self.closest_lines().into_iter().map(closest).collect()
     }
 
     fn warnings(&self, problems: &[String], times: &Times) -> Vec<String> {
@@ -202,7 +159,20 @@ impl Builder {
              records."
                 .to_owned()
         });
-        problems.iter().cloned().chain(lost).chain(unseen).chain(end).collect()
+        let gaps = self.gaps.iter().map(|&(from, to)| {
+            let (from, to) = (times.short(from), times.short(to));
+            format!("Nothing is known of what happened from {from} to {to}: files are missing or damaged.")
+        });
+        let more = (self.gaps_left > 0).then(|| format!("{} more such gaps.", self.gaps_left));
+        problems
+            .iter()
+            .cloned()
+            .chain(gaps)
+            .chain(more)
+            .chain(lost)
+            .chain(unseen)
+            .chain(end)
+            .collect()
     }
 
     fn facts(&self, times: &Times) -> Vec<(&'static str, String)> {
@@ -224,53 +194,6 @@ impl Builder {
             ("Recorded by", format!("inotify-trace {}", header.tool_version)),
             ("Command", or_unknown(&header.command.join(" "))),
         ]
-    }
-
-    fn charts(&self) -> Charts {
-        let last = self.grid.point(self.end).unwrap_or(super::series::POINTS - 1);
-        let names = self.header.user_names();
-        let mut users: Vec<_> = self.users.iter().collect();
-        users.sort_by_key(|(_, line)| {
-            Reverse((u64::from(line.closest.0) << 32) / u64::from(line.closest.1.max(1)))
-        });
-        // A chart of next to nothing says nothing, unless it is the only one.
-        let is_drawn = |(at, (_, line)): &(usize, &(&User, &super::UserLine))| {
-            let (used, limit, _) = line.closest;
-            *at == 0 || reaches(Level { used, limit }, DRAWN)
-        };
-        let drawn: Vec<_> =
-            users.iter().enumerate().filter(is_drawn).map(|it| it.1).take(USERS).collect();
-        let line = |(user, line): &&(&User, &super::UserLine)| {
-            let name = names.payer(**user);
-            let used = Levels { name: name.clone(), points: line.used.points(last) };
-            (used, Levels { name, points: line.limit.points(last) })
-        };
-        let sorted = self.places.sorted();
-        let places: Vec<_> = sorted
-            .iter()
-            .take(LINES)
-            .filter(|place| place.held.peak > 0)
-            .map(|place| Levels { name: place.name.clone(), points: place.held.points(last) })
-            .collect();
-        let others = (sorted.len() > LINES).then(|| {
-            let mut points = self.places.all.points(last);
-            for (at, all) in points.iter_mut().enumerate() {
-                let named = places.iter().filter_map(|it| it.points.get(at));
-                *all = named.fold(*all, |rest, &it| rest.saturating_sub(it));
-            }
-            Levels { name: format!("{} others", sorted.len() - LINES), points }
-        });
-        Charts {
-            grid: self.grid,
-            points: last + 1,
-            users: drawn.iter().map(line).collect(),
-            users_left: users.len() - drawn.len(),
-            places,
-            others,
-            created: self.created.points(last),
-            released: self.released.points(last),
-            failed: self.failed.points(last),
-        }
     }
 
     fn places(&self, times: &Times) -> Rows {
