@@ -20,7 +20,7 @@ fn facts(truth: &Truth) -> Vec<String> {
     vec![
         "root ran out of inotify instances at 02:".to_owned(),
         "; containerd-shim and leaky-app leak instances".to_owned(),
-        format!("tail could not get an instance, {refused} times from 02:"),
+        format!("tail in prod/shop-5d8f/logs could not get an instance, {refused} times from 02:"),
         format!("128 of 128 instances of root: leaky-app (3550) in prod/shop-5d8f/web {leaky_app}"),
         format!("containerd-shim (900) {shim}"),
         format!(

@@ -147,10 +147,13 @@ fn path(points: &[u32], from: Option<&Vec<u32>>, top: u32) -> String {
         let x = (at * WIDTH) as f64 / points.len().max(1) as f64;
         format!("{x:.1}").trim_end_matches(".0").to_owned()
     };
+    // A line begins where there is something to tell; an area has a bottom.
+    let begin = if from.is_some() { Some(0) } else { points.iter().position(|&it| it > 0) };
+    let Some(begin) = begin else { return path };
     // Writing to a String cannot fail.
-    for (at, &value) in points.iter().enumerate() {
-        if at == 0 {
-            let _ = write!(path, "M0 {}", height(value, top));
+    for (at, &value) in points.iter().enumerate().skip(begin) {
+        if at == begin {
+            let _ = write!(path, "M{} {}", x(at), height(value, top));
         } else if points.get(at - 1) != Some(&value) {
             let _ = write!(path, "H{}V{}", x(at), height(value, top));
         }
@@ -217,6 +220,7 @@ mod tests {
     #[test]
     fn areas_go_back_along_what_is_below() {
         assert_eq!(path(&[1, 1, 2], None, 2), "M0 50H400V0H600");
+        assert_eq!(path(&[0, 1, 0], None, 2), "M200 50H400V100H600", "not known before");
         assert_eq!(path(&[2, 2], Some(&vec![0, 1]), 2), "M0 0H600H600V50H300V100H0Z");
     }
 }

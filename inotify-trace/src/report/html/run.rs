@@ -72,8 +72,19 @@ fn class(run: &Run) -> &'static str {
 }
 
 fn failures(run: &Run, rows: usize) -> Markup {
-    let columns =
-        ["PROGRAM", "CONTAINER", "WHAT", "WHY", "TIMES", "FIRST", "LAST", "PIDS", "PATHS"];
+    let columns = [
+        "PROGRAM",
+        "CONTAINER",
+        "WHAT",
+        "WHY",
+        "LIMIT OF",
+        "TIMES",
+        "FIRST",
+        "LAST",
+        "PIDS",
+        "PATHS",
+    ];
+    let names = run.header.user_names();
     let row = |it: &Failure| {
         let pids = it.pids.iter().map(ToString::to_string).collect();
         let paths: Vec<_> = it.paths.iter().map(ToString::to_string).collect();
@@ -82,6 +93,7 @@ fn failures(run: &Run, rows: usize) -> Markup {
             Cell::from(&it.place[..]),
             Cell::from(if it.is_watch { "watch" } else { "instance" }),
             Cell::from(&it.why[..]),
+            it.refused.map(|user| names.payer(user)).as_deref().into(),
             Cell::from(it.count),
             Cell::from(&run.times.short(it.first)[..]),
             Cell::from(&run.times.short(it.last)[..]),

@@ -12,6 +12,10 @@ const SHORT: usize = 26;
 pub(super) fn table(name: &str, columns: &[&str], rows: &[Vec<Cell>], left: usize) -> Markup {
     let is_used = |at: &usize| rows.iter().any(|row| row.get(*at) != Some(&Cell::Missing));
     let used: Vec<_> = (0..columns.len()).filter(is_used).collect();
+    let is_number = |at: usize| {
+        let is_one = |cell: &Cell| matches!(cell, Cell::Number(_) | Cell::Percent(_));
+        rows.iter().any(|row| row.get(at).is_some_and(is_one))
+    };
     html! {
         @if rows.is_empty() {
             p.note { "None." }
@@ -20,7 +24,7 @@ pub(super) fn table(name: &str, columns: &[&str], rows: &[Vec<Cell>], left: usiz
                 div.scroll tabindex="0" role="region" aria-label=(name) {
                     table.sortable {
                         thead { tr {
-                            @for &at in &used { th scope="col" { (columns[at]) } }
+                            @for &at in &used { th.number[is_number(at)] scope="col" { (columns[at]) } }
                         } }
                         tbody { @for row in rows { tr {
                             @for cell in used.iter().filter_map(|&at| row.get(at)) { (td(cell)) }

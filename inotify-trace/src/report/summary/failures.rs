@@ -14,7 +14,7 @@ use crate::{
 const SORTS: usize = 500;
 
 /// How many process ids and paths of each are kept.
-const EXAMPLES: usize = 5;
+const EXAMPLES: usize = 3;
 
 /// What failures have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +24,7 @@ struct Sort {
     is_watch: bool,
     errno: i32,
     limit: Option<Limit>,
+    user: Option<User>,
 }
 
 /// Failures of one program in one place for one reason.
@@ -39,6 +40,8 @@ pub struct Failure {
     pub why: String,
     /// Whether it was a limit.
     pub is_limit: bool,
+    /// Whose quota was used up, if it was one.
+    pub refused: Option<User>,
     /// How often.
     pub count: u64,
     /// The first time.
@@ -95,7 +98,8 @@ impl Failures {
         let limit = failed_limit(&event.kind);
         let task = event.task.unwrap_or_default();
         let place = Key::of(task.cgroup, tracker.cgroups());
-        let sort = Sort { comm: task.comm, place, is_watch, errno, limit };
+        let user = Culprits::quota_of(event).map(|(user, _)| user);
+        let sort = Sort { comm: task.comm, place, is_watch, errno, limit, user };
         if self.sorts.len() >= SORTS && !self.sorts.contains_key(&sort) {
             self.others += 1;
         } else {
@@ -105,6 +109,7 @@ impl Failures {
                 is_watch,
                 why: why(errno, limit),
                 is_limit: limit.is_some(),
+                refused: user,
                 count: 0,
                 first: event.time,
                 last: event.time,

@@ -23,7 +23,6 @@ pub enum Severity {
 #[derive(Clone, Debug)]
 pub(super) struct Closest {
     pub(super) user: User,
-    pub(super) who: String,
     pub(super) are_watches: bool,
     pub(super) level: Level,
     pub(super) time: BootTime,
@@ -45,13 +44,15 @@ impl Headline<'_> {
         self.leaks.iter().filter(|leak| leak.kind.is_leak())
     }
 
-    /// Failures at a limit that is not of inotify's quotas: open files.
+    /// Failures at a limit that is no user's quota: of open files.
     fn other_limits(&self) -> impl Iterator<Item = &Failure> {
-        let told = |failure: &&Failure| {
-            self.refusals.iter().any(|it| it.are_watches == failure.is_watch)
-                && failure.why.contains("inotify")
-        };
-        self.failures.iter().filter(move |it| it.is_limit && !told(it))
+        self.failures.iter().filter(|it| it.is_limit && it.refused.is_none())
+    }
+
+    /// A user in a sentence.
+    fn user(&self, user: User) -> String {
+        let name = self.names.payer(user);
+        if name.starts_with(|c: char| c.is_ascii_digit()) { format!("user {name}") } else { name }
     }
 
     fn close(&self) -> impl Iterator<Item = &Closest> {
@@ -77,7 +78,7 @@ impl Headline<'_> {
         let first = self.refusals.iter().min_by_key(|it| it.first);
         let ran_out = first.map(|it| {
             let what = what(it.are_watches);
-            let (who, when) = (self.names.payer(it.user), self.times.short(it.first));
+            let (who, when) = (self.user(it.user), self.times.short(it.first));
             format!("{who} ran out of inotify {what} at {when}")
         });
         match (ran_out, self.other_limits().next(), leaking) {
@@ -89,7 +90,8 @@ impl Headline<'_> {
             }
             (None, None, Some(leaking)) => format!("{leaking} {verb} inotify instances"),
             (None, None, None) => match self.close().next() {
-                Some(Closest { who, level, are_watches, .. }) => {
+                Some(Closest { user, level, are_watches, .. }) => {
+                    let who = self.user(*user);
                     let (Level { used, limit }, what) = (level, what(*are_watches));
                     format!("{who} came close to the limit: {used} of {limit} {what}")
                 }
@@ -107,14 +109,11 @@ impl Headline<'_> {
         for refusal in self.refusals.iter().take(NAMED) {
             let what = if refusal.are_watches { "a watch" } else { "an instance" };
             let failed = self.failures.iter().filter(|it| {
-                it.is_limit && it.is_watch == refusal.are_watches && it.why.contains("inotify")
+                it.refused == Some(refusal.user) && it.is_watch == refusal.are_watches
             });
-            let programs: BTreeSet<_> = failed.map(|it| it.comm.as_str()).collect();
-            let who = some(programs.into_iter().map(str::to_owned).collect());
-            all.push(format!(
-                "{who} could not get {what}, {}.",
-                self.when(refusal.count, refusal.first, refusal.last)
-            ));
+            let who = some(failed.map(|it| format!("{} in {}", it.comm, it.place)).collect());
+            let when = self.when(refusal.count, refusal.first, refusal.last);
+            all.push(format!("{who} could not get {what}, {when}."));
             let at = self.times.short(refusal.blamed);
             all.push(format!("Used up, as of {at}: {}.", refusal.lines[0]));
         }
@@ -145,7 +144,8 @@ impl Headline<'_> {
         if told.is_empty() && self.refusals.is_empty() {
             told.extend(self.closest.first());
         }
-        for Closest { who, are_watches, level: Level { used, limit }, time, .. } in told {
+        for Closest { user, are_watches, level: Level { used, limit }, time } in told {
+            let who = self.user(*user);
             let percent = (u64::from(*used) * 100).div_ceil(u64::from(*limit).max(1));
             let (when, what) = (self.times.short(*time), what(*are_watches));
             all.push(format!(

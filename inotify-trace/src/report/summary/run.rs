@@ -136,11 +136,10 @@ impl Builder {
     }
 
     fn closest(&self) -> Vec<Closest> {
-        let names = self.header.user_names();
         let closest = |(&(user, are_watches), line): (&(User, bool), &UserLine)| {
             let (used, limit, time) = line.closest;
             let level = Level { used, limit };
-            Closest { user, who: names.payer(user), are_watches, level, time }
+            Closest { user, are_watches, level, time }
         };
         self.closest_lines().into_iter().map(closest).collect()
     }
