@@ -5,8 +5,6 @@ mod charts;
 mod run;
 mod table;
 
-use std::borrow::Cow;
-
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Report, Run, Severity};
@@ -19,7 +17,10 @@ const SCRIPT: &str = include_str!("script.js");
 /// `openssl dgst -sha256 -binary script.js | base64`; browsers say it too.
 const SCRIPT_HASH: &str = "WYwoHt0YIMO1Q3zfCE2a0UYDY0aLFa07YUx2Y0wcCXo=";
 
-/// The longest text from outside that is shown whole.
+/// The longest sentence that is shown whole: names in it may be long.
+const SENTENCE: usize = 2000;
+
+/// The longest name from outside that is shown whole.
 const LONGEST: usize = 300;
 
 /// The page.
@@ -137,19 +138,39 @@ fn warnings(title: &str, lines: &[String]) -> Markup {
 
 /// A sentence, in which `this` is what one types.
 fn prose(text: &str) -> Markup {
+    let cut: String = text.chars().take(SENTENCE).collect();
+    let more = if cut.len() < text.len() { "…" } else { "" };
     html! {
-        @for (at, part) in text.split('`').enumerate() {
-            @if at % 2 == 1 { code { (clean(part)) } } @else { (clean(part)) }
+        @for (at, part) in cut.split('`').enumerate() {
+            @if at % 2 == 1 { code { (plain(part)) } } @else { (plain(part)) }
         }
+        (more)
     }
 }
 
-/// Text from outside: nothing in it that would move what stands around it, and not too much.
-fn clean(text: &str) -> Cow<'_, str> {
-    let text = shorten(text, LONGEST);
+/// A name from outside: not too much of it, and of a path the end.
+fn clean(text: &str) -> String {
+    plain(&shorten(text, LONGEST))
+}
+
+/// Text with nothing in it that would move what stands around it.
+fn plain(text: &str) -> String {
     let is_direction = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    match printable(&text) {
-        plain if plain.contains(is_direction) => plain.replace(is_direction, "?").into(),
-        plain => plain.into_owned().into(),
+    printable(text).replace(is_direction, "?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_outside_stays_where_it_is() {
+        assert_eq!(clean("a\u{202e}b\u{1b}[2J\nc"), "a?b?[2J?c");
+        let long = clean(&format!("{}/end", "/dir".repeat(200)));
+        assert!(long.starts_with('…') && long.ends_with("/end"), "{long}");
+        assert_eq!(long.chars().count(), LONGEST);
+        let sentence = prose(&format!("128 of 128: `{}`", "x".repeat(5000))).into_string();
+        assert!(sentence.starts_with("128 of 128: <code>x"), "{sentence}");
+        assert!(sentence.len() < 2100 && sentence.ends_with('…'), "{sentence}");
     }
 }

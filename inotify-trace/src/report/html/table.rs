@@ -22,7 +22,7 @@ pub(super) fn table(name: &str, columns: &[&str], rows: &[Vec<Cell>], left: usiz
         } @else {
             div.data data-name=(name) {
                 div.scroll tabindex="0" role="region" aria-label=(name) {
-                    table.sortable {
+                    table.sortable aria-label=(name) {
                         thead { tr {
                             @for &at in &used { th.number[is_number(at)] scope="col" { (columns[at]) } }
                         } }

@@ -1,11 +1,12 @@
 //! What there is to draw of a run.
 
+use std::cmp::Reverse;
+
 use super::{
     Builder, UserLine,
     series::{Grid, POINTS},
 };
 use crate::{limits::reaches, tracker::User, usage::Level};
-use std::cmp::Reverse;
 
 /// The share of a limit, in percent, from which on users have a chart.
 const DRAWN: u32 = 10;

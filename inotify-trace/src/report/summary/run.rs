@@ -160,7 +160,10 @@ impl Builder {
         });
         let gaps = self.gaps.iter().map(|&(from, to)| {
             let (from, to) = (times.short(from), times.short(to));
-            format!("Nothing is known of what happened from {from} to {to}: files are missing or damaged.")
+            format!(
+                "Nothing is known of what happened from {from} to {to}: a file is missing or \
+                 damaged, or could not be written."
+            )
         });
         let more = (self.gaps_left > 0).then(|| format!("{} more such gaps.", self.gaps_left));
         problems
