@@ -20,6 +20,11 @@ const TOOLS: &[(&str, &str)] = &[
     ("stress-ng", "stress-ng"),
     ("node", "nodejs"),
     ("tail", "coreutils"),
+    ("runc", "runc"),
+    ("crun", "crun"),
+    ("containerd", "containerd"),
+    // In the images of its containers, which have nothing else in them.
+    ("busybox", "busybox-static"),
 ];
 
 /// The browser that looks at reports, and a font for it.

@@ -113,7 +113,10 @@ impl Maker {
             namespace: Some(namespace.to_owned()),
             ..Names::default()
         };
-        self.event(None, EventKind::ContainerNamed { cgroup, names: Box::new(names) });
+        self.event(
+            None,
+            EventKind::ContainerNamed { cgroup, container: None, names: Box::new(names) },
+        );
     }
 
     /// Makes an instance, of which descriptors count up.

@@ -126,9 +126,12 @@ impl Headline<'_> {
         }
         for leak in self.leaks().take(NAMED) {
             let said = self.times.short(leak.said);
+            let pace = leak.pace().map(|it| format!(", {it}")).unwrap_or_default();
             all.push(match &leak.afterwards {
-                Some(afterwards) => format!("Leak, as of {said}: {}. {afterwards}", leak.line),
-                None => format!("Leak: {}.", leak.line),
+                Some(afterwards) => {
+                    format!("Leak, as of {said}: {}{pace}. {afterwards}", leak.line)
+                }
+                None => format!("Leak: {}{pace}.", leak.line),
             });
         }
         let more = self.leaks().count().saturating_sub(NAMED);

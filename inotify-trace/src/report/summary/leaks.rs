@@ -42,7 +42,17 @@ impl Leak {
     /// What to do, if that is said.
     #[must_use]
     pub fn remedy(&self) -> Option<&str> {
-        self.details.iter().find_map(|line| line.strip_prefix("do: "))
+        self.detail("do: ")
+    }
+
+    /// How fast it gets worse, if it does.
+    #[must_use]
+    pub fn pace(&self) -> Option<&str> {
+        self.detail("pace: ")
+    }
+
+    fn detail(&self, label: &str) -> Option<&str> {
+        self.details.iter().find_map(|line| line.strip_prefix(label))
     }
 }
 

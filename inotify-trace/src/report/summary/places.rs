@@ -85,12 +85,26 @@ impl Places {
             }
             // Names are read after the container is there.
             EventKind::ContainerNamed { cgroup, names, .. } => {
+                self.know(*cgroup, cgroups);
                 if let Some(place) = self.places.get_mut(&Key::of(*cgroup, cgroups)) {
                     place.name = name(*cgroup, cgroups);
                     place.pod = pod(names);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A cgroup may turn out to be a container's, where its path does not tell.
+    fn know(&mut self, cgroup: CgroupId, cgroups: &Cgroups) {
+        let (before, after) = (Key::Cgroup(cgroup), Key::of(cgroup, cgroups));
+        if before == after || self.places.contains_key(&after) {
+            return;
+        }
+        if let Some(place) = self.places.remove(&before) {
+            self.places.insert(after.clone(), place);
+            let homes = self.homes.values_mut().filter(|home| **home == before);
+            homes.for_each(|home| home.clone_from(&after));
         }
     }
 
@@ -173,4 +187,47 @@ impl Places {
 fn pod(names: &Names) -> Option<String> {
     let pod = names.pod_name.as_ref()?;
     Some(names.namespace.as_ref().map_or_else(|| pod.clone(), |space| format!("{space}/{pod}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        container::{Container, Runtime},
+        event::Task,
+    };
+
+    #[test]
+    fn a_cgroup_that_turns_out_to_be_a_container_keeps_what_it_had() {
+        let (mut tracker, mut places) = (Tracker::new(), Places::default());
+        let mut tell = |kind| {
+            let task = Some(Task { pid: 7, tid: 7, cgroup: CgroupId(5), ..Task::default() });
+            let event = Event { time: BootTime(1), task, kind };
+            tracker.apply(&event);
+            places.add(&event, &tracker, 0);
+        };
+        let create = |id, fd| EventKind::InstanceCreated {
+            instance: InstanceId(id),
+            fd,
+            flags: 0,
+            quota: None,
+        };
+        let release =
+            |id| EventKind::InstanceReleased { instance: InstanceId(id), fd: None, quota: None };
+        tell(EventKind::CgroupFound { cgroup: CgroupId(5), path: "/mine".into() });
+        tell(create(1, 3));
+        let id = "web".to_owned();
+        let container = Container { runtime: Some(Runtime::Runc), id, pod: None, qos: None };
+        tell(EventKind::ContainerNamed {
+            cgroup: CgroupId(5),
+            container: Some(Box::new(container)),
+            names: Box::default(),
+        });
+        tell(create(2, 4));
+        tell(release(1));
+        let sorted = places.sorted();
+        let [place] = sorted[..] else { panic!("{sorted:?}") };
+        assert_eq!((place.held.now, place.held.peak, place.made), (1, 2, 2));
+        assert_eq!(place.name, "runc:web");
+    }
 }
