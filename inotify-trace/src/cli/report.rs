@@ -1,9 +1,9 @@
 //! `inotify-trace report`: all that a recording says, on one page.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
     io::{self, IsTerminal as _, Write as _},
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -13,8 +13,9 @@ use clap::ValueEnum;
 
 use super::{EXIT_ERROR, progress::Progress, replay::tell};
 use crate::{
+    output::printable,
     recording::EXTENSION,
-    report::{Builder, Report, Run, html, text},
+    report::{Builder, FULL, Report, Run, html, text},
     source::{Problem, Recordings, Replay},
 };
 
@@ -64,8 +65,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut is_damaged = !recordings.problems.is_empty();
     let mut report = Report { runs: Vec::new(), unreadable: sentences(&recordings.problems) };
-    for mut run in recordings.runs {
-        report.runs.push(read(&mut run, path.is_none()));
+    let runs = recordings.runs.len();
+    for (at, mut run) in recordings.runs.into_iter().enumerate() {
+        let facts = read(&mut run, path.is_none());
+        // However many there are, they are to fit into memory.
+        report.runs.push(if at + FULL < runs { facts.brief() } else { facts });
         tell(run.problems())?;
         is_damaged |= !run.problems().is_empty();
     }
@@ -75,10 +79,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     match path {
         Some(path) => {
-            fs::write(path, page).with_context(|| {
+            write(path, &page).with_context(|| {
                 format!("cannot write {}: give another path with -o", path.display())
             })?;
-            let title = report.worst().map(|run: &Run| run.title.as_str()).unwrap_or_default();
+            let title = report.worst().map(|run| printable(&run.title)).unwrap_or_default();
             writeln!(io::stderr().lock(), "{title}. Written: {}", path.display())?;
         }
         None => io::stdout().lock().write_all(page.as_bytes())?,
@@ -102,6 +106,13 @@ impl Args {
             _ => (None, self.format.unwrap_or_else(guess)),
         }
     }
+}
+
+/// What programs watch is nobody else's business, unless somebody sends it on.
+fn write(path: &Path, page: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path)?.write_all(page.as_bytes())
 }
 
 /// Nobody wants a report in place of a recording.

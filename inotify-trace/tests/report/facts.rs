@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -92,6 +93,7 @@ fn files_are_written_and_recordings_are_not_written_over() {
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(message.contains("No limit was reached") && message.contains("page.html"), "{message}");
     assert!(fs::read_to_string(&page).unwrap().starts_with("<!DOCTYPE html>"));
+    assert_eq!(fs::metadata(&page).unwrap().permissions().mode() & 0o777, 0o600);
     let text = directory.path().join("page.txt");
     written(&report(&[&file], &["-o", text.to_str().unwrap()]));
     assert!(fs::read_to_string(&text).unwrap().starts_with("OK: node-1"));
@@ -187,6 +189,19 @@ fn several_machines_have_a_section_each_and_the_worst_is_the_title() {
     assert_eq!(page.matches("<article").count(), 3);
     assert!(page.contains("<title>root ran out of inotify instances"));
     assert!(page.contains("node-1") && page.contains("node-3") && page.contains("broken.itrec"));
+}
+
+#[test]
+fn of_very_many_runs_the_newest_are_shown_in_full() {
+    let directory = tempfile::tempdir().unwrap();
+    for run in 0..23 {
+        made::quiet(&directory.path().join(format!("{run}.itrec")), &format!("node-{run}"));
+    }
+    let output = report(&[directory.path()], &["--format", "html"]);
+    let page = written(&output);
+    assert_eq!(page.matches("<article").count(), 20);
+    assert!((0..23).all(|run| page.contains(&format!("<td>node-{run}</td>"))), "all are listed");
+    assert!(page.contains("The newest 20 are shown in full"));
 }
 
 /// Makes a page, and says how much memory that took, in KiB: what wait4 says would be that of the

@@ -60,7 +60,7 @@ pub(super) fn what(are_watches: bool) -> &'static str {
 }
 
 /// What is drawn. All series have the same points.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Charts {
     /// When they are.
     pub grid: Grid,

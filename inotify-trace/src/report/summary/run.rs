@@ -77,6 +77,22 @@ pub struct Run {
     pub holders: Rows,
 }
 
+impl Run {
+    /// Only what a list of runs shows.
+    #[must_use]
+    pub fn brief(self) -> Self {
+        Self {
+            charts: Charts { grid: self.charts.grid, ..Charts::default() },
+            refusals: Vec::new(),
+            failures: Vec::new(),
+            leaks: Vec::new(),
+            places: Rows::default(),
+            holders: Rows::default(),
+            ..self
+        }
+    }
+}
+
 impl Rows {
     /// The first `most` rows, and how many are left out then.
     #[must_use]

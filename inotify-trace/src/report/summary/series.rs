@@ -10,7 +10,7 @@ pub(super) const POINTS: usize = 600;
 const FINEST: u64 = 10_000_000;
 
 /// Which point a moment belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grid {
     /// Where the first point begins.
     pub start: BootTime,
