@@ -12,6 +12,7 @@ pub mod limits;
 pub mod output;
 pub mod procfs;
 pub mod recording;
+pub mod report;
 pub mod source;
 pub mod tracker;
 pub mod usage;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::agent;
 use crate::apt;
@@ -27,21 +27,33 @@ const TOOLS: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
 ];
 
-/// Installs the programs the live tests use. Without them those tests are skipped, and say so;
+/// The browser that looks at reports, and a font for it.
+const BROWSERS: &[&str] =
+    &["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"];
+const BROWSER_PACKAGES: &[&str] = &["chromium-headless-shell", "fonts-dejavu-core"];
+
+/// Installs the programs the tests use. Without them those tests are skipped, and say so;
 /// the others are still worth running.
 pub fn setup() {
-    let missing: Vec<_> = TOOLS.iter().filter(|(program, _)| which(program).is_none()).collect();
-    if missing.is_empty() {
+    let tools: Vec<_> = TOOLS.iter().filter(|(program, _)| which(program).is_none()).collect();
+    let packages: Vec<_> = tools.iter().map(|(_, package)| *package).collect();
+    // Ubuntu has no such package: one is not to keep the others from being installed.
+    let browser =
+        if BROWSERS.iter().any(|it| which(it).is_some()) { &[] } else { BROWSER_PACKAGES };
+    let wanted = [(&packages[..], "that the live tests need"), (browser, "for tests of reports")];
+    if wanted.iter().all(|(packages, _)| packages.is_empty()) {
         return;
     }
-    let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
-    let installed =
-        apt::update().and_then(|()| apt::install(&packages, "that the live tests need"));
-    if let Err(error) = installed {
-        step::say(&format!(
-            "{error:#}; tests that need {} will be skipped",
-            missing.iter().map(|(program, _)| *program).collect::<Vec<_>>().join(", ")
-        ));
+    let updated = apt::update();
+    for (packages, purpose) in wanted.into_iter().filter(|(packages, _)| !packages.is_empty()) {
+        let installed = match &updated {
+            Ok(()) => apt::install(packages, purpose),
+            Err(error) => Err(anyhow!("{error:#}")),
+        };
+        if let Err(error) = installed {
+            let packages = packages.join(", ");
+            step::say(&format!("{error:#}; tests that need {packages} will be skipped"));
+        }
     }
 }
 

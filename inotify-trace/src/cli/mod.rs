@@ -9,6 +9,7 @@ mod past;
 mod progress;
 mod record;
 mod replay;
+mod report;
 mod session;
 mod trace;
 mod view;
@@ -76,6 +77,7 @@ Examples:
   sudo inotify-trace leaks                  who keeps instances that serve nobody any more
   sudo inotify-trace record -o night.itrec  record everything, for later
   inotify-trace replay night.itrec          what happened then
+  inotify-trace report night.itrec -o night.html    all of it on one page
   sudo inotify-trace check                  what this machine allows, and what is missing";
 
 #[derive(Debug, Subcommand)]
@@ -92,6 +94,8 @@ enum Command {
     Record(record::Args),
     /// Show what was recorded, as `trace` would have
     Replay(replay::Args),
+    /// Make one page of what was recorded: what failed, who leaks, how close to the limits
+    Report(report::Args),
     /// Show what this kernel allows, which backend is used, and what is missing
     Check,
 }
@@ -108,6 +112,7 @@ pub fn main() -> ExitCode {
         Some(Command::Leaks(args)) => leaks::run(&args),
         Some(Command::Record(args)) => record::run(&args),
         Some(Command::Replay(args)) => replay::run(&args),
+        Some(Command::Report(args)) => report::run(&args),
         Some(Command::Check) => check::run(),
     };
     match result {

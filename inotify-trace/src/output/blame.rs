@@ -18,13 +18,13 @@ const PAUSE: u64 = 1_000_000_000;
 
 /// Finds the culprits of failures.
 #[derive(Debug)]
-pub(super) struct Blame {
+pub(crate) struct Blame {
     names: UserNames,
     told: HashMap<(User, bool), BootTime>,
 }
 
 impl Blame {
-    pub(super) fn new(names: UserNames) -> Self {
+    pub(crate) fn new(names: UserNames) -> Self {
         Self { names, told: HashMap::new() }
     }
 
@@ -41,7 +41,7 @@ impl Blame {
     }
 
     /// What there is to say, in two lines.
-    pub(super) fn lines(&self, culprits: &Culprits, tracker: &Tracker) -> [String; 2] {
+    pub(crate) fn lines(&self, culprits: &Culprits, tracker: &Tracker) -> [String; 2] {
         let Culprits { user, are_watches, ref holders, unseen, used, limit } = *culprits;
         let (what, sysctl) = if are_watches {
             ("watches", "fs.inotify.max_user_watches")

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::event::{EventKind, Quota};
 
 /// The limit that made a call fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Limit {
     /// `fs.inotify.max_user_instances`.

@@ -19,14 +19,17 @@ mod text;
 
 use std::io;
 
+pub(crate) use blame::Blame;
 pub use bytes::Bytes;
 pub use clock::{Clock, Timestamps};
 pub use columns::Column;
 pub use duration::Approximate;
+pub(crate) use failure::{Limit, errno_name, limit as failed_limit};
 pub use filter::Filter;
 pub use finding::Findings;
 pub use json::Json;
 pub use limits::LimitsReport;
+pub(crate) use limits::wrapped;
 pub use listing::Listing;
 pub use names::UserNames;
 pub use table::{Cell, Table};
@@ -78,7 +81,7 @@ fn actor(event: &Event, subject: Option<&Instance>) -> Option<Task> {
 }
 
 /// Text from programs, without what would move a terminal's cursor.
-fn printable(text: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
     if text.chars().any(char::is_control) {
         text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>().into()
     } else {

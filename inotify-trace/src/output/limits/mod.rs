@@ -4,6 +4,8 @@ mod json;
 mod text;
 mod words;
 
+pub(crate) use words::wrapped;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{UserNames, listing::percent};

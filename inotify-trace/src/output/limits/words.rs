@@ -13,14 +13,14 @@ const WIDTH: usize = 100;
 
 /// A sentence in lines that are not too wide, `indent` spaces from the left and two more from the
 /// second line on, without a newline at its end.
-pub(super) struct Wrapped<'a> {
+pub(crate) struct Wrapped<'a> {
     sentence: Cow<'a, str>,
     indent: usize,
 }
 
 /// Wraps a sentence. Names of files and what is in them come from outside, so that it may hold
 /// anything.
-pub(super) fn wrapped(sentence: &str, indent: usize) -> Wrapped<'_> {
+pub(crate) fn wrapped(sentence: &str, indent: usize) -> Wrapped<'_> {
     Wrapped { sentence: printable(sentence), indent }
 }
 

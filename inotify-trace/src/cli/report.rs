@@ -1,0 +1,146 @@
+//! `inotify-trace report`: all that a recording says, on one page.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, IsTerminal as _, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, bail};
+use clap::ValueEnum;
+
+use super::{EXIT_ERROR, progress::Progress, replay::tell};
+use crate::{
+    output::printable,
+    recording::EXTENSION,
+    report::{Builder, FULL, Report, Run, html, text},
+    source::{Problem, Recordings, Replay},
+};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Recordings, or directories of them
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Where to: a file, or `-` for standard output; `text` is short for `--format text`
+    /// [default: -]
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
+    /// How to write it [default: html, but text for a terminal and for a file that ends in .txt]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A page for a browser, in one file, which needs no network
+    Html,
+    /// Lines of at most 100 columns
+    Text,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  inotify-trace report night.itrec -o night.html    a page to look at, and to send to others
+  inotify-trace report night.itrec                  the same facts on a terminal
+  inotify-trace report night.itrec -o text | less   the same, whatever standard output is
+  inotify-trace report /var/lib/inotify-trace/ -o all.html    all recordings of a directory
+  inotify-trace report node1.itrec node2.itrec -o both.html   of several machines
+
+Exit code: 0; 2 if a file is damaged. What comes before the damage is reported all the same.";
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let (path, format) = args.destination();
+    if let Some(path) = path {
+        refuse_recordings(path, &args.files)?;
+    }
+    let recordings = Recordings::open(&args.files);
+    tell(&recordings.problems)?;
+    if recordings.runs.is_empty() {
+        bail!("nothing to report");
+    }
+    let mut is_damaged = !recordings.problems.is_empty();
+    let mut report = Report { runs: Vec::new(), unreadable: sentences(&recordings.problems) };
+    let runs = recordings.runs.len();
+    for (at, mut run) in recordings.runs.into_iter().enumerate() {
+        let facts = read(&mut run, path.is_none());
+        // However many there are, they are to fit into memory.
+        report.runs.push(if at + FULL < runs { facts.brief() } else { facts });
+        tell(run.problems())?;
+        is_damaged |= !run.problems().is_empty();
+    }
+    let page = match format {
+        Format::Html => html::render(&report),
+        Format::Text => text::render(&report),
+    };
+    match path {
+        Some(path) => {
+            write(path, &page).with_context(|| {
+                format!("cannot write {}: give another path with -o", path.display())
+            })?;
+            let title = report.worst().map(|run| printable(&run.title)).unwrap_or_default();
+            writeln!(io::stderr().lock(), "{title}. Written: {}", path.display())?;
+        }
+        None => io::stdout().lock().write_all(page.as_bytes())?,
+    }
+    Ok(if is_damaged { ExitCode::from(EXIT_ERROR) } else { ExitCode::SUCCESS })
+}
+
+impl Args {
+    /// Where the report goes, standard output if None, and how it is written.
+    fn destination(&self) -> (Option<&Path>, Format) {
+        let guess = || match self.output.as_deref() {
+            Some(path) if path == Path::new("-") => Format::Html,
+            Some(path) if path.extension().is_some_and(|it| it == "txt") => Format::Text,
+            None if io::stdout().is_terminal() => Format::Text,
+            _ => Format::Html,
+        };
+        match self.output.as_deref() {
+            Some(path) if path == Path::new("text") => (None, Format::Text),
+            Some(path) if path == Path::new("html") => (None, Format::Html),
+            Some(path) if path != Path::new("-") => (Some(path), self.format.unwrap_or_else(guess)),
+            _ => (None, self.format.unwrap_or_else(guess)),
+        }
+    }
+}
+
+/// What programs watch is nobody else's business, unless somebody sends it on.
+fn write(path: &Path, page: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path)?.write_all(page.as_bytes())
+}
+
+/// Nobody wants a report in place of a recording.
+fn refuse_recordings(path: &Path, files: &[PathBuf]) -> anyhow::Result<()> {
+    let identity = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
+    let is_one = |file: &PathBuf| identity(file).is_some_and(|it| Some(it) == identity(path));
+    if files.iter().any(is_one) || path.extension().is_some_and(|it| it == EXTENSION) {
+        bail!(
+            "{} is a recording, or named like one, and would be overwritten: give another path \
+             with -o, such as report.html",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Takes in a run.
+fn read(run: &mut Replay, output_is_on_stdout: bool) -> Run {
+    let mut builder = Builder::new(run.header());
+    let is_on_terminal = output_is_on_stdout && io::stdout().is_terminal();
+    let progress = Progress::new(run.size(), is_on_terminal);
+    while let Some(item) = run.next_item() {
+        builder.add(item);
+        progress.at(run.position());
+    }
+    builder.finish(&sentences(run.problems()))
+}
+
+fn sentences(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}

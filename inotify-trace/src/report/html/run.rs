@@ -1,0 +1,161 @@
+//! The section of one run.
+
+use maud::{Markup, html};
+
+use super::{badge, charts, clean, prose, table::table, time, warnings};
+use crate::{
+    output::Cell,
+    report::{Failure, Leak, Run},
+};
+
+/// Rows of a table at most, all runs together.
+const ROWS: usize = 500;
+
+/// How many leaks are told at length.
+const LEAKS: usize = 100;
+
+pub(super) fn section(run: &Run, at: usize, runs: usize) -> Markup {
+    let rows = (ROWS / runs).max(20);
+    let (holders, holders_left) = run.holders.first(rows);
+    let (places, places_left) = run.places.first(rows);
+    html! {
+        article id=(format!("run-{at}")) {
+            header class={"verdict " (class(run))} {
+                p.where {
+                    (badge(run.severity)) " " strong { (clean(&run.header.host)) } ", "
+                    (time(run, run.start)) " to " (time(run, run.end))
+                }
+                h1 { (clean(&run.title)) }
+                @if !run.sentences.is_empty() {
+                    ul.sentences { @for line in &run.sentences { li { (prose(line)) } } }
+                }
+                @if !run.remedies.is_empty() {
+                    h2 { "What to do" }
+                    ol.remedies { @for line in &run.remedies { li { (prose(line)) } } }
+                }
+            }
+            @if !run.warnings.is_empty() { (warnings("This report is incomplete", &run.warnings)) }
+            section { h2 { "Over time" } (charts::all(run)) }
+            section { h2 { "What failed" } (failures(run, rows)) }
+            section { h2 { "Leaks" } (leaks(run)) }
+            section {
+                h2 { "Who holds instances, at the end" }
+                @for line in &run.standing { p { (clean(line)) "." } }
+                (table("Processes", &run.holders.table.columns, holders, holders_left))
+            }
+            section {
+                h2 { "Containers" }
+                p.note { "An instance counts where it was made, or first found." }
+                (table("Containers", &run.places.table.columns, places, places_left))
+            }
+            section {
+                h2 { "Limits, when the recording began" }
+                @for note in &run.limits_notes { p { (prose(note)) } }
+                (table("Limits", &run.limits.columns, &run.limits.rows, 0))
+            }
+            section {
+                h2 { "The machine and the recording" }
+                dl.facts {
+                    @for (name, value) in &run.facts { div { dt { (name) } dd { (clean(value)) } } }
+                }
+            }
+        }
+    }
+}
+
+fn class(run: &Run) -> &'static str {
+    match run.severity {
+        crate::report::Severity::Good => "good",
+        crate::report::Severity::Warning => "warning",
+        crate::report::Severity::Bad => "bad",
+    }
+}
+
+fn failures(run: &Run, rows: usize) -> Markup {
+    let columns = [
+        "PROGRAM",
+        "CONTAINER",
+        "WHAT",
+        "WHY",
+        "LIMIT OF",
+        "TIMES",
+        "FIRST",
+        "LAST",
+        "PIDS",
+        "PATHS",
+    ];
+    let names = run.header.user_names();
+    let row = |it: &Failure| {
+        let pids = it.pids.iter().map(ToString::to_string).collect();
+        let paths: Vec<_> = it.paths.iter().map(ToString::to_string).collect();
+        vec![
+            Cell::from(&it.comm[..]),
+            Cell::from(&it.place[..]),
+            Cell::from(if it.is_watch { "watch" } else { "instance" }),
+            Cell::from(&it.why[..]),
+            it.refused.map(|user| names.payer(user)).as_deref().into(),
+            Cell::from(it.count),
+            Cell::from(&run.times.short(it.first)[..]),
+            Cell::from(&run.times.short(it.last)[..]),
+            Cell::List(pids),
+            if paths.is_empty() { Cell::Missing } else { Cell::List(paths) },
+        ]
+    };
+    let all: Vec<_> = run.failures.iter().take(rows).map(row).collect();
+    let left = run.failures.len() - all.len();
+    html! {
+        @for refusal in &run.refusals {
+            div.card.bad {
+                p { strong { (refusal.count) " " @if refusal.are_watches { "watches" } @else { "instances" } " refused" }
+                    ", from " (run.times.short(refusal.first)) " to " (run.times.short(refusal.last)) }
+                p { "Used up, as of " (run.times.short(refusal.blamed)) ": " (prose(&refusal.lines[0])) }
+                p { (prose(&refusal.lines[1])) }
+            }
+        }
+        (table("Failures", &columns, &all, left))
+        @if run.failures_left > 0 {
+            p.note { (run.failures_left) " failures of other programs are left out." }
+        }
+    }
+}
+
+fn leaks(run: &Run) -> Markup {
+    let left = run.leaks_left + run.leaks.len().saturating_sub(LEAKS);
+    html! {
+        @if !run.leaks.iter().any(|it| it.kind.is_leak()) { p { "No leak was found." } }
+        @for leak in run.leaks.iter().take(LEAKS) { (card(leak, run)) }
+        @if left > 0 { p.note { (left) " more are left out." } }
+    }
+}
+
+fn card(leak: &Leak, run: &Run) -> Markup {
+    let class = match (leak.kind.is_leak(), leak.is_over) {
+        (true, false) => "bad",
+        (true, true) => "warning",
+        (false, _) => "",
+    };
+    let label = if leak.kind.is_leak() { "LEAK" } else { "NOTE" };
+    html! {
+        div class={"card leak " (class)} {
+            p { strong { (label) } " " (prose(&leak.line)) }
+            ul { @for line in &leak.details { li { (detail(line)) } } }
+            @if let Some(afterwards) = &leak.afterwards { p { b { (afterwards) } } }
+            p.note {
+                "Noticed at " (run.times.short(leak.reached)) "; as of " (run.times.short(leak.said)) "."
+            }
+        }
+    }
+}
+
+/// A line of a verdict, whose first word is a label if a colon follows.
+fn detail(line: &str) -> Markup {
+    match line.split_once(": ") {
+        _ if line.starts_with("https://") && !line.contains(char::is_whitespace) => {
+            html! { a href=(line) rel="noreferrer noopener" { (clean(line)) } }
+        }
+        Some((label, rest)) if !label.contains(' ') => {
+            html! { b { (clean(label)) ":" } " " (prose(rest)) }
+        }
+        _ => prose(line),
+    }
+}

@@ -1,0 +1,38 @@
+//! Reports: what happened in a recording, on one page.
+//!
+//! A [`Builder`] takes in a recording, in memory that does not grow with its length, and makes facts
+//! of it: a [`Run`]. [`html`] and [`text`] show the same facts. Everything here is pure.
+
+pub mod html;
+mod summary;
+pub mod text;
+mod times;
+
+pub use summary::{Builder, Charged, Charts, Failure, Leak, Levels, Refusal, Rows, Run, Severity};
+pub use times::Times;
+
+/// How many runs are shown in full, the newest; of those before, the headline.
+pub const FULL: usize = 20;
+
+/// All there is to report.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Runs of the recorder, oldest first.
+    pub runs: Vec<Run>,
+    /// Files of which nothing could be read, and why.
+    pub unreadable: Vec<String>,
+}
+
+impl Report {
+    /// The run that is worst off, the newest of several.
+    #[must_use]
+    pub fn worst(&self) -> Option<&Run> {
+        self.runs.iter().max_by_key(|run| run.severity)
+    }
+
+    /// Whether a run, counted from 0, is shown in full.
+    #[must_use]
+    pub fn is_full(&self, run: usize) -> bool {
+        run + FULL >= self.runs.len()
+    }
+}

@@ -1,0 +1,179 @@
+//! What failed: alike failures together, and who used up what was refused.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::places::{self, Key};
+use crate::{
+    event::{BootTime, Comm, Event, EventKind},
+    output::{Blame, Limit, UserNames, errno_name, failed_limit},
+    tracker::{Tracker, User},
+    usage::Culprits,
+};
+
+/// How many sorts of failures are kept apart.
+const SORTS: usize = 500;
+
+/// How many process ids and paths of each are kept.
+const EXAMPLES: usize = 3;
+
+/// What failures have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Sort {
+    comm: Comm,
+    place: Key,
+    is_watch: bool,
+    errno: i32,
+    limit: Option<Limit>,
+    user: Option<User>,
+}
+
+/// Failures of one program in one place for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The program, as the kernel keeps its name.
+    pub comm: String,
+    /// The container, or cgroup where there is none.
+    pub place: String,
+    /// Whether a watch was refused; if not, an instance.
+    pub is_watch: bool,
+    /// Why, in words.
+    pub why: String,
+    /// Whether it was a limit.
+    pub is_limit: bool,
+    /// Whose quota was used up, if it was one.
+    pub refused: Option<User>,
+    /// How often.
+    pub count: u64,
+    /// The first time.
+    pub first: BootTime,
+    /// The last time.
+    pub last: BootTime,
+    /// Some of the processes it happened to.
+    pub pids: BTreeSet<u32>,
+    /// Some of the paths that could not be watched.
+    pub paths: BTreeSet<Box<str>>,
+}
+
+/// A limit that was reached, and by whose doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Who pays.
+    pub user: User,
+    /// Whether watches were refused; if not, instances.
+    pub are_watches: bool,
+    /// How often.
+    pub count: u64,
+    /// The first time.
+    pub first: BootTime,
+    /// The last time.
+    pub last: BootTime,
+    /// When the culprits were looked for last.
+    pub blamed: BootTime,
+    /// Who they are, and what to do, in words.
+    pub lines: [String; 2],
+}
+
+#[derive(Debug)]
+pub(super) struct Failures {
+    blame: Blame,
+    sorts: HashMap<Sort, Failure>,
+    refusals: BTreeMap<(User, bool), Refusal>,
+    /// Failures of sorts there was no room for.
+    pub(super) others: u64,
+}
+
+impl Failures {
+    pub(super) fn new(names: UserNames) -> Self {
+        let blame = Blame::new(names);
+        Self { blame, sorts: HashMap::new(), refusals: BTreeMap::new(), others: 0 }
+    }
+
+    /// Takes in what `tracker` has just taken in.
+    pub(super) fn add(&mut self, event: &Event, tracker: &Tracker) {
+        let (is_watch, errno, path) = match &event.kind {
+            EventKind::CreateFailed { errno, .. } => (false, *errno, None),
+            EventKind::WatchFailed { errno, path, .. } => (true, *errno, Some(path)),
+            _ => return,
+        };
+        let limit = failed_limit(&event.kind);
+        let task = event.task.unwrap_or_default();
+        let place = Key::of(task.cgroup, tracker.cgroups());
+        let user = Culprits::quota_of(event).map(|(user, _)| user);
+        let sort = Sort { comm: task.comm, place, is_watch, errno, limit, user };
+        if self.sorts.len() >= SORTS && !self.sorts.contains_key(&sort) {
+            self.others += 1;
+        } else {
+            let failure = self.sorts.entry(sort).or_insert_with(|| Failure {
+                comm: task.comm.to_str().into_owned(),
+                place: String::new(),
+                is_watch,
+                why: why(errno, limit),
+                is_limit: limit.is_some(),
+                refused: user,
+                count: 0,
+                first: event.time,
+                last: event.time,
+                pids: BTreeSet::new(),
+                paths: BTreeSet::new(),
+            });
+            if failure.count == 0 {
+                failure.place = places::name(task.cgroup, tracker.cgroups());
+            }
+            failure.count += 1;
+            failure.last = event.time;
+            if failure.pids.len() < EXAMPLES {
+                failure.pids.insert(task.pid);
+            }
+            if let Some(path) = path.filter(|_| failure.paths.len() < EXAMPLES) {
+                failure.paths.insert(path.clone());
+            }
+        }
+        self.refuse(event, tracker);
+    }
+
+    /// Finds the culprits: the first time, and whenever it has happened twice as often. To find
+    /// them takes time where there are many instances, and failures come in storms.
+    fn refuse(&mut self, event: &Event, tracker: &Tracker) {
+        let Some((user, are_watches)) = Culprits::quota_of(event) else { return };
+        if self.refusals.len() >= SORTS && !self.refusals.contains_key(&(user, are_watches)) {
+            return;
+        }
+        let refusal = self.refusals.entry((user, are_watches)).or_insert_with(|| Refusal {
+            user,
+            are_watches,
+            count: 0,
+            first: event.time,
+            last: event.time,
+            blamed: event.time,
+            lines: [String::new(), String::new()],
+        });
+        refusal.count += 1;
+        refusal.last = event.time;
+        if refusal.count.is_power_of_two()
+            && let Some(culprits) = Culprits::of(event, tracker)
+        {
+            refusal.blamed = event.time;
+            refusal.lines = self.blame.lines(&culprits, tracker).map(|it| it.trim().to_owned());
+        }
+    }
+
+    /// Those at a limit first, and of these the most frequent.
+    pub(super) fn sorted(&self) -> Vec<Failure> {
+        let mut all: Vec<_> = self.sorts.values().cloned().collect();
+        all.sort_by_key(|it| {
+            (!it.is_limit, std::cmp::Reverse(it.count), it.first, it.comm.clone())
+        });
+        all
+    }
+
+    pub(super) fn refusals(&self) -> Vec<Refusal> {
+        let mut all: Vec<_> = self.refusals.values().cloned().collect();
+        all.sort_by_key(|it| std::cmp::Reverse(it.count));
+        all
+    }
+}
+
+fn why(errno: i32, limit: Option<Limit>) -> String {
+    let name = errno_name(errno);
+    limit.map_or_else(|| name.clone().into_owned(), |limit| format!("{name}: {}", limit.words()))
+}

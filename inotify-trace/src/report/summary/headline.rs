@@ -1,0 +1,199 @@
+//! The whole of it in a few sentences.
+
+use std::collections::BTreeSet;
+
+use super::{Failure, Leak, Refusal, drawn::what, run::is_close};
+use crate::{event::BootTime, output::UserNames, report::Times, tracker::User, usage::Level};
+
+/// How many programs, leaks and users a sentence names.
+const NAMED: usize = 3;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing is wrong.
+    Good,
+    /// Something is about to be.
+    Warning,
+    /// Calls failed, or instances are leaked.
+    Bad,
+}
+
+/// How close a user came to a limit.
+#[derive(Clone, Debug)]
+pub(super) struct Closest {
+    pub(super) user: User,
+    pub(super) are_watches: bool,
+    pub(super) level: Level,
+    pub(super) time: BootTime,
+}
+
+/// What there is to make sentences of.
+pub(super) struct Headline<'a> {
+    pub(super) refusals: &'a [Refusal],
+    pub(super) failures: &'a [Failure],
+    pub(super) leaks: &'a [Leak],
+    /// How close users came to their limits, the closest first.
+    pub(super) closest: &'a [Closest],
+    pub(super) times: &'a Times,
+    pub(super) names: &'a UserNames,
+}
+
+impl Headline<'_> {
+    fn leaks(&self) -> impl Iterator<Item = &Leak> {
+        self.leaks.iter().filter(|leak| leak.kind.is_leak())
+    }
+
+    /// Failures at a limit that is no user's quota: of open files.
+    fn other_limits(&self) -> impl Iterator<Item = &Failure> {
+        self.failures.iter().filter(|it| it.is_limit && it.refused.is_none())
+    }
+
+    /// A user in a sentence.
+    fn user(&self, user: User) -> String {
+        let name = self.names.payer(user);
+        if name.starts_with(|c: char| c.is_ascii_digit()) { format!("user {name}") } else { name }
+    }
+
+    fn close(&self) -> impl Iterator<Item = &Closest> {
+        self.closest.iter().filter(|it| is_close(it.level))
+    }
+
+    pub(super) fn severity(&self) -> Severity {
+        let failed = self.failures.iter().any(|it| it.is_limit);
+        if failed || self.leaks().any(|leak| !leak.is_over) {
+            Severity::Bad
+        } else if self.close().next().is_some() || self.leaks().next().is_some() {
+            Severity::Warning
+        } else {
+            Severity::Good
+        }
+    }
+
+    pub(super) fn title(&self) -> String {
+        let leaking: BTreeSet<_> =
+            self.leaks().filter(|leak| !leak.is_over).map(|leak| leak.comm.clone()).collect();
+        let verb = if leaking.len() == 1 { "leaks" } else { "leak" };
+        let leaking = (!leaking.is_empty()).then(|| some(leaking.into_iter().collect()));
+        let first = self.refusals.iter().min_by_key(|it| it.first);
+        let ran_out = first.map(|it| {
+            let what = what(it.are_watches);
+            let (who, when) = (self.user(it.user), self.times.short(it.first));
+            format!("{who} ran out of inotify {what} at {when}")
+        });
+        match (ran_out, self.other_limits().next(), leaking) {
+            (Some(ran_out), _, Some(leaking)) => format!("{ran_out}; {leaking} {verb} instances"),
+            (Some(ran_out), _, None) => ran_out,
+            (None, Some(failure), _) => {
+                let when = self.times.short(failure.first);
+                format!("{} failed at {when}: {}", failure.comm, failure.why)
+            }
+            (None, None, Some(leaking)) => format!("{leaking} {verb} inotify instances"),
+            (None, None, None) => match self.close().next() {
+                Some(Closest { user, level, are_watches, .. }) => {
+                    let who = self.user(*user);
+                    let (Level { used, limit }, what) = (level, what(*are_watches));
+                    format!("{who} came close to the limit: {used} of {limit} {what}")
+                }
+                None if self.leaks().next().is_some() => {
+                    "Instances were leaked for a time".to_owned()
+                }
+                None => "No limit was reached, and no leak was found".to_owned(),
+            },
+        }
+    }
+
+    /// What happened, the worst first.
+    pub(super) fn sentences(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for refusal in self.refusals.iter().take(NAMED) {
+            let what = if refusal.are_watches { "a watch" } else { "an instance" };
+            let failed = self.failures.iter().filter(|it| {
+                it.refused == Some(refusal.user) && it.is_watch == refusal.are_watches
+            });
+            let who = some(failed.map(|it| format!("{} in {}", it.comm, it.place)).collect());
+            let when = self.when(refusal.count, refusal.first, refusal.last);
+            all.push(format!("{who} could not get {what}, {when}."));
+            let at = self.times.short(refusal.blamed);
+            all.push(format!("Used up, as of {at}: {}.", refusal.lines[0]));
+        }
+        for failure in self.other_limits().take(NAMED) {
+            let when = self.when(failure.count, failure.first, failure.last);
+            all.push(format!(
+                "{} in {} failed, {when}: {}.",
+                failure.comm, failure.place, failure.why
+            ));
+        }
+        for leak in self.leaks().take(NAMED) {
+            let said = self.times.short(leak.said);
+            let pace = leak.pace().map(|it| format!(", {it}")).unwrap_or_default();
+            all.push(match &leak.afterwards {
+                Some(afterwards) => {
+                    format!("Leak, as of {said}: {}{pace}. {afterwards}", leak.line)
+                }
+                None => format!("Leak: {}{pace}.", leak.line),
+            });
+        }
+        let more = self.leaks().count().saturating_sub(NAMED);
+        if more > 0 {
+            all.push(format!("{more} more leaks are below."));
+        }
+        // Who was refused something was close, which was said.
+        let is_said = |it: &&Closest| {
+            let key = (it.user, it.are_watches);
+            self.refusals.iter().any(|refusal| (refusal.user, refusal.are_watches) == key)
+        };
+        let mut told: Vec<_> = self.close().filter(|it| !is_said(it)).take(NAMED).collect();
+        if told.is_empty() && self.refusals.is_empty() {
+            told.extend(self.closest.first());
+        }
+        for Closest { user, are_watches, level: Level { used, limit }, time } in told {
+            let who = self.user(*user);
+            let percent = (u64::from(*used) * 100).div_ceil(u64::from(*limit).max(1));
+            let (when, what) = (self.times.short(*time), what(*are_watches));
+            all.push(format!(
+                "{who} came closest to the limit at {when}: {used} of {limit} {what} ({percent}%)."
+            ));
+        }
+        all
+    }
+
+    /// What to do, once each.
+    pub(super) fn remedies(&self) -> Vec<String> {
+        let told = self.leaks().filter(|leak| !leak.is_over);
+        let leaks = told.filter_map(|leak| Some(format!("{}: {}", leak.comm, leak.remedy()?)));
+        let refusals = self.refusals.iter().map(|it| it.lines[1].trim_start_matches("remedy: "));
+        let mut all: Vec<String> = Vec::new();
+        for remedy in leaks.chain(refusals.map(str::to_owned)) {
+            if !all.contains(&remedy) && !remedy.is_empty() && all.len() < 2 * NAMED {
+                all.push(remedy);
+            }
+        }
+        if all.is_empty() && self.close().next().is_some() {
+            all.push("`inotify-trace limits` says to what to raise the limit".to_owned());
+        }
+        all
+    }
+
+    fn when(&self, count: u64, first: BootTime, last: BootTime) -> String {
+        match (count, self.times.short(first), self.times.short(last)) {
+            (1, first, _) => format!("once, at {first}"),
+            (_, first, last) if first == last => format!("{count} times, at {first}"),
+            (_, first, last) => format!("{count} times from {first} to {last}"),
+        }
+    }
+}
+
+/// The first few, and how many more.
+fn some(names: Vec<String>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let mut named: Vec<_> = names.into_iter().take(NAMED).collect();
+    if more > 0 {
+        named.push(format!("{more} more programs"));
+    }
+    match named.split_last() {
+        None => "A program".to_owned(),
+        Some((only, [])) => only.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+    }
+}

@@ -1,0 +1,229 @@
+//! The facts of one run, from its recording.
+
+mod drawn;
+mod failures;
+mod headline;
+mod leaks;
+mod places;
+mod run;
+mod series;
+
+use std::collections::BTreeMap;
+
+pub use drawn::{Charged, Charts, Levels};
+pub use failures::{Failure, Refusal};
+pub use headline::Severity;
+pub use leaks::Leak;
+pub use run::{Rows, Run};
+
+use self::{
+    failures::Failures,
+    leaks::Leaks,
+    places::Places,
+    series::{Gauge, Grid, Tally},
+};
+use crate::{
+    event::{BootTime, Event, EventKind, Loss},
+    recording::{Header, Item},
+    tracker::{Tracker, User},
+};
+
+/// How many counts of users are followed. Each takes a few kilobytes.
+const COUNTS: usize = 1024;
+
+/// How many gaps are told.
+const GAPS: usize = 20;
+
+/// What the kernel counted of a user.
+#[derive(Debug, Default)]
+struct UserLine {
+    used: Gauge,
+    limit: Gauge,
+    /// How many were used, and of how many, when it was closest.
+    closest: (u32, u32, BootTime),
+}
+
+impl UserLine {
+    /// How close it came.
+    fn share(&self) -> u64 {
+        share(self.closest.0, self.closest.1)
+    }
+}
+
+/// How much of a limit is used, for comparison.
+fn share(used: u32, limit: u32) -> u64 {
+    (u64::from(used) << 32) / u64::from(limit.max(1))
+}
+
+/// Takes in a run, item by item.
+#[derive(Debug)]
+pub struct Builder {
+    header: Header,
+    tracker: Tracker,
+    grid: Grid,
+    end: BootTime,
+    /// Whether the state was replaced and has not been looked at since.
+    is_replaced: bool,
+    /// Of instances, and of watches.
+    users: BTreeMap<(User, bool), UserLine>,
+    places: Places,
+    created: Tally,
+    released: Tally,
+    failed: Tally,
+    failures: Failures,
+    leaks: Leaks,
+    /// What was lost, how often, when first and when last.
+    losses: Vec<(Loss, u64, BootTime, BootTime)>,
+    /// Times of which nothing is known.
+    gaps: Vec<(BootTime, BootTime)>,
+    /// Gaps there was no room for.
+    gaps_left: u64,
+    events: u64,
+    has_end: bool,
+}
+
+impl Builder {
+    /// For the run that this is the header of.
+    #[must_use]
+    pub fn new(header: &Header) -> Self {
+        Self {
+            tracker: Tracker::new(),
+            grid: Grid::new(header.started),
+            end: header.started,
+            is_replaced: false,
+            users: BTreeMap::new(),
+            places: Places::default(),
+            created: Tally::default(),
+            released: Tally::default(),
+            failed: Tally::default(),
+            failures: Failures::new(header.user_names()),
+            leaks: Leaks::new(header.clock()),
+            losses: Vec::new(),
+            gaps: Vec::new(),
+            gaps_left: 0,
+            events: 0,
+            has_end: false,
+            header: header.clone(),
+        }
+    }
+
+    /// Takes in what comes next.
+    pub fn add(&mut self, item: Item) {
+        match item {
+            Item::Restart => {
+                self.tracker.forget();
+                self.is_replaced = true;
+            }
+            Item::Part(part) => self.tracker.restore(part),
+            Item::Batch(batch) => {
+                self.has_end = false;
+                self.resample(batch.events.first().map_or(batch.time, |event| event.time));
+                for event in &batch.events {
+                    self.event(event);
+                }
+                self.point(batch.time);
+                if batch.judged {
+                    self.leaks.judge(&self.tracker, batch.time);
+                }
+            }
+            Item::End(time) => {
+                self.has_end = true;
+                self.resample(time);
+                self.point(time);
+            }
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        self.tracker.apply(event);
+        self.events += 1;
+        let point = self.point(event.time);
+        self.places.add(event, &self.tracker, point);
+        self.failures.add(event, &self.tracker);
+        match &event.kind {
+            EventKind::InstanceCreated { .. } => self.created.add(point),
+            EventKind::InstanceReleased { .. } => self.released.add(point),
+            EventKind::CreateFailed { .. } => self.failed.add(point),
+            // Programs try paths that do not exist all the time: only a limit is worth a mark.
+            EventKind::WatchFailed { .. } if crate::output::failed_limit(&event.kind).is_some() => {
+                self.failed.add(point);
+            }
+            EventKind::Charged { charges } => {
+                if let Some(&first) = charges.first() {
+                    self.charge(User::from(first), point, event.time);
+                }
+            }
+            EventKind::Lost { count, what } => {
+                match self.losses.iter_mut().find(|it| it.0 == *what) {
+                    Some(loss) => (loss.1, loss.3) = (loss.1 + count, event.time),
+                    None => self.losses.push((*what, *count, event.time, event.time)),
+                }
+            }
+            _ => {}
+        }
+        if let Some(quota) = event.kind.quota() {
+            self.charge(User::from(quota), point, event.time);
+        }
+    }
+
+    /// Notes how a user stands now.
+    fn charge(&mut self, user: User, point: usize, time: BootTime) {
+        let account = self.tracker.users().get(user);
+        let quotas = account.map(|account| (account.instances, account.watches));
+        let (instances, watches) = quotas.unwrap_or_default();
+        for (are_watches, quota) in [(false, instances), (true, watches)] {
+            let key = (user, are_watches);
+            let is_news = !self.users.contains_key(&key);
+            if is_news && (quota.is_none() || self.users.len() >= COUNTS) {
+                continue;
+            }
+            let line = self.users.entry(key).or_default();
+            let Some(quota) = quota else {
+                line.used.set(point, time, 0);
+                continue;
+            };
+            line.used.set(point, time, quota.used);
+            line.limit.set(point, time, quota.limit);
+            if line.closest.1 == 0 || share(quota.used, quota.limit) > line.share() {
+                line.closest = (quota.used, quota.limit, time);
+            }
+        }
+    }
+
+    /// After a gap, what is there is not what changed.
+    fn resample(&mut self, time: BootTime) {
+        if !std::mem::take(&mut self.is_replaced) {
+            return;
+        }
+        // The state that a run begins with is no gap.
+        if self.events > 0 && self.gaps.len() < GAPS {
+            self.gaps.push((self.end, time));
+        } else if self.events > 0 {
+            self.gaps_left += 1;
+        }
+        let point = self.point(time);
+        self.places.resample(&self.tracker, point, time);
+        let mut users: Vec<_> = self.users.keys().map(|(user, _)| *user).collect();
+        users.extend(self.tracker.users().iter().map(|(user, _)| user));
+        users.into_iter().for_each(|user| self.charge(user, point, time));
+    }
+
+    /// The point in all series that a moment belongs to.
+    fn point(&mut self, time: BootTime) -> usize {
+        self.end = self.end.max(time);
+        loop {
+            if let Some(point) = self.grid.point(time) {
+                return point;
+            }
+            self.grid.coarsen();
+            self.places.halve();
+            for line in self.users.values_mut() {
+                line.used.halve();
+                line.limit.halve();
+            }
+            for tally in [&mut self.created, &mut self.released, &mut self.failed] {
+                tally.halve();
+            }
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! What there is to say of a run, ready to be shown.
+
+use super::{
+    Builder, Failure, Leak, Refusal, Severity, UserLine,
+    drawn::Charts,
+    headline::{Closest, Headline},
+};
+use crate::{
+    event::BootTime,
+    limits::{Setting, State, reaches},
+    output::{Cell, Column, Listing, Table},
+    recording::Header,
+    report::Times,
+    tracker::User,
+    usage::{By, Level},
+};
+
+/// Rows of a table at most, if it is the only run.
+const ROWS: usize = 500;
+
+/// Names in a cell at most.
+const LISTED: usize = 4;
+
+/// A table, and how many rows there was no room for.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    /// Those with most first.
+    pub table: Table,
+    /// How many are left out.
+    pub left: usize,
+}
+
+/// The facts of one run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Of which machine.
+    pub header: Header,
+    /// Writes points in time.
+    pub times: Times,
+    /// From its first moment.
+    pub start: BootTime,
+    /// To its last.
+    pub end: BootTime,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is the matter, in a few words.
+    pub title: String,
+    /// What happened, in sentences, the worst first.
+    pub sentences: Vec<String>,
+    /// What to do.
+    pub remedies: Vec<String>,
+    /// What makes this report incomplete.
+    pub warnings: Vec<String>,
+    /// The machine and the recording, by name.
+    pub facts: Vec<(&'static str, String)>,
+    /// The sysctls.
+    pub limits: Table,
+    /// What is odd about them.
+    pub limits_notes: Vec<String>,
+    /// What is drawn.
+    pub charts: Charts,
+    /// Limits that were reached, and by whose doing.
+    pub refusals: Vec<Refusal>,
+    /// Failures of one sort each.
+    pub failures: Vec<Failure>,
+    /// Failures of other sorts.
+    pub failures_left: u64,
+    /// Verdicts.
+    pub leaks: Vec<Leak>,
+    /// Verdicts there was no room for.
+    pub leaks_left: usize,
+    /// How everyone stood at the end, a line each; the first is about all.
+    pub standing: Vec<String>,
+    /// Containers, those with most at their peak first.
+    pub places: Rows,
+    /// Processes at the end.
+    pub holders: Rows,
+}
+
+impl Run {
+    /// Only what a list of runs shows.
+    #[must_use]
+    pub fn brief(self) -> Self {
+        Self {
+            charts: Charts { grid: self.charts.grid, ..Charts::default() },
+            refusals: Vec::new(),
+            failures: Vec::new(),
+            leaks: Vec::new(),
+            places: Rows::default(),
+            holders: Rows::default(),
+            ..self
+        }
+    }
+}
+
+impl Rows {
+    /// The first `most` rows, and how many are left out then.
+    #[must_use]
+    pub fn first(&self, most: usize) -> (&[Vec<Cell>], usize) {
+        let shown = self.table.rows.get(..most).unwrap_or(&self.table.rows);
+        (shown, self.left + self.table.rows.len() - shown.len())
+    }
+}
+
+impl Builder {
+    /// What there is to say, with what could not be read.
+    #[must_use]
+    pub fn finish(mut self, problems: &[String]) -> Run {
+        self.resample(self.end);
+        self.leaks.finish(&self.tracker, self.end);
+        let times = Times::new(self.header.clock(), self.header.started, self.end);
+        let warnings = self.warnings(problems, &times);
+        let mut listing = Listing::new(&self.tracker, By::Process, self.header.user_names());
+        let standing = listing.summary().lines().map(str::to_owned).collect();
+        let left = listing.cut(ROWS);
+        let mut holders = Rows { table: listing.table(&HOLDERS, false), left };
+        holders.table.rows.iter_mut().flatten().for_each(shorten_list);
+        let refusals = self.failures.refusals();
+        let (failures, leaks) = (self.failures.sorted(), self.leaks.all());
+        let closest = self.closest();
+        let headline = Headline {
+            refusals: &refusals,
+            failures: &failures,
+            leaks: &leaks,
+            closest: &closest,
+            times: &times,
+            names: &self.header.user_names(),
+        };
+        Run {
+            severity: headline.severity(),
+            title: headline.title(),
+            sentences: headline.sentences(),
+            remedies: headline.remedies(),
+            warnings,
+            facts: self.facts(&times),
+            limits: limits(&self.header.sysctls.settings()),
+            limits_notes: limits_notes(&self.header.sysctls.settings()),
+            charts: self.charts(),
+            places: self.places(&times),
+            failures_left: self.failures.others,
+            leaks_left: self.leaks.others.len(),
+            start: self.header.started,
+            end: self.end,
+            header: self.header,
+            times,
+            refusals,
+            failures,
+            leaks,
+            standing,
+            holders,
+        }
+    }
+
+    fn closest(&self) -> Vec<Closest> {
+        let closest = |(&(user, are_watches), line): (&(User, bool), &UserLine)| {
+            let (used, limit, time) = line.closest;
+            let level = Level { used, limit };
+            Closest { user, are_watches, level, time }
+        };
+        self.closest_lines().into_iter().map(closest).collect()
+    }
+
+    fn warnings(&self, problems: &[String], times: &Times) -> Vec<String> {
+        let lost = self.losses.iter().map(|&(what, count, first, last)| {
+            let when = match (times.short(first), times.short(last)) {
+                (first, last) if first == last => format!("at {first}"),
+                (first, last) => format!("from {first} to {last}"),
+            };
+            format!("Lost {when}: {count} {what}. Counts of that time may be too low.")
+        });
+        let unseen = self.header.unseen.iter().map(|it| format!("Not seen on that kernel: {it}."));
+        let end = (!self.has_end && problems.is_empty()).then(|| {
+            "The recording has no end: the recorder was killed, the machine stopped, or it still \
+             records."
+                .to_owned()
+        });
+        let gaps = self.gaps.iter().map(|&(from, to)| {
+            let (from, to) = (times.short(from), times.short(to));
+            format!(
+                "Nothing is known of what happened from {from} to {to}: a file is missing or \
+                 damaged, or could not be written."
+            )
+        });
+        let more = (self.gaps_left > 0).then(|| format!("{} more such gaps.", self.gaps_left));
+        problems
+            .iter()
+            .cloned()
+            .chain(gaps)
+            .chain(more)
+            .chain(lost)
+            .chain(unseen)
+            .chain(end)
+            .collect()
+    }
+
+    fn facts(&self, times: &Times) -> Vec<(&'static str, String)> {
+        let header = &self.header;
+        let span = self.end.since(header.started);
+        let or_unknown = |text: &str| if text.is_empty() { "not known" } else { text }.to_owned();
+        let losses: u64 = self.losses.iter().map(|it| it.1).sum();
+        vec![
+            ("Host", or_unknown(&header.host)),
+            ("Kernel", format!("Linux {}", header.kernel)),
+            ("From", times.full(header.started)),
+            ("To", times.full(self.end)),
+            ("Length", crate::output::Approximate(span).to_string()),
+            ("Events", self.events.to_string()),
+            ("Lost", if losses == 0 { "nothing".to_owned() } else { losses.to_string() }),
+            ("Created", self.created.total.to_string()),
+            ("Released", self.released.total.to_string()),
+            ("Backend", or_unknown(&header.backend)),
+            ("Recorded by", format!("inotify-trace {}", header.tool_version)),
+            ("Command", or_unknown(&header.command.join(" "))),
+        ]
+    }
+
+    fn places(&self, times: &Times) -> Rows {
+        let sorted = self.places.sorted();
+        let row = |place: &&super::places::Place| {
+            let peak_at = (place.held.peak > 0).then(|| times.short(place.held.peak_at));
+            vec![
+                Cell::from(&place.name[..]),
+                place.pod.as_deref().into(),
+                Cell::from(place.held.now),
+                Cell::from(place.held.peak),
+                peak_at.as_deref().into(),
+                Cell::from(place.made),
+                Cell::from(place.refused),
+            ]
+        };
+        let columns = vec!["CONTAINER", "POD", "AT END", "PEAK", "PEAK AT", "MADE", "REFUSED"];
+        let rows = sorted.iter().take(ROWS).map(row).collect();
+        Rows { table: Table { columns, rows }, left: sorted.len().saturating_sub(ROWS) }
+    }
+}
+
+/// A daemon may serve every container of the machine.
+fn shorten_list(cell: &mut Cell) {
+    if let Cell::List(texts) = cell
+        && texts.len() > LISTED
+    {
+        let more = texts.len() - LISTED;
+        texts.truncate(LISTED);
+        texts.push(format!("{more} more"));
+    }
+}
+
+/// The columns of the processes.
+const HOLDERS: [Column; 8] = [
+    Column::Pid,
+    Column::Comm,
+    Column::User,
+    Column::Container,
+    Column::Pod,
+    Column::Instances,
+    Column::Watches,
+    Column::Serves,
+];
+
+fn limits(settings: &[Setting]) -> Table {
+    let row = |setting: &Setting| {
+        let winner = setting.configured.winner.as_ref();
+        let place = winner.map(|it| format!("{}:{}", it.file.display(), it.line));
+        vec![
+            Cell::from(setting.sysctl.key()),
+            setting.live.into(),
+            setting.configured.value().into(),
+            place.as_deref().into(),
+            Cell::from(match setting.state() {
+                State::Same => "same",
+                State::Differs => "DIFFERS",
+                State::NotConfigured => "no file sets it",
+                State::Invalid => "no number",
+                State::Unknown => "not known",
+            }),
+        ]
+    };
+    let columns = vec!["SYSCTL", "LIVE", "CONFIGURED", "WHERE", "STATE"];
+    Table { columns, rows: settings.iter().map(row).collect() }
+}
+
+fn limits_notes(settings: &[Setting]) -> Vec<String> {
+    let differs = settings.iter().filter(|it| it.state() == State::Differs);
+    let note = |it: &Setting| {
+        format!(
+            "What {} was is not what is configured: it changes with the next boot, or \
+             `sysctl --system`.",
+            it.sysctl.key()
+        )
+    };
+    differs.map(note).collect()
+}
+
+/// Whether that is close to a limit.
+pub(super) fn is_close(level: Level) -> bool {
+    reaches(level, 80)
+}

@@ -1,0 +1,301 @@
+//! A report in lines of at most 100 columns, for a terminal or a ticket.
+
+use std::fmt::Write as _;
+
+use super::{Charts, Leak, Report, Run, Severity};
+use crate::{
+    container::shorten,
+    output::{Cell, Table, printable, wrapped},
+};
+
+const WIDTH: usize = 100;
+
+/// Rows of a table at most.
+const ROWS: usize = 20;
+
+/// How many bars a chart has.
+const BARS: usize = 80;
+
+const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// The report.
+#[must_use]
+pub fn render(report: &Report) -> String {
+    let mut page = Page(String::new());
+    if !report.unreadable.is_empty() {
+        page.list("FILES THAT COULD NOT BE READ", &report.unreadable);
+    }
+    if report.runs.len() > 1 {
+        let row = |run: &Run| {
+            vec![
+                Cell::from(&run.header.host[..]),
+                Cell::from(&run.times.full(run.start)[..]),
+                Cell::from(label(run.severity)),
+                Cell::from(&run.title[..]),
+            ]
+        };
+        page.heading(&format!("{} RECORDINGS", report.runs.len()));
+        let columns = vec!["HOST", "FROM", "STATE", "WHAT HAPPENED"];
+        let rows = report.runs.iter().map(row).collect::<Vec<_>>();
+        page.table(&Table { columns, rows }, 0, usize::MAX);
+    }
+    for (at, run) in report.runs.iter().enumerate() {
+        if report.is_full(at) {
+            page.run(run);
+        }
+    }
+    if report.runs.is_empty() {
+        page.line("There is nothing to report.");
+    }
+    page.0
+}
+
+fn label(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Good => "OK",
+        Severity::Warning => "WARNING",
+        Severity::Bad => "PROBLEM",
+    }
+}
+
+/// What has been written of it.
+struct Page(String);
+
+impl Page {
+    // Writing to a String cannot fail.
+    fn line(&mut self, line: &str) {
+        let _ = writeln!(self.0, "{}", narrow(&wrapped(line, 0).to_string()));
+    }
+
+    fn indented(&mut self, line: &str) {
+        let _ = writeln!(self.0, "{}", narrow(&wrapped(line, 2).to_string()));
+    }
+
+    fn heading(&mut self, heading: &str) {
+        if !self.0.is_empty() {
+            self.0.push('\n');
+        }
+        self.line(heading);
+    }
+
+    fn list(&mut self, heading: &str, lines: &[String]) {
+        if !lines.is_empty() {
+            self.heading(heading);
+            lines.iter().for_each(|line| self.indented(&format!("- {line}")));
+        }
+    }
+
+    fn run(&mut self, run: &Run) {
+        self.heading(&format!(
+            "{}: {}, {} to {}",
+            label(run.severity),
+            run.header.host,
+            run.times.full(run.start),
+            run.times.full(run.end)
+        ));
+        self.line(&run.title);
+        run.sentences.iter().for_each(|line| self.indented(&format!("- {line}")));
+        self.list("WHAT TO DO", &run.remedies);
+        self.list("THIS REPORT IS INCOMPLETE", &run.warnings);
+        self.charts(&run.charts);
+        self.failures(run);
+        self.leaks(run);
+        self.heading("WHO HOLDS INSTANCES, AT THE END");
+        run.standing.iter().for_each(|line| self.indented(line));
+        // Of a container whose name is known, its pod's is a part.
+        self.table(&without(&run.holders.table, "POD"), run.holders.left, ROWS);
+        self.heading("CONTAINERS");
+        self.table(&without(&run.places.table, "POD"), run.places.left, ROWS);
+        self.heading("LIMITS, WHEN THE RECORDING BEGAN");
+        self.table(&run.limits, 0, ROWS);
+        run.limits_notes.iter().for_each(|line| self.indented(line));
+        self.heading("THE MACHINE AND THE RECORDING");
+        for (name, value) in &run.facts {
+            self.indented(&format!("{name}: {value}"));
+        }
+    }
+
+    fn charts(&mut self, charts: &Charts) {
+        if charts.users.is_empty() {
+            return;
+        }
+        self.heading("WHEN");
+        for charged in &charts.users {
+            let ((most, allowed), what) = (charged.most(), charged.what());
+            self.indented(&format!("{}: at most {most} of {allowed} {what}", charged.name));
+            self.indented(&bars(&charged.used));
+        }
+        if charts.failed.iter().any(|&it| it > 0) {
+            let total: u64 = charts.failed.iter().map(|&it| u64::from(it)).sum();
+            self.indented(&format!("calls that failed at a limit: {total}"));
+            self.indented(&bars(&charts.failed));
+        }
+    }
+
+    fn failures(&mut self, run: &Run) {
+        self.heading("WHAT FAILED");
+        for refusal in &run.refusals {
+            let at = run.times.short(refusal.blamed);
+            self.indented(&format!("as of {at}: {}", refusal.lines[0]));
+            self.indented(&refusal.lines[1]);
+        }
+        let row = |it: &super::Failure| {
+            vec![
+                Cell::from(&it.comm[..]),
+                Cell::from(&it.place[..]),
+                Cell::from(if it.is_watch { "watch" } else { "instance" }),
+                Cell::from(&it.why[..]),
+                Cell::from(it.count),
+                Cell::from(&run.times.short(it.first)[..]),
+                Cell::from(&run.times.short(it.last)[..]),
+            ]
+        };
+        let columns = vec!["PROGRAM", "CONTAINER", "WHAT", "WHY", "TIMES", "FIRST", "LAST"];
+        let rows = run.failures.iter().map(row).collect::<Vec<_>>();
+        self.table(&Table { columns, rows }, 0, ROWS);
+        if run.failures_left > 0 {
+            self.indented(&format!("{} failures of others are left out", run.failures_left));
+        }
+    }
+
+    fn leaks(&mut self, run: &Run) {
+        self.heading("LEAKS");
+        if !run.leaks.iter().any(|it| it.kind.is_leak()) {
+            self.indented("No leak was found.");
+        }
+        for leak in run.leaks.iter().take(ROWS) {
+            self.leak(leak, run);
+        }
+        let left = run.leaks_left + run.leaks.len().saturating_sub(ROWS);
+        if left > 0 {
+            self.indented(&format!("{left} more are left out"));
+        }
+    }
+
+    fn leak(&mut self, leak: &Leak, run: &Run) {
+        let label = if leak.kind.is_leak() { "LEAK" } else { "NOTE" };
+        self.indented(&format!("{label} {}", leak.line));
+        for line in &leak.details {
+            let _ = writeln!(self.0, "{}", narrow(&wrapped(line, 6).to_string()));
+        }
+        let (reached, said) = (run.times.short(leak.reached), run.times.short(leak.said));
+        let noticed = format!("noticed at {reached}; as of {said}");
+        for line in leak.afterwards.iter().chain([&noticed]) {
+            let _ = writeln!(self.0, "{}", wrapped(line, 6));
+        }
+    }
+
+    fn table(&mut self, table: &Table, left: usize, most: usize) {
+        if table.rows.is_empty() {
+            return self.indented("none");
+        }
+        let rows = table.rows.get(..most).unwrap_or(&table.rows);
+        let left = left + table.rows.len() - rows.len();
+        let mut table = Table { columns: table.columns.clone(), rows: rows.to_vec() };
+        fit(&mut table);
+        let mut text = Vec::new();
+        // Writing to memory cannot fail.
+        let _ = table.write_aligned(&mut text, true);
+        for line in String::from_utf8_lossy(&text).lines() {
+            let _ = writeln!(self.0, "  {}", shorten_end(line, WIDTH - 2));
+        }
+        if left > 0 {
+            self.indented(&format!("{left} more are left out"));
+        }
+    }
+}
+
+fn without(table: &Table, column: &str) -> Table {
+    let is_kept = |at: &usize| table.columns.get(*at) != Some(&column);
+    let kept: Vec<_> = (0..table.columns.len()).filter(is_kept).collect();
+    let row = |row: &Vec<Cell>| kept.iter().filter_map(|&at| row.get(at).cloned()).collect();
+    Table {
+        columns: kept.iter().filter_map(|&at| table.columns.get(at).copied()).collect(),
+        rows: table.rows.iter().map(row).collect(),
+    }
+}
+
+/// Shortens the longest texts until lines are narrow enough.
+fn fit(table: &mut Table) {
+    let columns = table.columns.len();
+    let text = |cell: Option<&Cell>| cell.map(Cell::text).unwrap_or_default().chars().count();
+    let mut widths: Vec<usize> = (0..columns)
+        .map(|at| {
+            let cells = table.rows.iter().map(|row| text(row.get(at))).max().unwrap_or_default();
+            cells.max(table.columns.get(at).map_or(0, |name| name.len()))
+        })
+        .collect();
+    let room = WIDTH - 2 - 2 * columns.saturating_sub(1);
+    while widths.iter().sum::<usize>() > room {
+        match widths.iter_mut().max() {
+            Some(widest) if *widest > 1 => *widest -= 1,
+            _ => break,
+        }
+    }
+    for row in &mut table.rows {
+        for (cell, &width) in row.iter_mut().zip(&widths) {
+            if matches!(cell, Cell::Text(_) | Cell::List(_)) {
+                let text = cell.text();
+                // The end of a path or an id says more than its beginning; of words, the beginning.
+                *cell = Cell::Text(if text.contains(' ') {
+                    shorten_end(&text, width)
+                } else {
+                    shorten(&text, width).into_owned()
+                });
+            }
+        }
+    }
+}
+
+/// Cuts what a single word has made too wide.
+fn narrow(text: &str) -> String {
+    text.lines().map(|line| shorten_end(line, WIDTH)).collect::<Vec<_>>().join("\n")
+}
+
+fn shorten_end(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
+    format!("{kept}…")
+}
+
+/// A chart in one line: the most of each part of the time.
+fn bars(points: &[u32]) -> String {
+    let most = points.iter().max().copied().unwrap_or_default().max(1);
+    let size = points.len().div_ceil(BARS).max(1);
+    let bar = |part: &[u32]| {
+        let value = part.iter().max().copied().unwrap_or_default();
+        let height = (u64::from(value) * 8).div_ceil(u64::from(most));
+        match usize::try_from(height).ok().and_then(|it| it.checked_sub(1)) {
+            Some(at) => HEIGHTS.get(at).copied().unwrap_or(' '),
+            None => '.',
+        }
+    };
+    printable(&points.chunks(size).map(bar).collect::<String>()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_show_the_most_and_where_nothing_was() {
+        assert_eq!(bars(&[0, 1, 4, 8]), ".▁▄█");
+        let mut many = vec![0; 600];
+        many[599] = 1;
+        let line = bars(&many);
+        assert!(line.chars().count() <= BARS && line.ends_with('█'), "{line}");
+    }
+
+    #[test]
+    fn tables_fit_whatever_is_in_them() {
+        let long = "/a/long/path".repeat(30);
+        let words = "many words ".repeat(30);
+        let row = vec![Cell::from(&long[..]), Cell::from(7_u64), Cell::from(&words[..])];
+        let mut page = Page(String::new());
+        page.table(&Table { columns: vec!["A", "B", "C"], rows: vec![row; 30] }, 5, ROWS);
+        assert!(page.0.lines().all(|line| line.chars().count() <= WIDTH), "{}", page.0);
+        assert!(page.0.contains("15 more are left out") && page.0.contains(" 7 "), "{}", page.0);
+    }
+}

@@ -1,0 +1,266 @@
+//! What a report says must be what happened.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use inotify_trace::event::CgroupId;
+
+use crate::{
+    made::{self, Truth, task},
+    report, written,
+};
+
+/// What both forms must say of [`made::night`].
+fn facts(truth: &Truth) -> Vec<String> {
+    let Truth { made, released, refused, leaky_app, shim, lost } = truth;
+    vec![
+        "root ran out of inotify instances at 02:".to_owned(),
+        "; containerd-shim and leaky-app leak instances".to_owned(),
+        format!("tail in prod/shop-5d8f/logs could not get an instance, {refused} times from 02:"),
+        format!("128 of 128 instances of root: leaky-app (3550) in prod/shop-5d8f/web {leaky_app}"),
+        format!("containerd-shim (900) {shim}"),
+        format!(
+            "containerd-shim (900) in containerd.service holds {shim} instances whose containers"
+        ),
+        "(containerd#5670)".to_owned(),
+        "since 02:00:00".to_owned(),
+        "update containerd, then delete the pod".to_owned(),
+        // One every 25 seconds.
+        "instances and makes ever more, 2.4 more a minute".to_owned(),
+        format!("It grew no more at the end, and held {leaky_app} instances then."),
+        "root is charged 128 of 128 instances (100%)".to_owned(),
+        format!("{lost} events (ring buffer full"),
+        "raise fs.inotify.max_user_instances".to_owned(),
+        "/etc/sysctl.d/50-inotify.conf:1".to_owned(),
+        "What fs.inotify.max_user_instances was is not what is configured".to_owned(),
+        "node-7".to_owned(),
+        "Linux 6.12.48-test".to_owned(),
+        "2026-03-14 02:00:00 +00:00".to_owned(),
+        made.to_string(),
+        released.to_string(),
+    ]
+}
+
+#[test]
+fn text_says_what_happened_in_lines_that_fit() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("night.itrec");
+    let truth = made::night(&file);
+    let output = report(&[&file], &["-o", "text"]);
+    let text = written(&output);
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    // Where lines are broken does not matter here.
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for fact in facts(truth) {
+        assert!(flat.contains(&fact), "no {fact:?} in:\n{text}");
+    }
+    assert!(flat.contains(&format!("Created: {}", truth.made)), "{text}");
+    assert!(flat.contains(&format!("Released: {}", truth.released)), "{text}");
+}
+
+#[test]
+fn the_page_says_the_same_and_nothing_in_it_is_alive() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("night.itrec");
+    let truth = made::night(&file);
+    let output = report(&[&file], &["-o", "-"]);
+    let page = written(&output);
+    for fact in facts(truth) {
+        let fact = fact.replace('&', "&amp;");
+        // Sentences have marks of what is to be typed.
+        assert!(page.contains(&fact), "no {fact:?}");
+    }
+    for alive in ["<b>x", "<img", "src=\"", "url(", "@import", "onclick=", "@HASH"] {
+        assert!(!page.contains(alive), "{alive}");
+    }
+    assert_eq!(page.matches("<script").count(), 1);
+    assert!(page.contains("&lt;b&gt;x&lt;/b&gt;&amp;"), "the name itself is told");
+}
+
+#[test]
+fn files_are_written_and_recordings_are_not_written_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("quiet.itrec");
+    made::quiet(&file, "node-1");
+    let page = directory.path().join("page.html");
+    let output = report(&[&file], &["-o", page.to_str().unwrap()]);
+    assert_eq!(written(&output), "");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("No limit was reached") && message.contains("page.html"), "{message}");
+    assert!(fs::read_to_string(&page).unwrap().starts_with("<!DOCTYPE html>"));
+    assert_eq!(fs::metadata(&page).unwrap().permissions().mode() & 0o777, 0o600);
+    let text = directory.path().join("page.txt");
+    written(&report(&[&file], &["-o", text.to_str().unwrap()]));
+    assert!(fs::read_to_string(&text).unwrap().starts_with("OK: node-1"));
+
+    let before = fs::read(&file).unwrap();
+    for bad in [&file, &directory.path().join("new.itrec")] {
+        let output = report(&[&file], &["-o", bad.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(2));
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(message.contains("overwritten") && message.contains("report.html"), "{message}");
+    }
+    assert_eq!(fs::read(&file).unwrap(), before);
+    let nowhere = directory.path().join("no/such/page.html");
+    let output = report(&[&file], &["-o", nowhere.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write"));
+}
+
+#[test]
+fn what_comes_before_damage_is_told_and_so_is_the_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("night.itrec");
+    made::night(&file);
+    let whole = fs::read(&file).unwrap();
+    let cut = whole.len() * 9 / 10;
+    let mut damaged = whole.clone();
+    damaged[cut..cut + 64].fill(0xA5);
+    fs::write(&file, &damaged).unwrap();
+    for format in ["text", "html"] {
+        let output = report(&[&file], &["--format", format]);
+        assert_eq!(output.status.code(), Some(2));
+        let message = String::from_utf8_lossy(&output.stderr);
+        let offset = message.split("damaged at byte ").nth(1).unwrap();
+        let offset: usize = offset.split(':').next().unwrap().parse().unwrap();
+        assert!(offset <= cut && offset > cut / 4, "{offset} of {cut}");
+        let page = String::from_utf8(output.stdout).unwrap();
+        let flat = page.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(&format!("damaged at byte {offset}")), "{page}");
+        assert!(flat.contains("leaky-app"), "{page}");
+    }
+    fs::write(&file, b"no recording").unwrap();
+    let output = report(&[&file], &["-o", "text"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("no recording of inotify-trace"), "{message}");
+}
+
+#[test]
+fn several_files_of_a_run_are_one_and_a_missing_one_is_a_gap() {
+    let directory = tempfile::tempdir().unwrap();
+    let truth = made::rotated_night(directory.path());
+    let mut files: Vec<_> =
+        fs::read_dir(directory.path()).unwrap().map(|it| it.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 3, "{files:?}");
+    let words = || {
+        let output = report(&[directory.path()], &["-o", "text"]);
+        written(&output).split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let whole = words();
+    for fact in facts(&truth) {
+        assert!(whole.contains(&fact), "no {fact:?} in:\n{whole}");
+    }
+    assert!(!whole.contains("Nothing is known"), "{whole}");
+
+    fs::remove_file(&files[1]).unwrap();
+    let rest = words();
+    assert!(rest.contains("Nothing is known of what happened from 02:"), "{rest}");
+    assert!(!rest.contains(&format!("Created: {}", truth.made)), "not all were seen: {rest}");
+    // What there was at the end does not depend on it.
+    for fact in [
+        "root is charged 128 of 128 instances (100%)".to_owned(),
+        format!("3550 leaky-app root prod/shop-5d8f/web {0} {0}", truth.leaky_app),
+        format!("prod/shop-5d8f/web {0} {0}", truth.leaky_app),
+    ] {
+        assert!(rest.contains(&fact), "no {fact:?} in:\n{rest}");
+    }
+}
+
+#[test]
+fn several_machines_have_a_section_each_and_the_worst_is_the_title() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = ["one", "two", "three"].map(|it| directory.path().join(format!("{it}.itrec")));
+    made::quiet(&files[0], "node-1");
+    made::night(&files[1]);
+    made::quiet(&files[2], "node-3");
+    let broken = directory.path().join("broken.itrec");
+    fs::write(&broken, b"").unwrap();
+    let output = report(&[directory.path()], &["--format", "html"]);
+    assert_eq!(output.status.code(), Some(2), "one of them is empty");
+    let page = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(page.matches("<article").count(), 3);
+    assert!(page.contains("<title>root ran out of inotify instances"));
+    assert!(page.contains("node-1") && page.contains("node-3") && page.contains("broken.itrec"));
+}
+
+#[test]
+fn of_very_many_runs_the_newest_are_shown_in_full() {
+    let directory = tempfile::tempdir().unwrap();
+    for run in 0..23 {
+        made::quiet(&directory.path().join(format!("{run}.itrec")), &format!("node-{run}"));
+    }
+    let output = report(&[directory.path()], &["--format", "html"]);
+    let page = written(&output);
+    assert_eq!(page.matches("<article").count(), 20);
+    assert!((0..23).all(|run| page.contains(&format!("<td>node-{run}</td>"))), "all are listed");
+    assert!(page.contains("The newest 20 are shown in full"));
+}
+
+/// Makes a page, and says how much memory that took, in KiB: what wait4 says would be that of the
+/// test itself, from which the process was forked.
+fn peak(recording: &Path, page: &Path) -> u64 {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_inotify-trace"));
+    command.arg("report").arg(recording).arg("-o").arg(page).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut peak = 0;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return peak;
+        }
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let now = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        peak = peak.max(now.unwrap_or_default());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Ten hours of a machine on which thousands of containers come and go.
+#[test]
+fn long_recordings_make_small_pages_in_little_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let (long, short) = (directory.path().join("l.itrec"), directory.path().join("s.itrec"));
+    let make = |path: &Path, rounds: u32| {
+        made::make(path, "busy", |made| {
+            made.cgroup(made::ROOT, "/");
+            for round in 0..rounds {
+                made.at(f64::from(round) * 7.3);
+                let cgroup = CgroupId(u64::from(1000 + round));
+                made.cgroup(cgroup, &format!("/kubepods/{}-{round}", "long-name-".repeat(20)));
+                let who = task(10_000 + round, "worker", cgroup);
+                for _ in 0..40 {
+                    let instance = made.create(who);
+                    made.release(who, instance);
+                }
+                if round % 20 == 19 {
+                    made.judge();
+                }
+            }
+        });
+    };
+    make(&short, 200);
+    make(&long, 5000);
+    let measure = |path: &Path| {
+        let time = Instant::now();
+        let page = directory.path().join("page.html");
+        let kib = peak(path, &page);
+        (fs::read_to_string(page).unwrap(), kib, time.elapsed())
+    };
+    let (page, more, took) = measure(&long);
+    let (_, less, _) = measure(&short);
+    assert!(page.contains("<dd>200000</dd>"), "all of them are counted");
+    assert!(page.len() < 1_000_000, "{} bytes", page.len());
+    println!("{} bytes, {less} and {more} KiB, {took:?}", page.len());
+    // What is remembered of cgroups that are gone is bounded too, but not used up here.
+    assert!(less > 0 && more < less + 20_000, "{less} KiB for little, {more} KiB for much");
+}

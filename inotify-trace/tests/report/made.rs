@@ -1,0 +1,329 @@
+//! Recordings of which every fact is known, because it was made up.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use inotify_trace::{
+    container::Names,
+    event::{BootTime, CgroupId, Event, EventKind, InstanceId, Loss, Quota, Target, Task},
+    limits::{Source, Sysctls},
+    recording::{Batch, Header, Recorder, Rotation, Store},
+    tracker::{Tracker, User},
+};
+
+/// 2026-03-14 01:00:00 UTC, in nanoseconds since 1970: when these machines booted.
+const BOOTED: i64 = 1_773_450_000_000_000_000;
+
+/// So soon that a recording has several frames.
+const FLUSH: Duration = Duration::from_millis(20);
+
+/// How long to wait after each batch: a real run takes its time, and a made one must not be faster
+/// than the disk. On a slow one, the next of these is tried.
+const PAUSES: [u64; 3] = [5, 20, 100];
+
+/// Each is a run of its own.
+static RUNS: AtomicU64 = AtomicU64::new(1);
+
+/// When recordings begin: an hour later.
+pub const START: u64 = 3600;
+
+pub const ROOT: CgroupId = CgroupId(1);
+pub const CONTAINERD: CgroupId = CgroupId(2);
+pub const WEB: CgroupId = CgroupId(3);
+pub const LOGS: CgroupId = CgroupId(4);
+
+/// Writes a recording.
+pub struct Maker {
+    recorder: Recorder,
+    tracker: Tracker,
+    events: Vec<Event>,
+    now: u64,
+    used: u32,
+    next: u64,
+    pause: Duration,
+}
+
+impl Maker {
+    fn new(path: &Path, rotation: Rotation, host: &str, pause: Duration) -> Self {
+        let header = Header {
+            tool_version: "0.1.0".to_owned(),
+            run: RUNS.fetch_add(1, Ordering::Relaxed),
+            host: host.to_owned(),
+            kernel: "6.12.48-test".to_owned(),
+            booted: BOOTED,
+            started: BootTime(START * 1_000_000_000),
+            backend: "fentry".to_owned(),
+            command: vec!["inotify-trace".to_owned(), "record".to_owned()],
+            users: [(0, "root".to_owned())].into(),
+            sysctls: Sysctls {
+                live: [Some(128), Some(65_536), Some(16_384)],
+                files: vec![Source {
+                    path: "/etc/sysctl.d/50-inotify.conf".into(),
+                    text: "fs.inotify.max_user_instances = 512".to_owned(),
+                }],
+                ends_with_sysctl_conf: false,
+            },
+            ..Header::default()
+        };
+        let store = Store::new(path, rotation).unwrap();
+        let say = Box::new(|message: &str| panic!("{message}"));
+        let recorder = Recorder::start(store, header, FLUSH, say).unwrap();
+        let (tracker, events) = (Tracker::new(), Vec::new());
+        Self { recorder, tracker, events, now: START * 1_000_000_000, used: 0, next: 1, pause }
+    }
+
+    /// So many seconds after the beginning.
+    pub fn at(&mut self, seconds: f64) {
+        self.now = START * 1_000_000_000 + (seconds * 1e9) as u64;
+    }
+
+    pub fn quota(&self) -> Quota {
+        Quota { used: self.used, limit: 128, uid: 0, userns: User::INITIAL, level: 0 }
+    }
+
+    pub fn event(&mut self, task: Option<Task>, kind: EventKind) {
+        let event = Event { time: BootTime(self.now), task, kind };
+        self.tracker.apply(&event);
+        self.events.push(event);
+    }
+
+    /// Hands over what happened, and judges.
+    pub fn judge(&mut self) {
+        let events = std::mem::take(&mut self.events);
+        let batch = Batch { time: BootTime(self.now), judged: true, events };
+        self.recorder.record(batch, &self.tracker);
+        std::thread::sleep(self.pause);
+    }
+
+    pub fn cgroup(&mut self, cgroup: CgroupId, path: &str) {
+        self.event(None, EventKind::CgroupFound { cgroup, path: path.into() });
+    }
+
+    pub fn name(&mut self, cgroup: CgroupId, namespace: &str, pod: &str, name: &str) {
+        let names = Names {
+            name: Some(name.to_owned()),
+            pod_name: Some(pod.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            ..Names::default()
+        };
+        self.event(
+            None,
+            EventKind::ContainerNamed { cgroup, container: None, names: Box::new(names) },
+        );
+    }
+
+    /// Makes an instance, of which descriptors count up.
+    pub fn create(&mut self, task: Task) -> InstanceId {
+        let instance = InstanceId(self.next);
+        self.next += 1;
+        self.used += 1;
+        let (fd, quota) = (i32::try_from(instance.0).unwrap() + 2, Some(self.quota()));
+        self.event(Some(task), EventKind::InstanceCreated { instance, fd, flags: 0, quota });
+        instance
+    }
+
+    /// One that was there before, of a daemon with a cgroup of its own.
+    pub fn found(&mut self, daemon: u32) {
+        let cgroup = CgroupId(u64::from(50 + daemon));
+        self.cgroup(cgroup, &format!("/system.slice/daemon-{daemon:02}.service"));
+        let instance = InstanceId(self.next);
+        self.next += 1;
+        self.used += 1;
+        let task = task(100 + daemon, &format!("daemon-{daemon:02}"), cgroup);
+        let kind = EventKind::InstanceFound {
+            instance,
+            fd: 3,
+            flags: 0,
+            creator_cgroup: cgroup,
+            queued: 0,
+            quota: Some(self.quota()),
+        };
+        self.event(Some(task), kind);
+        let target = Target { inode: 1, dev: 1, ..Target::default() };
+        self.event(Some(task), EventKind::WatchFound { instance, wd: 1, target, mask: 2 });
+    }
+
+    pub fn watch(&mut self, task: Task, instance: InstanceId, path: &str, cgroup: CgroupId) {
+        let fd = i32::try_from(instance.0).unwrap() + 2;
+        let path = Some(path.into());
+        let target = Target { path, inode: instance.0, dev: 1, cgroup, is_gone: false };
+        let kind = EventKind::WatchAdded { instance, fd, wd: 1, target, mask: 2, quota: None };
+        self.event(Some(task), kind);
+    }
+
+    pub fn release(&mut self, task: Task, instance: InstanceId) {
+        self.used -= 1;
+        let quota = Some(self.quota());
+        let fd = Some(i32::try_from(instance.0).unwrap() + 2);
+        self.event(Some(task), EventKind::InstanceReleased { instance, fd, quota });
+    }
+
+    pub fn refuse(&mut self, task: Task) {
+        let quota = Some(self.quota());
+        self.event(Some(task), EventKind::CreateFailed { flags: 0, errno: 24, quota });
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.used >= 128
+    }
+
+    /// How many events could not be recorded.
+    fn finish(self) -> u64 {
+        let (totals, result) = self.recorder.finish(BootTime(self.now));
+        result.unwrap();
+        totals.unrecorded
+    }
+}
+
+/// Makes a recording, as slowly as it takes.
+pub fn make<T>(path: &Path, host: &str, story: impl Fn(&mut Maker) -> T) -> T {
+    let rotation = Rotation::default();
+    attempt(path, rotation, host, story, || fs::remove_file(path).unwrap())
+}
+
+fn attempt<T>(
+    path: &Path,
+    rotation: Rotation,
+    host: &str,
+    story: impl Fn(&mut Maker) -> T,
+    discard: impl Fn(),
+) -> T {
+    for pause in PAUSES {
+        let mut made = Maker::new(path, rotation, host, Duration::from_millis(pause));
+        let truth = story(&mut made);
+        if made.finish() == 0 {
+            return truth;
+        }
+        discard();
+    }
+    panic!("this machine is too slow to write {}", path.display());
+}
+
+pub fn task(pid: u32, comm: &str, cgroup: CgroupId) -> Task {
+    Task { pid, tid: pid, uid: 0, comm: comm.into(), cgroup }
+}
+
+/// How many daemons each have an instance when [`night`] begins.
+pub const DAEMONS: u32 = 12;
+
+/// What is true of [`night`].
+pub struct Truth {
+    pub made: u64,
+    pub released: u64,
+    pub refused: u64,
+    pub leaky_app: u64,
+    pub shim: u64,
+    pub lost: u64,
+}
+
+/// A name that is markup, as a program may choose it.
+pub const EVIL: &str = "<b>x</b>&'\"";
+pub const EVIL_PATH: &str = "/srv/<img src=http://192.0.2.1/x.png onerror=alert(1)>";
+
+/// A night on a node, made once: a container makes ever more instances, a shim keeps those of
+/// containers that crash, and in the end others are refused.
+pub fn night(path: &Path) -> &'static Truth {
+    static NIGHT: OnceLock<(Vec<u8>, Truth)> = OnceLock::new();
+    let (recording, truth) = NIGHT.get_or_init(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("night.itrec");
+        let truth = make(&file, "node-7", make_night);
+        (fs::read(file).unwrap(), truth)
+    });
+    fs::write(path, recording).unwrap();
+    truth
+}
+
+/// The same night in several files of a directory.
+pub fn rotated_night(directory: &Path) -> Truth {
+    let rotation = Rotation { size: Some(2000), ..Rotation::default() };
+    attempt(directory, rotation, "node-7", make_night, || {
+        fs::read_dir(directory)
+            .unwrap()
+            .for_each(|it| fs::remove_file(it.unwrap().path()).unwrap());
+    })
+}
+
+fn make_night(made: &mut Maker) -> Truth {
+    let mut truth = Truth { made: 0, released: 0, refused: 0, leaky_app: 0, shim: 0, lost: 5 };
+    let pods =
+        "/kubepods.slice/kubepods-pod0a1b2c3d_0000_4000_8000_0123456789ab.slice/cri-containerd-";
+    made.cgroup(ROOT, "/");
+    made.cgroup(CONTAINERD, "/system.slice/containerd.service");
+    made.cgroup(WEB, &format!("{pods}{}.scope", "a1".repeat(32)));
+    made.cgroup(LOGS, &format!("{pods}{}.scope", "b2".repeat(32)));
+    made.name(WEB, "prod", "shop-5d8f", "web");
+    made.name(LOGS, "prod", "shop-5d8f", "logs");
+    (0..DAEMONS).for_each(|daemon| made.found(daemon));
+    let (shim, leaky) = (task(900, "containerd-shim", CONTAINERD), task(3550, "leaky-app", WEB));
+    let evil = task(666, EVIL, LOGS);
+    for second in 0..3600_u32 {
+        made.at(f64::from(second));
+        // A container that crashes every three minutes, and what the shim keeps of it.
+        if second % 180 == 0 && !made.is_full() {
+            let crashed = CgroupId(u64::from(100 + second));
+            let id = format!("{second:04x}").repeat(16);
+            let cgroup = format!("{pods}{id}.scope");
+            made.event(None, EventKind::CgroupCreated { cgroup: crashed, path: cgroup.into() });
+            let instance = made.create(shim);
+            made.watch(shim, instance, &format!("/sys/fs/cgroup{pods}{id}/memory.events"), crashed);
+            made.at(f64::from(second) + 0.5);
+            made.event(None, EventKind::CgroupRemoved { cgroup: crashed });
+            (truth.made, truth.shim) = (truth.made + 1, truth.shim + 1);
+        }
+        if second % 25 == 7 && !made.is_full() {
+            let instance = made.create(leaky);
+            made.watch(leaky, instance, "/srv/app/config", CgroupId(0));
+            (truth.made, truth.leaky_app) = (truth.made + 1, truth.leaky_app + 1);
+        }
+        if second % 30 == 11 {
+            let tail = task(4000 + second, "tail", LOGS);
+            if made.is_full() {
+                made.refuse(tail);
+                truth.refused += 1;
+            } else {
+                let instance = made.create(tail);
+                made.at(f64::from(second) + 0.9);
+                made.release(tail, instance);
+                (truth.made, truth.released) = (truth.made + 1, truth.released + 1);
+            }
+        }
+        if second == 1800 {
+            made.event(None, EventKind::Lost { count: truth.lost, what: Loss::Events });
+            made.event(
+                Some(evil),
+                EventKind::WatchFailed {
+                    instance: None,
+                    fd: 3,
+                    path: EVIL_PATH.into(),
+                    mask: 2,
+                    errno: 2,
+                    quota: None,
+                },
+            );
+        }
+        if second % 30 == 29 {
+            made.judge();
+        }
+    }
+    truth
+}
+
+/// Nothing happens but one instance that comes and goes.
+pub fn quiet(path: &Path, host: &str) {
+    make(path, host, |made| {
+        made.cgroup(ROOT, "/");
+        let tail = task(7, "tail", ROOT);
+        let instance = made.create(tail);
+        made.at(20.0);
+        made.release(tail, instance);
+        made.judge();
+    });
+}
