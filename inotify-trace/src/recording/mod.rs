@@ -1,6 +1,6 @@
 //! Recordings: what happened, in files that survive what happens to the machine.
 //!
-//! A file holds frames ([`frame`]) of events and state ([`wire`]). docs/recording-format.md
+//! A file holds frames (`frame`) of events and state (`wire`). docs/recording-format.md
 //! describes the format, and the rule by which it changes.
 
 mod decode;
