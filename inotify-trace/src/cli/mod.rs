@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod check;
+mod export;
 mod leaks;
 mod limits;
 mod list;
@@ -67,6 +68,7 @@ Examples:
   sudo inotify-trace leaks                  who keeps instances that serve nobody any more
   sudo inotify-trace record -o night.itrec  record everything, for later
   inotify-trace replay night.itrec          what happened then
+  inotify-trace export night.itrec --format parquet -o night.parquet    for other tools
   sudo inotify-trace check                  what this machine allows, and what is missing";
 
 #[derive(Debug, Subcommand)]
@@ -83,6 +85,8 @@ enum Command {
     Record(record::Args),
     /// Show what was recorded, as `trace` would have
     Replay(replay::Args),
+    /// Write what was recorded for other tools: JSON lines, CSV, Parquet, Perfetto
+    Export(export::Args),
     /// Show what this kernel allows, which backend is used, and what is missing
     Check,
 }
@@ -99,6 +103,7 @@ pub fn main() -> ExitCode {
         Some(Command::Leaks(args)) => leaks::run(&args),
         Some(Command::Record(args)) => record::run(&args),
         Some(Command::Replay(args)) => replay::run(&args),
+        Some(Command::Export(args)) => export::run(&args),
         Some(Command::Check) => check::run(),
     };
     match result {

@@ -75,7 +75,7 @@ impl Findings {
 }
 
 /// One line without an end: who, how many, what is wrong, how fast.
-pub(super) fn line(verdict: &Verdict, tracker: &Tracker) -> String {
+pub(crate) fn line(verdict: &Verdict, tracker: &Tracker) -> String {
     let count = verdict.evidence.len();
     let instances = if count == 1 { "instance" } else { "instances" };
     let what = match verdict.kind {

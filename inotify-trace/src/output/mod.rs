@@ -33,9 +33,13 @@ pub use text::{Text, Width};
 
 use crate::{
     event::{BootTime, Event, Task},
-    tracker::{Instance, Origin, Summary, Tracker},
+    tracker::{Departure, Instance, Origin, Summary, Tracker},
     verdict::Verdict,
 };
+
+pub(crate) use failure::{errno_name, limit};
+pub(crate) use finding::line as finding_line;
+pub(crate) use mask::{instance_flags, watch_mask};
 
 /// Where events are shown.
 pub trait Sink {
@@ -66,7 +70,7 @@ pub trait Sink {
 
 /// Who stands behind an event: its own task; or, for an end that was noticed afterwards, the
 /// process that gave up the last descriptor known; or else the instance's creator.
-fn actor(event: &Event, subject: Option<&Instance>) -> Option<Task> {
+pub(crate) fn actor(event: &Event, subject: Option<&Instance>) -> Option<Task> {
     event.task.or_else(|| {
         let subject = subject?;
         subject.last_leaver.map(|leaver| leaver.task).or(match subject.origin {
@@ -74,6 +78,24 @@ fn actor(event: &Event, subject: Option<&Instance>) -> Option<Task> {
             Origin::Found | Origin::CreatedUnseen => None,
         })
     })
+}
+
+/// How an instance that was released came to its end.
+pub(crate) fn ending(subject: Option<&Instance>) -> &'static str {
+    match subject.and_then(|instance| instance.last_leaver).map(|leaver| leaver.how) {
+        Some(Departure::Closed) => "closed",
+        Some(Departure::Executed) => "exec",
+        Some(Departure::Exited) => "exit",
+        None => "unknown",
+    }
+}
+
+/// How long an instance that was released had lived, in nanoseconds; None if it existed before
+/// tracing began.
+pub(crate) fn lived(release: &Event, subject: Option<&Instance>) -> Option<u64> {
+    let seen = subject.filter(|instance| instance.origin != Origin::Found)?;
+    let lived = seen.ended(release).since(seen.since);
+    Some(u64::try_from(lived.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Text from programs, without what would move a terminal's cursor.
@@ -86,6 +108,6 @@ fn printable(text: &str) -> std::borrow::Cow<'_, str> {
 }
 
 /// A device number as `ls -l` shows it. Kernel encoding: 12 bits of major, 20 of minor.
-fn device(dev: u32) -> String {
+pub(crate) fn device(dev: u32) -> String {
     format!("{}:{}", dev >> 20, dev & 0xf_ffff)
 }
