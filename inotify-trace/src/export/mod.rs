@@ -118,5 +118,8 @@ pub fn export(
             }
         }
     }
+    if has_restarted {
+        exporter.restarted(&tracker, now)?;
+    }
     exporter.end(&tracker, now)
 }

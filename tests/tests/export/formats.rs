@@ -358,3 +358,29 @@ fn names_and_counts_are_what_was_made_up() {
     let truth = [POD.namespace, POD.name, POD.image, "containerd", POD.uid];
     assert_eq!(place.map(|column| &*last[column]), truth);
 }
+
+#[test]
+fn each_leaked_instance_has_one_row_in_each_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut files = Vec::new();
+    for node in ["node-a", "node-b"] {
+        let mut machine = Machine::start(node, &directory.path().join(node), 100, false);
+        // Verdicts tell of the first, then of two. The third waits for there to be four.
+        for _ in 0..3 {
+            let cgroup = machine.container(POD);
+            machine.serve(task(500, "containerd-shim", CgroupId(1)), cgroup);
+            machine.remove(cgroup);
+            machine.wait(60);
+        }
+        files.extend(machine.finish());
+    }
+    let rows = rows(&export(&files, &["--format", "csv"]));
+    let told = |event: &str, column: &str| {
+        let rows = rows.iter().filter(|row| row["event"] == event);
+        rows.map(|row| format!("{} {}", row["node"], row[column])).collect::<Vec<_>>()
+    };
+    let verdicts = ["node-a 1", "node-a 2", "node-b 1", "node-b 2"];
+    assert_eq!(told("verdict", "instances"), verdicts);
+    let leaked = ["node-a 1", "node-a 2", "node-a 3", "node-b 1", "node-b 2", "node-b 3"];
+    assert_eq!(told("leaked", "instance"), leaked);
+}

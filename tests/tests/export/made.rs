@@ -13,7 +13,7 @@ use inotify_trace::{
     tracker::{Tracker, User},
 };
 
-/// 2026-03-01T00:00:00Z, when all machines booted.
+/// 2026-03-01T00:00:00Z, when machines booted.
 pub const BOOTED: i64 = 1_772_323_200;
 
 /// A second, in nanoseconds.
@@ -30,6 +30,7 @@ pub struct Machine {
     recorder: Recorder,
     tracker: Tracker,
     directory: PathBuf,
+    rotates: bool,
     now: u64,
     events: Vec<Event>,
     next_instance: u64,
@@ -48,19 +49,24 @@ pub struct Pod {
 
 impl Machine {
     /// Begins a recording in `directory` of a machine that has been up for so many seconds. If it
-    /// `rotates`, every batch may be the last of its file.
+    /// `rotates`, every batch is the last of its file.
     pub fn start(host: &str, directory: &Path, up: u64, rotates: bool) -> Self {
-        let mut machine = Self::begin(host, directory, up, rotates);
+        Self::start_late(host, directory, up, rotates, 0)
+    }
+
+    /// The same of a machine that booted so many seconds after the others.
+    pub fn start_late(host: &str, directory: &Path, up: u64, rotates: bool, later: i64) -> Self {
+        let mut machine = Self::begin(host, directory, up, rotates, later);
         machine.happens(None, EventKind::CgroupFound { cgroup: CgroupId(1), path: "/".into() });
         machine
     }
 
     /// The recording of a machine on which nothing happens.
     pub fn nothing(host: &str, directory: &Path) -> Vec<PathBuf> {
-        Self::begin(host, directory, 100, false).finish()
+        Self::begin(host, directory, 100, false, 0).finish()
     }
 
-    fn begin(host: &str, directory: &Path, up: u64, rotates: bool) -> Self {
+    fn begin(host: &str, directory: &Path, up: u64, rotates: bool, later: i64) -> Self {
         let size = rotates.then_some(1);
         let rotation = Rotation { size, ..Rotation::default() };
         std::fs::create_dir_all(directory).expect("a place for recordings");
@@ -71,7 +77,7 @@ impl Machine {
             host: host.to_owned(),
             kernel: "6.12.1".to_owned(),
             boot_id: format!("boot-of-{host}"),
-            booted: BOOTED * i64::try_from(SECOND).expect("a small number"),
+            booted: (BOOTED + later) * i64::try_from(SECOND).expect("a small number"),
             started: BootTime(up * SECOND),
             backend: "fentry".to_owned(),
             users: [(0, "root".to_owned()), (1000, "app".to_owned())].into(),
@@ -84,6 +90,7 @@ impl Machine {
             recorder,
             tracker: Tracker::new(),
             directory: directory.to_owned(),
+            rotates,
             now: up * SECOND,
             events: Vec::new(),
             next_instance: 1,
@@ -231,7 +238,7 @@ impl Machine {
     }
 
     fn record(&mut self, judged: bool) {
-        let before = written(&self.directory);
+        let (before, files) = (written(&self.directory), recordings(&self.directory).len());
         let events = std::mem::take(&mut self.events);
         events.iter().for_each(|event| self.tracker.apply(event));
         self.recorder.record(Batch { time: BootTime(self.now), judged, events }, &self.tracker);
@@ -240,6 +247,13 @@ impl Machine {
         while written(&self.directory) == before {
             assert!(Instant::now() < deadline, "nothing was written");
             thread::yield_now();
+        }
+        // The next file is begun by whatever is recorded after that.
+        while self.rotates && recordings(&self.directory).len() == files {
+            assert!(Instant::now() < deadline, "no file was begun");
+            let nothing = Batch { time: BootTime(self.now), ..Batch::default() };
+            self.recorder.record(nothing, &self.tracker);
+            thread::sleep(Duration::from_millis(1));
         }
     }
 }

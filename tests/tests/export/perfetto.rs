@@ -166,11 +166,12 @@ fn machines_share_a_clock_and_rotated_files_make_one_life() {
     let directory = tempfile::tempdir().unwrap();
     let mut files = Vec::new();
     let mut begun = Vec::new();
-    for (host, up, rotates) in [("node-a", 100, true), ("node-b", 130, false)] {
+    // The second one booted 20 seconds later.
+    for (host, up, rotates, later) in [("node-a", 100, true, 0), ("node-b", 130, false, 20)] {
         let made = directory.path().join(host);
-        let mut machine = Machine::start(host, &made, up, rotates);
+        let mut machine = Machine::start_late(host, &made, up, rotates, later);
         machine.create(task(70, "tail", CgroupId(1)));
-        begun.push(machine.now());
+        begun.push(machine.now() + later.cast_unsigned() * SECOND);
         for _ in 0..5 {
             machine.wait(1);
         }
@@ -184,7 +185,7 @@ fn machines_share_a_clock_and_rotated_files_make_one_life() {
     for (slice, (node, begun)) in slices.iter().zip(["node-a", "node-b"].into_iter().zip(begun)) {
         let machine = slice[0][0].as_str().unwrap();
         assert!(machine.starts_with(node), "{machine}");
-        // Both booted at the same time.
+        // Both by the clock of the first.
         assert_eq!((slice[2].as_u64(), slice[3].as_u64()), (Some(begun), Some(begun + 5 * SECOND)));
     }
     // Without the first files, it begins in the middle of its life.
@@ -194,4 +195,34 @@ fn machines_share_a_clock_and_rotated_files_make_one_life() {
     let trace = read(&python, &later, &again);
     let of_a: Vec<_> = trace["slices"].as_array().unwrap().iter().collect();
     assert_eq!(of_a.len(), 2, "what was known when the file began is there: {of_a:?}");
+}
+
+#[test]
+fn what_ended_in_a_missing_file_ends_where_the_next_begins() {
+    let test = "what_ended_in_a_missing_file_ends_where_the_next_begins";
+    let Some(python) = python(test) else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start("node-a", &directory.path().join("made"), 100, true);
+    let tail = task(70, "tail", CgroupId(1));
+    let gone = machine.create(tail);
+    machine.create(tail);
+    for _ in 0..3 {
+        machine.wait(1);
+    }
+    machine.release(tail, gone);
+    for _ in 0..3 {
+        machine.wait(1);
+    }
+    let files = machine.finish();
+    assert!(files.len() >= 3, "{files:?}");
+    let ends = [files[0].clone(), files[files.len() - 1].clone()];
+    let trace = read(&python, &ends, directory.path());
+    let how = |name: &str| {
+        let slices = trace["slices"].as_array().unwrap();
+        let lives: Vec<_> = slices.iter().filter(|it| it[1] == name).collect();
+        assert_eq!(lives.len(), 1, "{name}: {lives:?}");
+        lives[0][4]["how"].clone()
+    };
+    assert_eq!(how("#1"), "not recorded");
+    assert_eq!(how("#2"), "still open when the recording ended");
 }

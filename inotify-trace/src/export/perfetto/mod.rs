@@ -29,6 +29,10 @@ use crate::{
     verdict::Verdict,
 };
 
+/// How many processes' tracks are remembered. One that is forgotten gets another track of the same
+/// name, which looks the same.
+const ACTORS: usize = 4096;
+
 /// All packets are of one sequence.
 const SEQUENCE: u32 = 1;
 
@@ -95,6 +99,9 @@ impl Perfetto {
     fn actor(&mut self, name: &str) -> Result<u64, ExportError> {
         if let Some(lanes) = self.run.actors.get(name) {
             return Ok(lanes.track);
+        }
+        if self.run.actors.len() >= ACTORS {
+            self.run.actors.retain(|_, lanes| !lanes.are_empty());
         }
         let track = self.track(TrackDescriptor {
             name: Some(name.to_owned()),
