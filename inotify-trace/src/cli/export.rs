@@ -28,7 +28,7 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
     /// With parquet: write files for each node and hour (UTC) below the output, as in
-    /// `node=n1/date=2026-01-31/hour=23/RUN-0.parquet`
+    /// `node=n1/date=2026-01-31/hour=23/RUN-0000-0.parquet`
     #[arg(long)]
     partition: bool,
 }

@@ -1,4 +1,4 @@
-//! What keeps a recording from being exported.
+//! What keeps a recording from being exported. Whoever shows an error shows its source as well.
 
 use std::{io, path::PathBuf};
 
@@ -9,7 +9,7 @@ pub enum ExportError {
     #[error("{} exists, and is not overwritten: remove it, or give another name", .0.display())]
     Exists(PathBuf),
     /// The output cannot be made or written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -17,6 +17,6 @@ pub enum ExportError {
         source: io::Error,
     },
     /// Standard output cannot be written.
-    #[error("cannot write to standard output: {0}")]
+    #[error("cannot write to standard output")]
     Stdout(#[source] io::Error),
 }

@@ -146,8 +146,8 @@ fn failed(path: &Path, error: ParquetError) -> ExportError {
     ExportError::Write { path: path.to_owned(), source }
 }
 
-/// Writes Parquet files below a directory: `node=NODE/date=YYYY-MM-DD/hour=HH/RUN-N.parquet`, in UTC.
-/// They get their names together at the end.
+/// Writes Parquet files below a directory: `node=NODE/date=YYYY-MM-DD/hour=HH/RUN-SEQUENCE-N.parquet`, in
+/// UTC. They get their names together at the end.
 pub struct Partitioned {
     directory: PathBuf,
     /// The directory of the run's node.
