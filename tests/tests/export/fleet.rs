@@ -177,16 +177,16 @@ fn the_queries_tell_what_was_made_up() {
     ]);
     same("pods", &answers[2], &pods);
 
-    let failure = |node: &str, hour: &str, event: &str, errno: &str, limit: Value, count: u32| {
+    let failure = |node: &str, hour: u32, event: &str, errno: &str, limit: Value, count: u32| {
         json!({ "node": node, "date": "2026-03-01", "hour": hour, "event": event,
                 "errno": errno, "limit_hit": limit, "failures": count })
     };
     let instances = || json!("inotify-instances");
     let failures = json!([
-        failure("worker-1", "09", "create-failed", "EMFILE", instances(), 7),
-        failure("worker-1", "09", "watch-failed", "ENOENT", Value::Null, 3),
-        failure("worker-1", "10", "create-failed", "EMFILE", instances(), 2),
-        failure("worker-2", "10", "watch-failed", "ENOSPC", json!("inotify-watches"), 4),
+        failure("worker-1", 9, "create-failed", "EMFILE", instances(), 7),
+        failure("worker-1", 9, "watch-failed", "ENOENT", Value::Null, 3),
+        failure("worker-1", 10, "create-failed", "EMFILE", instances(), 2),
+        failure("worker-2", 10, "watch-failed", "ENOSPC", json!("inotify-watches"), 4),
     ]);
     same("failures", &answers[3], &failures);
 

@@ -282,8 +282,9 @@ fn nothing_is_overwritten_and_mistakes_are_named() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert_eq!(output.stdout, b"");
         for word in words {
-            assert_eq!(said.matches(word).count().min(2), 1, "{word:?} once in: {said}");
+            assert!(said.contains(word), "no {word:?} in: {said}");
         }
+        assert!(said.matches("os error").count() < 2, "said twice: {said}");
     };
     for format in ["jsonl", "csv", "parquet", "perfetto"] {
         refuses(&[file, "--format", format, "-o", &there], &[&there, "exists"]);
