@@ -12,6 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::{backend::Backend, system, world::World};
 
@@ -23,6 +24,9 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 const EVERYTHING: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,\
      release,range-close,fork,exec,exit,charged,cgroup-found,cgroup-create,cgroup-rename,cgroup-remove,lost";
 
+/// All that there is, for programs.
+const ALL: [&str; 4] = ["-o", "json", "-e", EVERYTHING];
+
 /// A running agent and what it has said.
 #[derive(Debug)]
 pub struct Agent {
@@ -30,8 +34,9 @@ pub struct Agent {
     heard: Arc<Heard>,
     out: Option<JoinHandle<()>>,
     err: Option<JoinHandle<()>>,
-    /// Whether the output is JSON with every event, and can be held against the summary.
-    complete: bool,
+    /// Where it records, if the output is JSON with every event: that can be held against the
+    /// summary, and against a replay.
+    recording: Option<TempDir>,
     backend: Backend,
 }
 
@@ -60,6 +65,15 @@ pub struct Run {
     pub errors: String,
     /// How it ended.
     pub status: ExitStatus,
+    recording: Option<TempDir>,
+}
+
+impl Run {
+    /// What it recorded, if it did.
+    #[must_use]
+    pub fn recording(&self) -> Option<PathBuf> {
+        self.recording.as_ref().map(file_in)
+    }
 }
 
 /// Where the binary is.
@@ -73,11 +87,15 @@ pub fn binary() -> PathBuf {
 }
 
 impl Agent {
-    /// Starts an agent that tells every event as JSON, and waits until it traces.
+    /// Starts an agent that tells every event as JSON, and waits until it traces. Whatever it tells,
+    /// a replay of what it records must tell, too.
     #[must_use]
     pub fn start() -> Self {
-        let mut agent = Self::spawn(&["-o", "json", "-e", EVERYTHING], parsed);
-        agent.complete = true;
+        let directory = system::directory();
+        let file = file_in(&directory);
+        let record = ["--record", file.to_str().expect("a path without oddities")];
+        let mut agent = Self::spawn(&[&ALL[..], &record].concat(), parsed);
+        agent.recording = Some(directory);
         agent
     }
 
@@ -107,7 +125,7 @@ impl Agent {
         let out = child.stdout.take().map(|out| listen(&heard, out, keep));
         let err = child.stderr.take().map(|err| listen_to_errors(&heard, err));
         let backend = Backend::Tracepoints;
-        let mut agent = Self { child, heard, out, err, complete: false, backend };
+        let mut agent = Self { child, heard, out, err, recording: None, backend };
         agent.wait_until("it says that it traces", |said| greeting(said).is_some());
         agent.backend = greeting(&agent.heard.lock()).map_or(backend, Backend::of_greeting);
         agent
@@ -214,10 +232,12 @@ impl Agent {
         drop(said);
         let is_summary = events.last().is_some_and(|last| last["event"] == "summary");
         let summary = if is_summary { events.pop() } else { None }.unwrap_or(Value::Null);
-        if self.complete {
+        if let Some(directory) = &self.recording {
             check_summary(&events, &summary);
+            check_replay(&file_in(directory), &events, &summary);
         }
-        Run { events, summary, errors, status }
+        let recording = self.recording.take();
+        Run { events, summary, errors, status, recording }
     }
 
     fn wait_until(&self, what: &str, condition: impl Fn(&Said) -> bool) {
@@ -312,6 +332,25 @@ fn listen_to_errors(heard: &Arc<Heard>, err: impl Read + Send + 'static) -> Join
 pub fn has(event: &Value, fields: &Value) -> bool {
     let fields = fields.as_object().expect("an object of fields");
     fields.iter().all(|(name, value)| event.get(name) == Some(value))
+}
+
+fn file_in(directory: &TempDir) -> PathBuf {
+    directory.path().join("run.itrec")
+}
+
+/// A replay must tell what the agent told.
+fn check_replay(recording: &Path, events: &[Value], summary: &Value) {
+    let replay = Command::new(binary()).arg("replay").arg(recording).args(ALL).output();
+    let replay = replay.expect("the agent must start");
+    let errors = String::from_utf8_lossy(&replay.stderr);
+    assert!(replay.status.success(), "replay: {}: {errors}", replay.status);
+    let told = String::from_utf8(replay.stdout).expect("JSON is UTF-8");
+    let told: Vec<_> = told.lines().map(|line| parsed(line.to_owned())).collect();
+    let live = events.iter().chain([summary]);
+    for (number, (told, live)) in told.iter().zip(live).enumerate() {
+        assert_eq!(told, live, "line {number} of the replay differs from that of the run");
+    }
+    assert_eq!(told.len(), events.len() + 1, "lines of the replay");
 }
 
 /// The summary must say what the lines say: that many of each, and what is left is open.

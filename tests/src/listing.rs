@@ -17,6 +17,9 @@ use crate::{
 /// The ways it can look for what exists.
 pub const ROADS: [&[&str]; 2] = [&[], &["--walk-proc"]];
 
+/// What instances are grouped by.
+const GROUPINGS: [&str; 3] = ["process", "container", "user"];
+
 /// `PROC_USER_INIT_INO` of `include/linux/proc_ns.h`.
 const INITIAL_USERNS: u64 = 0xEFFF_FFFD;
 
@@ -49,8 +52,23 @@ impl Listing {
         Self::run(command, by, options)
     }
 
+    /// Lists what a recording says there was.
+    #[must_use]
+    pub fn recorded(recording: &Path, by: &str, options: &[&str]) -> Self {
+        let mut command = Command::new(agent::binary());
+        command.arg("list").arg("--recording").arg(recording);
+        let listing = Self::run_list(command, by, options);
+        assert_eq!(listing.errors, "", "nothing is damaged: {}", listing.call);
+        listing
+    }
+
     fn run(mut command: Command, by: &str, options: &[&str]) -> Self {
-        command.args(["list", "-o", "json", "--by", by]).args(options);
+        command.arg("list");
+        Self::run_list(command, by, options)
+    }
+
+    fn run_list(mut command: Command, by: &str, options: &[&str]) -> Self {
+        command.args(["-o", "json", "--by", by]).args(options);
         let call = format!("list --by {by} {}", options.join(" "));
         let output = command.output().expect("the agent must start");
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -124,24 +142,37 @@ impl World {
             ledger.check_instances(&by_instance);
             ledger.check_users(&by_instance);
         }
-        let by_process = Listing::by("process", &[]);
-        ledger.check_processes(&by_process);
-        ledger.check_users(&by_process);
         if system::is_emulated() {
             // The kernel has given its answers; grouping them is the same everywhere.
-            return;
+            ledger.check_grouped(&["process"], |by| Listing::by(by, &[]));
+        } else {
+            ledger.check_grouped(&GROUPINGS, |by| Listing::by(by, &[]));
         }
-        let by_container = Listing::by("container", &[]);
-        ledger.check_containers(&by_container);
-        let by_user = Listing::by("user", &[]);
-        ledger.check_user_rows(&by_user);
-        for listing in [&by_container, &by_user] {
-            ledger.check_users(listing);
-        }
+    }
+
+    /// The same for what was recorded until now.
+    ///
+    /// # Panics
+    /// With the first difference.
+    pub fn check_recording(&self, recording: &Path) {
+        let ledger = self.0.borrow();
+        ledger.check_grouped(&GROUPINGS, |by| Listing::recorded(recording, by, &[]));
     }
 }
 
 impl Ledger {
+    fn check_grouped(&self, groupings: &[&str], list: impl Fn(&str) -> Listing) {
+        for &by in groupings {
+            let listing = list(by);
+            match by {
+                "process" => self.check_processes(&listing),
+                "container" => self.check_containers(&listing),
+                _ => self.check_user_rows(&listing),
+            }
+            self.check_users(&listing);
+        }
+    }
+
     fn held(&self) -> Vec<Held> {
         let mut all: BTreeMap<usize, Held> = BTreeMap::new();
         for (&pid, table) in &self.tables {

@@ -8,7 +8,7 @@ use std::{
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr, UnixListener, UnixStream},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -57,8 +57,15 @@ impl Process {
     /// Starts a process.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_as(&workload(), &[])
+    }
+
+    /// Starts a process from a copy of the program, with arguments that mean nothing to it.
+    #[must_use]
+    pub fn start_as(program: &Path, arguments: &[&str]) -> Self {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
-        let child = Command::new(workload())
+        let child = Command::new(program)
+            .args(arguments)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .spawn()
             .expect("the workload must start");

@@ -94,6 +94,9 @@ enum Task {
         /// Measure only what looks at the machine cost, and keep the rest of the report.
         #[arg(long, conflicts_with = "only_vm")]
         only_list: bool,
+        /// Measure only recordings, and keep the rest of the report.
+        #[arg(long, conflicts_with_all = ["only_vm", "only_list"])]
+        only_record: bool,
     },
     /// The part of `bench` that is root's.
     #[command(hide = true)]
@@ -102,6 +105,8 @@ enum Task {
         agent: PathBuf,
         #[arg(long)]
         quick: bool,
+        #[arg(long)]
+        only_record: bool,
     },
     /// The part of `bench` that a virtual machine runs.
     #[command(hide = true)]
@@ -165,8 +170,11 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Lint => lint::run(&workspace),
         Task::Bench { quick, only_vm: true, .. } => bench::run_only_vm(&workspace, quick),
         Task::Bench { quick, only_list: true, .. } => bench::run_only_list(&workspace, quick),
+        Task::Bench { quick, only_record: true, .. } => bench::run_only_record(&workspace, quick),
         Task::Bench { quick, .. } => bench::run(&workspace, quick),
-        Task::BenchMeasure { agent, quick } => bench::measure(&agent, quick),
+        Task::BenchMeasure { agent, quick, only_record } => {
+            bench::measure(&agent, quick, only_record)
+        }
         Task::BenchBackends { agent, rounds, batches } => {
             bench::measure_backends(&agent, rounds, batches)
         }

@@ -21,6 +21,11 @@ const TOOLS: &[(&str, &str)] = &[
     ("stress-ng", "stress-ng"),
     ("node", "nodejs"),
     ("tail", "coreutils"),
+    ("runc", "runc"),
+    ("crun", "crun"),
+    ("containerd", "containerd"),
+    // In the images of its containers, which have nothing else in them.
+    ("busybox", "busybox-static"),
 ];
 
 /// Installs the programs the live tests use. Without them those tests are skipped, and say so;

@@ -9,7 +9,11 @@ use std::{
 use clap::ValueEnum;
 use tokio::time::{Instant, timeout_at};
 
-use super::session::{Session, Wake, event_loop, seconds};
+use super::{
+    EXIT_ERROR,
+    past::{Past, PastArgs},
+    session::{Session, Wake, event_loop, instant, seconds},
+};
 use crate::{
     event::{BootTime, Event},
     kernel::{Backend, Settings},
@@ -26,7 +30,7 @@ const EXIT_LEAK: u8 = 1;
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Keep looking until Ctrl-C, or for this long, and tell of each leak when it is one
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = seconds, conflicts_with = "recordings")]
     watch: Option<Option<Duration>>,
     /// How long what has lost its purpose may stay open before it counts as leaked
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
@@ -35,7 +39,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
     idle: Duration,
     /// Without --watch: how long to look again at what seems leaked, since a container that is just
-    /// ending looks the same for a moment
+    /// ending looks the same for a moment. With --recording: how long it must have been so
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
     settle: Duration,
     /// How to write it
@@ -44,6 +48,8 @@ pub(super) struct Args {
     /// How to hook inotify [default: the best that this kernel allows]
     #[arg(long, value_enum, value_name = "BACKEND")]
     backend: Option<Backend>,
+    #[command(flatten)]
+    past: PastArgs,
     #[command(flatten)]
     host: super::Host,
 }
@@ -62,11 +68,15 @@ const EXAMPLES: &str = "\
 Examples:
   sudo inotify-trace leaks                   what is leaked already
   sudo inotify-trace leaks --watch           and what leaks from now on, until Ctrl-C
+  inotify-trace leaks --recording night.itrec    what was leaked when recording ended
   sudo inotify-trace leaks --watch 600 -o json    for a check that may take ten minutes
 
 Exit code: 0 if nothing is leaked, 1 if something is, 2 if it could not be looked.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(past) = args.past.load()? {
+        return look_back(args, &past);
+    }
     event_loop()?.block_on(async {
         match args.watch {
             Some(duration) => watch(args, duration).await,
@@ -101,12 +111,24 @@ async fn look(args: &Args) -> anyhow::Result<ExitCode> {
         // Found at the start, some time before the settling was over.
         grace.target = args.settle;
     }
-    let found = verdicts(&tracker, reached, &grace);
-    let mut say = Say::new(args.output);
+    tell(Say::new(args.output, Clock::of_this_machine()), &tracker, reached, &grace)
+}
+
+/// What was leaked at a moment of a recording.
+fn look_back(args: &Args, past: &Past) -> anyhow::Result<ExitCode> {
+    let grace = Grace { target: args.settle, idle: args.idle };
+    let say = Say::new(args.output, past.header.clock());
+    let code = tell(say, &past.tracker, past.time, &grace)?;
+    Ok(if past.is_damaged { ExitCode::from(EXIT_ERROR) } else { code })
+}
+
+/// Says what is leaked at a moment.
+fn tell(mut say: Say, tracker: &Tracker, now: BootTime, grace: &Grace) -> anyhow::Result<ExitCode> {
+    let found = verdicts(tracker, now, grace);
     for verdict in &found {
-        say.verdict(verdict, &tracker, reached)?;
+        say.verdict(verdict, tracker, now)?;
     }
-    if found.is_empty() && args.output == Format::Text {
+    if found.is_empty() && say.format == Format::Text {
         let instances = tracker.instances().count();
         writeln!(say.out, "No leak found among {instances} instances.")?;
     }
@@ -122,10 +144,10 @@ async fn watch(args: &Args, duration: Option<Duration>) -> anyhow::Result<ExitCo
     events.drain(..).for_each(|event| tracker.apply(&event));
     session.greet(&tracker)?;
     let mut watcher = Watcher::new(Grace { target: args.grace, idle: args.idle });
-    let mut say = Say::new(args.output);
+    let mut say = Say::new(args.output, Clock::of_this_machine());
     let mut has_leak = false;
     loop {
-        let wake = session.next(&mut events, None).await?;
+        let wake = session.next(&mut events, watcher.due().map(instant)).await?;
         events.drain(..).for_each(|event| tracker.apply(&event));
         let now = source::clock();
         if watcher.is_due(now) {
@@ -159,15 +181,15 @@ struct Say {
 }
 
 impl Say {
-    fn new(format: Format) -> Self {
-        Self { findings: Findings::new(Clock::of_this_machine()), format, out: io::stdout() }
+    fn new(format: Format, clock: Clock) -> Self {
+        Self { findings: Findings::new(clock), format, out: io::stdout() }
     }
 
     fn verdict(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
         match self.format {
             Format::Text => write!(self.out, "{}", self.findings.text(verdict, tracker, now))?,
             Format::Json => {
-                serde_json::to_writer(&mut self.out, &self.findings.json(verdict, tracker))?;
+                serde_json::to_writer(&mut self.out, &self.findings.json(verdict, tracker, now))?;
                 writeln!(self.out)?;
             }
         }

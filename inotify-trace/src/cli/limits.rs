@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{
     EXIT_ERROR, list,
+    past::{Past, PastArgs},
     session::{Session, Wake, event_loop, seconds},
 };
 use crate::{
@@ -35,7 +36,7 @@ const WARN: u32 = 80;
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Trace for this long, or until Ctrl-C, and tell how fast instances become more
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = seconds, conflicts_with = "recordings")]
     watch: Option<Option<Duration>>,
     /// With --watch: not only at the end, but this often
     #[arg(long, value_name = "SECONDS", requires = "watch", value_parser = interval)]
@@ -47,7 +48,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_PODS)]
     pods: u64,
     /// Write the recommended values to the file shown, and set them now; asks before
-    #[arg(long, conflicts_with = "watch")]
+    #[arg(long, conflicts_with_all = ["watch", "recordings"])]
     apply: bool,
     /// With --apply: do not ask
     #[arg(short, long, requires = "apply")]
@@ -61,6 +62,8 @@ pub(super) struct Args {
     /// Look in /proc, even if the kernel has BPF iterators
     #[arg(long, hide_short_help = true)]
     walk_proc: bool,
+    #[command(flatten)]
+    past: PastArgs,
     #[command(flatten)]
     host: super::Host,
 }
@@ -81,6 +84,7 @@ Examples:
   sudo inotify-trace limits --watch 60           and how long it will last
   sudo inotify-trace limits --watch --interval 60    the same every minute, until Ctrl-C
   sudo inotify-trace limits --warn 90 -o json    as a check: exit code 1 from 90% on
+  inotify-trace limits --recording night.itrec --at 03:05    who was how close, at five past three
   sudo inotify-trace limits --pods 250 --apply   set them for a node of 250 pods
 
 Exit code: 0; 1 if anyone is at or above --warn; 2 if something failed, also if --warn is given and
@@ -95,6 +99,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if args.watch.is_some() {
         return event_loop()?.block_on(watch(args));
+    }
+    if let Some(past) = args.past.load()? {
+        let code = show(args, &look_back(args, &past))?;
+        return Ok(if past.is_damaged { ExitCode::from(EXIT_ERROR) } else { code });
     }
     let (tracker, is_known) = list::look(false, args.walk_proc, &args.host.registry())?;
     let mut report = report(args, &tracker, is_known, None);
@@ -121,6 +129,9 @@ async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
         // A report is about all that happened until it is made: had the agent not been given the
         // processor for a while, time would have passed and nothing have been counted.
         let wake = session.next(&mut events, next).await?;
+        if wake == Wake::Due {
+            session.live.finish(&mut events);
+        }
         let during = start.elapsed();
         for event in events.drain(..) {
             tracker.apply(&event);
@@ -149,12 +160,7 @@ fn report(
     let (sysctls, errors) = root.sysctls();
     let settings = sysctls.settings();
     let mut notes: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    let floor = |sysctl| {
-        let setting = settings.iter().find(|setting| setting.sysctl == sysctl);
-        setting.map_or(0, limits::Setting::floor)
-    };
-    let floors = (floor(limits::Sysctl::Instances), floor(limits::Sysctl::Watches));
-    let recommendation = limits::recommend(&Seen::by(tracker), args.pods, floors);
+    let recommendation = recommend(args, tracker, &settings);
     let plan = Plan::new(&root, &recommendation).map_err(|error| notes.push(error.to_string()));
     // Otherwise it is said on standard error, before anything is written.
     if let Ok(plan) = &plan
@@ -171,9 +177,7 @@ fn report(
     }
     let rates: Option<BTreeMap<User, Rate>> =
         changes.map(|(changes, during)| changes.rates(tracker, during));
-    if let Some(lost @ 1..) = changes.map(|(changes, _)| changes.lost()) {
-        notes.push(format!("{lost} events were lost: rates may be higher than told."));
-    }
+    notes.extend(changes.and_then(|(changes, _)| lost(changes)));
     LimitsReport {
         names: UserNames::of_this_machine(),
         standings: is_known.then(|| usage::standings(tracker)),
@@ -186,6 +190,43 @@ fn report(
         notes,
         done: None,
     }
+}
+
+/// All there was to tell at a moment of a recording. What is written on that machine, or not, is
+/// to be decided there.
+fn look_back(args: &Args, past: &Past) -> LimitsReport {
+    let settings = past.header.sysctls.settings();
+    LimitsReport {
+        names: past.header.user_names(),
+        standings: Some(usage::standings(&past.tracker)),
+        rates: Some(past.changes.rates(&past.tracker, past.during)),
+        recommendation: recommend(args, &past.tracker, &settings),
+        settings,
+        plan: None,
+        warn: args.warn.unwrap_or(WARN),
+        own_namespace: None,
+        notes: lost(&past.changes).into_iter().collect(),
+        done: None,
+    }
+}
+
+fn recommend(
+    args: &Args,
+    tracker: &Tracker,
+    settings: &[limits::Setting],
+) -> limits::Recommendation {
+    let floor = |sysctl| {
+        let setting = settings.iter().find(|setting| setting.sysctl == sysctl);
+        setting.map_or(0, limits::Setting::floor)
+    };
+    let floors = (floor(limits::Sysctl::Instances), floor(limits::Sysctl::Watches));
+    limits::recommend(&Seen::by(tracker), args.pods, floors)
+}
+
+/// What losses mean for rates.
+fn lost(changes: &Changes) -> Option<String> {
+    let lost = changes.lost();
+    (lost > 0).then(|| format!("{lost} events were lost: rates may be higher than told."))
 }
 
 /// Shows a report; the exit code says whether anyone is too close to a limit.

@@ -7,7 +7,7 @@ use std::{
 
 use clap::ValueEnum;
 
-use super::session::event_loop;
+use super::{EXIT_ERROR, past::PastArgs, session::event_loop};
 use crate::{
     container::Registry,
     kernel::{KernelError, Settings},
@@ -51,6 +51,8 @@ pub(super) struct Args {
     #[arg(long, hide_short_help = true)]
     walk_proc: bool,
     #[command(flatten)]
+    past: PastArgs,
+    #[command(flatten)]
     host: super::Host,
 }
 
@@ -74,12 +76,18 @@ Examples:
   sudo inotify-trace list --by container         which containers
   sudo inotify-trace list --by user              how close everyone is to the limit
   sudo inotify-trace list --watches              and what they watch
+  inotify-trace list --recording night.itrec --at 03:05    who did, at five past three
   sudo inotify-trace list -o json | jq '.rows[] | select(.instances > 10)'";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // JSON tells of targets only if asked to; looking for them takes time.
-    let (tracker, _) = look(args.watches, args.walk_proc, &args.host.registry())?;
-    let names = UserNames::of_this_machine();
+    let (tracker, names, is_damaged) = match args.past.load()? {
+        Some(past) => (past.tracker, past.header.user_names(), past.is_damaged),
+        None => {
+            let (tracker, _) = look(args.watches, args.walk_proc, &args.host.registry())?;
+            (tracker, UserNames::of_this_machine(), false)
+        }
+    };
     let mut listing = Listing::new(&tracker, args.by, names);
     if let Some(column) = args.sort {
         listing.sort(column);
@@ -93,7 +101,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let dropped = listing.cut(most);
     let mut out = BufWriter::new(stdout.lock());
     let columns = match args.columns.as_slice() {
-        [] => Column::of(args.by, args.output != Format::Table, args.watches),
+        [] => listing.columns(args.output != Format::Table, args.watches),
         chosen => chosen.to_vec(),
     };
     match args.output {
@@ -115,7 +123,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_damaged { ExitCode::from(EXIT_ERROR) } else { ExitCode::SUCCESS })
 }
 
 /// What exists now: as the kernel tells it, or else, and only as much of it, as /proc does; and

@@ -6,6 +6,7 @@ mod leaks;
 mod limits;
 mod list;
 mod moment;
+mod past;
 mod progress;
 mod record;
 mod replay;
@@ -43,6 +44,11 @@ struct Host {
     /// Where the machine's own root directory is, if not at /: in a container that mounts it
     #[arg(long, value_name = "DIR", hide_short_help = true)]
     host_root: Option<std::path::PathBuf>,
+    /// Where to ask for names that are not on disk: the socket of containerd, CRI-O or another
+    /// runtime of Kubernetes [default: where theirs usually are]
+    #[cfg(feature = "cri")]
+    #[arg(long, value_name = "PATH", hide_short_help = true)]
+    cri_socket: Option<std::path::PathBuf>,
 }
 
 impl Host {
@@ -51,7 +57,10 @@ impl Host {
     }
 
     fn registry(&self) -> Registry {
-        Registry::below(self.root())
+        let registry = Registry::below(self.root());
+        #[cfg(feature = "cri")]
+        let registry = registry.asking_at(self.cri_socket.clone());
+        registry
     }
 }
 

@@ -47,8 +47,17 @@ impl Moment {
     /// As time since the boot of the machine whose clock it is, on a recording that began at
     /// `started`.
     pub(super) fn boot_time(self, clock: &Clock, started: BootTime) -> anyhow::Result<BootTime> {
+        let timestamp = self.timestamp(clock, started)?;
+        if timestamp < clock.timestamp(BootTime(0)) {
+            bail!("{timestamp} is before the boot of that machine");
+        }
+        Ok(clock.boot_time(timestamp))
+    }
+
+    /// As everyone's clocks have it, on a recording that began at `started`.
+    pub(super) fn timestamp(self, clock: &Clock, started: BootTime) -> anyhow::Result<Timestamp> {
         let zone = clock.zone();
-        let timestamp = match self {
+        Ok(match self {
             Self::Absolute(timestamp) => timestamp,
             Self::Local(time) => local(time, zone)?,
             Self::TimeOfDay(time) => {
@@ -62,13 +71,9 @@ impl Moment {
             }
             Self::After(time) => {
                 let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-                return Ok(BootTime(started.0.saturating_add(nanoseconds)));
+                clock.timestamp(BootTime(started.0.saturating_add(nanoseconds)))
             }
-        };
-        if timestamp < clock.timestamp(BootTime(0)) {
-            bail!("{timestamp} is before the boot of that machine");
-        }
-        Ok(clock.boot_time(timestamp))
+        })
     }
 }
 

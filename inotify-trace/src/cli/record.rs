@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 
 use super::{
     Host,
-    session::{Session, Wake, event_loop, seconds},
+    session::{Session, Wake, event_loop, instant, seconds},
     trace::{KernelArgs, log_at},
 };
 use crate::{
@@ -92,7 +92,7 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
         );
     }
     let kernel = args.kernel.settings(args.verbose);
-    let options = Options { kernel, registry: args.host.registry(), find_paths: false };
+    let options = Options { kernel, registry: args.host.registry(), find_paths: true };
     let mut session = Session::start(options, args.duration)?;
     let clock = Clock::of_this_machine();
     let mut recorder = recorder(store, args.flush, &session, &args.host, &clock)?;
@@ -121,7 +121,7 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
         if wake == Wake::Ended {
             break;
         }
-        match session.next(&mut events, None).await {
+        match session.next(&mut events, watcher.due().map(instant)).await {
             Ok(next) => wake = next,
             Err(error) => {
                 finish(recorder)?;

@@ -13,8 +13,8 @@ use tokio::{
 };
 
 use crate::{
-    event::Event,
-    source::{Live, Options},
+    event::{BootTime, Event},
+    source::{self, Live, Options},
     tracker::Tracker,
 };
 
@@ -58,8 +58,8 @@ impl Session {
         Ok(Self { live, end, interrupt, terminate })
     }
 
-    /// Waits for events, or until `due`, and adds what has come to `events`: when it is due or
-    /// over, all that has happened until then.
+    /// Waits for events, or until `due`, and adds what has come to `events`: when it is over, all
+    /// that has happened until then.
     pub(super) async fn next(
         &mut self,
         events: &mut Vec<Event>,
@@ -73,8 +73,11 @@ impl Session {
             () = at(due) => Wake::Due,
             result = self.live.next(events) => { result?; Wake::Events }
         };
-        if wake != Wake::Events {
-            self.live.finish(events);
+        match wake {
+            Wake::Events => {}
+            // What is judged now must not rest on what was so a moment ago.
+            Wake::Due => self.live.catch_up(events),
+            Wake::Ended => self.live.finish(events),
         }
         Ok(wake)
     }
@@ -97,6 +100,11 @@ impl Session {
             if watches == 1 { "" } else { "es" },
         )
     }
+}
+
+/// When the event loop is to wake for what is due at a moment of the events' clock.
+pub(super) fn instant(due: BootTime) -> Instant {
+    Instant::now() + due.since(source::clock())
 }
 
 /// Waits until a moment; for ever if there is none.

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use super::{
     record,
-    session::{Session, Wake, event_loop, seconds},
+    session::{Session, Wake, event_loop, instant, seconds},
     view::{View, ViewArgs},
 };
 use crate::{
@@ -92,7 +92,7 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
     take(&mut events, &mut view, recorder.as_mut())?;
     session.greet(&view.tracker)?;
     let ended = loop {
-        match session.next(&mut events, None).await {
+        match session.next(&mut events, view.watcher.due().map(instant)).await {
             Ok(wake) => {
                 let result = take(&mut events, &mut view, recorder.as_mut());
                 if wake == Wake::Ended || result.is_err() {

@@ -1,19 +1,28 @@
 //! Which container a cgroup path stands for, and how to print it.
 //!
-//! This is the only module that knows how container runtimes name their cgroups. It does no I/O: a
-//! path goes in (as `/proc/PID/cgroup` or the `cgroup_mkdir` tracepoint print it) and what the path
-//! itself proves comes out. Names of pods and images are not in the path and are not guessed here.
+//! This is the only module that knows how container runtimes name their cgroups, and what they
+//! leave on disk (`names`, the only part that does I/O). A path goes in (as `/proc/PID/cgroup` or
+//! the `cgroup_mkdir` tracepoint print it) and what the path itself proves comes out. Names of pods
+//! and images are not in the path and are not guessed.
 //!
 //! A cgroup's name is chosen by whoever may create it, rootless users and containers with a
 //! delegated subtree included. So the answer attributes; it does not authenticate.
 
 mod cgroup_path;
+#[cfg(feature = "cri")]
+mod cri;
+#[cfg(not(feature = "cri"))]
+#[path = "cri_off.rs"]
+mod cri;
 mod names;
+mod shim;
 #[cfg(test)]
 mod tests;
 
 pub use cgroup_path::{Location, Role};
-pub use names::{Names, Registry};
+pub use cri::{Answer, Cri};
+pub use names::{Names, Registry, State, States};
+pub use shim::Shim;
 
 use std::{borrow::Cow, fmt};
 
@@ -22,7 +31,7 @@ use serde::Serialize;
 /// The program that made a container's cgroup.
 ///
 /// The program which *manages* the container is meant, not the OCI runtime below it: runc, crun
-/// and kata leave the same paths.
+/// and kata leave the same paths. Those two are named where they were run by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -43,9 +52,32 @@ pub enum Runtime {
     Buildkit,
     /// Cloud Foundry's Garden.
     Garden,
+    /// runc, with nobody above it.
+    Runc,
+    /// crun, with nobody above it.
+    Crun,
 }
 
 impl Runtime {
+    const ALL: [Self; 10] = [
+        Self::Containerd,
+        Self::CriO,
+        Self::Docker,
+        Self::Podman,
+        Self::Lxc,
+        Self::SystemdNspawn,
+        Self::Buildkit,
+        Self::Garden,
+        Self::Runc,
+        Self::Crun,
+    ];
+
+    /// The one that is known by this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|runtime| runtime.as_str() == name)
+    }
+
     /// The name people know it by; serialised alike.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -57,6 +89,8 @@ impl Runtime {
             Self::SystemdNspawn => "systemd-nspawn",
             Self::Buildkit => "buildkit",
             Self::Garden => "garden",
+            Self::Runc => "runc",
+            Self::Crun => "crun",
         }
     }
 }
@@ -80,6 +114,13 @@ pub enum Qos {
 }
 
 impl Qos {
+    /// The one of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        let all = [Self::Guaranteed, Self::Burstable, Self::BestEffort];
+        all.into_iter().find(|qos| qos.as_str() == name)
+    }
+
     /// Lower-case name, as in the path.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -112,13 +153,19 @@ impl PodUid {
     }
 }
 
+impl From<String> for PodUid {
+    fn from(uid: String) -> Self {
+        Self(uid)
+    }
+}
+
 impl fmt::Display for PodUid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
 }
 
-/// A container, as far as the path of its cgroup tells.
+/// A container, as far as the path of its cgroup tells, or else its runtime's state.
 ///
 /// Equal values mean the same container, so it serves as a key for grouping.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]

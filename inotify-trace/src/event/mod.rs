@@ -300,8 +300,19 @@ pub enum EventKind {
     ContainerNamed {
         /// The container's own cgroup.
         cgroup: CgroupId,
+        /// Which container that is, where the cgroup's path does not tell.
+        container: Option<Box<crate::container::Container>>,
         /// What it is called.
         names: Box<crate::container::Names>,
+    },
+    /// A holder is one of containerd's shims, and was told when it was started whom it serves.
+    ShimIdentified {
+        /// The container that it was started for: of a pod, the one that keeps its namespaces.
+        id: Box<str>,
+        /// The namespace of containerd which that is in.
+        namespace: Box<str>,
+        /// The version of containerd that it is a part of, where its program says.
+        version: Option<Box<str>>,
     },
     /// A cgroup was made.
     CgroupCreated {

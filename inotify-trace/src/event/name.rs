@@ -40,6 +40,8 @@ pub enum EventName {
     CgroupFound,
     /// A container's name was read
     ContainerName,
+    /// A holder is a shim of containerd, and whom it serves was read
+    Shim,
     /// A cgroup was made
     CgroupCreate,
     /// A cgroup was renamed
@@ -90,6 +92,7 @@ impl EventKind {
             Self::Charged { .. } => EventName::Charged,
             Self::CgroupFound { .. } => EventName::CgroupFound,
             Self::ContainerNamed { .. } => EventName::ContainerName,
+            Self::ShimIdentified { .. } => EventName::Shim,
             Self::CgroupCreated { .. } => EventName::CgroupCreate,
             Self::CgroupRenamed { .. } => EventName::CgroupRename,
             Self::CgroupRemoved { .. } => EventName::CgroupRemove,

@@ -121,6 +121,7 @@ columns! {
     First "first" I32,
     Last "last" I32,
     Child "child" U32,
+    ContainerdVersion "containerd_version" Text,
     LostCount "lost_count" U64,
     LostWhat "lost_what" Text,
     Verdict "verdict" Text,

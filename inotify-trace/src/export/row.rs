@@ -208,6 +208,11 @@ fn of_event<'a>(run: &'a Run, event: &'a Event, tracker: &'a Tracker) -> Row<'a>
         EventKind::ContainerNamed { cgroup, .. } | EventKind::CgroupRemoved { cgroup } => {
             target_cgroup(&mut row, *cgroup, tracker);
         }
+        EventKind::ShimIdentified { id, version, .. } => {
+            row.set(Column::TargetContainerId, &**id);
+            row.maybe(Column::ContainerdVersion, version.as_deref());
+            pod_of(&mut row, id, tracker);
+        }
         EventKind::Charged { charges } => {
             // What binds the one who pays, wherever the limit stands.
             let payer = charges.first().map(|&charge| User::from(charge));
@@ -234,7 +239,13 @@ fn of_verdict<'a>(
     let mut row = row(run, now);
     row.set(Column::Event, event);
     match tracker.process(verdict.pid) {
-        Some(process) => task(&mut row, Some(process.task), tracker),
+        Some(process) => {
+            task(&mut row, Some(process.task), tracker);
+            if let Some(shim) = &process.shim {
+                row.maybe(Column::ContainerdVersion, shim.version.as_deref());
+                pod_of(&mut row, &shim.id, tracker);
+            }
+        }
         None => row.set(Column::Pid, verdict.pid),
     }
     row.set(Column::Verdict, Kind::name(verdict.kind));
@@ -315,6 +326,13 @@ fn on<'a>(row: &mut Row<'a>, target: &'a Target, tracker: &'a Tracker) {
 fn target_cgroup<'a>(row: &mut Row<'a>, cgroup: CgroupId, tracker: &'a Tracker) {
     row.maybe(Column::TargetCgroupId, cgroup.known().map(|it| it.0));
     place(row, cgroup, tracker, &TARGET);
+}
+
+/// Whom a shim serves that was started for a container.
+fn pod_of<'a>(row: &mut Row<'a>, container: &str, tracker: &'a Tracker) {
+    let Some(names) = tracker.cgroups().names_of(container) else { return };
+    row.maybe(Column::TargetPodName, names.pod_name.as_deref());
+    row.maybe(Column::TargetNamespace, names.namespace.as_deref());
 }
 
 /// The columns that tell of a cgroup, in this order: its path; its container's id, runtime and

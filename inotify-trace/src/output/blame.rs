@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{UserNames, printable};
+use super::{UserNames, printable, shim::Served};
 use crate::{
     event::{BootTime, Event},
     tracker::{Tracker, User},
@@ -74,8 +74,11 @@ pub(super) fn named(culprits: &Culprits) -> &[Culprit] {
 
 fn describe(culprit: &Culprit, tracker: &Tracker) -> String {
     let Culprit { pid, count, shared } = *culprit;
-    let task = tracker.process(pid).map(|process| process.task);
+    let process = tracker.process(pid);
+    let task = process.map(|process| process.task);
     let comm = task.map(|task| printable(&task.comm.to_str()).into_owned());
+    let served = process.and_then(|it| Served::by(it, tracker));
+    let served = served.map(|it| format!(" of {}", it.words())).unwrap_or_default();
     let cgroups = tracker.cgroups();
     let cgroup = task.map(|task| task.cgroup).filter(|&id| {
         // Where there is no container, the process says enough.
@@ -88,5 +91,5 @@ fn describe(culprit: &Culprit, tracker: &Tracker) -> String {
         all if all == count => " shared".to_owned(),
         some => format!(", {some} of them shared"),
     };
-    format!("{} ({pid}){place} {count}{shared}", comm.as_deref().unwrap_or("?"))
+    format!("{} ({pid}){served}{place} {count}{shared}", comm.as_deref().unwrap_or("?"))
 }

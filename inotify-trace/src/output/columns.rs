@@ -35,6 +35,10 @@ pub enum Column {
     Cgroup,
     /// Containers or cgroups whose files are watched
     Serves,
+    /// Instances that serve the container and are held outside it
+    Outside,
+    /// Where the processes that hold them run, if that is outside the container
+    HeldIn,
     /// User id
     Uid,
     /// User namespace, by inode number
@@ -83,6 +87,8 @@ impl Column {
             Self::Runtime => "RUNTIME",
             Self::Cgroup => "CGROUP",
             Self::Serves => "SERVES",
+            Self::Outside => "OUTSIDE",
+            Self::HeldIn => "HELD-IN",
             Self::Uid => "UID",
             Self::Userns => "USERNS",
             Self::Used => "USED",
@@ -113,8 +119,8 @@ impl Column {
                 &[C::Queued, C::Pod, C::Serves, C::Cgroup],
             ),
             By::Container => (
-                &[C::Container, C::Instances, C::Watches, C::Fds, C::Processes, C::User],
-                &[C::Shared, C::Queued, C::Runtime, C::Pod, C::Serves, C::Cgroup],
+                &[C::Container, C::Instances, C::Watches, C::Fds, C::Processes, C::User, C::HeldIn],
+                &[C::Outside, C::Shared, C::Queued, C::Runtime, C::Pod, C::Serves, C::Cgroup],
             ),
             By::User => (
                 &[
@@ -153,6 +159,7 @@ impl Column {
                 | C::Fds
                 | C::Processes
                 | C::Shared
+                | C::Outside
                 | C::Queued
                 | C::Used
                 | C::Limit

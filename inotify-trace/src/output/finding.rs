@@ -1,14 +1,20 @@
 //! Verdicts in words, for a person who was just woken up, and as JSON.
 
-use std::{collections::BTreeMap, time::Duration};
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::{Map, Value, json};
 
-use super::{Approximate, Clock, Timestamps, printable};
+use super::{Approximate, Clock, Timestamps, printable, shim::Served};
 use crate::{
     event::{BootTime, CgroupId},
     tracker::Tracker,
-    verdict::{Confidence, Growth, Kind, Verdict},
+    verdict::{Confidence, Growth, Kind, Pattern, Restarts, Verdict},
 };
 
 /// How many of the containers an instance was for are named.
@@ -31,7 +37,7 @@ impl Findings {
     #[must_use]
     pub fn text(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> String {
         let label = if verdict.kind.is_leak() { "LEAK" } else { "NOTE" };
-        let mut text = format!("{label}  {}\n", line(verdict, tracker));
+        let mut text = format!("{label}  {}\n", heading(verdict, tracker));
         let mut since = String::new();
         self.clock.write(&mut since, verdict.since(), Timestamps::Time);
         let age = now.since(verdict.since());
@@ -46,22 +52,21 @@ impl Findings {
         };
         let served = served(verdict, tracker);
         if !served.is_empty() {
-            let more = served.len().saturating_sub(NAMED);
-            let named: Vec<_> = served
-                .iter()
-                .take(NAMED)
-                .map(|(name, count)| match count {
-                    1 => name.clone(),
-                    count => format!("{name} x{count}"),
-                })
-                .collect();
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            text += &format!("      for: {}{more}\n", named.join(", "));
+            text += &format!("      for: {}\n", served.join(", "));
+        }
+        let pace = pace(verdict);
+        if !pace.is_empty() {
+            text += &format!("      pace: {}\n", pace.join("; "));
         }
         if let Some(pattern) = verdict.pattern {
             let fixed = pattern.fixed_in.as_deref();
             let fixed = fixed.map(|it| format!("; fixed in {it}")).unwrap_or_default();
             text += &format!("      known: {}{fixed}\n", pattern.about);
+            if let Some((version, has_it)) = version(verdict, pattern, tracker) {
+                let version = printable(version);
+                let has_it = if has_it { "has it" } else { "should not have it" };
+                text += &format!("             this is version {version}, which {has_it}\n");
+            }
             text += &format!("             {}\n", pattern.source);
         }
         text + &format!("      do: {}\n", remedy(verdict))
@@ -69,13 +74,23 @@ impl Findings {
 
     /// As one JSON object; its fields are documented in docs/json.md.
     #[must_use]
-    pub fn json(&self, verdict: &Verdict, tracker: &Tracker) -> Value {
-        Value::Object(json(verdict, tracker, &self.clock))
+    pub fn json(&self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> Value {
+        Value::Object(json(verdict, tracker, &self.clock, now))
     }
 }
 
 /// One line without an end: who, how many, what is wrong, how fast.
 pub(crate) fn line(verdict: &Verdict, tracker: &Tracker) -> String {
+    let mut line = heading(verdict, tracker);
+    let pace = pace(verdict);
+    if !pace.is_empty() {
+        line += &format!(", {}", pace.join("; "));
+    }
+    line
+}
+
+/// Who, how many, and what is wrong.
+fn heading(verdict: &Verdict, tracker: &Tracker) -> String {
     let count = verdict.evidence.len();
     let instances = if count == 1 { "instance" } else { "instances" };
     let what = match verdict.kind {
@@ -84,20 +99,21 @@ pub(crate) fn line(verdict: &Verdict, tracker: &Tracker) -> String {
         Kind::Growing => "and makes ever more",
         Kind::Idle => "without a watch",
     };
-    let mut line = format!("{} holds {count} {instances} {what}", who(verdict.pid, tracker));
-    if let Some(pattern) = verdict.pattern {
-        line += &format!(" ({})", pattern.name);
-    }
-    if let Some(growth) = verdict.growth {
-        line += &format!(", {}", pace(growth));
-    }
-    line
+    let pattern = verdict.pattern.map(|it| format!(" ({})", it.name)).unwrap_or_default();
+    format!("{} holds {count} {instances} {what}{pattern}", who(verdict.pid, tracker))
 }
 
 /// As one JSON object; its fields are documented in docs/json.md.
-pub(super) fn json(verdict: &Verdict, tracker: &Tracker, clock: &Clock) -> Map<String, Value> {
+pub(super) fn json(
+    verdict: &Verdict,
+    tracker: &Tracker,
+    clock: &Clock,
+    now: BootTime,
+) -> Map<String, Value> {
     let mut fields = Map::new();
     let mut add = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
+    add("time", json!(clock.utc(now)));
+    add("boot_ns", json!(now));
     add("kind", json!(verdict.kind.name()));
     add("leak", json!(verdict.kind.is_leak()));
     add("pid", json!(verdict.pid));
@@ -106,6 +122,10 @@ pub(super) fn json(verdict: &Verdict, tracker: &Tracker, clock: &Clock) -> Map<S
         if let Some(cgroup) = tracker.cgroups().get(process.task.cgroup) {
             add("cgroup", json!(cgroup.path));
         }
+    }
+    let served = tracker.process(verdict.pid).and_then(|it| Served::by(it, tracker));
+    if let Some(served) = &served {
+        add("shim", json!(served));
     }
     add("instances", json!(verdict.evidence.len()));
     add("since", json!(clock.utc(verdict.since())));
@@ -116,8 +136,18 @@ pub(super) fn json(verdict: &Verdict, tracker: &Tracker, clock: &Clock) -> Map<S
         add("left", json!(growth.left));
         add("seconds_left", json!(growth.time_left().map(|it| it.as_secs())));
     }
+    if let Some(restarts) = verdict.restarts {
+        add("containers_ended", json!(restarts.ended));
+        add("per_restart", json!(restarts.per_restart));
+        add("per_restart_inferred", json!(restarts.is_inferred));
+        add("restarts_left", json!(restarts.left));
+        add("limit", json!(restarts.limit));
+    }
     if let Some(pattern) = verdict.pattern {
         add("pattern", json!(pattern.name));
+        if let Some((_, has_it)) = version(verdict, pattern, tracker) {
+            add("version_has_it", json!(has_it));
+        }
         add("fixed_in", json!(pattern.fixed_in));
         add("source", json!(pattern.source));
     }
@@ -136,16 +166,36 @@ pub(super) fn json(verdict: &Verdict, tracker: &Tracker, clock: &Clock) -> Map<S
 }
 
 /// What the instances were for, and how many each.
-fn served(verdict: &Verdict, tracker: &Tracker) -> BTreeMap<String, usize> {
-    let mut served = BTreeMap::new();
+fn served(verdict: &Verdict, tracker: &Tracker) -> Vec<String> {
+    let shim = tracker.process(verdict.pid).and_then(|it| Served::by(it, tracker));
+    let mut named: BTreeMap<String, usize> = BTreeMap::new();
+    let mut unnamed = BTreeSet::new();
     for &cgroup in verdict.evidence.iter().flat_map(|it| &it.cgroups) {
-        let name = match tracker.cgroups().display(cgroup) {
-            Some(name) => printable(name).into_owned(),
-            None => "containers that were gone before".to_owned(),
-        };
-        *served.entry(name).or_default() += 1;
+        match tracker.cgroups().display(cgroup) {
+            Some(name) => *named.entry(printable(name).into_owned()).or_default() += 1,
+            None => drop(unnamed.insert(cgroup)),
+        }
     }
-    served
+    // Emptied before they were found: a shim serves nothing but the containers of its pod.
+    let emptied = verdict.evidence.iter().filter(|it| it.cgroups.is_empty()).count();
+    let unnamed = unnamed.len() + if shim.is_some() { emptied } else { 0 };
+    let more = named.len().saturating_sub(NAMED);
+    let mut parts: Vec<_> = named
+        .into_iter()
+        .take(NAMED)
+        .map(|(name, count)| if count == 1 { name } else { format!("{name} x{count}") })
+        .collect();
+    if more > 0 {
+        parts.push(format!("{more} more"));
+    }
+    if unnamed > 0 {
+        let what = if shim.is_some() { "container" } else { "cgroup" };
+        let (plural, were) = if unnamed == 1 { ("", "was") } else { ("s", "were") };
+        let pod = shim.and_then(|it| it.pod()).map(|pod| format!(" of {pod}"));
+        let pod = pod.unwrap_or_default();
+        parts.push(format!("{unnamed} {what}{plural}{pod} that {were} gone before"));
+    }
+    parts
 }
 
 fn cgroup_json(id: CgroupId, tracker: &Tracker) -> Value {
@@ -164,14 +214,38 @@ fn cgroup_json(id: CgroupId, tracker: &Tracker) -> Value {
 }
 
 fn who(pid: u32, tracker: &Tracker) -> String {
-    let task = tracker.process(pid).map(|process| process.task);
+    let process = tracker.process(pid);
+    let task = process.map(|process| process.task);
     let comm = task.map(|task| printable(&task.comm.to_str()).into_owned());
+    let served = process.and_then(|it| Served::by(it, tracker));
+    let served = served.map(|it| format!(" of {}", it.words())).unwrap_or_default();
     let place = task.and_then(|task| tracker.cgroups().display(task.cgroup));
     let place = place.map(|place| format!(" in {}", printable(place))).unwrap_or_default();
-    format!("{} ({pid}){place}", comm.as_deref().unwrap_or("a process"))
+    format!("{} ({pid}){served}{place}", comm.as_deref().unwrap_or("a process"))
 }
 
-fn pace(growth: Growth) -> String {
+/// How fast it gets worse: by restarts, and by time.
+fn pace(verdict: &Verdict) -> Vec<String> {
+    let restarts = verdict.restarts.map(by_restarts);
+    restarts.into_iter().chain(verdict.growth.map(by_time)).collect()
+}
+
+fn by_restarts(restarts: Restarts) -> String {
+    let Restarts { per_restart, is_inferred, limit, left, .. } = restarts;
+    let rate = if per_restart.fract() == 0.0 {
+        format!("{per_restart} a restart")
+    } else {
+        format!("{per_restart:.2} a restart")
+    };
+    let left = left.zip(limit).map(|(left, limit)| {
+        let plural = if left == 1 { "" } else { "s" };
+        format!(", {left} restart{plural} left until the limit of {limit}")
+    });
+    let inferred = if is_inferred { " (inferred)" } else { "" };
+    format!("{rate}{}{inferred}", left.unwrap_or_default())
+}
+
+fn by_time(growth: Growth) -> String {
     let rate = match growth.per_minute {
         rate if rate >= 1.0 => format!("{rate:.1} more a minute"),
         rate => format!("{:.1} more an hour", rate * 60.0),
@@ -180,6 +254,17 @@ fn pace(growth: Growth) -> String {
     let when = growth.time_left().filter(|it| *it < Duration::from_secs(30 * 86_400));
     let when = when.map(|it| format!(": the limit is reached in {}", Approximate(it)));
     format!("{rate}{left}{}", when.unwrap_or_default())
+}
+
+/// The version of the program a verdict is on, and whether it has a bug, where both can be told.
+fn version<'a>(
+    verdict: &Verdict,
+    pattern: &Pattern,
+    tracker: &'a Tracker,
+) -> Option<(&'a str, bool)> {
+    let shim = tracker.process(verdict.pid)?.shim.as_ref()?;
+    let version = shim.version.as_deref()?;
+    Some((version, pattern.is_in(version)?))
 }
 
 fn remedy(verdict: &Verdict) -> String {

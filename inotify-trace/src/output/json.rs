@@ -14,6 +14,7 @@ use super::{
     device, ending,
     failure::{self, Limit, errno_name},
     finding, lived, mask,
+    shim::Served,
 };
 use crate::{
     container::{Container, Names},
@@ -119,18 +120,22 @@ struct Suspect<'a> {
     comm: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     container: Option<NamedContainer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shim: Option<Served<'a>>,
     count: u32,
     shared: u32,
 }
 
 impl<'a> Suspect<'a> {
     fn new(culprit: &Culprit, tracker: &'a Tracker) -> Self {
-        let task = tracker.process(culprit.pid).map(|process| process.task);
+        let process = tracker.process(culprit.pid);
+        let task = process.map(|process| process.task);
         let cgroup = task.and_then(|task| tracker.cgroups().get(task.cgroup));
         Self {
             pid: culprit.pid,
             comm: task.map(|task| task.comm.to_str().into_owned()),
             container: cgroup.and_then(|cgroup| NamedContainer::of(cgroup, tracker)),
+            shim: process.and_then(|it| Served::by(it, tracker)),
             count: culprit.count,
             shared: culprit.shared,
         }
@@ -185,6 +190,12 @@ struct Detail<'a> {
     child: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kept: Option<&'a [i32]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    containerd_namespace: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    containerd_version: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -266,10 +277,8 @@ impl<W: Write> Sink for Json<W> {
 
     fn judge(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
         let mut line = serde_json::Map::new();
-        line.insert("time".to_owned(), self.clock.utc(now).into());
-        line.insert("boot_ns".to_owned(), now.0.into());
         line.insert("event".to_owned(), "verdict".into());
-        line.append(&mut finding::json(verdict, tracker, &self.clock));
+        line.append(&mut finding::json(verdict, tracker, &self.clock, now));
         self.write(&line)
     }
 
@@ -348,6 +357,12 @@ fn detail<'a>(event: &'a Event, subject: Option<&Instance>, tracker: &'a Tracker
                 ..none
             }
         }
+        EventKind::ShimIdentified { id, namespace, version } => Detail {
+            container_id: Some(id),
+            containerd_namespace: Some(namespace),
+            containerd_version: version.as_deref(),
+            ..none
+        },
         EventKind::CgroupRemoved { cgroup } => {
             Detail { target_cgroup_id: Some(*cgroup), target_cgroup: path_of(*cgroup), ..none }
         }

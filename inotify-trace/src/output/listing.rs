@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Cell, Column, Table, UserNames, device, mask};
 use crate::{
-    container::{Container, Names, shorten},
+    container::{Container, shorten},
     event::CgroupId,
     tracker::{Instance, Process, Tracker, User, Watch},
     usage::{self, By, Group, Key, Level, Standing},
@@ -86,6 +86,17 @@ impl<'a> Listing<'a> {
             }
         }
         Table { columns: columns.iter().map(|column| column.name()).collect(), rows }
+    }
+
+    /// The columns to show where nobody has chosen any.
+    #[must_use]
+    pub fn columns(&self, wide: bool, watches: bool) -> Vec<Column> {
+        let mut columns = Column::of(self.by, wide, watches);
+        let is_empty = |group| matches!(self.cell(group, Column::HeldIn), Cell::Missing);
+        if self.groups.iter().all(is_empty) {
+            columns.retain(|column| *column != Column::HeldIn);
+        }
+        columns
     }
 
     /// Everything, for programs; the fields are documented in docs/json.md.
@@ -279,6 +290,11 @@ impl<'a> Listing<'a> {
                     .filter_map(|&id| Some(self.tracker.cgroups().get(id)?.path.to_string())),
             ),
             Column::Serves => list(group.serves.iter().map(|&id| self.place(id))),
+            Column::Outside => match group.key {
+                Key::Container(_) => group.outside.into(),
+                _ => Cell::Missing,
+            },
+            Column::HeldIn => self.held_in(group),
             Column::Uid => user.map(|user| user.uid).into(),
             Column::Userns => user.map(|user| user.userns).into(),
             Column::Used => instances().map(|level| level.used).into(),
@@ -306,6 +322,16 @@ impl<'a> Listing<'a> {
         }
     }
 
+    /// Where else than in the group's container its processes run.
+    fn held_in(&self, group: &Group) -> Cell {
+        let Key::Container(container) = &group.key else { return Cell::Missing };
+        let cgroups = self.tracker.cgroups();
+        let outside = group.cgroups.iter().filter(|&&id| {
+            cgroups.get(id).is_none_or(|it| it.container.as_ref() != Some(container))
+        });
+        list(outside.map(|&id| self.place(id)).collect::<BTreeSet<_>>())
+    }
+
     /// A cgroup's short name.
     fn place(&self, id: CgroupId) -> String {
         match self.tracker.cgroups().display(id) {
@@ -316,14 +342,18 @@ impl<'a> Listing<'a> {
 
     /// What a container is called, or its runtime and id.
     fn name(&self, container: &Container) -> String {
-        let names = self.tracker.cgroups().names(container);
-        names.and_then(Names::display).unwrap_or_else(|| container.to_string())
+        self.tracker.cgroups().name_of(container)
     }
 
-    fn containers(&self, group: &Group) -> impl Iterator<Item = &'a Container> {
+    /// The containers it is in; or which it is.
+    fn containers(&self, group: &Group) -> impl Iterator<Item = Container> {
         let cgroups = self.tracker.cgroups();
-        let all = group.cgroups.iter().filter_map(|&id| cgroups.get(id)?.container.as_ref());
-        all.collect::<BTreeSet<_>>().into_iter()
+        let its = |id: &CgroupId| cgroups.get(*id)?.container.clone();
+        let all: BTreeSet<_> = match &group.key {
+            Key::Container(container) => [container.clone()].into(),
+            _ => group.cgroups.iter().filter_map(its).collect(),
+        };
+        all.into_iter()
     }
 
     fn processes(&self, group: &Group) -> impl Iterator<Item = &'a Process> {

@@ -13,6 +13,7 @@ mod limits;
 mod listing;
 mod mask;
 mod names;
+mod shim;
 mod table;
 mod text;
 

@@ -231,6 +231,7 @@ fn label(kind: &EventKind) -> &'static str {
         EventName::Charged => "charged",
         EventName::CgroupFound => "cgroup",
         EventName::ContainerName => "container",
+        EventName::Shim => "shim",
         EventName::CgroupCreate => "cgroup-new",
         EventName::CgroupRename => "cgroup-name",
         EventName::CgroupRemove => "cgroup-gone",
@@ -350,6 +351,11 @@ fn describe(line: &mut String, event: &Event, subject: Option<&Instance>) {
         },
         EventKind::Lost { count, what } => write!(line, "{count} {what}"),
         EventKind::Charged { charges } => charged(line, charges),
+        EventKind::ShimIdentified { id, namespace, version } => {
+            let version = version.as_deref().map(|it| format!(", {}", printable(it)));
+            let (id, namespace) = (printable(id), printable(namespace));
+            write!(line, "for {id} in {namespace}{}", version.unwrap_or_default())
+        }
         EventKind::RangeClosed { .. }
         | EventKind::ProcessExited
         | EventKind::CgroupFound { .. }

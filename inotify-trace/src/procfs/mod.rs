@@ -1,14 +1,17 @@
 //! What `/proc` tells about processes and their inotify descriptors.
 
+mod build_info;
 mod fdinfo;
 mod handle;
 mod targets;
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
+pub use build_info::go_build_info;
 pub use fdinfo::{FdInfo, WatchInfo};
 pub use handle::FileHandle;
 pub use targets::{Targets, Whereabouts};
@@ -99,6 +102,21 @@ impl Process {
             cgroup: cgroup.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned),
         }
     }
+}
+
+/// Bytes of the longest command line that is read: the kernel allows some megabytes.
+const LONGEST_COMMAND_LINE: u64 = 16 << 10;
+
+/// What a process was started with, its program's name first; None if it is gone, or may not be
+/// looked at.
+#[must_use]
+pub fn arguments(pid: u32) -> Option<Vec<String>> {
+    let file = fs::File::open(format!("/proc/{pid}/cmdline")).ok()?;
+    let mut bytes = Vec::new();
+    file.take(LONGEST_COMMAND_LINE).read_to_end(&mut bytes).ok()?;
+    // Each ends with a zero; what has ended and was not waited for has none.
+    let (_, bytes) = bytes.split_last()?;
+    Some(bytes.split(|&byte| byte == 0).map(|it| String::from_utf8_lossy(it).into()).collect())
 }
 
 /// What follows `name` in a file of `Name:\tvalue` lines.

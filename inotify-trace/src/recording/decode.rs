@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Batch, wire};
 use crate::{
-    container::Names,
+    container::{Container, Names, PodUid, Qos, Runtime, Shim},
     event::{
         BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task,
     },
@@ -118,7 +118,13 @@ fn to_kind(kind: Option<wire::Kind>, instance: InstanceId, quota: Option<Quota>)
             EventKind::CgroupFound { cgroup: CgroupId(it.id), path: it.path.into() }
         }
         wire::Kind::ContainerNamed(it) => {
-            EventKind::ContainerNamed { cgroup: CgroupId(it.cgroup), names: to_names(it) }
+            let (cgroup, container) = (CgroupId(it.cgroup), it.container.clone());
+            let container = container.map(to_container);
+            EventKind::ContainerNamed { cgroup, container, names: to_names(it) }
+        }
+        wire::Kind::ShimIdentified(it) => {
+            let Shim { id, namespace, version } = to_shim(it);
+            EventKind::ShimIdentified { id, namespace, version }
         }
         wire::Kind::CgroupCreated(it) => {
             EventKind::CgroupCreated { cgroup: CgroupId(it.id), path: it.path.into() }
@@ -137,10 +143,13 @@ pub(super) fn to_part(part: wire::Part) -> Option<Part> {
         wire::PartKind::Cgroup(it) => Part::Cgroup {
             id: CgroupId(it.id),
             path: it.path.into(),
+            container: it.container.map(to_container),
             removed: it.removed.map(BootTime),
         },
         wire::PartKind::Names(it) => {
-            Part::Names { cgroup: CgroupId(it.cgroup), names: to_names(it) }
+            let (cgroup, container) = (CgroupId(it.cgroup), it.container.clone());
+            let container = container.map(to_container);
+            Part::Names { cgroup, container, names: to_names(it) }
         }
         wire::PartKind::Account(it) => Part::Account {
             user: to_user(it.user?),
@@ -154,6 +163,7 @@ pub(super) fn to_part(part: wire::Part) -> Option<Part> {
             task: to_task(&it.task?),
             descriptors: it.descriptors.iter().map(|it| (it.fd, InstanceId(it.instance))).collect(),
             made: it.made,
+            shim: it.shim.map(to_shim),
         }),
         wire::PartKind::Instance(it) => Part::Instance(Box::new(to_instance(&it))),
         wire::PartKind::Watches(it) => {
@@ -220,9 +230,24 @@ fn to_target(target: Option<wire::Target>) -> Target {
     Target { path: path.map(Into::into), is_gone, inode, dev, cgroup: CgroupId(cgroup) }
 }
 
+fn to_container(container: wire::Container) -> Box<Container> {
+    let wire::Container { runtime, id, pod, qos } = container;
+    Box::new(Container {
+        runtime: Runtime::by_name(&runtime),
+        id,
+        pod: pod.map(PodUid::from),
+        qos: qos.and_then(|qos| Qos::by_name(&qos)),
+    })
+}
+
 fn to_names(names: wire::ContainerNamed) -> Box<Names> {
     let wire::ContainerNamed { name, pod_name, namespace, image, is_sandbox, .. } = names;
     Box::new(Names { name, pod_name, namespace, image, is_sandbox })
+}
+
+fn to_shim(shim: wire::Shim) -> Shim {
+    let wire::Shim { id, namespace, version } = shim;
+    Shim { id: id.into(), namespace: namespace.into(), version: version.map(Into::into) }
 }
 
 fn to_user(user: wire::User) -> User {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Batch, wire};
 use crate::{
-    container::Names,
+    container::{Container, Names, Runtime, Shim},
     event::{BootTime, CgroupId, Charge, Event, EventKind, Loss, Quota, Target, Task},
     tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User},
 };
@@ -53,12 +53,16 @@ impl Encoder {
         // A part is about as large as an event; of those with text, text is the most.
         self.events += 1;
         let kind = match part {
-            Part::Cgroup { id, path, removed } => {
+            Part::Cgroup { id, path, container, removed } => {
                 self.text += path.len();
                 let removed = removed.map(|time| time.0);
-                wire::PartKind::Cgroup(wire::CgroupPart { id: id.0, path: path.into(), removed })
+                let container = container.map(|it| to_container(*it));
+                let (id, path) = (id.0, path.into());
+                wire::PartKind::Cgroup(wire::CgroupPart { id, path, removed, container })
             }
-            Part::Names { cgroup, names } => wire::PartKind::Names(self.names(cgroup, *names)),
+            Part::Names { cgroup, container, names } => {
+                wire::PartKind::Names(self.names(cgroup, container, *names))
+            }
             Part::Account { user, account } => wire::PartKind::Account(to_account(user, &account)),
             Part::Process(process) => wire::PartKind::Process(to_process(&process)),
             Part::Instance(instance) => wire::PartKind::Instance(to_instance(*instance)),
@@ -173,8 +177,13 @@ impl Encoder {
             EventKind::CgroupFound { cgroup, path } => {
                 wire::Kind::CgroupFound(self.cgroup(cgroup, path))
             }
-            EventKind::ContainerNamed { cgroup, names } => {
-                wire::Kind::ContainerNamed(self.names(cgroup, *names))
+            EventKind::ContainerNamed { cgroup, container, names } => {
+                wire::Kind::ContainerNamed(self.names(cgroup, container, *names))
+            }
+            EventKind::ShimIdentified { id, namespace, version } => {
+                let shim = Shim { id, namespace, version };
+                self.text += shim.id.len() + shim.namespace.len();
+                wire::Kind::ShimIdentified(to_shim(&shim))
             }
             EventKind::CgroupCreated { cgroup, path } => {
                 wire::Kind::CgroupCreated(self.cgroup(cgroup, path))
@@ -208,11 +217,34 @@ impl Encoder {
         wire::Cgroup { id: id.0, path: self.text(path) }
     }
 
-    fn names(&mut self, cgroup: CgroupId, names: Names) -> wire::ContainerNamed {
+    fn names(
+        &mut self,
+        cgroup: CgroupId,
+        container: Option<Box<Container>>,
+        names: Names,
+    ) -> wire::ContainerNamed {
         let Names { name, pod_name, namespace, image, is_sandbox } = names;
         let texts = [&name, &pod_name, &namespace, &image];
         self.text += texts.into_iter().flatten().map(String::len).sum::<usize>();
-        wire::ContainerNamed { cgroup: cgroup.0, name, pod_name, namespace, image, is_sandbox }
+        wire::ContainerNamed {
+            cgroup: cgroup.0,
+            name,
+            pod_name,
+            namespace,
+            image,
+            is_sandbox,
+            container: container.map(|it| to_container(*it)),
+        }
+    }
+}
+
+fn to_container(container: Container) -> wire::Container {
+    let Container { runtime, id, pod, qos } = container;
+    wire::Container {
+        runtime: runtime.map_or("", Runtime::as_str).to_owned(),
+        id,
+        pod: pod.map(|pod| pod.as_str().to_owned()),
+        qos: qos.map(|qos| qos.as_str().to_owned()),
     }
 }
 
@@ -258,6 +290,7 @@ fn to_process(process: &Process) -> wire::Process {
         task: Some(to_task(&process.task)),
         descriptors: descriptors.map(|(&fd, id)| wire::Held { fd, instance: id.0 }).collect(),
         made: process.made,
+        shim: process.shim.as_ref().map(to_shim),
     }
 }
 
@@ -281,6 +314,11 @@ fn to_instance(instance: Instance) -> wire::Instance {
         last_leaver: instance.last_leaver.as_ref().map(to_leaver),
         descriptors: descriptors.map(|(pid, fd)| wire::HolderDescriptor { pid, fd }).collect(),
     }
+}
+
+fn to_shim(shim: &Shim) -> wire::Shim {
+    let Shim { id, namespace, version } = shim.clone();
+    wire::Shim { id: id.into(), namespace: namespace.into(), version: version.map(Into::into) }
 }
 
 fn to_origin(origin: &Origin) -> wire::Origin {

@@ -11,6 +11,7 @@ use super::{
     naming::Naming,
     now,
     reader::{Known, Reader},
+    shims,
     sweep::{Schedule, Search},
 };
 use crate::{
@@ -71,7 +72,10 @@ impl Live {
     /// # Errors
     /// Whatever keeps the kernel from being asked.
     pub fn survey(options: Options) -> Result<Vec<Event>, KernelError> {
-        Self::new(Programs::for_questions(options.kernel)?, options).snapshot()
+        let mut live = Self::new(Programs::for_questions(options.kernel)?, options);
+        let mut events = live.snapshot()?;
+        live.naming.wait(&mut events);
+        Ok(events)
     }
 
     fn new(programs: Programs, options: Options) -> Self {
@@ -163,7 +167,12 @@ impl Live {
         }
     }
 
-    /// What has arrived until now, without waiting: for the end, or to sum up in between.
+    /// What has arrived by now, without waiting; a batch of it, where events keep coming.
+    pub fn catch_up(&mut self, events: &mut Vec<Event>) {
+        self.drain(events);
+    }
+
+    /// All that has happened until now, without waiting: for the end, or to sum up in between.
     pub fn finish(&mut self, events: &mut Vec<Event>) {
         events.append(&mut self.found);
         self.drain_all(events);
@@ -195,6 +204,7 @@ impl Live {
             self.look_after_exec(&executed, first, events);
         }
         self.naming.name(first, events);
+        shims::identify(first, events);
         self.tell_losses(events);
         taken
     }

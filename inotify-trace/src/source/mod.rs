@@ -5,6 +5,7 @@ mod live;
 mod naming;
 mod reader;
 mod replay;
+mod shims;
 mod snapshot;
 mod sweep;
 mod unprivileged;

@@ -122,6 +122,12 @@ impl Replay {
         &self.problems
     }
 
+    /// Whether there is nothing left to read.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.files.is_empty() && self.current.is_none()
+    }
+
     /// How many bytes there are to read, all files together.
     #[must_use]
     pub fn size(&self) -> u64 {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     live::{BATCH, Live},
-    now,
+    now, shims,
 };
 use crate::{
     cgroup,
@@ -106,6 +106,7 @@ impl Look {
     /// Adds the events to `events`, with what /proc tells of what was found.
     pub(super) fn complete(self, hierarchy: &mut Hierarchy, events: &mut Vec<Event>) {
         let Self { events: mut found, vanished } = self;
+        let first = events.len();
         let mut cgroups_watched = HashMap::new();
         found.retain(|event| match &event.kind {
             // Only half of a watch: fdinfo has the rest.
@@ -145,6 +146,7 @@ impl Look {
                 }));
             }
         }
+        shims::identify(first, events);
     }
 }
 

@@ -33,7 +33,8 @@ pub fn survey(find_paths: bool, registry: &Registry) -> Survey {
     let mut hierarchy = Hierarchy::read(|cgroup, path| {
         events.push(now(EventKind::CgroupFound { cgroup, path: path.into() }));
     });
-    Naming::new(registry.clone()).name(0, &mut events);
+    let mut naming = Naming::new(registry.clone());
+    naming.name(0, &mut events);
     hierarchy.targets = find_paths.then(Targets::default);
     let mut look = Look::default();
     // One descriptor of each instance, in the kernel's order of its files.
@@ -60,6 +61,7 @@ pub fn survey(find_paths: bool, registry: &Registry) -> Survey {
         look.events.push(Event { task, ..now(kind) });
     }
     look.complete(&mut hierarchy, &mut events);
+    naming.wait(&mut events);
     Survey { events, hidden: procfs::hidden_processes() }
 }
 

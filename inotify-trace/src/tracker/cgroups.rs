@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::Part;
 use crate::{
-    container::{self, Container, Names},
+    container::{self, Container, Location, Names},
     event::{BootTime, CgroupId},
 };
 
@@ -20,7 +20,7 @@ const ROOT: CgroupId = CgroupId(1);
 pub struct Cgroup {
     /// Its path from the root of the hierarchy.
     pub path: Box<str>,
-    /// The container it belongs to, as far as the path tells.
+    /// The container it belongs to, as far as the path or the container's runtime tells.
     pub container: Option<Container>,
     /// A short name for a column.
     pub display: Box<str>,
@@ -33,8 +33,9 @@ pub struct Cgroup {
 pub struct Cgroups {
     known: HashMap<CgroupId, Cgroup>,
     removed: VecDeque<CgroupId>,
-    /// By container id.
-    names: HashMap<String, Named>,
+    names: HashMap<Container, Named>,
+    /// Containers that exist and that paths do not tell, by their own cgroups' paths.
+    told: HashMap<Box<str>, (CgroupId, Container)>,
 }
 
 /// What a container is called.
@@ -68,14 +69,30 @@ impl Cgroups {
     /// What a container is called; None if its runtime did not say.
     #[must_use]
     pub fn names(&self, container: &Container) -> Option<&Names> {
-        self.names.get(&container.id).map(|named| &named.names)
+        self.names.get(container).map(|named| &named.names)
+    }
+
+    /// What the container with this id is called; None if its runtime did not say.
+    #[must_use]
+    pub fn names_of(&self, id: &str) -> Option<&Names> {
+        let mut all = self.names.iter();
+        all.find(|(container, _)| container.id == id).map(|(_, named)| &named.names)
+    }
+
+    /// What to call a container: its name, or else its runtime and id.
+    #[must_use]
+    pub fn name_of(&self, container: &Container) -> String {
+        match self.names.get(container).and_then(|named| named.display.as_deref()) {
+            Some(name) => name.to_owned(),
+            None => container.to_string(),
+        }
     }
 
     /// What to call a cgroup in a column: the name of its container, if it has one.
     #[must_use]
     pub fn display(&self, id: CgroupId) -> Option<&str> {
         let cgroup = self.get(id)?;
-        let named = cgroup.container.as_ref().and_then(|it| self.names.get(&it.id));
+        let named = cgroup.container.as_ref().and_then(|it| self.names.get(it));
         Some(named.and_then(|named| named.display.as_deref()).unwrap_or(&cgroup.display))
     }
 
@@ -104,34 +121,81 @@ impl Cgroups {
         ids.extend(&self.removed);
         let cgroup = |id| {
             let cgroup = self.known.get(&id)?;
-            Some(Part::Cgroup { id, path: cgroup.path.clone(), removed: cgroup.removed })
+            let path = cgroup.path.clone();
+            let told = cgroup.container.as_ref();
+            let told =
+                told.filter(|told| Container::from_cgroup_path(&path).as_ref() != Some(told));
+            let container = told.cloned().map(Box::new);
+            Some(Part::Cgroup { id, path, container, removed: cgroup.removed })
         };
         let mut parts: Vec<_> = ids.into_iter().filter_map(cgroup).collect();
         let mut named: Vec<_> = self.names.values().collect();
         named.sort_unstable_by_key(|named| named.cgroup);
         parts.extend(named.into_iter().map(|named| {
             let names = Box::new(named.names.clone());
-            Part::Names { cgroup: named.cgroup, names }
+            let cgroup = named.cgroup;
+            let told = self.known.get(&cgroup).and_then(|it| self.told.get(&it.path));
+            let told = told.filter(|(own, _)| *own == cgroup);
+            let container = told.map(|(_, container)| Box::new(container.clone()));
+            Part::Names { cgroup, container, names }
         }));
         parts
     }
 
     pub(super) fn name(&mut self, id: CgroupId, path: &str) {
-        let cgroup = Cgroup {
+        // Another one of the same name: whose that was says nothing about this one.
+        self.told.remove(path);
+        let mut cgroup = Cgroup {
             path: path.into(),
             container: Container::from_cgroup_path(path),
             display: container::display_name(path).into(),
             removed: None,
         };
+        let above = path.match_indices('/').rev().map(|(at, _)| &path[..at]);
+        for above in above.take_while(|_| !self.told.is_empty()) {
+            if let Some((_, container)) = self.told.get(above) {
+                cgroup.belong_to(above, container);
+                break;
+            }
+        }
         self.known.insert(id, cgroup);
     }
 
-    pub(super) fn name_container(&mut self, cgroup: CgroupId, names: &Names) {
-        let known = self.known.get(&cgroup).and_then(|it| it.container.as_ref());
-        let Some(container) = known else { return };
-        let display = names.display().map(Into::into);
-        let named = Named { names: names.clone(), display, cgroup };
-        self.names.insert(container.id.clone(), named);
+    /// As `name`, of a container that was told earlier.
+    pub(super) fn restore(&mut self, id: CgroupId, path: &str, container: Option<&Container>) {
+        self.name(id, path);
+        if let (Some(container), Some(cgroup)) = (container, self.known.get_mut(&id)) {
+            cgroup.be_of(container);
+        }
+    }
+
+    pub(super) fn name_container(
+        &mut self,
+        id: CgroupId,
+        container: Option<&Container>,
+        names: &Names,
+    ) {
+        let Some(cgroup) = self.known.get(&id) else { return };
+        if let Some(container) = container {
+            let path = cgroup.path.clone();
+            let is_there = cgroup.removed.is_none();
+            for (other, cgroup) in &mut self.known {
+                let is_below = cgroup.removed.is_none() && is_below(&cgroup.path, &path);
+                if *other == id || (is_there && is_below) {
+                    cgroup.belong_to(&path, container);
+                }
+            }
+            if is_there {
+                self.told.insert(path, (id, container.clone()));
+            }
+        }
+        let Some(container) = self.known.get(&id).and_then(|it| it.container.as_ref()) else {
+            return;
+        };
+        // Where it is called by its id, the runtime says more.
+        let display = names.display().filter(|name| *name != container.id).map(Into::into);
+        let named = Named { names: names.clone(), display, cgroup: id };
+        self.names.insert(container.clone(), named);
     }
 
     pub(super) fn remove(&mut self, id: CgroupId, time: BootTime) {
@@ -140,22 +204,47 @@ impl Cgroups {
         if cgroup.removed.replace(time).is_some() {
             return;
         }
+        if self.told.get(&cgroup.path).is_some_and(|(own, _)| *own == id) {
+            self.told.remove(&cgroup.path);
+        }
         self.removed.push_back(id);
         if self.removed.len() > REMOVED_KEPT
             && let Some(oldest) = self.removed.pop_front()
         {
             let container = self.known.remove(&oldest).and_then(|cgroup| cgroup.container);
-            let id = container.map(|container| container.id).unwrap_or_default();
-            if self.names.get(&id).is_some_and(|named| named.cgroup == oldest) {
-                self.names.remove(&id);
+            if let Some(container) = container
+                && self.names.get(&container).is_some_and(|named| named.cgroup == oldest)
+            {
+                self.names.remove(&container);
             }
         }
     }
 }
 
+impl Cgroup {
+    /// It is, or is below, the cgroup `own` of a container which that path does not tell.
+    fn belong_to(&mut self, own: &str, container: &Container) {
+        // A container within that one has a path of its own that says so.
+        let inner = Location::of(&self.path).filter(|location| location.cgroup.len() > own.len());
+        if inner.is_none() {
+            self.be_of(container);
+        }
+    }
+
+    fn be_of(&mut self, container: &Container) {
+        self.container = Some(container.clone());
+        self.display = container.to_string().into();
+    }
+}
+
+fn is_below(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::container::Runtime;
 
     #[test]
     fn a_removed_cgroup_keeps_its_name() {
@@ -177,7 +266,7 @@ mod tests {
         cgroups.name(CgroupId(8), &format!("/system.slice/docker-{id}.scope/init"));
         assert_eq!(cgroups.display(CgroupId(8)), Some("docker:4fa3b2c1d0e9"));
         let names = Names { name: Some("web".to_owned()), ..Names::default() };
-        cgroups.name_container(CgroupId(7), &names);
+        cgroups.name_container(CgroupId(7), None, &names);
         assert_eq!(cgroups.display(CgroupId(8)), Some("web"));
         cgroups.remove(CgroupId(7), BootTime(1));
         assert_eq!(cgroups.display(CgroupId(7)), Some("web"), "events about it may yet come");
@@ -186,6 +275,47 @@ mod tests {
             cgroups.remove(CgroupId(100 + id), BootTime(id));
         }
         assert!(cgroups.names.is_empty());
+    }
+
+    fn of_runc(id: &str) -> Container {
+        Container { runtime: Some(Runtime::Runc), id: id.to_owned(), pod: None, qos: None }
+    }
+
+    #[test]
+    fn a_container_that_its_path_does_not_tell_is_told_with_all_below() {
+        let mut cgroups = Cgroups::default();
+        let inner = format!("/mine/docker/{}", "a1".repeat(32));
+        for (id, path) in
+            [(7, "/mine"), (8, "/mine/before"), (9, "/mine-too"), (10, inner.as_str())]
+        {
+            cgroups.name(CgroupId(id), path);
+        }
+        let names = Names { name: Some("web".to_owned()), ..Names::default() };
+        cgroups.name_container(CgroupId(7), Some(&of_runc("web")), &names);
+        cgroups.name(CgroupId(11), "/mine/after/deeper");
+        let runtime = |id| cgroups.get(CgroupId(id)).unwrap().container.clone()?.runtime;
+        for id in [7, 8, 11] {
+            assert_eq!(runtime(id), Some(Runtime::Runc), "{id}");
+            assert_eq!(cgroups.display(CgroupId(id)), Some("runc:web"));
+        }
+        assert_eq!((runtime(9), runtime(10)), (None, Some(Runtime::Docker)));
+        assert_eq!(cgroups.names(&of_runc("web")), Some(&names));
+    }
+
+    #[test]
+    fn another_cgroup_of_the_same_path_is_another_container() {
+        let mut cgroups = Cgroups::default();
+        cgroups.name(CgroupId(7), "/mine");
+        cgroups.name_container(CgroupId(7), Some(&of_runc("web")), &Names::default());
+        cgroups.remove(CgroupId(7), BootTime(1));
+        cgroups.name(CgroupId(8), "/mine");
+        cgroups.name(CgroupId(9), "/mine/below");
+        assert_eq!(cgroups.display(CgroupId(7)), Some("runc:web"));
+        assert_eq!(cgroups.get(CgroupId(8)).unwrap().container, None);
+        assert_eq!(cgroups.get(CgroupId(9)).unwrap().container, None);
+        // Told too late.
+        cgroups.name_container(CgroupId(7), Some(&of_runc("late")), &Names::default());
+        assert_eq!(cgroups.get(CgroupId(9)).unwrap().container, None);
     }
 
     #[test]

@@ -19,7 +19,10 @@ pub use process::Process;
 pub use state::Part;
 pub use users::{Account, Users};
 
-use crate::event::{Charge, Event, EventKind, InstanceId, Quota, Task};
+use crate::{
+    container::Shim,
+    event::{Charge, Event, EventKind, InstanceId, Quota, Task},
+};
 
 /// A user that pays for instances and watches: the inode number of the user namespace, and the
 /// uid as seen from the initial one.
@@ -81,6 +84,9 @@ impl Tracker {
             && let Some(process) = self.processes.get_mut(&task.pid)
         {
             process.task = task;
+            if matches!(event.kind, EventKind::ProcessExec { .. }) {
+                process.shim = None;
+            }
         }
         match &event.kind {
             EventKind::InstanceFound { instance: id, fd, flags, creator_cgroup, quota, queued } => {
@@ -144,8 +150,14 @@ impl Tracker {
             EventKind::CgroupFound { cgroup, path }
             | EventKind::CgroupCreated { cgroup, path }
             | EventKind::CgroupRenamed { cgroup, path } => self.cgroups.name(*cgroup, path),
-            EventKind::ContainerNamed { cgroup, names } => {
-                self.cgroups.name_container(*cgroup, names);
+            EventKind::ContainerNamed { cgroup, container, names } => {
+                self.cgroups.name_container(*cgroup, container.as_deref(), names);
+            }
+            EventKind::ShimIdentified { id, namespace, version } => {
+                if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
+                    let (id, namespace, version) = (id.clone(), namespace.clone(), version.clone());
+                    process.shim = Some(Shim { id, namespace, version });
+                }
             }
             EventKind::CgroupRemoved { cgroup } => self.cgroups.remove(*cgroup, event.time),
             EventKind::CreateFailed { .. }
@@ -258,6 +270,8 @@ impl Tracker {
             }
         }
         (process.task.pid, process.task.tid, process.made) = (child, child, 0);
+        // A shim forks what becomes another program.
+        process.shim = None;
         self.processes.insert(child, process);
     }
 

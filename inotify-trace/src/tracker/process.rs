@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{InstanceId, Task};
+use crate::{
+    container::Shim,
+    event::{InstanceId, Task},
+};
 
 /// A process with descriptors that lead to instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,10 +16,12 @@ pub struct Process {
     pub descriptors: BTreeMap<i32, InstanceId>,
     /// How many instances it was seen making since it became known.
     pub made: u64,
+    /// Whom it serves, if it is one of containerd's shims.
+    pub shim: Option<Shim>,
 }
 
 impl Process {
     pub(super) fn new(task: Task) -> Self {
-        Self { task, descriptors: BTreeMap::new(), made: 0 }
+        Self { task, descriptors: BTreeMap::new(), made: 0, shim: None }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Account, Instance, Process, Tracker, User, Watch};
 use crate::{
-    container::Names,
+    container::{Container, Names},
     event::{BootTime, CgroupId, InstanceId},
 };
 
@@ -16,6 +16,8 @@ pub enum Part {
         id: CgroupId,
         /// Its path from the root of the hierarchy.
         path: Box<str>,
+        /// The container it belongs to, where the path does not tell.
+        container: Option<Box<Container>>,
         /// When it was removed; None while it exists.
         removed: Option<BootTime>,
     },
@@ -23,6 +25,8 @@ pub enum Part {
     Names {
         /// The container's own cgroup.
         cgroup: CgroupId,
+        /// Which container that is, where the cgroup exists and its path does not tell.
+        container: Option<Box<Container>>,
         /// What it is called.
         names: Box<Names>,
     },
@@ -86,13 +90,15 @@ impl Tracker {
     /// Takes in a part of what was known at another time, or in another process.
     pub fn restore(&mut self, part: Part) {
         match part {
-            Part::Cgroup { id, path, removed } => {
-                self.cgroups.name(id, &path);
+            Part::Cgroup { id, path, container, removed } => {
+                self.cgroups.restore(id, &path, container.as_deref());
                 if let Some(time) = removed {
                     self.cgroups.remove(id, time);
                 }
             }
-            Part::Names { cgroup, names } => self.cgroups.name_container(cgroup, &names),
+            Part::Names { cgroup, container, names } => {
+                self.cgroups.name_container(cgroup, container.as_deref(), &names);
+            }
             Part::Account { user, account } => self.users.restore(user, account),
             Part::Process(process) => drop(self.processes.insert(process.task.pid, process)),
             Part::Instance(instance) => drop(self.instances.insert(instance.id, *instance)),

@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
-    container::Names,
+    container::{Container, Names},
     event::{BootTime, CgroupId, EventName, Loss, Target, Task},
 };
 
@@ -413,6 +413,35 @@ proptest! {
 }
 
 #[test]
+fn parts_hold_what_paths_do_not_tell() {
+    let own = CgroupId(7);
+    let runtime = Some(crate::container::Runtime::Runc);
+    let container = Container { runtime, id: "web".to_owned(), pod: None, qos: None };
+    let found = |id, path: &str| EventKind::CgroupFound { cgroup: CgroupId(id), path: path.into() };
+    let told = EventKind::ContainerNamed {
+        cgroup: own,
+        container: Some(Box::new(container.clone())),
+        names: Box::default(),
+    };
+    let tracker = tracker_after(&[
+        by(1, found(7, "/mine")),
+        by(1, told),
+        by(1, found(8, "/mine/gone")),
+        by(9, EventKind::CgroupRemoved { cgroup: CgroupId(8) }),
+    ]);
+    let mut restored = Tracker::new();
+    tracker.parts().into_iter().for_each(|part| restored.restore(part));
+    assert_eq!(restored.parts(), tracker.parts());
+    // And it goes on so.
+    restored.apply(&by(10, found(9, "/mine/new")));
+    for id in [7, 8, 9] {
+        let cgroup = restored.cgroups().get(CgroupId(id)).unwrap();
+        assert_eq!(cgroup.container.as_ref(), Some(&container), "{id}");
+        assert_eq!(&*cgroup.display, "runc:web");
+    }
+}
+
+#[test]
 fn parts_hold_what_is_known_of_cgroups_and_users() {
     let (pod, gone) = (CgroupId(7), CgroupId(8));
     let id = "a".repeat(64);
@@ -423,7 +452,14 @@ fn parts_hold_what_is_known_of_cgroups_and_users() {
     let failed = EventKind::CreateFailed { flags: 0, errno: 24, quota: Some(quota) };
     let tracker = tracker_after(&[
         by(1, EventKind::CgroupFound { cgroup: pod, path: path.as_str().into() }),
-        by(1, EventKind::ContainerNamed { cgroup: pod, names: Box::new(names.clone()) }),
+        by(
+            1,
+            EventKind::ContainerNamed {
+                cgroup: pod,
+                container: None,
+                names: Box::new(names.clone()),
+            },
+        ),
         by(1, EventKind::CgroupCreated { cgroup: gone, path: "/gone".into() }),
         by(9, EventKind::CgroupRemoved { cgroup: gone }),
         by(1, EventKind::Charged { charges: Box::new([charge]) }),

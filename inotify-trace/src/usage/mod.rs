@@ -28,7 +28,8 @@ pub enum By {
     /// Processes; one that several share counts for each of them
     #[default]
     Process,
-    /// Containers, or cgroups where there is none, of the processes that hold them
+    /// Containers that they serve alone, or else containers, or cgroups where there is none, of the
+    /// processes that hold them
     Container,
     /// Users that are charged
     User,
@@ -87,6 +88,8 @@ pub struct Group {
     pub cgroups: BTreeSet<CgroupId>,
     /// The cgroups that they watch.
     pub serves: BTreeSet<CgroupId>,
+    /// Of a container, how many of them are held outside it.
+    pub outside: u64,
 }
 
 impl Group {
@@ -104,6 +107,7 @@ impl Group {
             users: BTreeSet::new(),
             cgroups: BTreeSet::new(),
             serves: BTreeSet::new(),
+            outside: 0,
         }
     }
 
@@ -133,9 +137,15 @@ pub fn groups(tracker: &Tracker, by: By) -> Vec<Group> {
     let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
     for instance in tracker.instances() {
         let mut keys = BTreeSet::new();
+        let served = (by == By::Container).then(|| served(tracker, instance)).flatten();
+        let mut is_outside = false;
         for &(pid, _) in instance.descriptors() {
             let holder = tracker.process(pid);
-            let key = key(tracker, by, instance, holder, pid);
+            let mut key = key(tracker, by, instance, holder, pid);
+            if let Some(served) = served.filter(|&it| !is_of(&key, it)) {
+                key = Key::Container(served.clone());
+                is_outside = true;
+            }
             let group = groups.entry(key.clone()).or_insert_with(|| Group::new(key.clone()));
             group.add_holder(holder.map(|process| process.task), pid);
             keys.insert(key);
@@ -152,6 +162,7 @@ pub fn groups(tracker: &Tracker, by: By) -> Vec<Group> {
             let group = groups.entry(key.clone()).or_insert_with(|| Group::new(key));
             group.add(instance);
             group.shared += u64::from(is_shared);
+            group.outside += u64::from(is_outside);
         }
     }
     let mut groups: Vec<_> = groups.into_values().collect();
@@ -172,6 +183,21 @@ fn key(tracker: &Tracker, by: By, instance: &Instance, holder: Option<&Process>,
             None => Key::Nobody,
         },
     }
+}
+
+fn is_of(key: &Key, container: &Container) -> bool {
+    matches!(key, Key::Container(own) if own == container)
+}
+
+/// The container whose cgroups are all that an instance watches: whoever holds it, it is there for
+/// that container. That is what shims and conmon do, which run beside the containers.
+fn served<'a>(tracker: &'a Tracker, instance: &Instance) -> Option<&'a Container> {
+    let mut served = instance.watches().values().map(|watch| {
+        let cgroup = tracker.cgroups().get(watch.target.cgroup.known()?)?;
+        cgroup.container.as_ref()
+    });
+    let first = served.next()??;
+    served.all(|other| other == Some(first)).then_some(first)
 }
 
 /// All of them together, each instance once.

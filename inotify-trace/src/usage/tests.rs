@@ -67,6 +67,47 @@ impl Machine {
 }
 
 #[test]
+fn what_serves_one_container_alone_is_that_container_s() {
+    let id = |digit: &str| digit.repeat(64);
+    let mut machine = Machine::new();
+    for (cgroup, path) in [
+        (1, "/system.slice/containerd.service".to_owned()),
+        (2, format!("/kubepods/cri-containerd-{}.scope", id("a"))),
+        (3, format!("/kubepods/cri-containerd-{}.scope", id("b"))),
+        (4, format!("/kubepods/cri-containerd-{}.scope/below", id("a"))),
+    ] {
+        machine.tell(1, EventKind::CgroupFound { cgroup: CgroupId(cgroup), path: path.into() });
+    }
+    let watches: [(u64, &[u64]); 6] =
+        [(1, &[2]), (2, &[2, 4]), (3, &[2, 3]), (4, &[2, 0]), (5, &[1]), (6, &[])];
+    for (instance, cgroups) in watches {
+        machine.found(10, instance as i32, instance, user(0));
+        for (wd, &cgroup) in cgroups.iter().enumerate() {
+            let cgroup = CgroupId(cgroup);
+            let target = Target { inode: 5, cgroup, ..Target::default() };
+            let (instance, wd) = (InstanceId(instance), wd as i32 + 1);
+            machine.tell(1, EventKind::WatchFound { instance, wd, target, mask: 2 });
+        }
+    }
+    // Of the container itself.
+    machine.found(20, 3, 7, user(0));
+    let container = |digit| Container {
+        runtime: Some(crate::container::Runtime::Containerd),
+        id: id(digit),
+        pod: None,
+        qos: None,
+    };
+    assert_eq!(
+        machine.groups(By::Container),
+        [(Key::Cgroup(CgroupId(1)), 4, 4, 0), (Key::Container(container("a")), 3, 3, 0)]
+    );
+    let outside = groups(&machine.0, By::Container).into_iter().map(|it| it.outside);
+    assert_eq!(outside.collect::<Vec<_>>(), [0, 2]);
+    // By process nothing is different.
+    assert_eq!(machine.groups(By::Process)[0].1, 6);
+}
+
+#[test]
 fn a_shared_instance_is_one_of_each_holder_and_one_of_all() {
     let mut machine = Machine::new();
     machine.found(10, 3, 1, user(5)).found(10, 4, 1, user(5)).found(11, 3, 1, user(5));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Confidence, Evidence};
 use crate::{
-    event::BootTime,
+    event::{BootTime, Quota},
     tracker::{Origin, Process, Tracker},
 };
 
@@ -78,8 +78,12 @@ pub(super) fn of_times(
         return None;
     }
     let per_minute = (times.len() - 1) as f64 / minutes;
-    let process = tracker.process(pid)?;
-    let instance = process.descriptors.values().find_map(|&id| tracker.instance(id))?;
-    let quota = tracker.users().get(instance.charged?).and_then(|account| account.instances);
+    let quota = quota(tracker, tracker.process(pid)?);
     Some(Growth { per_minute, left: quota.map(|it| it.limit.saturating_sub(it.used)) })
+}
+
+/// What is charged to whoever pays for a process's instances.
+pub(super) fn quota(tracker: &Tracker, process: &Process) -> Option<Quota> {
+    let instance = process.descriptors.values().find_map(|&id| tracker.instance(id))?;
+    tracker.users().get(instance.charged?)?.instances
 }

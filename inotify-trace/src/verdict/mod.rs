@@ -3,14 +3,16 @@
 
 mod growth;
 mod patterns;
+mod restarts;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod watcher;
 
 use std::{collections::BTreeMap, time::Duration};
 
 pub use growth::Growth;
 pub use patterns::{Pattern, patterns};
+pub use restarts::Restarts;
 pub use watcher::Watcher;
 
 use crate::{
@@ -115,6 +117,8 @@ pub struct Verdict {
     pub evidence: Vec<Evidence>,
     /// How fast it gets worse, if it does.
     pub growth: Option<Growth>,
+    /// What each restart of a container costs, if it is a shim that keeps what served them.
+    pub restarts: Option<Restarts>,
 }
 
 impl Verdict {
@@ -130,6 +134,15 @@ impl Verdict {
         self.evidence.iter().map(|it| it.since).min().unwrap_or(BootTime(0))
     }
 
+    /// With what restarts cost, which takes a look at every cgroup that is remembered.
+    fn with_restarts(mut self, tracker: &Tracker, now: BootTime, grace: &Grace) -> Self {
+        let process = tracker.process(self.pid).filter(|_| self.kind == Kind::TargetGone);
+        self.restarts = process.and_then(|process| {
+            restarts::of(tracker, process, self.pattern, &self.evidence, (now, grace))
+        });
+        self
+    }
+
     /// The most that can be said of all of it.
     #[must_use]
     pub fn confidence(&self) -> Confidence {
@@ -140,9 +153,24 @@ impl Verdict {
 /// The verdicts at a moment: one for each holder, kind and pattern; leaks first.
 #[must_use]
 pub fn verdicts(tracker: &Tracker, now: BootTime, grace: &Grace) -> Vec<Verdict> {
+    let (found, _) = judgement(tracker, now, grace);
+    found.into_iter().map(|it| it.with_restarts(tracker, now, grace)).collect()
+}
+
+/// The verdicts at a moment, without what restarts cost; and when there will be another if nothing
+/// happens until then.
+fn judgement(tracker: &Tracker, now: BootTime, grace: &Grace) -> (Vec<Verdict>, Option<BootTime>) {
     let mut found: BTreeMap<(Kind, u32), Vec<Evidence>> = BTreeMap::new();
+    let mut next: Option<BootTime> = None;
     for instance in tracker.instances() {
-        let Some((kind, evidence)) = judge(tracker, instance, now, grace) else { continue };
+        let Some((kind, evidence)) = suspect(tracker, instance) else { continue };
+        let wait = if kind == Kind::Idle { grace.idle } else { grace.target };
+        if now.since(evidence.since) < wait {
+            let wait = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+            let due = BootTime(evidence.since.0.saturating_add(wait));
+            next = Some(next.map_or(due, |next| next.min(due)));
+            continue;
+        }
         if let Some(holder) = holder(tracker, instance) {
             found.entry((kind, holder.task.pid)).or_default().push(evidence);
         }
@@ -165,7 +193,8 @@ pub fn verdicts(tracker: &Tracker, now: BootTime, grace: &Grace) -> Vec<Verdict>
         .map(|(key, _)| *key)
         .collect();
     found.retain(|key, _| !explained.contains(key));
-    found.into_iter().map(|((kind, pid), evidence)| verdict(tracker, kind, pid, evidence)).collect()
+    let verdict = |((kind, pid), evidence)| verdict(tracker, kind, pid, evidence);
+    (found.into_iter().map(verdict).collect(), next)
 }
 
 fn verdict(tracker: &Tracker, kind: Kind, pid: u32, mut evidence: Vec<Evidence>) -> Verdict {
@@ -180,7 +209,7 @@ fn verdict(tracker: &Tracker, kind: Kind, pid: u32, mut evidence: Vec<Evidence>)
             evidence.iter().filter(|it| !it.was_found).map(|it| it.since),
         ),
     };
-    Verdict { kind, pid, pattern, evidence, growth }
+    Verdict { kind, pid, pattern, evidence, growth, restarts: None }
 }
 
 /// Whom an instance is put down to: of several holders the one that has had it longest, which is
@@ -189,22 +218,17 @@ fn holder<'a>(tracker: &'a Tracker, instance: &Instance) -> Option<&'a Process> 
     instance.descriptors().first().and_then(|&(pid, _)| tracker.process(pid))
 }
 
-fn judge(
-    tracker: &Tracker,
-    instance: &Instance,
-    now: BootTime,
-    grace: &Grace,
-) -> Option<(Kind, Evidence)> {
-    let is_over = |since: BootTime, grace: Duration| now.since(since) >= grace;
+/// What is wrong with an instance, if that stays so for long enough.
+fn suspect(tracker: &Tracker, instance: &Instance) -> Option<(Kind, Evidence)> {
     if let Some(evidence) = target_gone(tracker, instance) {
-        return is_over(evidence.since, grace.target).then_some((Kind::TargetGone, evidence));
+        return Some((Kind::TargetGone, evidence));
     }
     if let Some(evidence) = container_gone(tracker, instance) {
-        return is_over(evidence.since, grace.target).then_some((Kind::ContainerGone, evidence));
+        return Some((Kind::ContainerGone, evidence));
     }
     let since = instance.emptied.unwrap_or(instance.since);
-    let evidence = Evidence::new(instance, since, Vec::new(), Confidence::Certain);
-    (instance.watches().is_empty() && is_over(since, grace.idle)).then_some((Kind::Idle, evidence))
+    let evidence = || Evidence::new(instance, since, Vec::new(), Confidence::Certain);
+    instance.watches().is_empty().then(|| (Kind::Idle, evidence()))
 }
 
 /// Whether an instance is open though all it ever watched were files of cgroups that are gone. A

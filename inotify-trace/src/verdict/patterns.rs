@@ -29,10 +29,39 @@ pub struct Pattern {
     pub about: String,
     /// Where it is fixed.
     pub fixed_in: Option<String>,
+    /// The first version without it of each series that has one.
+    #[serde(default)]
+    fixed: Vec<String>,
+    /// How many instances each restart of a container leaves behind, if it is that which does.
+    pub(super) per_restart: Option<u32>,
     /// What to do.
     pub remedy: String,
     /// Where to read about it.
     pub source: String,
+}
+
+impl Pattern {
+    /// Whether a version has this bug; None if that cannot be told.
+    #[must_use]
+    pub fn is_in(&self, version: &str) -> Option<bool> {
+        let version = release(version)?;
+        let fixed: Vec<_> = self.fixed.iter().filter_map(|it| release(it)).collect();
+        // A series that was never fixed is older than the last that was.
+        let of_series = fixed.iter().find(|it| it[..2] == version[..2]);
+        Some(version < *of_series.or_else(|| fixed.iter().max())?)
+    }
+}
+
+/// The numbers of a release; None for what came before one, since a fix may have come in between.
+fn release(version: &str) -> Option<[u32; 3]> {
+    if ["-alpha", "-beta", "-rc"].iter().any(|it| version.contains(it)) {
+        return None;
+    }
+    let mut numbers = version.splitn(3, '.').map(|part| {
+        let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+        part[..end].parse().ok()
+    });
+    Some([numbers.next()??, numbers.next()??, numbers.next()??])
 }
 
 /// All that are known.
@@ -92,5 +121,21 @@ mod tests {
             let kinds = [Kind::TargetGone, Kind::ContainerGone, Kind::Growing, Kind::Idle];
             assert!(kinds.iter().any(|kind| kind.name() == pattern.kind), "{}", pattern.name);
         }
+    }
+
+    #[test]
+    fn a_version_has_the_bug_until_its_series_was_fixed() {
+        let pattern = patterns().iter().find(|it| it.name == "containerd#5670").unwrap();
+        for version in ["1.4.13", "1.4.13~ds1", "1.5.11", "1.5.9-k3s1", "1.2.0"] {
+            assert_eq!(pattern.is_in(version), Some(true), "{version}");
+        }
+        for version in ["1.5.12", "1.5.18", "1.6.0", "1.6.20~ds1", "1.7.24", "2.0.1"] {
+            assert_eq!(pattern.is_in(version), Some(false), "{version}");
+        }
+        for version in ["", "1.6", "1.6.0-rc.1", "main", "1.x.2"] {
+            assert_eq!(pattern.is_in(version), None, "{version}");
+        }
+        let calico = patterns().iter().find(|it| it.fixed.is_empty()).unwrap();
+        assert_eq!(calico.is_in("1.0.0"), None);
     }
 }

@@ -1,25 +1,28 @@
 use super::*;
-use crate::event::{Comm, Event, EventKind, Quota, Target, Task};
+use crate::{
+    container::Names,
+    event::{Comm, Event, EventKind, Quota, Target, Task},
+};
 
 const SECOND: u64 = 1_000_000_000;
 
 /// Seconds since boot.
-fn at(seconds: u64) -> BootTime {
+pub(crate) fn at(seconds: u64) -> BootTime {
     BootTime(seconds * SECOND)
 }
 
 /// A machine to which things happen.
-struct Story(Tracker);
+pub(crate) struct Story(pub(crate) Tracker);
 
 impl Story {
     /// A machine with the root of its hierarchy and containerd's cgroup.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut story = Self(Tracker::new());
         story.cgroup(0, 1, "/").cgroup(0, 2, "/system.slice/containerd.service");
         story
     }
 
-    fn tell(&mut self, seconds: u64, task: Option<Task>, kind: EventKind) -> &mut Self {
+    pub(crate) fn tell(&mut self, seconds: u64, task: Option<Task>, kind: EventKind) -> &mut Self {
         self.0.apply(&Event { time: at(seconds), task, kind });
         self
     }
@@ -34,11 +37,54 @@ impl Story {
         self.cgroup(seconds, id, &format!("/kubepods/burstable/podx/cri-containerd-{name}.scope"))
     }
 
-    fn remove(&mut self, seconds: u64, id: u64) -> &mut Self {
+    /// A container of the pod that the shim serves: the sandbox is number 10.
+    pub(crate) fn of_pod(&mut self, seconds: u64, id: u64) -> &mut Self {
+        let pod = "pod2c48913c-b29f-11e7-9350-020968147796";
+        self.cgroup(seconds, id, &format!("/kubepods/burstable/{pod}/{id:0>64}"))
+    }
+
+    /// The pod's sandbox and its shim, which holds an instance for it; both have names.
+    pub(crate) fn pod(version: Option<&str>) -> Self {
+        let mut story = Self::new();
+        story.of_pod(0, 10).create(0, shim(), 1).watch(0, shim(), 1, Ok(10));
+        let names = Names {
+            pod_name: Some("web".to_owned()),
+            namespace: Some("default".to_owned()),
+            is_sandbox: true,
+            ..Names::default()
+        };
+        let cgroup = CgroupId(10);
+        story.tell(
+            0,
+            None,
+            EventKind::ContainerNamed { cgroup, container: None, names: names.into() },
+        );
+        let (id, namespace) = (format!("{:0>64}", 10).into(), "k8s.io".into());
+        let version = version.map(Into::into);
+        story.tell(0, Some(shim()), EventKind::ShimIdentified { id, namespace, version });
+        story
+    }
+
+    /// A container of that pod lives for three seconds, and its instance for ever.
+    pub(crate) fn restart(&mut self, seconds: u64, id: u64) -> &mut Self {
+        self.of_pod(seconds, id).create(seconds, shim(), id).watch(seconds, shim(), id, Ok(id));
+        self.remove(seconds + 3, id)
+    }
+
+    /// An instance of the shim that the kernel had emptied before it was found.
+    pub(crate) fn emptied(&mut self, seconds: u64, instance: u64) -> &mut Self {
+        let (instance, fd) = (InstanceId(instance), i32::try_from(instance).unwrap());
+        let (flags, creator_cgroup, queued) = (0, CgroupId(0), 1);
+        let quota = Some(Quota { used: 9, limit: 128, uid: 0, userns: 1, level: 0 });
+        let kind = EventKind::InstanceFound { instance, fd, flags, creator_cgroup, queued, quota };
+        self.tell(seconds, Some(shim()), kind)
+    }
+
+    pub(crate) fn remove(&mut self, seconds: u64, id: u64) -> &mut Self {
         self.tell(seconds, None, EventKind::CgroupRemoved { cgroup: CgroupId(id) })
     }
 
-    fn create(&mut self, seconds: u64, task: Task, instance: u64) -> &mut Self {
+    pub(crate) fn create(&mut self, seconds: u64, task: Task, instance: u64) -> &mut Self {
         let quota = Some(Quota { used: 28, limit: 128, uid: 0, userns: 1, level: 0 });
         let fd = i32::try_from(instance).unwrap();
         let instance = InstanceId(instance);
@@ -46,7 +92,7 @@ impl Story {
     }
 
     /// A watch on the file of a cgroup, or on something else.
-    fn watch(
+    pub(crate) fn watch(
         &mut self,
         seconds: u64,
         task: Task,
@@ -61,7 +107,7 @@ impl Story {
         self.tell(seconds, Some(task), kind)
     }
 
-    fn unwatch(&mut self, seconds: u64, instance: u64, fd: Option<i32>) -> &mut Self {
+    pub(crate) fn unwatch(&mut self, seconds: u64, instance: u64, fd: Option<i32>) -> &mut Self {
         let instance = InstanceId(instance);
         self.tell(seconds, None, EventKind::WatchRemoved { instance, fd, wd: 1, quota: None })
     }
@@ -75,7 +121,7 @@ impl Story {
         self.tell(seconds, Some(task), kind)
     }
 
-    fn verdicts(&self, seconds: u64) -> Vec<Verdict> {
+    pub(crate) fn verdicts(&self, seconds: u64) -> Vec<Verdict> {
         verdicts(&self.0, at(seconds), &Grace::default())
     }
 
@@ -90,7 +136,7 @@ fn task(pid: u32, comm: &str) -> Task {
     Task { pid, tid: pid, uid: 0, comm: Comm::from(comm), cgroup: CgroupId(2) }
 }
 
-fn shim() -> Task {
+pub(crate) fn shim() -> Task {
     task(100, "containerd-shim")
 }
 
@@ -219,4 +265,84 @@ fn nothing_is_said_without_a_view_of_the_whole_hierarchy() {
     let mut story = Story(Tracker::new());
     story.create(0, shim(), 1).watch(0, shim(), 1, Ok(10));
     assert_eq!(story.short(100), []);
+}
+
+/// Containers that ended, instances of each, restarts left, and whether that is inferred.
+fn restarts(story: &Story, seconds: u64) -> Option<(usize, f64, Option<u32>, bool)> {
+    let verdicts = story.verdicts(seconds);
+    let [verdict] = &verdicts[..] else { panic!("one verdict: {verdicts:?}") };
+    let it = verdict.restarts?;
+    assert_eq!(it.limit, it.left.map(|_| 128));
+    Some((it.ended, it.per_restart, it.left, it.is_inferred))
+}
+
+#[test]
+fn a_restart_costs_what_each_container_that_ended_has_left() {
+    let mut story = Story::pod(None);
+    for restart in 1..=8 {
+        story.restart(10 * restart, 10 + restart);
+    }
+    // Of 128, 28 are used.
+    assert_eq!(restarts(&story, 200), Some((8, 1.0, Some(100), false)));
+    // Those that ended a moment ago are not counted either way.
+    assert_eq!(restarts(&story, 63), Some((3, 1.0, Some(100), false)));
+    // Others of that pod end without leaving anything, and others yet are of other pods.
+    for id in 30..38 {
+        story.of_pod(200, id).remove(201, id).container(200, 10 + id).remove(201, 10 + id);
+    }
+    assert_eq!(restarts(&story, 300), Some((16, 0.5, Some(200), false)));
+}
+
+#[test]
+fn a_container_that_removes_cgroups_of_its_own_has_not_ended() {
+    let mut story = Story::pod(None);
+    story.restart(10, 11).of_pod(10, 12);
+    let path = story.0.cgroups().get(CgroupId(12)).unwrap().path.to_string();
+    story.cgroup(10, 13, &format!("{path}/init.scope")).remove(11, 13);
+    assert_eq!(restarts(&story, 100), Some((1, 1.0, Some(100), false)));
+}
+
+#[test]
+fn what_does_not_say_whom_it_served_costs_what_the_bug_does() {
+    let mut story = Story::pod(None);
+    for instance in 20..28 {
+        story.emptied(5, instance);
+    }
+    assert_eq!(restarts(&story, 100), Some((8, 1.0, Some(119), true)));
+}
+
+#[test]
+fn found_in_a_snapshot_each_cgroup_that_is_gone_was_a_container() {
+    let mut story = Story::pod(None);
+    for instance in 20..28 {
+        story.emptied(5, instance).watch(5, shim(), instance, Ok(1000 + instance));
+    }
+    assert_eq!(restarts(&story, 100), Some((8, 1.0, Some(119), false)));
+}
+
+#[test]
+fn who_serves_nobody_has_no_restarts() {
+    let mut story = Story::new();
+    let other = task(7, "other");
+    story.container(0, 10).create(0, other, 1).watch(0, other, 1, Ok(10)).remove(3, 10);
+    assert_eq!(restarts(&story, 100), None);
+}
+
+#[test]
+fn a_watcher_says_when_a_verdict_can_be_due() {
+    let mut story = Story::pod(None);
+    let mut watcher = Watcher::new(Grace::default());
+    let mut count = |story: &Story, time| {
+        let is_due = watcher.is_due(time);
+        (if is_due { watcher.reached(&story.0, time).len() } else { 0 }, watcher.due())
+    };
+    assert_eq!(count(&story, at(1)), (0, None));
+    story.restart(10, 11).restart(20, 12);
+    assert_eq!(count(&story, at(25)), (0, Some(at(43))));
+    assert_eq!(count(&story, BootTime(at(43).0 - 1)), (0, Some(at(43))));
+    // Too soon after the last time: what is due by now waits for the next.
+    let next = BootTime(at(43).0 - 1 + 500_000_000);
+    assert_eq!(count(&story, at(43)), (0, Some(next)));
+    assert_eq!(count(&story, next), (1, Some(at(53))));
+    assert_eq!(count(&story, at(53)), (1, None));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Grace, Kind, Verdict, verdicts};
+use super::{Grace, Kind, Verdict, judgement};
 use crate::{event::BootTime, tracker::Tracker};
 
 /// How often it is judged, in nanoseconds.
@@ -15,26 +15,41 @@ pub struct Watcher {
     /// How many instances a verdict was last told of.
     told: HashMap<(Kind, u32), usize>,
     last: Option<BootTime>,
+    /// When to judge again, even if nothing happens until then.
+    due: Option<BootTime>,
 }
 
 impl Watcher {
     /// Nothing has been told yet.
     #[must_use]
     pub fn new(grace: Grace) -> Self {
-        Self { grace, told: HashMap::new(), last: None }
+        Self { grace, told: HashMap::new(), last: None, due: None }
     }
 
     /// Whether it is time to judge again: it takes time where there are many instances.
+    pub fn is_due(&mut self, now: BootTime) -> bool {
+        let Some(last) = self.last else { return true };
+        let earliest = BootTime(last.0.saturating_add(PERIOD));
+        if now < earliest {
+            // What has happened since may have led to a verdict.
+            self.due = Some(earliest);
+        }
+        now >= earliest
+    }
+
+    /// When to ask again whether it is time, even if nothing happens until then: when a verdict can
+    /// be due.
     #[must_use]
-    pub fn is_due(&self, now: BootTime) -> bool {
-        self.last.is_none_or(|last| now.0 >= last.0.saturating_add(PERIOD))
+    pub fn due(&self) -> Option<BootTime> {
+        self.due
     }
 
     /// The verdicts that were reached since this was last asked, or are about twice as many
     /// instances as they were when last told.
     pub fn reached(&mut self, tracker: &Tracker, now: BootTime) -> Vec<Verdict> {
         self.last = Some(now);
-        let found = verdicts(tracker, now, &self.grace);
+        let (found, due) = judgement(tracker, now, &self.grace);
+        self.due = due;
         let key = |verdict: &Verdict| (verdict.kind, verdict.pid);
         // One that was withdrawn is news when it comes again.
         self.told.retain(|told, _| found.iter().any(|verdict| key(verdict) == *told));
@@ -46,6 +61,7 @@ impl Watcher {
             }
             news
         };
-        found.into_iter().filter(|it| is_news(it)).collect()
+        let news = found.into_iter().filter(|it| is_news(it));
+        news.map(|it| it.with_restarts(tracker, now, &self.grace)).collect()
     }
 }

@@ -8,13 +8,13 @@ use std::{
     process::Command,
 };
 
-use inotify_trace::event::{CgroupId, InstanceId};
+use inotify_trace::event::{CgroupId, EventKind, InstanceId};
 use inotify_trace_tests::agent::binary;
 use serde_json::{Value, json};
 
 use crate::{
     answer, export, lines,
-    made::{BOOTED, Machine, Pod, SECOND, app, task},
+    made::{BOOTED, Machine, Pod, SECOND, app, container_id, task},
     python, run,
 };
 
@@ -384,4 +384,35 @@ fn each_leaked_instance_has_one_row_in_each_run() {
     assert_eq!(told("verdict", "instances"), verdicts);
     let leaked = ["node-a 1", "node-a 2", "node-a 3", "node-b 1", "node-b 2", "node-b 3"];
     assert_eq!(told("leaked", "instance"), leaked);
+}
+
+#[test]
+fn a_shim_is_put_down_to_its_pod() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start("node-a", directory.path(), 100, false);
+    let shim = task(500, "containerd-shim", CgroupId(1));
+    let home = machine.container(POD);
+    let served = machine.container(POD);
+    machine.serve(shim, served);
+    let kind = EventKind::ShimIdentified {
+        id: container_id(home).into(),
+        namespace: "k8s.io".into(),
+        version: Some("1.4.13".into()),
+    };
+    machine.happens(Some(shim), kind);
+    machine.remove(served);
+    machine.wait(60);
+    let rows = rows(&export(&machine.finish(), &["--format", "csv"]));
+    for event in ["shim", "verdict", "leaked"] {
+        let row = rows.iter().find(|row| row["event"] == event).expect(event);
+        let columns = ["pid", "target_namespace", "target_pod_name", "containerd_version"];
+        let truth = ["500", POD.namespace, POD.name, "1.4.13"];
+        assert_eq!(columns.map(|column| &*row[column]), truth, "{event}");
+        let container = match event {
+            "shim" => container_id(home),
+            "leaked" => container_id(served),
+            _ => String::new(),
+        };
+        assert_eq!(row["target_container_id"], container, "{event}");
+    }
 }

@@ -116,7 +116,7 @@ impl Machine {
     pub fn container(&mut self, pod: Pod) -> CgroupId {
         let cgroup = CgroupId(self.next_cgroup);
         self.next_cgroup += 1;
-        let id = format!("{:064x}", 0xabcd_0000 + cgroup.0);
+        let id = container_id(cgroup);
         let pod_cgroup = pod.uid.replace('-', "_");
         let path =
             format!("/kubepods.slice/kubepods-pod{pod_cgroup}.slice/cri-containerd-{id}.scope");
@@ -128,7 +128,10 @@ impl Machine {
             image: Some(pod.image.to_owned()),
             is_sandbox: false,
         };
-        self.happens(None, EventKind::ContainerNamed { cgroup, names: Box::new(names) });
+        self.happens(
+            None,
+            EventKind::ContainerNamed { cgroup, container: None, names: Box::new(names) },
+        );
         cgroup
     }
 
@@ -256,6 +259,11 @@ impl Machine {
             thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// The id of the container whose cgroup this is.
+pub fn container_id(cgroup: CgroupId) -> String {
+    format!("{:064x}", 0xabcd_0000 + cgroup.0)
 }
 
 /// The recordings in a directory, oldest first.

@@ -7,7 +7,10 @@ use std::{
 };
 
 use inotify_trace_tests::{
-    Agent, Cgroup, Process, agent::binary, process::hex, require_root, system,
+    Agent, Cgroup, Process,
+    agent::binary,
+    process::{hex, workload},
+    require_root, system,
 };
 use serde_json::{Value, json};
 
@@ -100,4 +103,37 @@ fn a_leak_is_told_when_the_grace_period_is_over_and_not_before() {
     assert_eq!(verdict["kind"], "target-gone");
     assert_eq!(run.events.len(), 1, "only the leaky one: {:?}", run.events);
     assert_eq!(run.status.code(), Some(1));
+}
+
+#[test]
+fn a_shim_says_whom_it_serves_whether_it_was_there_before_or_not() {
+    require_root!();
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    // Named like one, which is all that makes it one.
+    let program = directory.path().join("containerd-shim-runc-v2");
+    fs::copy(workload(), &program).unwrap();
+    let shim = |id| Process::start_as(&program, &["-namespace", "k8s.io", "-id", id]);
+    let mut earlier = shim("a1");
+    earlier.call("init1 0").unwrap();
+    earlier.call("init1 0").unwrap();
+    let agent = Agent::with(&["-e", "shim"]);
+    let (mut later, mut other) = (shim("b2"), Process::start());
+    other.call("init1 0").unwrap();
+    // Between these it holds none.
+    let fd = later.call("init1 0").unwrap();
+    later.call(&format!("close {fd}")).unwrap();
+    later.call("init1 0").unwrap();
+    agent.wait_for("the second shim, twice", |events| events.len() >= 3);
+    let run = agent.stop();
+    let fields = |event: &Value| {
+        let known = ["pid", "container_id", "containerd_namespace"].map(|it| event[it].clone());
+        assert_eq!((&event["event"], event.get("containerd_version")), (&json!("shim"), None));
+        known
+    };
+    let expected = |shim: &Process, id| [json!(shim.pid), json!(id), json!("k8s.io")];
+    assert_eq!(
+        run.events.iter().map(fields).collect::<Vec<_>>(),
+        [expected(&earlier, "a1"), expected(&later, "b2"), expected(&later, "b2")]
+    );
 }

@@ -6,6 +6,7 @@ mod before;
 #[cfg(target_arch = "x86_64")]
 mod compat;
 mod containers;
+mod cri;
 mod endings;
 mod filters;
 mod holders;
@@ -14,8 +15,10 @@ mod limits;
 mod limits_command;
 mod list;
 mod namespaces;
+mod past;
 mod paths;
 mod programs;
+mod runtimes;
 mod storms;
 mod text;
 

@@ -28,6 +28,7 @@ mod load;
 mod machine;
 mod pace;
 mod proc;
+mod record;
 mod report;
 mod startup;
 mod stats;
@@ -95,7 +96,7 @@ impl Bench {
 /// Builds, measures, and writes the report.
 pub fn run(workspace: &Workspace, quick: bool) -> Result<()> {
     setup();
-    let report = measure_here(workspace, quick)?;
+    let report = measure_here(workspace, quick, false)?;
     let section = list::measure(workspace, quick)?;
     let report = report::with_section(&report, &wrap(&section));
     let section = virtual_machine::measure(workspace, quick).unwrap_or_else(|error| {
@@ -115,6 +116,11 @@ pub fn run_only_list(workspace: &Workspace, quick: bool) -> Result<()> {
     run_only(workspace, || list::measure(workspace, quick))
 }
 
+/// Measures recordings, and puts that into the report there is.
+pub fn run_only_record(workspace: &Workspace, quick: bool) -> Result<()> {
+    run_only(workspace, || measure_here(workspace, quick, true))
+}
+
 fn run_only(workspace: &Workspace, measure: impl FnOnce() -> Result<String>) -> Result<()> {
     setup();
     let path = workspace.root.join(REPORT);
@@ -126,7 +132,7 @@ fn run_only(workspace: &Workspace, measure: impl FnOnce() -> Result<String>) -> 
 }
 
 /// Measures on this machine, as root; the report.
-fn measure_here(workspace: &Workspace, quick: bool) -> Result<String> {
+fn measure_here(workspace: &Workspace, quick: bool, only_record: bool) -> Result<String> {
     let agent = agent::build(workspace, false)?;
     let program = build_self(workspace)?;
     let program = program.to_str().context("the target directory's name is not UTF-8")?;
@@ -134,6 +140,9 @@ fn measure_here(workspace: &Workspace, quick: bool) -> Result<String> {
     command.arg(MEASURE).arg("--agent").arg(&agent);
     if quick {
         command.arg("--quick");
+    }
+    if only_record {
+        command.arg("--only-record");
     }
     step::say("measuring; best on a machine that does nothing else");
     // Root measures, but the report is the user's file.
@@ -163,6 +172,7 @@ fn write(workspace: &Workspace, report: &str) -> Result<()> {
 /// with, which is said; the rest is still worth measuring.
 fn setup() {
     list::setup();
+    record::setup();
     if which("bpftrace").is_some() {
         return;
     }
@@ -183,12 +193,16 @@ fn build_self(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 /// The hidden task: measures, and prints the report.
-pub fn measure(agent: &Path, quick: bool) -> Result<()> {
+pub fn measure(agent: &Path, quick: bool, only_record: bool) -> Result<()> {
     let started = Instant::now();
     let scratch = Scratch::new()?;
     let bench = Bench::new(agent, &scratch, quick);
     if bench.bpftrace.is_none() {
         step::say("SKIPPED: every comparison with bpftrace, because there is no bpftrace");
+    }
+    if only_record {
+        println!("{}", wrap(record::measure(&bench)?.trim_end()));
+        return Ok(());
     }
     let version = bench.bpftrace.as_ref().and_then(|program| {
         let version = step::output_of(Command::new(program).arg("--version")).ok()?;
@@ -196,8 +210,14 @@ pub fn measure(agent: &Path, quick: bool) -> Result<()> {
     });
 
     let mut sections = String::new();
-    for section in [startup::measure, storm::measure, pace::measure, calls::measure, idle::measure]
-    {
+    for section in [
+        startup::measure,
+        storm::measure,
+        pace::measure,
+        calls::measure,
+        idle::measure,
+        record::measure,
+    ] {
         bench.look_for_tracers();
         bench.disturbed(machine::other_programs());
         sections += &section(&bench)?;

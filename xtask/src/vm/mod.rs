@@ -52,12 +52,15 @@ pub struct Args {
     /// A static program, or a file, to put beside the agent; may be repeated.
     #[arg(long = "file", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// A leak of the real world to reproduce, instead of the live tests: containerd-5670.
+    /// The real world instead of the live tests: containerd-5670, a leak; runtimes, containers.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "command"])]
     scenario: Option<Scenario>,
     /// How often the scenario's container is restarted with each backend.
     #[arg(long, value_name = "N", default_value_t = scenario::RESTARTS, requires = "scenario")]
     restarts: u32,
+    /// Instead of leaks, have pods come and go that leave nothing, for this long.
+    #[arg(long, value_name = "SECONDS", requires = "scenario", value_parser = clap::value_parser!(u64).range(1..))]
+    churn: Option<u64>,
     /// How long the command may take.
     #[arg(long, value_name = "SECONDS", default_value_t = LIMIT)]
     limit: u64,
@@ -85,7 +88,10 @@ comes to target/vm/SUITE/files, next to the machine's output and console; of a s
 target/vm/SCENARIO-SUITE.
 
 The scenario containerd-5670 runs containerd and runc of Debian 11, 12 and 13 on their own kernels,
-and of Debian 11 on sid's. What inotify-trace says is compared with /proc, for each backend.
+and of Debian 11 on sid's. What inotify-trace says is compared with /proc, for each backend. With
+--churn SECONDS pods come and go on Debian 12 and 13 instead, of which it must say nothing.
+The scenario runtimes runs a container each with runc, crun, containerd, Podman and Docker of Debian
+12. What inotify-trace calls them is compared with what their runtimes do.
 
 Environment:
   MIRROR          a Debian mirror's address, instead of the one apt uses
@@ -135,7 +141,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     Ok(report::conclude(what, &reports)?)
 }
 
-/// Runs the live tests on every kernel, and the scenario; kernels that can't be had are a failure, unless they may be
+/// Runs the live tests on every kernel, and the scenarios; kernels that can't be had are a failure, unless they may be
 /// missing.
 pub fn test(workspace: &Workspace, allow_missing: Vec<Kernel>) -> Result<()> {
     if env::consts::ARCH != "x86_64" {
@@ -143,13 +149,15 @@ pub fn test(workspace: &Workspace, allow_missing: Vec<Kernel>) -> Result<()> {
         return Ok(());
     }
     let (kernels, files, command) = (Vec::new(), Vec::new(), Vec::new());
-    let (scenario, restarts, limit) = (None, scenario::RESTARTS, LIMIT);
-    let args = Args { kernels, allow_missing, files, scenario, restarts, limit, command };
+    let (scenario, restarts, churn, limit) = (None, scenario::RESTARTS, None, LIMIT);
+    let args = Args { kernels, allow_missing, files, scenario, restarts, churn, limit, command };
     let reports = boot(workspace, &args)?;
     // What is missing was said, and its absence is one failure, not two.
     let live_tests = report::conclude("the live tests on other kernels", &reports);
     step::say("a leak of real containerd, and versions that do not leak");
     Scenario::Containerd5670.run(workspace, &args)?;
+    step::say("what containers of real runtimes are called");
+    Scenario::Runtimes.run(workspace, &args)?;
     Ok(live_tests?)
 }
 

@@ -6,17 +6,21 @@
 mod docker;
 mod oci;
 mod podman;
+mod states;
 #[cfg(test)]
 mod tests;
 
+pub use states::{State, States};
+
 use std::{
     fs, io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use serde::Serialize;
 
-use super::{Container, Runtime};
+use super::{Container, Cri, Runtime};
 
 /// Bytes of the longest file that is read: a bundle with hundreds of mounts has a tenth of it.
 const LONGEST: u64 = 4 << 20;
@@ -70,11 +74,13 @@ impl Names {
 pub struct Registry {
     /// The root of the machine's files.
     root: PathBuf,
+    /// Where a runtime of Kubernetes can be asked, if not where one usually can.
+    cri_socket: Option<PathBuf>,
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { root: PathBuf::from("/") }
+        Self::below(PathBuf::from("/"))
     }
 }
 
@@ -82,36 +88,56 @@ impl Registry {
     /// Of a machine whose files are below `root`: `/host` in a container that mounts them there.
     #[must_use]
     pub fn below(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, cri_socket: None }
     }
 
-    /// What a container is called.
+    /// The same, with the socket of a runtime that can be asked for what is not on disk.
     #[must_use]
-    pub fn names(&self, container: &Container) -> Option<Names> {
+    pub fn asking_at(self, cri_socket: Option<PathBuf>) -> Self {
+        Self { cri_socket, ..self }
+    }
+
+    /// Those who can be asked for what is not on disk.
+    #[must_use]
+    pub fn cri(&self) -> Cri {
+        Cri::new(&self.root, self.cri_socket.clone())
+    }
+
+    /// What a container is called, and by whom: whose file says so runs it, where its cgroup's path
+    /// does not tell.
+    #[must_use]
+    pub fn find(&self, container: &Container) -> Option<(Runtime, Names)> {
         let id = container.id.as_str();
         // An id is part of paths here.
         if id.is_empty() || id.starts_with('.') || id.contains('/') {
             return None;
         }
+        let by = |runtime| {
+            let names = match runtime {
+                Runtime::Containerd => oci::of_containerd(self, id),
+                Runtime::CriO => oci::of_storage(self, id),
+                Runtime::Docker => docker::names(self, id),
+                Runtime::Podman => podman::names(self, id),
+                // LXC and systemd-nspawn call a container by its name in the path.
+                _ => None,
+            };
+            names.map(|names| (runtime, names))
+        };
         match container.runtime {
-            Some(Runtime::Containerd) => oci::of_containerd(self, id),
-            Some(Runtime::CriO) => oci::of_storage(self, id),
-            Some(Runtime::Docker) => docker::names(self, id),
-            Some(Runtime::Podman) => podman::names(self, id),
-            // LXC and systemd-nspawn call a container by its name in the path.
-            Some(_) => None,
-            // kubelet's cgroupfs driver does not say whose it is.
-            None => oci::of_containerd(self, id)
-                .or_else(|| oci::of_storage(self, id))
-                .or_else(|| docker::names(self, id)),
+            Some(runtime) => by(runtime),
+            // kubelet's cgroupfs driver does not say whose it is, nor does a parent of one's choice.
+            None => [Runtime::Containerd, Runtime::CriO, Runtime::Docker].into_iter().find_map(by),
         }
     }
 
     /// A file of the machine; None if it is not there, or absurdly long.
     fn read(&self, path: impl AsRef<Path>) -> Option<String> {
         let path = self.root.join(path);
-        let file = fs::File::open(path).ok()?;
-        if file.metadata().ok()?.len() > LONGEST {
+        // Some of these files are in directories of users, who could put a pipe there.
+        let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+        let file = fs::File::options().read(true).custom_flags(flags).open(path).ok()?;
+        let metadata = file.metadata().ok()?;
+        if !metadata.is_file() || metadata.len() > LONGEST {
             return None;
         }
         io::read_to_string(file).ok()

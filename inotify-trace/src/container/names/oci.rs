@@ -29,13 +29,19 @@ struct Config {
 #[serde(transparent)]
 pub(super) struct Annotations(std::collections::HashMap<String, String>);
 
+impl FromIterator<(String, String)> for Annotations {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
 impl Annotations {
     /// The first of these keys that says something.
     pub(super) fn get(&self, keys: &[&str]) -> Option<String> {
         keys.iter().find_map(|key| self.0.get(*key)).filter(|value| !value.is_empty()).cloned()
     }
 
-    fn names(&self) -> Names {
+    pub(super) fn names(&self) -> Names {
         let kind =
             self.get(&["io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"]);
         Names {

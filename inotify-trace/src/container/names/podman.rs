@@ -4,8 +4,18 @@ use serde::Deserialize;
 
 use super::{Names, Registry};
 
-/// Where the list is, of root.
-const LIST: &str = "var/lib/containers/storage/overlay-containers/containers.json";
+/// Where the lists are, of root: of each storage driver, of which there is usually one. Containers
+/// that need not survive a crash, those with `--rm` for one, have a list of their own.
+const LISTS: [&str; 8] = [
+    "var/lib/containers/storage/overlay-containers/containers.json",
+    "var/lib/containers/storage/overlay-containers/volatile-containers.json",
+    "var/lib/containers/storage/vfs-containers/containers.json",
+    "var/lib/containers/storage/vfs-containers/volatile-containers.json",
+    "var/lib/containers/storage/btrfs-containers/containers.json",
+    "var/lib/containers/storage/btrfs-containers/volatile-containers.json",
+    "var/lib/containers/storage/zfs-containers/containers.json",
+    "var/lib/containers/storage/zfs-containers/volatile-containers.json",
+];
 
 /// An entry of the list.
 #[derive(Deserialize)]
@@ -27,8 +37,10 @@ struct Metadata {
 
 /// What Podman calls a container.
 pub(super) fn names(registry: &Registry, id: &str) -> Option<Names> {
-    let entries: Vec<Entry> = serde_json::from_str(&registry.read(LIST)?).ok()?;
-    let entry = entries.into_iter().find(|entry| entry.id == id)?;
+    let entry = LISTS.iter().find_map(|list| {
+        let entries: Vec<Entry> = serde_json::from_str(&registry.read(list)?).ok()?;
+        entries.into_iter().find(|entry| entry.id == id)
+    })?;
     let metadata: Metadata = serde_json::from_str(&entry.metadata).unwrap_or_default();
     let (name, image) = (entry.names.into_iter().next(), metadata.image);
     Names { name, image, ..Names::default() }.or_none()

@@ -15,9 +15,12 @@ impl Machine {
     }
 
     fn names(&self, runtime: impl Into<Option<Runtime>>, id: &str) -> Option<Names> {
-        let (runtime, pod, qos) = (runtime.into(), None, None);
-        let container = Container { runtime, id: id.to_owned(), pod, qos };
-        Registry::below(self.0.path().to_owned()).names(&container)
+        Some(self.find(runtime.into(), id)?.1)
+    }
+
+    fn find(&self, runtime: Option<Runtime>, id: &str) -> Option<(Runtime, Names)> {
+        let container = Container { runtime, id: id.to_owned(), pod: None, qos: None };
+        Registry::below(self.0.path().to_owned()).find(&container)
     }
 }
 
@@ -44,7 +47,7 @@ fn containerd_notes_name_pod_namespace_and_image() {
         assert_eq!(names.image.as_deref(), Some("registry.example/shop/web:7"));
         assert!(!names.is_sandbox);
         // kubelet's cgroupfs driver: only the id is known.
-        assert_eq!(machine.names(None, ID), Some(names));
+        assert_eq!(machine.find(None, ID), Some((Runtime::Containerd, names)));
         assert_eq!(machine.names(Runtime::Containerd, "another"), None);
     }
 }
@@ -76,19 +79,24 @@ fn docker_has_a_name_of_its_own() {
     let text = r#"{"ID": "ID", "Name": "/eager_turing", "Config": {"Image": "alpine",
         "Labels": {}}}"#;
     let path = "var/lib/docker/containers/ID/config.v2.json";
-    let names = Machine::with(path, text).names(Runtime::Docker, ID).unwrap();
+    let machine = Machine::with(path, text);
+    let names = machine.names(Runtime::Docker, ID).unwrap();
     assert_eq!(names.display().as_deref(), Some("eager_turing"));
     assert_eq!(names.image.as_deref(), Some("alpine"));
+    // `--cgroup-parent` with the cgroupfs driver.
+    assert_eq!(machine.find(None, ID), Some((Runtime::Docker, names)));
 }
 
 #[test]
 fn podman_keeps_a_list() {
     let text = r#"[{"id": "other"}, {"id": "ID", "names": ["build"],
         "metadata": "{\"image-name\":\"debian:12\"}"}]"#;
-    let path = "var/lib/containers/storage/overlay-containers/containers.json";
-    let names = Machine::with(path, text).names(Runtime::Podman, ID).unwrap();
-    assert_eq!(names.display().as_deref(), Some("build"));
-    assert_eq!(names.image.as_deref(), Some("debian:12"));
+    for list in ["overlay-containers/containers", "vfs-containers/volatile-containers"] {
+        let path = format!("var/lib/containers/storage/{list}.json");
+        let names = Machine::with(&path, text).names(Runtime::Podman, ID).unwrap();
+        assert_eq!(names.display().as_deref(), Some("build"));
+        assert_eq!(names.image.as_deref(), Some("debian:12"));
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(in crate::recording) struct Event {
     pub used: u32,
     #[prost(
         oneof = "Kind",
-        tags = "8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27"
+        tags = "8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28"
     )]
     pub kind: Option<Kind>,
 }
@@ -69,6 +69,8 @@ pub(in crate::recording) enum Kind {
     Charged(Charged),
     #[prost(message, tag = "27")]
     Lost(Lost),
+    #[prost(message, tag = "28")]
+    ShimIdentified(Shim),
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -182,6 +184,23 @@ pub(in crate::recording) struct ContainerNamed {
     pub image: Option<String>,
     #[prost(bool, tag = "6")]
     pub is_sandbox: bool,
+    /// Where the cgroup's path does not tell.
+    #[prost(message, optional, tag = "7")]
+    pub container: Option<Container>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::recording) struct Container {
+    /// By name, as in JSON; empty if it is not known.
+    #[prost(string, tag = "1")]
+    pub runtime: String,
+    #[prost(string, tag = "2")]
+    pub id: String,
+    #[prost(string, optional, tag = "3")]
+    pub pod: Option<String>,
+    /// By name, as in JSON.
+    #[prost(string, optional, tag = "4")]
+    pub qos: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -243,6 +262,16 @@ pub(in crate::recording) struct Quota {
     pub userns: u32,
     #[prost(uint32, tag = "5")]
     pub level: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::recording) struct Shim {
+    #[prost(string, tag = "1")]
+    pub id: String,
+    #[prost(string, tag = "2")]
+    pub namespace: String,
+    #[prost(string, optional, tag = "3")]
+    pub version: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]

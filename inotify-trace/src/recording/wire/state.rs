@@ -2,7 +2,7 @@
 
 use prost::{Message, Oneof};
 
-use super::{Charge, ContainerNamed, Quota, Task, WatchFound};
+use super::{Charge, Container, ContainerNamed, Quota, Shim, Task, WatchFound};
 
 /// A part of the tracker's state.
 #[derive(Clone, PartialEq, Message)]
@@ -44,6 +44,9 @@ pub(in crate::recording) struct CgroupPart {
     pub path: String,
     #[prost(uint64, optional, tag = "3")]
     pub removed: Option<u64>,
+    /// Where the path does not tell.
+    #[prost(message, optional, tag = "4")]
+    pub container: Option<Container>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -74,6 +77,8 @@ pub(in crate::recording) struct Process {
     pub descriptors: Vec<Held>,
     #[prost(uint64, tag = "3")]
     pub made: u64,
+    #[prost(message, optional, tag = "4")]
+    pub shim: Option<Shim>,
 }
 
 /// A descriptor, and the instance it leads to.

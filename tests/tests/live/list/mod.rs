@@ -2,6 +2,7 @@
 
 mod holders;
 mod others;
+mod served;
 mod targets;
 mod unprivileged;
 mod users;

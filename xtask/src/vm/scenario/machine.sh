@@ -19,4 +19,4 @@ mount -t devpts none /debian/dev/pts
 mount -t tmpfs none /debian/dev/shm
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/programs
-exec chroot /debian /bin/bash /programs/restarts.sh
+exec chroot /debian /bin/bash "/programs/$STORY.sh"

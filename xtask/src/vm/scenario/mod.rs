@@ -1,4 +1,4 @@
-//! Leaks of the real world, reproduced in virtual machines with the programs that had them.
+//! The real world in virtual machines: leaks, with the programs that had them, and containers.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -19,11 +19,16 @@ use crate::step;
 use crate::workspace::Workspace;
 
 mod check;
+mod churn;
 mod rootfs;
+mod runtimes;
 mod story;
+mod table;
 mod truth;
+mod verdict;
 
 use check::{Expected, Row};
+use churn::Churned;
 
 /// Enough to tell a leak from an accident.
 pub const RESTARTS: u32 = 8;
@@ -32,7 +37,11 @@ const NAME: &str = "containerd-5670";
 
 /// What the machine runs at first, and then below Debian's root.
 const SCRIPT: &str = include_str!("machine.sh");
-const RESTARTS_SCRIPT: &str = include_str!("restarts.sh");
+const SCRIPTS: [(&str, &str); 3] = [
+    ("common.sh", include_str!("common.sh")),
+    ("restarts.sh", include_str!("restarts.sh")),
+    ("churn.sh", include_str!("churn.sh")),
+];
 
 /// What the script needs besides a minimal Debian.
 const PACKAGES: &[&str] = &["busybox-static", "containerd", "jq", "procps", "runc"];
@@ -40,18 +49,24 @@ const PACKAGES: &[&str] = &["busybox-static", "containerd", "jq", "procps", "run
 /// The archive and what is unpacked from it are there at the same time.
 const MEMORY: &str = "2G";
 
-/// A pod's container that crashes again and again leaves an instance in the pod's shim each time,
-/// which waits for memory.events of a cgroup that is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
+    /// A pod's container that crashes again and again leaves an instance in the pod's shim each
+    /// time, which waits for memory.events of a cgroup that is gone.
     Containerd5670,
+    /// A container of each runtime, which has a name.
+    Runtimes,
 }
 
 impl FromStr for Scenario {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        (name == NAME).then_some(Self::Containerd5670).ok_or_else(|| format!("there is {NAME}"))
+        match name {
+            NAME => Ok(Self::Containerd5670),
+            runtimes::NAME => Ok(Self::Runtimes),
+            _ => Err(format!("there are {NAME} and {}", runtimes::NAME)),
+        }
     }
 }
 
@@ -63,15 +78,16 @@ struct Case {
     /// Where containerd and runc are from.
     suite: &'static str,
     leaks: bool,
+    /// Whether this kernel removes the watch with the cgroup, so that an instance stays without any.
+    empties: bool,
 }
 
 const CASES: [Case; 4] = [
-    Case { kernel: "bullseye", suite: "bullseye", leaks: true },
+    Case { kernel: "bullseye", suite: "bullseye", leaks: true, empties: false },
     // Fixed in containerd 1.5.12 and 1.6.0.
-    Case { kernel: "bookworm", suite: "bookworm", leaks: false },
-    Case { kernel: "trixie", suite: "trixie", leaks: false },
-    // This kernel removes the watch with the cgroup, and the instance stays without any.
-    Case { kernel: "sid", suite: "bullseye", leaks: true },
+    Case { kernel: "bookworm", suite: "bookworm", leaks: false, empties: false },
+    Case { kernel: "trixie", suite: "trixie", leaks: false, empties: false },
+    Case { kernel: "sid", suite: "bullseye", leaks: true, empties: true },
 ];
 
 /// What all machines share.
@@ -86,9 +102,24 @@ struct Plan<'a> {
     is_single: bool,
 }
 
+/// What is known of what happened on a machine.
+#[derive(Debug, Default)]
+struct Told {
+    rows: Vec<Row>,
+    churned: Option<Churned>,
+}
+
 impl Scenario {
-    /// Boots the machines, and fails if inotify-trace and /proc differ in what was leaked.
+    /// Boots the machines, and fails if inotify-trace does not say what is true there.
     pub fn run(self, workspace: &Workspace, args: &Args) -> Result<()> {
+        match self {
+            Self::Containerd5670 => Self::leak(workspace, args),
+            Self::Runtimes => runtimes::run(workspace, args),
+        }
+    }
+
+    /// Fails if inotify-trace and /proc differ in what was leaked.
+    fn leak(workspace: &Workspace, args: &Args) -> Result<()> {
         ensure!(
             std::env::consts::ARCH == "x86_64",
             "the virtual machines' kernels are for x86_64 only"
@@ -98,12 +129,18 @@ impl Scenario {
             .into_iter()
             .filter_map(|case| Some((case, kernel(case.kernel)?)))
             .filter(|(_, kernel)| args.kernels.is_empty() || args.kernels.contains(kernel))
+            // Of what leaks it says nothing that it leaks.
+            .filter(|(case, _)| args.churn.is_none() || !case.leaks)
             .collect();
         let results = workspace.target.join("vm");
         let work = Work::new(&results)?;
-        let script = work.path.join("restarts.sh");
-        fs::write(&script, RESTARTS_SCRIPT)
-            .with_context(|| format!("cannot write {}", script.display()))?;
+        let mut programs = vec![programs::agent(workspace)?];
+        for (name, text) in SCRIPTS {
+            let script = work.path.join(name);
+            fs::write(&script, text)
+                .with_context(|| format!("cannot write {}", script.display()))?;
+            programs.push(Program::from_path(&script)?);
+        }
         let mut roots = BTreeMap::new();
         for (case, _) in &cases {
             roots.entry(case.suite).or_insert_with(|| {
@@ -113,16 +150,21 @@ impl Scenario {
         let plan = Plan {
             args,
             cache: Cache::open()?,
-            programs: vec![programs::agent(workspace)?, Program::from_path(&script)?],
+            programs,
             roots,
             work: &work.path,
             results: &results,
             is_single: cases.len() == 1,
         };
-        let (reports, rows): (Vec<_>, Vec<_>) =
+        let (reports, told): (Vec<_>, Vec<_>) =
             parallel::map(&cases, |(case, kernel)| plan.run(*case, *kernel)).into_iter().unzip();
+        let (rows, churned): (Vec<_>, Vec<_>) =
+            told.into_iter().map(|Told { rows, churned }| (rows, churned)).unzip();
         if rows.iter().any(|rows| !rows.is_empty()) {
-            println!("{}", table(&cases, &reports, &rows));
+            println!("{}", table::restarts(&cases, &reports, &rows));
+        }
+        if churned.iter().any(Option::is_some) {
+            println!("{}", table::churn(&cases, &reports, &churned));
         }
         print!("{}", report::table(&reports));
         Ok(report::conclude(&format!("the scenario {NAME}"), &reports)?)
@@ -134,7 +176,7 @@ fn kernel(suite: &str) -> Option<Kernel> {
 }
 
 impl Plan<'_> {
-    fn run(&self, case: Case, kernel: Kernel) -> (Report, Vec<Row>) {
+    fn run(&self, case: Case, kernel: Kernel) -> (Report, Told) {
         let mut report = Report {
             kernel,
             version: None,
@@ -153,17 +195,17 @@ impl Plan<'_> {
                 let why = format!("{error:#}");
                 step::say(&format!("{}: NOT RUN: {why}", report.name()));
                 report.result = report::Result::NotRun { why, allowed };
-                return (report, Vec::new());
+                return (report, Told::default());
             }
         };
         report.version = Some(image.version.clone());
         let started = Instant::now();
-        let rows = self.boot(case, &image, root, &mut report).unwrap_or_else(|error| {
+        let told = self.boot(case, &image, root, &mut report).unwrap_or_else(|error| {
             report.result = report::Result::Lost(format!("{error:#}"));
-            Vec::new()
+            Told::default()
         });
         report.seconds = started.elapsed().as_secs_f32();
-        (report, rows)
+        (report, told)
     }
 
     fn root(&self, case: Case) -> Result<&Path> {
@@ -173,21 +215,20 @@ impl Plan<'_> {
         }
     }
 
-    fn boot(
-        &self,
-        case: Case,
-        image: &Image,
-        root: &Path,
-        report: &mut Report,
-    ) -> Result<Vec<Row>> {
+    fn boot(&self, case: Case, image: &Image, root: &Path, report: &mut Report) -> Result<Told> {
         let initramfs = self.work.join(format!("{}.cpio", case.kernel));
-        let script = format!("export RESTARTS={}\n{SCRIPT}", self.args.restarts);
+        let (story, churn) = match self.args.churn {
+            None => ("restarts", 0),
+            Some(seconds) => ("churn", seconds),
+        };
+        let restarts = self.args.restarts;
+        let script = format!("export STORY={story} RESTARTS={restarts} CHURN={churn}\n{SCRIPT}");
         write(&initramfs, &initramfs::build(&self.programs, &[], &script)?, root)
             .with_context(|| format!("cannot write {}", initramfs.display()))?;
         let boot = Boot {
             image,
             name: format!("{} with containerd of {}", report.name(), case.suite),
-            directory: &format!("{NAME}-{}", case.kernel),
+            directory: &format!("{NAME}{}-{}", if churn > 0 { "-churn" } else { "" }, case.kernel),
             initramfs: &initramfs,
             memory: MEMORY,
             limit: Duration::from_secs(self.args.limit),
@@ -203,28 +244,40 @@ impl Plan<'_> {
                     step::say(&format!("output of {}:\n{output}", report.name()));
                 }
                 report.result = report::Result::Ended(status);
-                return Ok(Vec::new());
+                return Ok(Told::default());
             }
             Outcome::Lost { why, .. } => {
                 report.result = report::Result::Lost(why);
-                return Ok(Vec::new());
+                return Ok(Told::default());
             }
         }
-        let expected = Expected {
-            restarts: usize::try_from(self.args.restarts)?,
-            leaks: case.leaks,
-            backends: report.kernel.backends,
-        };
-        let rows = check::read(&kept.join("files"), expected)
-            .with_context(|| format!("in {}", kept.display()))?;
-        let problems: Vec<_> = rows
+        let files = kept.join("files");
+        let told =
+            self.read(case, report, &files).with_context(|| format!("in {}", kept.display()))?;
+        let problems: Vec<_> = told
+            .rows
             .iter()
             .flat_map(|row| row.problems.iter().map(|it| format!("{}: {it}", row.backend)))
+            .chain(told.churned.iter().flat_map(|it| it.problems.clone()))
             .collect();
         if !problems.is_empty() {
             report.result = report::Result::Wrong(problems.join("; "));
         }
-        Ok(rows)
+        Ok(told)
+    }
+
+    fn read(&self, case: Case, report: &Report, files: &Path) -> Result<Told> {
+        if let Some(seconds) = self.args.churn {
+            let churned = Some(churn::read(files, seconds)?);
+            return Ok(Told { churned, ..Told::default() });
+        }
+        let expected = Expected {
+            restarts: usize::try_from(self.args.restarts)?,
+            leaks: case.leaks,
+            empties: case.empties,
+            backends: report.kernel.backends,
+        };
+        Ok(Told { rows: check::read(files, expected)?, churned: None })
     }
 }
 
@@ -235,102 +288,19 @@ fn write(path: &Path, first: &[u8], second: &Path) -> io::Result<()> {
     io::copy(&mut File::open(second)?, &mut file).map(drop)
 }
 
-const HEADING: &str = "Instances leaked, by /proc (truth), by the trace, which may have lost something, the list, and leaks:\n";
-
-/// A line for each backend of each machine that got to its end.
-fn table(cases: &[(Case, Kernel)], reports: &[Report], rows: &[Vec<Row>]) -> String {
-    let mut lines = vec![
-        [
-            "suite",
-            "containerd",
-            "kernel",
-            "backend",
-            "restarts",
-            "truth",
-            "trace",
-            "list",
-            "leaks",
-            "lost",
-        ]
-        .map(str::to_owned),
-    ];
-    for (((case, _), report), rows) in cases.iter().zip(reports).zip(rows) {
-        lines.extend(rows.iter().map(|row| {
-            [
-                case.suite.to_owned(),
-                row.containerd.clone(),
-                report.version.clone().unwrap_or_default(),
-                row.backend.clone(),
-                row.restarts.to_string(),
-                row.truth.to_string(),
-                row.trace.to_string(),
-                row.list.to_string(),
-                row.leaks.to_string(),
-                if row.lost.is_empty() { "-".to_owned() } else { row.lost.join(", ") },
-            ]
-        }));
-    }
-    let mut table = HEADING.to_owned();
-    for line in &lines {
-        for (column, cell) in line.iter().enumerate() {
-            let width = lines.iter().map(|line| line[column].len()).max().unwrap_or(0);
-            table.push_str(&match column {
-                0..4 => format!("{cell:width$}  "),
-                9 => format!("{cell}\n"),
-                _ => format!("{cell:>width$}  "),
-            });
-        }
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
-    use super::check::Row;
-    use super::{CASES, HEADING, Scenario, kernel, table};
-    use crate::vm::report::{Report, Result};
+    use super::{CASES, Scenario, kernel};
 
     #[test]
     fn a_scenario_goes_by_its_name() {
         assert_eq!("containerd-5670".parse(), Ok(Scenario::Containerd5670));
+        assert_eq!("runtimes".parse(), Ok(Scenario::Runtimes));
         assert!("containerd".parse::<Scenario>().unwrap_err().contains("containerd-5670"));
     }
 
     #[test]
     fn every_case_has_a_kernel() {
         assert!(CASES.iter().all(|case| kernel(case.kernel).is_some()));
-    }
-
-    #[test]
-    fn the_table_has_a_line_for_each_backend() {
-        let kernel = kernel("sid").unwrap();
-        let report = Report {
-            kernel,
-            version: Some("7.2.13-1".to_owned()),
-            result: Result::Ended(0),
-            seconds: 1.0,
-            retried: false,
-            suite: None,
-        };
-        let row = |backend: &str| Row {
-            containerd: "1.4.13".to_owned(),
-            backend: backend.to_owned(),
-            restarts: 8,
-            truth: 8,
-            trace: 8,
-            list: 10,
-            leaks: 8,
-            lost: if backend == "fentry" { Vec::new() } else { vec!["7 runs".to_owned()] },
-            problems: Vec::new(),
-        };
-        assert_eq!(
-            table(&[(CASES[3], kernel)], &[report], &[vec![row("fentry"), row("kprobe")]]),
-            format!(
-                "{HEADING}\
-                 suite     containerd  kernel    backend  restarts  truth  trace  list  leaks  lost\n\
-                 bullseye  1.4.13      7.2.13-1  fentry          8      8      8    10      8  -\n\
-                 bullseye  1.4.13      7.2.13-1  kprobe          8      8      8    10      8  7 runs\n"
-            )
-        );
     }
 }

@@ -3,80 +3,14 @@
 # its own. With containerd before 1.5.12 every restart leaves the pod's shim with an inotify
 # instance that waits for events of a cgroup that is gone (containerd#5670).
 
+. /programs/common.sh
+
 restarts=${RESTARTS:-8}
 events=found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,release
-events=$events,cgroup-create,cgroup-remove,container-name,exit,lost
-namespace=k8s.io
-image=docker.io/library/busybox:latest
-root=/var/lib/scenario/rootfs
-truth=/out/truth.txt
-
-say() {
-    echo "$(cut -d. -f1 /proc/uptime) s: $*"
-}
-
-fail() {
-    say "FAILED: $*"
-    tail -n 20 /var/log/containerd.txt
-    cp /var/log/containerd.txt /out
-    exit 1
-}
-
-# As systemd would have it: controllers for everyone, and containerd in a service of its own.
-start_containerd() {
-    local controller
-    for controller in cpuset cpu io memory pids; do
-        # Not every kernel has each of them.
-        echo +$controller >/sys/fs/cgroup/cgroup.subtree_control 2>/dev/null
-    done
-    mkdir -p /sys/fs/cgroup/system.slice/containerd.service /var/log
-    (
-        echo "$BASHPID" >/sys/fs/cgroup/system.slice/containerd.service/cgroup.procs
-        exec containerd
-    ) </dev/null >/var/log/containerd.txt 2>&1 &
-    local tries
-    for tries in $(seq 300); do
-        ctr version >/dev/null 2>&1 && return
-        sleep 0.2
-    done
-    fail 'containerd does not answer'
-}
-
-# An id as containerd's CRI makes them.
-id_of() {
-    sha256sum <<<"$*" | cut -d' ' -f1
-}
-
-# What a container is: specification NAME TYPE ID SCRIPT, in the pod $pod with the sandbox $sandbox.
-# Containers share a shim if their annotations name the same sandbox.
-specification() {
-    jq --arg name "$1" --arg type "$2" --arg id "$3" --arg script "$4" --arg pod "$pod" \
-        --arg sandbox "$sandbox" --arg backend "$backend" --arg root $root --arg image $image '
-        .process.args = ["/bin/sh", "-c", $script]
-        | .process.env = ["PATH=/bin"]
-        | .process.terminal = false
-        | .root.path = $root
-        | .linux.cgroupsPath = "/kubepods/burstable/\($pod)/\($id)"
-        | .linux.resources.memory = {limit: 67108864}
-        | .annotations = {
-            "io.kubernetes.cri.container-type": $type,
-            "io.kubernetes.cri.sandbox-id": $sandbox,
-            "io.kubernetes.cri.sandbox-name": "crashing-\($backend)",
-            "io.kubernetes.cri.sandbox-namespace": "default",
-            "io.kubernetes.cri.image-name": $image
-        }
-        | if $type == "container" then
-            .annotations["io.kubernetes.cri.container-name"] = $name else . end
-    ' /tmp/plain.json >/tmp/config.json
-}
-
-# The inotify descriptors of a process.
-descriptors() {
-    local file
-    for file in /proc/"$1"/fd/*; do
-        [ "$(readlink "$file")" = anon_inode:inotify ] && echo "${file##*/}"
-    done
-}
+events=$events,cgroup-create,cgroup-remove,container-name,shim,exit,lost
+# How long after the end of a container its instance counts as leaked, in seconds: short, so that
+# each is told in time.
+grace=5
 
 # For each of the shim's descriptors how many watches it has, and on how many inodes that no file
 # below /sys/fs/cgroup has; and all that the kernel says.
@@ -99,26 +33,28 @@ count() {
     tail -n 1 $truth
 }
 
-# The agent says what it finds as soon as it traces.
-wait_for_agent() {
-    local tries
-    for tries in $(seq 300); do
-        grep -qs '"event":"found"' "$1" && return 0
-        kill -0 "$agent" 2>/dev/null || return 1
-        sleep 0.2
-    done
-    fail 'inotify-trace finds nothing'
+# Root's instances, none of which is shared, and how many there may be.
+quota() {
+    echo "$(ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c anon_inode:inotify)" \
+        "$(cat /proc/sys/fs/inotify/max_user_instances)"
+}
+
+# How many instances the latest verdict on the shim is about.
+told() {
+    local count
+    count=$(jq -s "[.[] | select(.pid == $shim) | .instances] | last // 0" "$1")
+    echo "${count:-0}"
 }
 
 # The whole story with one backend.
 run() {
-    local trace=/out/trace-$backend.json number
-    pod=pod$(id_of "pod $backend" | sed 's/\(.\{8\}\)\(.\{4\}\)\(.\{4\}\)\(.\{4\}\)\(.\{12\}\).*/\1-\2-\3-\4-\5/')
+    local trace=/out/trace-$backend.json watch=/out/watch-$backend.json number tracer watcher before leaked
+    pod_name=crashing-$backend
+    pod=pod$(uid_of "pod $backend")
     sandbox=$(id_of "sandbox $backend")
-    specification pause sandbox "$sandbox" 'exec sleep 100000'
-    ctr -n $namespace run --detach --null-io --runtime io.containerd.runc.v2 \
-        --config /tmp/config.json "$sandbox" || fail "cannot start the pod's first container"
-    shim=$(pgrep -f "containerd-shim-runc-v2.* -id $sandbox ") || fail 'there is no shim'
+    container /tmp/config.json pause "$sandbox" 'exec sleep 100000' --detach ||
+        fail "cannot start the pod's first container"
+    shim=$(shim_of "$sandbox") || fail 'there is no shim'
 
     # The shim makes the first container's instance when it has started it, not before. That one
     # must not pass for a leak.
@@ -129,21 +65,22 @@ run() {
 
     say "$backend: starting inotify-trace"
     inotify-trace --backend "$backend" -o json -e $events >"$trace" 2>"/out/trace-$backend.txt" &
-    agent=$!
-    if ! wait_for_agent "$trace"; then
+    tracer=$!
+    inotify-trace leaks --watch --grace $grace --backend "$backend" -o json \
+        >"$watch" 2>"/out/watch-$backend.txt" &
+    watcher=$!
+    if ! wait_for_agent $tracer "/out/trace-$backend.txt"; then
         say "$backend: not offered"
-        rm -f "$trace"
+        rm -f "$trace" "$watch"
+        wait $watcher
         return
     fi
-    echo "pod $backend $shim $pod" >>$truth
+    wait_for_agent $watcher "/out/watch-$backend.txt" || fail 'leaks --watch does not start'
+    echo "pod $backend $shim $grace $pod_name" >>$truth
     count 0
+    before=$(descriptors "$shim" | wc -l)
     for number in $(seq "$restarts"); do
-        local id
-        id=$(id_of "app $backend $number")
-        specification app container "$id" 'sleep 3; exit 1'
-        # It ends with the container's status, after having deleted it.
-        ctr -n $namespace run --rm --null-io --runtime io.containerd.runc.v2 \
-            --config /tmp/config.json "$id"
+        container /tmp/config.json app "$(id_of "app $backend $number")" 'sleep 3; exit 1' --rm
         [ $? = 1 ] || fail "container $number did not exit with 1"
         # A shim without the leak closes its instance when it hears of the end, which is later; on
         # a busy machine much later, and the last count is the one that matters.
@@ -152,29 +89,61 @@ run() {
         count "$number"
     done
     describe
-    kill -INT $agent
-    wait $agent
+    # It tells each time that there are twice as many.
+    leaked=$(($(descriptors "$shim" | wc -l) - before))
+    for number in $(seq 100); do
+        [ $((2 * $(told "$watch") + (leaked == 0))) -gt "$leaked" ] && break
+        sleep 0.2
+    done
+    echo "used $backend $(quota)" >>$truth
+    kill -INT $tracer $watcher
+    wait $tracer
+    wait $watcher
+    echo "watched $backend $?" >>$truth
     # Started only now, it has not seen how it came about.
     inotify-trace list -o json --watches >"/out/list-$backend.json" ||
         fail 'inotify-trace cannot list'
 }
 
-mkdir -p $root/bin $root/proc $root/sys $root/dev $root/tmp
-cp /bin/busybox $root/bin
-for name in sh sleep; do
-    ln -s busybox $root/bin/$name
-done
-start_containerd
-ctr oci spec >/tmp/plain.json || fail 'ctr has no specification'
-{
-    echo "kernel $(uname -r)"
-    containerd --version | sed 's/.* \([^ ]*\) \([^ ]*\)$/containerd \1/'
-} >$truth
-cat $truth
+# At the limit: who is refused, and who is to blame for it. One who is refused is in a container.
+run_out() {
+    local tracer reader tries
+    # A shell of busybox has a tail of its own, which does not use inotify.
+    container /tmp/config.json watcher "$(id_of watcher)" \
+        'until [ -e /tmp/go ]; do sleep 0.2; done; exec /bin/tail -f /tmp/app.log' --detach ||
+        fail 'cannot start the container that watches'
+    # The shim makes this one's instance a moment after its start.
+    sleep 2
+    inotify-trace -x >/out/failures.txt 2>/out/failures.errors &
+    tracer=$!
+    inotify-trace -x -o json >/out/failures.json 2>/out/failures-json.errors &
+    reader=$!
+    wait_for_agent $tracer /out/failures.errors || fail 'inotify-trace does not start'
+    wait_for_agent $reader /out/failures-json.errors || fail 'inotify-trace does not start'
+    quota | cut -d' ' -f1 >/proc/sys/fs/inotify/max_user_instances
+    touch $root/tmp/go
+    for tries in $(seq 100); do
+        grep -q create-failed /out/failures.json && break
+        sleep 0.2
+    done
+    # Who is to blame is said once a second.
+    sleep 1.5
+    timeout 2 tail -f /var/log/containerd.txt >/dev/null 2>/out/tail.txt
+    kill -INT "$tracer" "$reader"
+    wait "$tracer" "$reader"
+    cat /out/tail.txt /out/failures.txt
+}
 
+begin
+# With the grace period that everybody has, it has its say on the first pod while others run.
+inotify-trace -c containerd-shim -o json >/out/trace.json 2>/out/trace.txt &
+onlooker=$!
+wait_for_agent $onlooker /out/trace.txt || fail 'inotify-trace does not start'
 for backend in fentry kprobe tracepoint; do
     run
 done
+kill -INT $onlooker
+wait $onlooker
 
 inotify-trace list --by container >/out/containers.txt || fail 'inotify-trace cannot list'
 inotify-trace list --by container -o json >/out/containers.json
@@ -184,18 +153,10 @@ cat /out/containers.txt
 inotify-trace leaks >/out/leaks.txt
 echo $? >/out/leaks.status
 inotify-trace leaks -o json >/out/leaks.json
+echo "used leaks $(quota)" >>$truth
 cat /out/leaks.txt
 
-# At the limit: who is refused, and who is to blame for it.
-used=$(jq '[.users[] | select(.uid == 0)][0].instances.used' /out/containers.json)
-echo "$used" >/proc/sys/fs/inotify/max_user_instances
-inotify-trace -x >/out/failures.txt 2>/out/failures.errors &
-tracer=$!
-until grep -q Tracing /out/failures.errors; do sleep 0.1; done
-timeout 2 tail -f /var/log/containerd.txt >/dev/null 2>/out/tail.txt
-kill -INT "$tracer"
-wait "$tracer"
-cat /out/tail.txt /out/failures.txt
+run_out
 
 cp /var/log/containerd.txt /out
 say 'done'

@@ -7,14 +7,40 @@ use anyhow::{Context, Result};
 pub struct Truth {
     pub containerd: String,
     pub pods: Vec<Pod>,
+    /// When `leaks` was asked.
+    pub quota: Quota,
+    pub churn: Option<Churn>,
+}
+
+/// Root's instances, and how many there may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    pub used: u64,
+    pub limit: u64,
+}
+
+/// What came and went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Churn {
+    pub pods: usize,
+    pub containers: usize,
+    /// What `leaks --watch` ended with.
+    pub status: i32,
 }
 
 /// The pod of one backend.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Pod {
     pub backend: String,
+    pub name: String,
     /// The process that runs its containers.
     pub shim: u64,
+    /// How long after the end of a container its instance counts as leaked, in nanoseconds.
+    pub grace: u64,
+    /// When no container was left but the first.
+    pub quota: Quota,
+    /// What `leaks --watch` ended with.
+    pub status: i32,
     /// Its inotify descriptors: before the first restart, and after each.
     pub counts: Vec<usize>,
     /// At the end.
@@ -43,11 +69,28 @@ impl Truth {
         let words: Vec<_> = line.split_whitespace().collect();
         match *words.as_slice() {
             ["containerd", version] => self.containerd = version.to_owned(),
-            ["pod", backend, shim, _] => self.pods.push(Pod {
+            ["pod", backend, shim, grace, name] => self.pods.push(Pod {
                 backend: backend.to_owned(),
+                name: name.to_owned(),
                 shim: shim.parse().ok()?,
+                grace: grace.parse::<u64>().ok()? * 1_000_000_000,
                 ..Pod::default()
             }),
+            ["used", when, used, limit] => {
+                let quota = Quota { used: used.parse().ok()?, limit: limit.parse().ok()? };
+                match when {
+                    "leaks" => self.quota = quota,
+                    backend => self.pod(backend)?.quota = quota,
+                }
+            }
+            ["watched", backend, status] => self.pod(backend)?.status = status.parse().ok()?,
+            ["churn", pods, containers, status] => {
+                self.churn = Some(Churn {
+                    pods: pods.parse().ok()?,
+                    containers: containers.parse().ok()?,
+                    status: status.parse().ok()?,
+                });
+            }
             ["restart", backend, number, count] => {
                 let pod = self.pod(backend)?;
                 // One that is missing would make the others mean something else.
@@ -88,12 +131,12 @@ impl Pod {
 
 #[cfg(test)]
 mod tests {
-    use super::Truth;
+    use super::{Churn, Quota, Truth};
 
     const LEAK: &str = "\
 kernel 5.10.0-32-cloud-amd64
 containerd 1.4.13~ds1
-pod fentry 154 pod-1
+pod fentry 154 5 crashing-fentry
 restart fentry 0 1
 restart fentry 1 2
 restart fentry 2 3
@@ -101,8 +144,11 @@ fd fentry 12 1 0
 fdinfo fentry 12 wd:1 ino:126 sdev:16 mask:2
 fd fentry 15 1 1
 fd fentry 16 0 0
-pod kprobe 498 pod-2
+used fentry 9 128
+watched fentry 1
+pod kprobe 498 5 crashing-kprobe
 restart kprobe 0 1
+used leaks 17 128
 ";
 
     #[test]
@@ -111,9 +157,18 @@ restart kprobe 0 1
         assert_eq!(truth.containerd, "1.4.13~ds1");
         let pod = &truth.pods[0];
         assert_eq!((pod.shim, pod.restarts(), pod.leaked()), (154, 2, Some(2)));
+        assert_eq!((&*pod.name, pod.grace, pod.status), ("crashing-fentry", 5_000_000_000, 1));
+        assert_eq!(pod.quota, Quota { used: 9, limit: 128 });
+        assert_eq!(truth.quota, Quota { used: 17, limit: 128 });
         // One whose watch is on nothing, and one that the kernel has left without a watch.
         assert_eq!(pod.deaf(), 2);
         assert_eq!((truth.pods[1].restarts(), truth.pods[1].leaked()), (0, Some(0)));
+    }
+
+    #[test]
+    fn what_came_and_went_is_counted() {
+        let truth = Truth::parse("containerd 1.7.24~ds1\nchurn 12 34 0\n").unwrap();
+        assert_eq!(truth.churn, Some(Churn { pods: 12, containers: 34, status: 0 }));
     }
 
     #[test]

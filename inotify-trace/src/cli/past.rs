@@ -1,0 +1,114 @@
+//! The state at a moment of a recording, for commands that otherwise look at what exists now.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, bail};
+
+use super::{moment::Moment, progress::Progress, replay::tell};
+use crate::{
+    event::BootTime,
+    limits::Changes,
+    recording::{Header, Item},
+    source::{Recordings, Replay},
+    tracker::Tracker,
+};
+
+/// Which moment.
+#[derive(Debug, clap::Args)]
+pub(super) struct PastArgs {
+    /// Not this machine now, but what was recorded: a file, or a directory of them. Can be given
+    /// more than once
+    #[arg(long = "recording", value_name = "FILE")]
+    recordings: Vec<PathBuf>,
+    /// With --recording: as it was then: a time of day, a date and time, or `+SECONDS` from the
+    /// beginning [default: the end]
+    #[arg(long, value_name = "TIME", requires = "recordings")]
+    at: Option<Moment>,
+}
+
+/// What was known at that moment.
+pub(super) struct Past {
+    /// Of the machine that was recorded.
+    pub(super) header: Header,
+    pub(super) tracker: Tracker,
+    /// The moment.
+    pub(super) time: BootTime,
+    /// What came and went since the beginning.
+    pub(super) changes: Changes,
+    /// How long that took.
+    pub(super) during: Duration,
+    /// Not all could be read that was to be.
+    pub(super) is_damaged: bool,
+}
+
+impl PastArgs {
+    /// The state at that moment; None if it is about this machine now.
+    pub(super) fn load(&self) -> anyhow::Result<Option<Past>> {
+        if self.recordings.is_empty() {
+            return Ok(None);
+        }
+        let recordings = Recordings::open(&self.recordings);
+        tell(&recordings.problems)?;
+        let is_damaged = !recordings.problems.is_empty();
+        let mut past = self.replay(recordings.runs)?;
+        past.is_damaged |= is_damaged;
+        Ok(Some(past))
+    }
+
+    fn replay(&self, runs: Vec<Replay>) -> anyhow::Result<Past> {
+        let first = runs.first().context("nothing was recorded")?.header();
+        let (clock, started) = (first.clock(), first.started);
+        let at = self.at.map(|at| at.timestamp(&clock, started)).transpose()?;
+        if let Some(at) = at.filter(|at| *at < clock.timestamp(started)) {
+            bail!("--at is {at}, and recording began at {}", clock.utc(started));
+        }
+        // Of several runs the last that had begun by then.
+        let has_begun = |run: &Replay| {
+            let header = run.header();
+            at.is_none_or(|at| header.clock().timestamp(header.started) <= at)
+        };
+        let mut run = runs.into_iter().rev().find(has_begun).context("nothing was recorded")?;
+        let until = at.map_or(BootTime(u64::MAX), |at| run.header().clock().boot_time(at));
+        let past = until_then(&mut run, until);
+        tell(run.problems())?;
+        if let Some(at) = at.filter(|_| past.time < until && run.is_read()) {
+            let end = past.header.clock().utc(past.time);
+            let told = format!("--at is {at}, and recording ended at {end}: shown as it was then");
+            io::Write::write_fmt(&mut io::stderr(), format_args!("inotify-trace: {told}\n"))?;
+        }
+        Ok(past)
+    }
+}
+
+fn until_then(run: &mut Replay, until: BootTime) -> Past {
+    let header = run.header().clone();
+    let progress = Progress::new(run.size(), false);
+    let (mut tracker, mut changes) = (Tracker::new(), Changes::default());
+    let mut time = header.started;
+    // What was found at the start did not come then.
+    let mut has_begun = false;
+    while let Some(item) = run.next_item() {
+        match item {
+            Item::Restart => tracker.forget(),
+            Item::Part(part) => tracker.restore(part),
+            Item::End(end) => time = time.max(end.min(until)),
+            Item::Batch(batch) => {
+                for event in batch.events.iter().filter(|event| event.time <= until) {
+                    tracker.apply(event);
+                    if has_begun {
+                        changes.add(event, &tracker);
+                    }
+                }
+                has_begun = true;
+                progress.at(run.position());
+                time = time.max(batch.time.min(until));
+                if batch.time > until {
+                    break;
+                }
+            }
+        }
+    }
+    let during = time.since(header.started);
+    let is_damaged = !run.problems().is_empty();
+    Past { header, tracker, time, changes, during, is_damaged }
+}

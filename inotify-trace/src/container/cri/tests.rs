@@ -1,0 +1,72 @@
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixListener,
+    path::Path,
+};
+
+use super::*;
+
+fn container(runtime: impl Into<Option<Runtime>>) -> Container {
+    Container { runtime: runtime.into(), id: "a1".repeat(32), pod: None, qos: None }
+}
+
+/// What is answered by whoever listens below a root, and how long that took.
+fn asked(root: &Path) -> (Option<Answer>, Duration) {
+    let (mut cri, began) = (Cri::new(root, None), Instant::now());
+    assert!(cri.ask(&container(Runtime::Containerd)));
+    assert!(began.elapsed() < Duration::from_secs(1), "asking does not wait");
+    let answer = cri.wait(began + Duration::from_secs(20));
+    assert!(!cri.is_open());
+    (answer, began.elapsed())
+}
+
+fn listener(root: &Path) -> UnixListener {
+    let socket = root.join(SOCKETS[0]);
+    std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    UnixListener::bind(socket).unwrap()
+}
+
+#[test]
+fn nobody_is_asked_where_nobody_can_be() {
+    let root = tempfile::tempdir().unwrap();
+    let mut cri = Cri::new(root.path(), None);
+    assert!(!cri.ask(&container(Runtime::Containerd)));
+    assert!(cri.worker.is_none());
+    let _listener = listener(root.path());
+    // Docker's and Podman's containers are not Kubernetes', and other ids neither.
+    assert!(!cri.ask(&container(Runtime::Docker)));
+    assert!(!cri.ask(&Container { id: "web".to_owned(), ..container(Runtime::Containerd) }));
+    assert!(cri.worker.is_none());
+}
+
+#[test]
+fn a_socket_that_hangs_is_given_up() {
+    let root = tempfile::tempdir().unwrap();
+    // Connections are made, and nobody ever reads.
+    let _listener = listener(root.path());
+    let (answer, took) = asked(root.path());
+    assert_eq!(answer.map(|it| it.names), Some(None));
+    assert!(took >= worker::LIMIT && took < worker::LIMIT * 3, "{took:?}");
+}
+
+#[test]
+fn a_socket_that_talks_otherwise_is_passed_over() {
+    let root = tempfile::tempdir().unwrap();
+    let listener = listener(root.path());
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 64]);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    let (answer, took) = asked(root.path());
+    server.join().unwrap();
+    assert_eq!(answer.map(|it| it.names), Some(None));
+    assert!(took < worker::LIMIT * 3, "{took:?}");
+}
+
+#[test]
+fn a_socket_that_nobody_listens_on_is_passed_over() {
+    let root = tempfile::tempdir().unwrap();
+    drop(listener(root.path()));
+    assert_eq!(asked(root.path()).0.map(|it| it.names), Some(None));
+}

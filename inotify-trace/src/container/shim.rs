@@ -1,0 +1,124 @@
+//! containerd's shims: each is a process outside of the containers that it runs, and was told whom
+//! it is for when it was started.
+
+/// What the kernel calls every version-2 shim: names are cut after 15 bytes.
+const COMM: &str = "containerd-shim";
+
+/// The parts of a variable's name by which containerd's build sets its version.
+const PROJECT: &str = "/containerd";
+const VERSION: &str = "/version.Version=";
+
+/// Whom a shim serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shim {
+    /// The container that it was started for: of a pod, the one that keeps its namespaces.
+    pub id: Box<str>,
+    /// The namespace of containerd which that is in: `k8s.io`, `moby`.
+    pub namespace: Box<str>,
+    /// The version of containerd that it is a part of, where its program says.
+    pub version: Option<Box<str>>,
+}
+
+impl Shim {
+    /// Whether a process of this name may be one.
+    #[must_use]
+    pub fn has_name(comm: &str) -> bool {
+        comm.starts_with(COMM)
+    }
+
+    /// From the arguments it was started with, which are in the form of Go's package `flag`.
+    #[must_use]
+    pub fn from_arguments(arguments: &[String]) -> Option<Self> {
+        let value = |name: &str| {
+            let mut arguments = arguments.iter().skip(1);
+            while let Some(argument) = arguments.next() {
+                let flag = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'));
+                let Some(rest) = flag.and_then(|flag| flag.strip_prefix(name)) else { continue };
+                let value = match rest.strip_prefix('=') {
+                    Some(value) => Some(value),
+                    None if rest.is_empty() => arguments.next().map(String::as_str),
+                    None => None,
+                };
+                if let Some(value) = value.filter(|value| !value.is_empty()) {
+                    return Some(value.into());
+                }
+            }
+            None
+        };
+        Some(Self { id: value("id")?, namespace: value("namespace")?, version: None })
+    }
+
+    /// The version of containerd by a program's build information: what its makers had the linker
+    /// put in, or else the version of the module that was built. Debian's has neither.
+    #[must_use]
+    pub fn version_in(build_info: &str) -> Option<Box<str>> {
+        let set = build_info.lines().filter(|line| line.starts_with("build\t-ldflags=")).find_map(
+            |flags| {
+                let (before, after) = flags.split_once(VERSION)?;
+                let module = before.rsplit(' ').next()?;
+                let end = after.find(|c: char| c.is_whitespace() || "'\"\\".contains(c));
+                module.contains(PROJECT).then_some(&after[..end.unwrap_or(after.len())])
+            },
+        );
+        let of_module = || {
+            let module = build_info.lines().find_map(|line| line.strip_prefix("mod\t"))?;
+            let mut fields = module.split('\t');
+            let name = fields.next().filter(|name| name.contains(PROJECT));
+            fields.next().filter(|_| name.is_some())
+        };
+        let number = |text: &str| text.strip_prefix('v').unwrap_or(text).to_owned();
+        let version = set.or_else(of_module).map(number)?;
+        // A build from sources of no version says `(devel)`.
+        version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shim(line: &str) -> Option<Shim> {
+        Shim::from_arguments(&line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_shim_s_arguments_say_whom_it_serves() {
+        let expected = Shim { id: "4fa3".into(), namespace: "k8s.io".into(), version: None };
+        for line in [
+            "/usr/bin/containerd-shim-runc-v2 -namespace k8s.io -id 4fa3 -address /run/c.sock",
+            "containerd-shim-runc-v2 -debug --id=4fa3 --namespace=k8s.io",
+            "shim -id 4fa3 -identity x -namespace k8s.io",
+        ] {
+            assert_eq!(shim(line).as_ref(), Some(&expected), "{line}");
+        }
+        for line in [
+            "",
+            "shim",
+            "shim -id",
+            "shim -id 4fa3",
+            "-id 4fa3 -namespace=",
+            "shim id 4 namespace x",
+        ] {
+            assert_eq!(shim(line), None, "{line}");
+        }
+        assert!(Shim::has_name("containerd-shim"));
+        assert!(!Shim::has_name("containerd"));
+    }
+
+    #[test]
+    fn the_version_is_the_one_that_was_built() {
+        // As Go 1.19 writes it for the options of containerd's Makefile.
+        let flags = "mod\tgithub.com/containerd/containerd\t(devel)\t\nbuild\t-compiler=gc\n\
+                     build\t-ldflags=\"-X github.com/containerd/containerd/version.Version=v1.6.20 \
+                     -X github.com/containerd/containerd/version.Revision=2806 -s -w\"\n";
+        let module = "mod\tgithub.com/containerd/containerd/v2\tv2.0.1\th1:abc=\n";
+        let path = "path\tgithub.com/containerd/containerd/cmd/containerd-shim-runc-v2\n";
+        let version = |text: &str| Shim::version_in(text);
+        assert_eq!(version(&format!("{path}{flags}")).as_deref(), Some("1.6.20"));
+        assert_eq!(version(&format!("{path}{module}")).as_deref(), Some("2.0.1"));
+        assert_eq!(version(path), None);
+        assert_eq!(version(&module.replace("v2.0.1", "(devel)")), None);
+        assert_eq!(version(&flags.replace("/containerd", "/kata")), None);
+        assert_eq!(version(&module.replace("/containerd", "/kata")), None);
+    }
+}

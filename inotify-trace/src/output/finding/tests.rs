@@ -1,0 +1,60 @@
+use super::*;
+use crate::verdict::tests::{Story, at, shim};
+
+/// What is said of the only verdict.
+fn said(story: &Story, seconds: u64) -> (String, String, Value) {
+    let verdicts = story.verdicts(seconds);
+    let [verdict] = &verdicts[..] else { panic!("one verdict: {verdicts:?}") };
+    let mut findings = Findings::new(Clock::of_this_machine());
+    let text = findings.text(verdict, &story.0, at(seconds));
+    (text, line(verdict, &story.0), findings.json(verdict, &story.0, at(seconds)))
+}
+
+const WHO: &str = "containerd-shim (100) of pod default/web in containerd.service";
+
+#[test]
+fn a_shim_s_verdict_names_its_pod_and_what_a_restart_costs() {
+    let mut story = Story::pod(Some("1.5.9"));
+    for restart in 1..=8 {
+        story.restart(10 * restart, 10 + restart);
+    }
+    let (text, line, json) = said(&story, 200);
+    let heading =
+        format!("{WHO} holds 8 instances whose containers or cgroups are gone (containerd#5670)");
+    assert!(text.starts_with(&format!("LEAK  {heading}\n")), "{text}");
+    let pace = "1 a restart, 100 restarts left until the limit of 128; 6.0 more a minute, 100 left";
+    assert!(text.contains(&format!("\n      pace: {pace}")), "{text}");
+    assert!(line.starts_with(&format!("{heading}, {pace}")), "{line}");
+    assert!(text.contains("this is version 1.5.9, which has it\n"), "{text}");
+    assert_eq!((&json["boot_ns"], &json["version_has_it"]), (&json!(at(200)), &json!(true)));
+    assert_eq!((&json["per_restart"], &json["restarts_left"]), (&json!(1.0), &json!(100)));
+    assert_eq!((&json["limit"], &json["containers_ended"]), (&json!(128), &json!(8)));
+    assert_eq!(json["shim"]["names"]["pod_name"], "web");
+    assert_eq!(json["shim"]["containerd_version"], "1.5.9");
+}
+
+#[test]
+fn containers_that_were_gone_before_are_counted_as_the_pod_s() {
+    let mut story = Story::pod(None);
+    for instance in 20..28 {
+        story.emptied(5, instance).watch(5, shim(), instance, Ok(1000 + instance));
+    }
+    let (text, ..) = said(&story, 100);
+    let expected = "\n      for: 8 containers of default/web that were gone before\n";
+    assert!(text.contains(expected), "{text}");
+    assert!(!text.contains("version"), "{text}");
+}
+
+#[test]
+fn so_are_those_that_do_not_say_whom_they_served() {
+    let mut story = Story::pod(Some("1.7.24"));
+    story.emptied(5, 20);
+    let (text, _, json) = said(&story, 100);
+    assert!(text.contains("for: 1 container of default/web that was gone before\n"), "{text}");
+    assert!(text.contains("119 restarts left until the limit of 128 (inferred)\n"), "{text}");
+    assert!(text.contains("this is version 1.7.24, which should not have it\n"), "{text}");
+    assert_eq!(
+        (&json["per_restart_inferred"], &json["version_has_it"]),
+        (&json!(true), &json!(false))
+    );
+}

@@ -1,0 +1,68 @@
+//! Names that are not on disk, asked for where Kubernetes asks: at a real containerd.
+
+mod containerd;
+
+use std::fs;
+
+use inotify_trace_tests::{
+    Agent, Listing, cgroup, listing::ROADS, require_program, require_root, system,
+};
+use serde_json::json;
+
+use crate::nothing_lost;
+use containerd::{Containerd, IMAGE, static_busybox};
+
+#[test]
+fn a_container_of_kubernetes_is_asked_for() {
+    require_root!();
+    require_program!("containerd");
+    require_program!("runc");
+    let test = "cri::a_container_of_kubernetes_is_asked_for";
+    let Some(busybox) = static_busybox() else {
+        return system::skip(test, "no static busybox is installed");
+    };
+    let Some(mount) = cgroup::mount_point() else {
+        return system::skip(test, "no cgroup v2 hierarchy is mounted");
+    };
+    let _machine = system::the_machine();
+    let mut containerd = Containerd::start(&busybox);
+    // A machine on whose disk nothing is.
+    let empty = system::directory();
+    let socket = containerd.socket();
+    let options =
+        ["--host-root", empty.path().to_str().unwrap(), "--cri-socket", socket.to_str().unwrap()];
+    let events = ["-e", "found,create,watch,cgroup-create,container-name,release"];
+    let agent = Agent::with(&[&options[..], &events].concat());
+    let uid = format!("{:08x}-1111-4222-8333-444455556666", std::process::id());
+    let parent = format!("/kubepods/burstable/pod{uid}");
+    let pod = containerd.pod("shop-5d8f", "prod", &uid, &parent);
+    let id = containerd.container(&pod, "web", &["/usr/bin/tail", "-f", "/etc/log"]);
+    let sandbox = json!({
+        "runtime": "containerd", "id": pod.id, "pod": uid, "qos": "burstable",
+        "pod_name": "shop-5d8f", "namespace": "prod", "is_sandbox": true,
+    });
+    let container = json!({
+        "runtime": "containerd", "id": id, "pod": uid, "qos": "burstable",
+        "name": "web", "pod_name": "shop-5d8f", "namespace": "prod", "image": IMAGE,
+    });
+    for (id, told) in [(&pod.id, sandbox), (&id, container)] {
+        agent.wait_for_event(&json!({
+            "event": "container-name", "target_cgroup": format!("{parent}/{id}"),
+            "target_container": told,
+        }));
+    }
+    agent.wait_for_event(&json!({ "event": "create", "cgroup": format!("{parent}/{id}") }));
+    for road in ROADS {
+        let listing = Listing::by("container", &[road, &options].concat());
+        let row = listing.rows().iter().find(|row| row["container"] == "prod/shop-5d8f/web");
+        let row = row.unwrap_or_else(|| panic!("it is missing: {listing:?}"));
+        assert_eq!(row["cgroup"], json!([format!("{parent}/{id}")]));
+        assert_eq!(row["runtime"], json!(["containerd"]));
+    }
+    nothing_lost(&agent.stop());
+    drop(containerd);
+    for above in [parent.as_str(), "/kubepods/burstable", "/kubepods"] {
+        // Others may have cgroups there.
+        let _ = fs::remove_dir(mount.join(above.trim_start_matches('/')));
+    }
+}

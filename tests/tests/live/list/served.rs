@@ -1,0 +1,84 @@
+//! Whom an instance serves, and where it is held: as with a shim, which is beside its containers.
+
+use std::process::Command;
+
+use inotify_trace_tests::{Cgroup, Listing, World, agent, listing::ROADS, require_root, system};
+use serde_json::{Value, json};
+
+#[test]
+fn an_instance_for_one_container_is_that_container_s() {
+    require_root!();
+    let _machine = system::the_machine();
+    let cgroups = (Cgroup::new(), Cgroup::of_containerd(), Cgroup::of_containerd());
+    let (Some(home), Some(first), Some(second)) = cgroups else {
+        return system::skip(
+            "list::served::an_instance_for_one_container_is_that_container_s",
+            "no cgroup v2 hierarchy is mounted",
+        );
+    };
+    let world = World::new();
+    let mut shim = world.subject();
+    shim.move_to(&home);
+    // Where the memory controller is not of this hierarchy, memory.events is missing.
+    let file = |cgroup: &Cgroup| {
+        let files = ["memory.events", "cgroup.events"].map(|it| cgroup.directory().join(it));
+        files.into_iter().find(|file| file.exists()).expect("every cgroup has events")
+    };
+    // Two for the first, one for the second, one for both, and one for itself.
+    for watched in [&[&first][..], &[&first], &[&second], &[&first, &second], &[&home]] {
+        let fd = shim.create(0).unwrap();
+        for cgroup in watched {
+            shim.watch(fd, file(cgroup), libc::IN_MODIFY).unwrap();
+        }
+    }
+    // The first has one of its own, too.
+    let mut inside = world.subject();
+    inside.move_to(&first);
+    inside.create(0).unwrap();
+
+    let (theirs, ours) = (&first.path, &home.path);
+    for road in ROADS {
+        let listing = Listing::by("container", road);
+        let row = |cgroup: &Cgroup| {
+            let id = cgroup.container.as_ref().unwrap()["id"].as_str().unwrap();
+            let name = format!("containerd:{}", &id[..12]);
+            let mut rows = listing.rows().iter().filter(|row| row["container"] == name);
+            let row = rows.next().unwrap_or_else(|| panic!("{name} is missing: {listing:?}"));
+            assert!(rows.next().is_none(), "{name} twice: {listing:?}");
+            row
+        };
+        let numbers = |row: &Value| {
+            ["instances", "outside", "watches", "fds", "processes"].map(|it| row[it].clone())
+        };
+        // Both: whom they serve, and where they are held.
+        let row_of_first = row(&first);
+        assert_eq!(numbers(row_of_first), [3, 2, 2, 3, 2], "{row_of_first}");
+        assert_eq!(row_of_first["held_in"], json!([ours]));
+        let mut places: Vec<_> = row_of_first["cgroup"].as_array().unwrap().clone();
+        places.sort_by_key(Value::to_string);
+        let mut expected = vec![json!(ours), json!(theirs)];
+        expected.sort_by_key(Value::to_string);
+        assert_eq!(places, expected, "{row_of_first}");
+        assert_eq!(row_of_first["pod"], json!([first.container.as_ref().unwrap()["pod"]]));
+        let row_of_second = row(&second);
+        assert_eq!(numbers(row_of_second), [1, 1, 1, 1, 1], "{row_of_second}");
+        assert_eq!(row_of_second["cgroup"], json!([ours]));
+        assert_eq!(row_of_second["runtime"], json!(["containerd"]));
+        // What serves several, or nobody else, is where it is held.
+        let row_of_home = listing.rows().iter().find(|row| {
+            row["cgroup"] == json!([ours]) && row["container"] != row_of_second["container"]
+        });
+        let row_of_home = row_of_home.unwrap();
+        assert_eq!([&row_of_home["instances"], &row_of_home["watches"]], [2, 3], "{row_of_home}");
+        assert_eq!(row_of_home["outside"], json!(null));
+        let by_process = Listing::by("process", road);
+        assert_eq!(by_process.process(shim.pid()).unwrap()["instances"], 5);
+    }
+    let mut command = Command::new(agent::binary());
+    let output = command.args(["list", "--by", "container"]).output().unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.lines().next().unwrap().ends_with("HELD-IN"), "{table}");
+    let id = second.container.as_ref().unwrap()["id"].as_str().unwrap();
+    let its = table.lines().find(|line| line.starts_with(&format!("containerd:{}", &id[..12])));
+    assert!(its.unwrap().ends_with(ours), "{table}");
+}

@@ -1,0 +1,203 @@
+//! What inotify-trace says of who leaks, and whom it blames.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::truth::{Pod, Quota};
+
+/// A verdict on a shim that leaks by this bug.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Verdict {
+    /// When it was reached, in nanoseconds since boot.
+    pub time: u64,
+    pub instances: usize,
+    /// The pod's namespace and name.
+    pub pod: String,
+    /// Containers that ended, instances each has left, and whether that is inferred.
+    pub ended: u64,
+    pub per_restart: f64,
+    pub is_inferred: bool,
+    pub restarts_left: Option<u64>,
+    pub limit: Option<u64>,
+    /// The cgroups that the last of the instances was for.
+    pub newest: Vec<u64>,
+}
+
+/// The verdicts on a process that it leaks by this bug, as `leaks` writes them.
+pub fn verdicts(text: &str, process: u64) -> Result<Vec<Verdict>> {
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let verdict: Value = serde_json::from_str(line).context("a verdict is not JSON")?;
+        let is = |field: &str, value: &str| verdict[field].as_str() == Some(value);
+        let is_its = verdict["pid"].as_u64() == Some(process);
+        if is_its && is("kind", "target-gone") && is("pattern", "containerd#5670") {
+            found.push(read(&verdict)?);
+        }
+    }
+    Ok(found)
+}
+
+fn read(verdict: &Value) -> Result<Verdict> {
+    let number = |field: &str| verdict[field].as_u64();
+    let names = &verdict["shim"]["names"];
+    let name = |field: &str| names[field].as_str().unwrap_or("?");
+    let evidence = verdict["evidence"].as_array().and_then(|all| all.last());
+    let cgroups = evidence.and_then(|it| it["cgroups"].as_array()).map_or(&[][..], Vec::as_slice);
+    Ok(Verdict {
+        time: number("boot_ns").context("a verdict without a time")?,
+        instances: usize::try_from(number("instances").context("a verdict without a count")?)?,
+        pod: format!("{}/{}", name("namespace"), name("pod_name")),
+        ended: number("containers_ended").unwrap_or_default(),
+        per_restart: verdict["per_restart"].as_f64().unwrap_or_default(),
+        is_inferred: verdict["per_restart_inferred"] == true,
+        restarts_left: number("restarts_left"),
+        limit: number("limit"),
+        newest: cgroups.iter().filter_map(|it| it["id"].as_u64()).collect(),
+    })
+}
+
+impl Verdict {
+    /// What is not said of this pod as it should be.
+    pub fn problems(&self, pod: &Pod, quota: Quota) -> Vec<String> {
+        let left = quota.limit.checked_sub(quota.used);
+        let expected = Self {
+            pod: format!("default/{}", pod.name),
+            ended: self.instances as u64,
+            per_restart: 1.0,
+            restarts_left: left,
+            limit: Some(quota.limit),
+            ..self.clone()
+        };
+        if *self == expected {
+            return Vec::new();
+        }
+        vec![format!("{self:?} instead of {expected:?}")]
+    }
+
+    /// How long after the end of the last container it is about and the grace period it was
+    /// reached, in nanoseconds; None if it came before that.
+    pub fn delay(&self, removed: &BTreeMap<u64, u64>, grace: u64) -> Option<u64> {
+        let ended = self.newest.iter().filter_map(|cgroup| removed.get(cgroup)).max()?;
+        self.time.checked_sub(ended + grace)
+    }
+}
+
+/// How many instances a verdict is about that comes each time they are twice as many, the last time.
+pub fn last_told(leaked: usize) -> usize {
+    leaked.checked_ilog2().map_or(0, |log| 1 << log)
+}
+
+/// What is missing of what should be told of a program that was refused an instance in the container
+/// `watcher` of this pod: which it is, and that one of these processes is to blame.
+pub fn refusal(text: &str, pod: &Pod, shims: &[u64], most: usize) -> Result<Vec<String>> {
+    let mut events = Vec::new();
+    for line in text.lines() {
+        events.push(serde_json::from_str::<Value>(line).context("an event is not JSON")?);
+    }
+    let is_watcher = |event: &&Value| {
+        let container = &event["container"];
+        event["event"] == "create-failed"
+            && event["comm"] == "tail"
+            && container["name"] == "watcher"
+            && container["pod_name"] == *pod.name
+    };
+    let Some(event) = events.iter().find(is_watcher) else {
+        return Ok(vec!["no failure of the program in the container".to_owned()]);
+    };
+    let mut problems = Vec::new();
+    if (event["errno"].as_str(), event["limit_hit"].as_str())
+        != (Some("EMFILE"), Some("inotify-instances"))
+    {
+        problems.push(format!("not the limit of instances: {event}"));
+    }
+    let first = &event["culprits"][0];
+    let is_shim = first["pid"].as_u64().is_some_and(|pid| shims.contains(&pid));
+    let is_named = first["shim"]["names"]["pod_name"].as_str().is_some_and(|it| !it.is_empty());
+    if !is_shim || !is_named || first["count"].as_u64() < Some(most as u64) {
+        problems.push(format!("no shim is to blame: {event}"));
+    }
+    Ok(problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUOTA: Quota = Quota { used: 10, limit: 128 };
+
+    fn pod() -> Pod {
+        Pod { name: "crashing".to_owned(), shim: 7, ..Pod::default() }
+    }
+
+    fn line(pid: u64, kind: &str, pattern: &str) -> String {
+        format!(
+            r#"{{"pid":{pid},"kind":"{kind}","pattern":"{pattern}","instances":8,"boot_ns":90,
+            "shim":{{"names":{{"namespace":"default","pod_name":"crashing"}}}},
+            "containers_ended":8,"per_restart":1.0,"restarts_left":118,"limit":128,
+            "evidence":[{{"cgroups":[{{"id":4}}]}},{{"cgroups":[{{"id":5}}]}}]}}"#
+        )
+        .replace('\n', "")
+    }
+
+    #[test]
+    fn only_this_bug_of_this_process_counts() {
+        let text = [
+            line(7, "target-gone", "containerd#5670"),
+            line(8, "target-gone", "containerd#5670"),
+            line(7, "growing", "containerd#5670"),
+            line(7, "target-gone", "another"),
+        ];
+        let found = verdicts(&text.join("\n"), 7).unwrap();
+        assert_eq!(found.iter().map(|it| it.instances).collect::<Vec<_>>(), [8]);
+        assert_eq!(verdicts("", 7).unwrap(), []);
+        assert!(verdicts("{", 7).is_err());
+    }
+
+    #[test]
+    fn all_that_is_said_of_a_pod_has_to_be_so() {
+        let said = &verdicts(&line(7, "target-gone", "containerd#5670"), 7).unwrap()[0];
+        assert_eq!(said.problems(&pod(), QUOTA), [""; 0]);
+        let wrong = |change: fn(&mut Verdict)| {
+            let mut verdict = said.clone();
+            change(&mut verdict);
+            verdict.problems(&pod(), QUOTA).len()
+        };
+        assert_eq!(wrong(|it| it.pod = "default/other".to_owned()), 1);
+        assert_eq!(wrong(|it| it.ended = 9), 1);
+        assert_eq!(wrong(|it| it.per_restart = 0.9), 1);
+        assert_eq!(wrong(|it| it.restarts_left = Some(117)), 1);
+        assert_eq!(wrong(|it| it.limit = None), 1);
+    }
+
+    #[test]
+    fn a_delay_counts_from_the_end_of_the_last_container_and_the_grace_period() {
+        let said = &verdicts(&line(7, "target-gone", "containerd#5670"), 7).unwrap()[0];
+        let removed = BTreeMap::from([(4, 20), (5, 50)]);
+        assert_eq!(said.delay(&removed, 30), Some(10));
+        assert_eq!(said.delay(&removed, 41), None);
+        assert_eq!(said.delay(&BTreeMap::from([(4, 20)]), 30), None);
+        assert_eq!([0, 1, 3, 8, 10].map(last_told), [0, 1, 2, 8, 8]);
+    }
+
+    #[test]
+    fn a_refusal_tells_of_the_container_and_who_is_to_blame() {
+        let event = r#"{"event":"create-failed","comm":"tail","errno":"EMFILE",
+            "limit_hit":"inotify-instances","container":{"name":"watcher","pod_name":"crashing"},
+            "culprits":[{"pid":7,"count":9,"shim":{"names":{"pod_name":"crashing"}}}]}"#
+            .replace('\n', "");
+        let problems = |text: &str, most| refusal(text, &pod(), &[7, 8], most).unwrap().len();
+        assert_eq!(problems(&event, 9), 0);
+        assert_eq!(problems(&event, 10), 1);
+        for (part, other) in [
+            ("watcher", "app"),
+            ("EMFILE", "ENOSPC"),
+            (r#""pid":7"#, r#""pid":9"#),
+            ("\"shim\"", "\"x\""),
+            ("create-failed", "create"),
+        ] {
+            assert_eq!(problems(&event.replace(part, other), 9), 1, "{part}");
+        }
+    }
+}
