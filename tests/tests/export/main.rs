@@ -5,6 +5,7 @@ mod formats;
 mod made;
 mod memory;
 mod perfetto;
+mod trouble;
 
 use std::{
     ffi::OsStr,
