@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod container;
 pub mod event;
+pub mod export;
 pub mod kernel;
 pub mod limits;
 pub mod output;

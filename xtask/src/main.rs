@@ -17,6 +17,7 @@ mod linker;
 mod lint;
 mod object;
 mod privilege;
+mod python;
 mod step;
 mod test;
 mod toolchain;
@@ -162,6 +163,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
             kernel::setup(&workspace)?;
             lint::setup(&workspace)?;
             test::setup();
+            test::python(&workspace);
             step::say("set up");
             Ok(())
         }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
@@ -10,6 +10,7 @@ use crate::agent;
 use crate::apt;
 use crate::kernel;
 use crate::privilege;
+use crate::python;
 use crate::step;
 use crate::vm;
 use crate::workspace::{Workspace, which};
@@ -57,6 +58,13 @@ pub fn setup() {
     }
 }
 
+/// Installs what exports are checked with. Without it those tests are skipped, and say so.
+pub fn python(workspace: &Workspace) -> Option<PathBuf> {
+    python::setup(workspace)
+        .inspect_err(|error| step::say(&format!("{error:#}; tests of exports will be skipped")))
+        .ok()
+}
+
 /// Runs `cargo test` with `args` over the workspace, and then, if all of it is asked for, the live
 /// tests on other kernels.
 /// `kernels` are those that may be missing; None leaves out all.
@@ -77,6 +85,7 @@ pub fn run(workspace: &Workspace, kernels: Option<Vec<vm::Kernel>>, args: &[Stri
 /// Runs `cargo test` on this machine.
 fn here(workspace: &Workspace, args: &[String]) -> Result<()> {
     setup();
+    let python = python(workspace);
     let binary = agent::build(workspace, false)?;
     let skipped = workspace.target.join("skipped-tests.txt");
     forget(&skipped)?;
@@ -96,6 +105,9 @@ fn here(workspace: &Workspace, args: &[String]) -> Result<()> {
         Err(error) => step::say(&format!("{error:#}; tests that need root will be skipped")),
     }
     command.env("INOTIFY_TRACE_BIN", &binary).env("INOTIFY_TRACE_SKIPPED", &skipped).args(args);
+    if let Some(python) = python {
+        command.env(python::VARIABLE, python);
+    }
     let result = step::run("running the tests", &mut command);
     report(&skipped)?;
     result

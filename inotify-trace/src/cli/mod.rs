@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod check;
+mod export;
 mod leaks;
 mod limits;
 mod list;
@@ -78,6 +79,7 @@ Examples:
   sudo inotify-trace record -o night.itrec  record everything, for later
   inotify-trace replay night.itrec          what happened then
   inotify-trace report night.itrec -o night.html    all of it on one page
+  inotify-trace export night.itrec --format parquet -o night.parquet    for other tools
   sudo inotify-trace check                  what this machine allows, and what is missing";
 
 #[derive(Debug, Subcommand)]
@@ -96,6 +98,8 @@ enum Command {
     Replay(replay::Args),
     /// Make one page of what was recorded: what failed, who leaks, how close to the limits
     Report(report::Args),
+    /// Write what was recorded for other tools: JSON lines, CSV, Parquet, Perfetto
+    Export(export::Args),
     /// Show what this kernel allows, which backend is used, and what is missing
     Check,
 }
@@ -113,6 +117,7 @@ pub fn main() -> ExitCode {
         Some(Command::Record(args)) => record::run(&args),
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Report(args)) => report::run(&args),
+        Some(Command::Export(args)) => export::run(&args),
         Some(Command::Check) => check::run(),
     };
     match result {

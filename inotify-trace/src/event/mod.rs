@@ -423,6 +423,15 @@ impl EventKind {
         }
     }
 
+    /// Whether the count this event comes with is one of watches, rather than of instances.
+    #[must_use]
+    pub fn counts_watches(&self) -> bool {
+        matches!(
+            self,
+            Self::WatchAdded { .. } | Self::WatchFailed { .. } | Self::WatchRemoved { .. }
+        )
+    }
+
     /// Whether this tells of a failure.
     #[must_use]
     pub fn is_failure(&self) -> bool {

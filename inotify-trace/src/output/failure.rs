@@ -37,7 +37,7 @@ impl Limit {
 }
 
 /// The limit that made this event a failure; None if it is none, or failed for something else.
-pub fn limit(kind: &EventKind) -> Option<Limit> {
+pub(crate) fn limit(kind: &EventKind) -> Option<Limit> {
     match *kind {
         EventKind::CreateFailed { errno, quota, .. } => {
             match Errno::from_raw_os_error(errno) {
@@ -59,7 +59,7 @@ pub fn limit(kind: &EventKind) -> Option<Limit> {
 }
 
 /// The name of an errno, as in `ENOENT`.
-pub fn errno_name(errno: i32) -> Cow<'static, str> {
+pub(crate) fn errno_name(errno: i32) -> Cow<'static, str> {
     let name = match Errno::from_raw_os_error(errno) {
         Errno::PERM => "EPERM",
         Errno::NOENT => "ENOENT",

@@ -80,7 +80,7 @@ impl Findings {
 }
 
 /// One line without an end: who, how many, what is wrong, how fast.
-pub(super) fn line(verdict: &Verdict, tracker: &Tracker) -> String {
+pub(crate) fn line(verdict: &Verdict, tracker: &Tracker) -> String {
     let mut line = heading(verdict, tracker);
     let pace = pace(verdict);
     if !pace.is_empty() {

@@ -11,9 +11,9 @@ use serde::Serialize;
 use super::{
     Clock, Sink, UserNames, actor,
     blame::{self, Blame},
-    device,
+    device, ending,
     failure::{self, Limit, errno_name},
-    finding, mask,
+    finding, lived, mask,
     shim::Served,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     event::{
         BootTime, CgroupId, Charge, Event, EventKind, EventName, InstanceId, Loss, Quota, Target,
     },
-    tracker::{Cgroup, Departure, Instance, Origin, Summary, Tracker},
+    tracker::{Cgroup, Instance, Summary, Tracker},
     usage::Culprit,
     verdict::Verdict,
 };
@@ -38,6 +38,16 @@ impl<W: Write> Json<W> {
     /// JSON lines on `out`.
     pub fn new(out: W, clock: Clock) -> Self {
         Self { out, clock, blame: Blame::new(UserNames::default()) }
+    }
+
+    /// Where the lines go.
+    pub fn get_ref(&self) -> &W {
+        &self.out
+    }
+
+    /// Where the lines went.
+    pub fn into_inner(self) -> W {
+        self.out
     }
 
     fn write(&mut self, object: &impl Serialize) -> io::Result<()> {
@@ -383,17 +393,10 @@ fn on<'a>(target: &'a Target, tracker: &'a Tracker) -> Detail<'a> {
 
 fn released(fd: Option<i32>, event: &Event, subject: Option<&Instance>) -> Detail<'static> {
     let leaver = subject.and_then(|instance| instance.last_leaver);
-    let seen = subject.filter(|instance| instance.origin != Origin::Found);
-    let lived = seen.map(|instance| instance.ended(event).since(instance.since));
     Detail {
         fd: fd.or(leaver.and_then(|leaver| leaver.fd)),
-        how: Some(match leaver.map(|leaver| leaver.how) {
-            Some(Departure::Closed) => "closed",
-            Some(Departure::Executed) => "exec",
-            Some(Departure::Exited) => "exit",
-            None => "unknown",
-        }),
-        lived_ns: lived.map(|lived| u64::try_from(lived.as_nanos()).unwrap_or(u64::MAX)),
+        how: Some(ending(subject)),
+        lived_ns: lived(event, subject),
         watches: subject.map(|instance| instance.watches().len()),
         ..Detail::default()
     }

@@ -29,12 +29,12 @@ const WATCH: [(u32, &str); 19] = [
 ];
 
 /// The names of the flags of an instance's descriptor. Other bits are the kernel's own.
-pub(super) fn instance_flags(flags: u32) -> Vec<&'static str> {
+pub(crate) fn instance_flags(flags: u32) -> Vec<&'static str> {
     names(&[(IN_NONBLOCK, "nonblock"), (IN_CLOEXEC, "cloexec")], flags)
 }
 
 /// The names of what a watch waits for.
-pub(super) fn watch_mask(mask: u32) -> Vec<&'static str> {
+pub(crate) fn watch_mask(mask: u32) -> Vec<&'static str> {
     names(&WATCH, mask)
 }
 

@@ -27,17 +27,19 @@ pub use duration::Approximate;
 pub(crate) use failure::{Limit, errno_name, limit as failed_limit};
 pub use filter::Filter;
 pub use finding::Findings;
+pub(crate) use finding::line as finding_line;
 pub use json::Json;
 pub use limits::LimitsReport;
 pub(crate) use limits::wrapped;
 pub use listing::Listing;
+pub(crate) use mask::{instance_flags, watch_mask};
 pub use names::UserNames;
 pub use table::{Cell, Table};
 pub use text::{Text, Width};
 
 use crate::{
     event::{BootTime, Event, Task},
-    tracker::{Instance, Origin, Summary, Tracker},
+    tracker::{Departure, Instance, Origin, Summary, Tracker},
     verdict::Verdict,
 };
 
@@ -70,7 +72,7 @@ pub trait Sink {
 
 /// Who stands behind an event: its own task; or, for an end that was noticed afterwards, the
 /// process that gave up the last descriptor known; or else the instance's creator.
-fn actor(event: &Event, subject: Option<&Instance>) -> Option<Task> {
+pub(crate) fn actor(event: &Event, subject: Option<&Instance>) -> Option<Task> {
     event.task.or_else(|| {
         let subject = subject?;
         subject.last_leaver.map(|leaver| leaver.task).or(match subject.origin {
@@ -78,6 +80,24 @@ fn actor(event: &Event, subject: Option<&Instance>) -> Option<Task> {
             Origin::Found | Origin::CreatedUnseen => None,
         })
     })
+}
+
+/// How an instance that was released came to its end.
+pub(crate) fn ending(subject: Option<&Instance>) -> &'static str {
+    match subject.and_then(|instance| instance.last_leaver).map(|leaver| leaver.how) {
+        Some(Departure::Closed) => "closed",
+        Some(Departure::Executed) => "exec",
+        Some(Departure::Exited) => "exit",
+        None => "unknown",
+    }
+}
+
+/// How long an instance that was released had lived, in nanoseconds; None if it existed before
+/// tracing began.
+pub(crate) fn lived(release: &Event, subject: Option<&Instance>) -> Option<u64> {
+    let seen = subject.filter(|instance| instance.origin != Origin::Found)?;
+    let lived = seen.ended(release).since(seen.since);
+    Some(u64::try_from(lived.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Text from programs, without what would move a terminal's cursor.
@@ -90,6 +110,6 @@ pub(crate) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
 }
 
 /// A device number as `ls -l` shows it. Kernel encoding: 12 bits of major, 20 of minor.
-fn device(dev: u32) -> String {
+pub(crate) fn device(dev: u32) -> String {
     format!("{}:{}", dev >> 20, dev & 0xf_ffff)
 }

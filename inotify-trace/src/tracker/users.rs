@@ -50,12 +50,7 @@ impl Users {
         }
         let Some(quota) = event.kind.quota() else { return };
         let user = User::from(quota);
-        let counts_watches = matches!(
-            event.kind,
-            EventKind::WatchAdded { .. }
-                | EventKind::WatchFailed { .. }
-                | EventKind::WatchRemoved { .. }
-        );
+        let counts_watches = event.kind.counts_watches();
         if !counts_watches && quota.used == 0 && quota.level == 0 {
             // The kernel forgets a user who has nothing left.
             self.accounts.remove(&user);

@@ -53,6 +53,10 @@ fn help_has_examples() {
     }
     assert!(text(&run(&["trace", "--help"]).stdout).contains("--cgroup"));
     assert!(text(&run(&["check", "--help"]).stdout).contains("Usage:"));
+    let export = run(&["export", "--help"]);
+    for words in ["Examples:", "jsonl", "csv", "parquet", "perfetto", "--partition", "Exit code"] {
+        assert!(text(&export.stdout).contains(words), "{words}");
+    }
 }
 
 #[test]

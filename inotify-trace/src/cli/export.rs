@@ -1,0 +1,114 @@
+//! `inotify-trace export`: recordings for other tools.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, bail};
+use clap::ValueEnum;
+
+use super::{EXIT_ERROR, progress::Progress, replay::tell};
+use crate::{
+    export::{Csv, Exporter, Flat, JsonLines, Output, Parquet, Partitioned, Perfetto, export},
+    source::Recordings,
+};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Recordings, or directories of them
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// What to write
+    #[arg(short, long, value_enum)]
+    format: Format,
+    /// Where to: a file that does not exist yet [default: standard output, for jsonl and csv]
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
+    /// With parquet: write files for each node and hour (UTC) below the output, as in
+    /// `node=n1/date=2026-01-31/hour=23/RUN-0000-0.parquet`
+    #[arg(long)]
+    partition: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  inotify-trace export night.itrec --format jsonl | jq .event    every event as a line of JSON
+  inotify-trace export night.itrec --format csv -o night.csv
+  inotify-trace export night.itrec --format parquet -o night.parquet
+  inotify-trace export n1/ n2/ --format parquet --partition -o fleet/
+                                       a node and an hour a file, for DuckDB, Spark, Trino
+  inotify-trace export night.itrec --format perfetto -o night.pftrace
+                                       for https://ui.perfetto.dev
+
+Everything recorded is written, not only what `replay` shows. docs/export.md has the columns, and
+docs/fleet.md queries for many nodes. A file has its name only when it is complete, and none is
+overwritten.
+
+Exit code: 0; 2 if a recording is damaged. What comes before the damage is written all the same.";
+
+/// What to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// The lines of `replay -o json`, of every event
+    Jsonl,
+    /// A row an event, the names of the columns first
+    Csv,
+    /// A row an event, in columns with types, compressed
+    Parquet,
+    /// A trace for Perfetto: counts, lives of instances, failures and leaks over time
+    Perfetto,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.partition && args.format != Format::Parquet {
+        bail!("--partition is for --format parquet");
+    }
+    let recordings = Recordings::open(&args.files);
+    tell(&recordings.problems)?;
+    if recordings.runs.is_empty() {
+        bail!("nothing to export");
+    }
+    let mut is_damaged = !recordings.problems.is_empty();
+    let mut exporter = args.exporter()?;
+    let output_is_on_terminal = args.output.is_none() && io::stdout().is_terminal();
+    for mut run in recordings.runs {
+        let progress = Progress::new(run.size(), output_is_on_terminal);
+        let exported = export(&mut run, exporter.as_mut(), |position| progress.at(position));
+        drop(progress);
+        tell(run.problems())?;
+        is_damaged |= !run.problems().is_empty();
+        exported?;
+    }
+    exporter.finish()?;
+    if is_damaged {
+        let mut err = io::stderr().lock();
+        writeln!(err, "inotify-trace: what could be read was exported; it is not all there was")?;
+        return Ok(ExitCode::from(EXIT_ERROR));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    fn exporter(&self) -> anyhow::Result<Box<dyn Exporter>> {
+        let output = || match &self.output {
+            Some(path) => Output::create(path),
+            None => Ok(Output::stdout()),
+        };
+        let path = || {
+            let what = "parquet and perfetto are no text: say with -o where they go";
+            self.output.as_deref().context(what)
+        };
+        Ok(match self.format {
+            Format::Jsonl => Box::new(JsonLines::new(output()?)),
+            Format::Csv => Box::new(Flat::new(Box::new(Csv::new(output()?)?))),
+            Format::Parquet if self.partition => {
+                Box::new(Flat::new(Box::new(Partitioned::create(path()?)?)))
+            }
+            Format::Parquet => Box::new(Flat::new(Box::new(Parquet::create(path()?)?))),
+            Format::Perfetto => Box::new(Perfetto::new(Output::create(path()?)?)),
+        })
+    }
+}

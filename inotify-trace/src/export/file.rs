@@ -1,0 +1,181 @@
+//! Where an export goes: standard output, or a file that has its name only when it is complete.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use tempfile::TempPath;
+
+use super::ExportError;
+
+/// Bytes gathered before they are written.
+const BUFFER: usize = 256 << 10;
+
+/// What the names of files end in that are not complete.
+const PARTIAL: &str = ".partial";
+
+/// Where an export goes.
+#[derive(Debug)]
+pub struct Output {
+    writer: BufWriter<Sink>,
+    /// The file as it is called until it is complete, and then; None for standard output.
+    names: Option<Names>,
+}
+
+#[derive(Debug)]
+enum Sink {
+    Stdout(io::Stdout),
+    File(File),
+}
+
+/// A file that has yet to get its name. Dropped, it is removed.
+#[derive(Debug)]
+pub(super) struct Names {
+    partial: TempPath,
+    path: PathBuf,
+}
+
+impl Output {
+    /// To standard output.
+    #[must_use]
+    pub fn stdout() -> Self {
+        let writer = BufWriter::with_capacity(BUFFER, Sink::Stdout(io::stdout()));
+        Self { writer, names: None }
+    }
+
+    /// To a file, which must not exist.
+    ///
+    /// # Errors
+    /// If it exists, or cannot be made.
+    pub fn create(path: &Path) -> Result<Self, ExportError> {
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(ExportError::Exists(path.to_owned()));
+        }
+        let failed = |source| ExportError::Write { path: path.to_owned(), source };
+        let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::IsADirectory.into()))?;
+        let directory = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let mut prefix = std::ffi::OsString::from(".");
+        prefix.push(name);
+        prefix.push(".");
+        // What programs watch is nobody else's business: only its owner may read the file.
+        let file = tempfile::Builder::new().prefix(&prefix).suffix(PARTIAL).tempfile_in(directory);
+        let (file, partial) = file.map_err(failed)?.into_parts();
+        let writer = BufWriter::with_capacity(BUFFER, Sink::File(file));
+        Ok(Self { writer, names: Some(Names { partial, path: path.to_owned() }) })
+    }
+
+    /// What went wrong, with the file's name.
+    pub(super) fn failed(&self, source: io::Error) -> ExportError {
+        match &self.names {
+            Some(names) => ExportError::Write { path: names.path.clone(), source },
+            None => ExportError::Stdout(source),
+        }
+    }
+
+    /// All is written: it gets its name.
+    ///
+    /// # Errors
+    /// If it cannot be written, or another one has got that name.
+    pub fn complete(self) -> Result<(), ExportError> {
+        self.close()?.map_or(Ok(()), Names::complete)
+    }
+
+    /// All is written. It may get its name later, together with others.
+    pub(super) fn close(mut self) -> Result<Option<Names>, ExportError> {
+        let flushed = self.writer.flush().and_then(|()| self.writer.get_ref().sync());
+        flushed.map_err(|source| self.failed(source))?;
+        Ok(self.names)
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+impl Names {
+    /// It gets its name.
+    pub(super) fn complete(self) -> Result<(), ExportError> {
+        let Self { partial, path } = self;
+        partial.persist_noclobber(&path).map_err(|error| match error.error.kind() {
+            io::ErrorKind::AlreadyExists => ExportError::Exists(path),
+            _ => ExportError::Write { path, source: error.error },
+        })
+    }
+}
+
+impl Sink {
+    /// What is written survives a loss of power before the file gets its name.
+    fn sync(&self) -> io::Result<()> {
+        match self {
+            Self::Stdout(_) => Ok(()),
+            Self::File(file) => file.sync_data(),
+        }
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout(out) => out.write(bytes),
+            Self::File(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout(out) => out.flush(),
+            Self::File(file) => file.flush(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_file_has_its_name_when_it_is_complete_and_not_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out.csv");
+        let mut output = Output::create(&path).unwrap();
+        output.write_all(b"half").unwrap();
+        output.flush().unwrap();
+        assert!(listed(directory.path()).iter().all(|it| it.ends_with(PARTIAL)));
+        drop(output);
+        assert_eq!(listed(directory.path()), [""; 0], "what was given up is removed");
+
+        let mut output = Output::create(&path).unwrap();
+        output.write_all(b"whole").unwrap();
+        output.complete().unwrap();
+        assert_eq!(listed(directory.path()), ["out.csv"]);
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn nothing_is_overwritten_whenever_it_came() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out.csv");
+        let output = Output::create(&path).unwrap();
+        fs::write(&path, "another's").unwrap();
+        assert!(matches!(output.complete(), Err(ExportError::Exists(_))));
+        assert!(matches!(Output::create(&path), Err(ExportError::Exists(_))));
+        assert_eq!(fs::read(&path).unwrap(), b"another's");
+        assert_eq!(listed(directory.path()), ["out.csv"]);
+    }
+}

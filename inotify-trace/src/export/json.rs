@@ -1,0 +1,69 @@
+//! The lines of `replay -o json`, of every event there is.
+
+use std::io;
+
+use super::{ExportError, Exporter, Output};
+use crate::{
+    event::{BootTime, Event},
+    output::{Json, Sink as _},
+    recording::Header,
+    tracker::Tracker,
+    verdict::Verdict,
+};
+
+/// Writes JSON lines.
+#[derive(Debug)]
+pub struct JsonLines {
+    lines: Option<Json<Output>>,
+    /// While no run has begun.
+    output: Option<Output>,
+}
+
+impl JsonLines {
+    /// Into `output`.
+    #[must_use]
+    pub fn new(output: Output) -> Self {
+        Self { lines: None, output: Some(output) }
+    }
+
+    fn output(&mut self) -> Option<Output> {
+        self.lines.take().map(Json::into_inner).or_else(|| self.output.take())
+    }
+
+    fn write(
+        &mut self,
+        write: impl FnOnce(&mut Json<Output>) -> io::Result<()>,
+    ) -> Result<(), ExportError> {
+        let Some(lines) = &mut self.lines else { return Ok(()) };
+        write(lines).map_err(|error| lines.get_ref().failed(error))
+    }
+}
+
+impl Exporter for JsonLines {
+    fn begin(&mut self, header: &Header) -> Result<(), ExportError> {
+        // Each run has a clock of its own.
+        self.lines = self.output().map(|output| Json::new(output, header.clock()));
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), ExportError> {
+        self.write(|lines| lines.show(event, tracker))
+    }
+
+    fn verdict(
+        &mut self,
+        verdict: &Verdict,
+        tracker: &Tracker,
+        now: BootTime,
+    ) -> Result<(), ExportError> {
+        self.write(|lines| lines.judge(verdict, tracker, now))
+    }
+
+    fn end(&mut self, tracker: &Tracker, _now: BootTime) -> Result<(), ExportError> {
+        self.write(|lines| lines.summarise(&tracker.summary()))
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), ExportError> {
+        self.output().map_or(Ok(()), Output::complete)
+    }
+}

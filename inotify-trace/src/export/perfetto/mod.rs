@@ -1,0 +1,368 @@
+//! Perfetto's own trace format, for <https://ui.perfetto.dev>: what is charged to whom as counters,
+//! the lives of instances as slices of whoever made them, failures and leaks as instants.
+//!
+//! <https://perfetto.dev/docs/reference/synthetic-track-event> describes how such traces are made.
+
+mod lanes;
+mod wire;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    io::Write as _,
+};
+
+use prost::Message as _;
+
+use self::{
+    lanes::Lanes,
+    wire::{
+        ClockReading, ClockSnapshot, CounterDescriptor, DebugAnnotation, Trace, TracePacket,
+        TrackDescriptor, TrackEvent,
+    },
+};
+use super::{ExportError, Exporter, Output};
+use crate::{
+    event::{BootTime, Event, EventKind, InstanceId, Quota, Task},
+    output::{Clock, UserNames, actor, ending, errno_name, failed_limit, finding_line},
+    recording::Header,
+    tracker::{Instance, Origin, Tracker, User},
+    verdict::Verdict,
+};
+
+/// How many processes' tracks are remembered. One that is forgotten gets another track of the same
+/// name, which looks the same.
+const ACTORS: usize = 4096;
+
+/// All packets are of one sequence.
+const SEQUENCE: u32 = 1;
+
+/// Writes a Perfetto trace.
+pub struct Perfetto {
+    output: Output,
+    /// Numbers of tracks, which are never used twice.
+    tracks: u64,
+    run: Run,
+}
+
+/// What is known of the run that is being written.
+#[derive(Default)]
+struct Run {
+    clock: Option<Clock>,
+    users: UserNames,
+    /// What is added to times since the machine's boot to make them times since the first one's.
+    shift: i64,
+    /// The machine's own track, below which all others are.
+    machine: u64,
+    /// By what they are called: processes.
+    actors: HashMap<String, Lanes>,
+    /// By what they are called: counts.
+    counters: BTreeMap<String, u64>,
+    /// The lane of each open instance, and the name of whoever has it.
+    open: HashMap<InstanceId, (String, u64)>,
+    /// When the trace was last added to.
+    latest: u64,
+}
+
+impl Perfetto {
+    /// Into `output`.
+    #[must_use]
+    pub fn new(output: Output) -> Self {
+        Self { output, tracks: 0, run: Run::default() }
+    }
+
+    fn write(&mut self, packet: TracePacket) -> Result<(), ExportError> {
+        let packet = TracePacket { trusted_packet_sequence_id: SEQUENCE, ..packet };
+        // Traces are put together by appending one to the other.
+        let bytes = Trace { packet: vec![packet] }.encode_to_vec();
+        self.output.write_all(&bytes).map_err(|error| self.output.failed(error))
+    }
+
+    fn track(&mut self, descriptor: TrackDescriptor) -> Result<u64, ExportError> {
+        self.tracks += 1;
+        let uuid = self.tracks;
+        let track_descriptor = Some(TrackDescriptor { uuid, ..descriptor });
+        self.write(TracePacket { track_descriptor, ..TracePacket::default() })?;
+        Ok(uuid)
+    }
+
+    fn tell(&mut self, time: u64, event: TrackEvent) -> Result<(), ExportError> {
+        self.run.latest = self.run.latest.max(time);
+        let (timestamp, track_event) = (Some(time), Some(event));
+        self.write(TracePacket { timestamp, track_event, ..TracePacket::default() })
+    }
+
+    fn time(&self, time: BootTime) -> u64 {
+        time.0.saturating_add_signed(self.run.shift)
+    }
+
+    /// The track of a process.
+    fn actor(&mut self, name: &str) -> Result<u64, ExportError> {
+        if let Some(lanes) = self.run.actors.get(name) {
+            return Ok(lanes.track);
+        }
+        if self.run.actors.len() >= ACTORS {
+            self.run.actors.retain(|_, lanes| !lanes.are_empty());
+        }
+        let track = self.track(TrackDescriptor {
+            name: Some(name.to_owned()),
+            parent_uuid: Some(self.run.machine),
+            ..TrackDescriptor::default()
+        })?;
+        self.run.actors.insert(name.to_owned(), Lanes::new(track));
+        Ok(track)
+    }
+
+    /// An instance's life begins.
+    fn open(&mut self, instance: &Instance, tracker: &Tracker) -> Result<(), ExportError> {
+        if self.run.open.contains_key(&instance.id) {
+            return Ok(());
+        }
+        let time = self.time(instance.since);
+        let name = match (instance.origin, instance.descriptors().first()) {
+            (Origin::Created(task), _) => called(Some(task), tracker),
+            (_, Some(&(pid, _))) => called(tracker.process(pid).map(|it| it.task), tracker),
+            (_, None) => called(None, tracker),
+        };
+        let parent = self.actor(&name)?;
+        let free = self.run.actors.get_mut(&name).and_then(|lanes| lanes.take(time));
+        let lane = match free {
+            Some(lane) => lane,
+            // Lives overlap, and slices of a track must not. Tracks of one name look like one.
+            None => self.track(TrackDescriptor {
+                name: Some("instances".to_owned()),
+                parent_uuid: Some(parent),
+                ..Default::default()
+            })?,
+        };
+        self.run.open.insert(instance.id, (name, lane));
+        let mut notes = Vec::new();
+        if instance.origin == Origin::Found {
+            notes.push(DebugAnnotation::text("existed", "before it was recorded"));
+        }
+        let event = TrackEvent {
+            name: Some(instance.id.to_string()),
+            categories: vec!["instance".to_owned()],
+            debug_annotations: notes,
+            ..TrackEvent::of(wire::Type::SliceBegin, lane)
+        };
+        self.tell(time, event)
+    }
+
+    /// An instance's life ends.
+    fn close(
+        &mut self,
+        id: InstanceId,
+        time: u64,
+        notes: Vec<DebugAnnotation>,
+    ) -> Result<(), ExportError> {
+        let Some((name, lane)) = self.run.open.remove(&id) else { return Ok(()) };
+        if let Some(actor) = self.run.actors.get_mut(&name) {
+            actor.give_back(lane, time);
+        }
+        let end = TrackEvent::of(wire::Type::SliceEnd, lane);
+        self.tell(time, TrackEvent { debug_annotations: notes, ..end })
+    }
+
+    /// How much is charged to a user.
+    fn count(&mut self, time: u64, quota: Quota, are_watches: bool) -> Result<(), ExportError> {
+        let what = if are_watches { "watches" } else { "instances" };
+        let user = self.run.users.payer(User::from(quota));
+        let name = format!("{user}: {what} of {}", quota.limit);
+        let track = match self.run.counters.get(&name) {
+            Some(&track) => track,
+            None => {
+                let track = self.track(TrackDescriptor {
+                    name: Some(name.clone()),
+                    parent_uuid: Some(self.run.machine),
+                    counter: Some(CounterDescriptor { unit: Some(wire::Unit::Count.into()) }),
+                    ..Default::default()
+                })?;
+                self.run.counters.insert(name, track);
+                track
+            }
+        };
+        let event = TrackEvent {
+            counter_value: Some(quota.used.into()),
+            ..TrackEvent::of(wire::Type::Counter, track)
+        };
+        self.tell(time, event)
+    }
+
+    /// Something at a moment, on the track of a process, or else of the machine.
+    fn instant(
+        &mut self,
+        time: u64,
+        task: Option<Task>,
+        tracker: &Tracker,
+        event: TrackEvent,
+    ) -> Result<(), ExportError> {
+        let track = match task {
+            Some(task) => self.actor(&called(Some(task), tracker))?,
+            None => self.run.machine,
+        };
+        let track_uuid = Some(track);
+        self.tell(
+            time,
+            TrackEvent { track_uuid, r#type: Some(wire::Type::Instant.into()), ..event },
+        )
+    }
+
+    /// A failure, or a loss.
+    fn trouble(&mut self, event: &Event, tracker: &Tracker) -> Result<(), ExportError> {
+        let time = self.time(event.time);
+        let mut notes = Vec::new();
+        let (name, category) = match &event.kind {
+            EventKind::CreateFailed { errno, .. } => {
+                (format!("create failed: {}", errno_name(*errno)), "failure")
+            }
+            EventKind::WatchFailed { errno, path, .. } => {
+                notes.push(DebugAnnotation::text("path", path));
+                (format!("watch failed: {}", errno_name(*errno)), "failure")
+            }
+            EventKind::Lost { count, what } => (format!("lost {count} {what}"), "lost"),
+            _ => return Ok(()),
+        };
+        if let Some(limit) = failed_limit(&event.kind) {
+            notes.push(DebugAnnotation::text("limit", limit.words()));
+        }
+        if let Some(quota) = event.kind.quota() {
+            notes.push(DebugAnnotation::number("used", quota.used.into()));
+            notes.push(DebugAnnotation::number("of", quota.limit.into()));
+        }
+        let instant = TrackEvent {
+            name: Some(name),
+            categories: vec![category.to_owned()],
+            debug_annotations: notes,
+            ..TrackEvent::default()
+        };
+        self.instant(time, actor(event, tracker.subject(event)), tracker, instant)
+    }
+}
+
+impl Exporter for Perfetto {
+    fn begin(&mut self, header: &Header) -> Result<(), ExportError> {
+        let clock = header.clock();
+        let is_first = self.run.clock.is_none();
+        // Other machines, or this one after another boot, have other zeros.
+        let first = self.run.clock.take().unwrap_or_else(|| clock.clone());
+        let shift = clock.booted().saturating_sub(first.booted());
+        self.run = Run { shift, users: header.user_names(), ..Run::default() };
+        self.run.latest = self.time(header.started);
+        if is_first {
+            let realtime = clock.timestamp(header.started).as_nanosecond();
+            self.write(TracePacket {
+                clock_snapshot: Some(ClockSnapshot {
+                    clocks: vec![
+                        ClockReading::new(wire::BOOTTIME, header.started.0),
+                        ClockReading::new(
+                            wire::REALTIME,
+                            u64::try_from(realtime).unwrap_or_default(),
+                        ),
+                    ],
+                    primary_trace_clock: Some(wire::BOOTTIME),
+                }),
+                sequence_flags: Some(wire::STATE_CLEARED),
+                ..TracePacket::default()
+            })?;
+        }
+        self.run.clock = Some(first);
+        let name = Some(format!("{} (Linux {})", header.host, header.kernel));
+        self.run.machine = self.track(TrackDescriptor { name, ..TrackDescriptor::default() })?;
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), ExportError> {
+        let time = self.time(event.time);
+        let subject = tracker.subject(event);
+        match event.kind {
+            EventKind::InstanceReleased { instance, .. } => {
+                let end = subject.map_or(time, |it| self.time(it.ended(event)));
+                let notes = vec![
+                    DebugAnnotation::text("how", ending(subject)),
+                    DebugAnnotation::number(
+                        "watches",
+                        subject.map_or(0, |it| it.watches().len() as u64),
+                    ),
+                ];
+                self.close(instance, end, notes)?;
+            }
+            _ => {
+                if let Some(instance) = subject {
+                    self.open(instance, tracker)?;
+                }
+            }
+        }
+        if let Some(quota) = event.kind.quota() {
+            self.count(time, quota, event.kind.counts_watches())?;
+        }
+        if let EventKind::Charged { charges } = &event.kind {
+            let account = charges.first().and_then(|it| tracker.users().get(User::from(*it)));
+            let counts = account.map(|it| [(it.instances, false), (it.watches, true)]);
+            for (quota, are_watches) in counts.into_iter().flatten() {
+                if let Some(quota) = quota {
+                    self.count(time, quota, are_watches)?;
+                }
+            }
+        }
+        self.trouble(event, tracker)
+    }
+
+    fn restarted(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), ExportError> {
+        let gone: HashSet<_> =
+            self.run.open.keys().copied().filter(|id| tracker.instance(*id).is_none()).collect();
+        let time = self.time(now);
+        for id in gone {
+            self.close(id, time, vec![DebugAnnotation::text("how", "not recorded")])?;
+        }
+        for instance in tracker.instances() {
+            self.open(instance, tracker)?;
+        }
+        Ok(())
+    }
+
+    fn verdict(
+        &mut self,
+        verdict: &Verdict,
+        tracker: &Tracker,
+        now: BootTime,
+    ) -> Result<(), ExportError> {
+        let mut notes = vec![
+            DebugAnnotation::text("kind", verdict.kind.name()),
+            DebugAnnotation::number("instances", verdict.evidence.len() as u64),
+        ];
+        if let Some(pattern) = verdict.pattern {
+            notes.push(DebugAnnotation::text("known as", &pattern.name));
+        }
+        let instant = TrackEvent {
+            name: Some(format!("LEAK {}", finding_line(verdict, tracker))),
+            categories: vec!["verdict".to_owned()],
+            debug_annotations: notes,
+            ..TrackEvent::default()
+        };
+        let task = tracker.process(verdict.pid).map(|process| process.task);
+        self.instant(self.time(now), task, tracker, instant)
+    }
+
+    fn end(&mut self, _tracker: &Tracker, now: BootTime) -> Result<(), ExportError> {
+        let time = self.time(now).max(self.run.latest);
+        let open: Vec<_> = self.run.open.keys().copied().collect();
+        for id in open {
+            let note = DebugAnnotation::text("how", "still open when the recording ended");
+            self.close(id, time, vec![note])?;
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), ExportError> {
+        self.output.complete()
+    }
+}
+
+/// What a process's track is called.
+fn called(task: Option<Task>, tracker: &Tracker) -> String {
+    let Some(task) = task else { return "nobody known".to_owned() };
+    let place = tracker.cgroups().get(task.cgroup).filter(|it| it.container.is_some());
+    let place = place.and_then(|_| tracker.cgroups().display(task.cgroup));
+    let place = place.map(|it| format!(" in {it}")).unwrap_or_default();
+    format!("{} ({}){place}", task.comm.to_str(), task.pid)
+}

@@ -1,0 +1,68 @@
+//! Exports, held against recordings of made-up machines and read by the programs they are for.
+
+mod fleet;
+mod formats;
+mod made;
+mod memory;
+mod perfetto;
+mod trouble;
+
+use std::{
+    ffi::OsStr,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use inotify_trace_tests::{agent::binary, system};
+use serde_json::Value;
+
+/// Where the Python is that has the packages of requirements.txt: `cargo xtask test` says so.
+const PYTHON: &str = "INOTIFY_TRACE_PYTHON";
+
+/// The Python with the packages that read exports; None, said loudly, if it is not installed.
+fn python(test: &str) -> Option<PathBuf> {
+    let python = std::env::var_os(PYTHON).map(PathBuf::from);
+    if python.is_none() {
+        let why = "tests/requirements.txt is not installed: `cargo xtask test` does that";
+        system::skip(test, why);
+    }
+    python
+}
+
+/// What a Python program says to `input`.
+fn answer(python: &Path, program: &str, directory: &Path, input: &Value) -> Value {
+    let mut child = Command::new(python)
+        .args(["-c", program])
+        .current_dir(directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Python must start");
+    child.stdin.take().expect("a pipe").write_all(input.to_string().as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("an answer");
+    assert!(output.status.success(), "the Python program failed");
+    serde_json::from_slice(&output.stdout).expect("an answer in JSON")
+}
+
+fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
+    let mut command = Command::new(binary());
+    command.args(arguments).stdin(Stdio::null());
+    command.output().expect("the agent must start")
+}
+
+/// Exports, and expects that to work.
+fn export(files: &[PathBuf], arguments: &[&str]) -> Vec<u8> {
+    let files = files.iter().map(|it| it.as_os_str());
+    let output = run([OsStr::new("export")]
+        .into_iter()
+        .chain(files)
+        .chain(arguments.iter().map(|it| OsStr::new(*it))));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+fn lines(text: &[u8]) -> Vec<Value> {
+    let text = std::str::from_utf8(text).expect("text");
+    text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}

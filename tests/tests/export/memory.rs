@@ -1,0 +1,59 @@
+//! Long recordings take no more memory than short ones.
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use inotify_trace::event::CgroupId;
+use inotify_trace_tests::agent::binary;
+
+use crate::made::{Machine, task};
+
+/// The most memory that exporting a recording has resident, in KiB.
+fn peak(directory: &Path, file: &Path, format: &str) -> u64 {
+    let out = directory.join(format!("out.{format}"));
+    let mut child = Command::new(binary())
+        .arg("export")
+        .arg(file)
+        .args(["--format", format, "-o"])
+        .arg(&out)
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("the agent must start");
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    // What wait4 says would include this process as it was when it forked.
+    let ended = loop {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let now = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        peak = peak.max(now.unwrap_or(0));
+        if let Some(ended) = child.try_wait().expect("it is a child") {
+            break ended;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert!(ended.success(), "{format}: {ended}");
+    std::fs::remove_file(out).expect("the export");
+    peak
+}
+
+#[test]
+fn long_recordings_take_no_more_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    // Parquet gathers 262,144 rows before it writes: both have more.
+    let [short, long] = [80_000, 240_000].map(|instances| {
+        let made = directory.path().join(instances.to_string());
+        let mut machine = Machine::start("node-a", &made, 100, false);
+        machine.storm(task(70, "tail", CgroupId(1)), instances);
+        machine.finish().remove(0)
+    });
+    for format in ["jsonl", "csv", "parquet", "perfetto"] {
+        let [short, long] = [&short, &long].map(|it| peak(directory.path(), it, format));
+        println!("{format}: {short} KiB for 320,000 events, {long} KiB for 960,000");
+        assert!(long < short + short / 4 + 4096, "{format}: {short} KiB, {long} KiB");
+        assert!(long < 128 << 10, "{format}: {long} KiB");
+    }
+}
