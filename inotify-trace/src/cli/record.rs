@@ -44,7 +44,8 @@ pub(super) struct Args {
     /// Keep only so many of this machine's files in the directory, the newest
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
-    /// Keep only so much in the directory, as in 1G: the oldest of this machine's files go first
+    /// Keep only so much in the directory, as in 1G: the oldest of this machine's files go first.
+    /// Without --rotate-size, a file has an eighth of it
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_total: Option<u64>,
     /// How long what happened may take to be on disk, as in 500ms
@@ -90,6 +91,11 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
              about several: give a directory (a path with a slash at its end)",
             args.output.display()
         );
+    }
+    if let (Some(size), Some(total)) = (rotation.size, rotation.max_total)
+        && size > total
+    {
+        bail!("--rotate-size {size} is more than --max-total {total}: no file could grow so large");
     }
     let kernel = args.kernel.settings(args.verbose);
     let options = Options { kernel, registry: args.host.registry(), find_paths: true };

@@ -56,7 +56,10 @@ pub struct Comm([u8; 16]);
 impl Comm {
     /// Takes the kernel's bytes; what follows a zero does not count.
     #[must_use]
-    pub fn new(bytes: [u8; 16]) -> Self {
+    pub fn new(mut bytes: [u8; 16]) -> Self {
+        // Older kernels leave there what the name before had: names that are equal must look so.
+        let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+        bytes[end..].fill(0);
         Self(bytes)
     }
 

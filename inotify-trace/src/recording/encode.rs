@@ -9,7 +9,8 @@ use crate::{
     tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User},
 };
 
-/// Events in a frame, at most; a reader has that many in memory at once.
+/// Events in a frame, at most, and whatever else is counted among them; a reader has that many in
+/// memory at once.
 const EVENTS: usize = 8192;
 
 /// Bytes of paths and names in a frame, at most, but for those of the last event.
@@ -63,9 +64,18 @@ impl Encoder {
             Part::Names { cgroup, container, names } => {
                 wire::PartKind::Names(self.names(cgroup, container, *names))
             }
-            Part::Account { user, account } => wire::PartKind::Account(to_account(user, &account)),
-            Part::Process(process) => wire::PartKind::Process(to_process(&process)),
-            Part::Instance(instance) => wire::PartKind::Instance(to_instance(*instance)),
+            Part::Account { user, account } => {
+                self.events += account.levels.len();
+                wire::PartKind::Account(to_account(user, &account))
+            }
+            Part::Process(process) => {
+                self.events += process.descriptors.len();
+                wire::PartKind::Process(to_process(&process))
+            }
+            Part::Instance(instance) => {
+                self.events += instance.descriptors.len();
+                wire::PartKind::Instance(to_instance(*instance))
+            }
             Part::Watches { instance, watches } => {
                 self.events += watches.len();
                 let watches = watches.into_iter().map(|(wd, watch)| {
@@ -81,6 +91,8 @@ impl Encoder {
 
     /// Adds as much of a batch as fits; the rest is left in it.
     pub(super) fn batch(&mut self, batch: &mut Batch) {
+        // Where nothing happens but being judged, a frame would never be full.
+        self.events += 1;
         let mut events = Vec::with_capacity(batch.events.len().min(EVENTS));
         let mut rest = std::mem::take(&mut batch.events).into_iter();
         while !self.is_full()
@@ -171,6 +183,7 @@ impl Encoder {
             }
             EventKind::ProcessExited => wire::Kind::ProcessExited(wire::Nothing {}),
             EventKind::Charged { charges } => {
+                self.events += charges.len();
                 let charges = charges.iter().copied().map(to_charge).collect();
                 wire::Kind::Charged(wire::Charged { charges })
             }

@@ -8,6 +8,9 @@ pub enum RecordingError {
     /// There is nothing in the file.
     #[error("empty: nothing was recorded, or the disk was full when it began")]
     Empty,
+    /// A directory without recordings.
+    #[error("no recordings in this directory: their names end in .{}", super::EXTENSION)]
+    NoneInside,
     /// Another program's file.
     #[error("no recording of inotify-trace: give a file written by `inotify-trace record`")]
     NotOurs,

@@ -156,6 +156,9 @@ impl<R: Read> Unpacker<R> {
             return Err(RecordingError::Damaged { offset: 0, what: Damage::Truncated });
         };
         let version = version.get_u16_le();
+        if version == 0 {
+            return Err(RecordingError::Damaged { offset: 0, what: Damage::Nonsense });
+        }
         if version > VERSION {
             return Err(RecordingError::Newer { version, known: VERSION });
         }

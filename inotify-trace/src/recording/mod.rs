@@ -3,6 +3,7 @@
 //! A file holds frames (`frame`) of events and state (`wire`). docs/recording-format.md
 //! describes the format, and the rule by which it changes.
 
+mod bounds;
 mod decode;
 mod encode;
 mod error;
@@ -11,6 +12,8 @@ mod header;
 mod reader;
 mod recorder;
 mod store;
+#[cfg(test)]
+mod tests;
 mod wire;
 mod writer;
 

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     Batch, Damage, Header, RecordingError,
+    bounds::is_moderate,
     decode::{Decoder, to_part},
     frame::{Kind, Unpacker},
     wire,
@@ -101,6 +102,10 @@ impl<R: Read> Reader<R> {
             let Some((kind, bytes)) = self.frames.next()? else { return Ok(None) };
             match kind {
                 Kind::Frame => {
+                    if !is_moderate(&bytes) {
+                        let what = Damage::Nonsense;
+                        return Err(RecordingError::Damaged { offset, what });
+                    }
                     let mut frame = decode::<wire::Frame>(&bytes, offset)?;
                     self.frame = Some(Pieces {
                         restarts: frame.restarts,

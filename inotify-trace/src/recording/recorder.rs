@@ -47,7 +47,11 @@ enum Job {
         parts: Vec<Part>,
         missed: u64,
     },
-    Finish(BootTime),
+    /// It is over, and so many events never came.
+    Finish {
+        time: BootTime,
+        missed: u64,
+    },
 }
 
 /// What both threads look at.
@@ -105,7 +109,7 @@ impl Recorder {
     /// If the end could not be written. What was written before is there.
     pub fn finish(self, time: BootTime) -> (Totals, Result<(), RecordingError>) {
         // If the thread is gone, it has panicked, which joining it tells.
-        let _ = self.jobs.send(Job::Finish(time));
+        let _ = self.jobs.send(Job::Finish { time, missed: self.missed });
         match self.thread.join() {
             Ok(outcome) => outcome,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -148,10 +152,13 @@ fn run(
                     }
                 })
             }
-            Ok(Job::Finish(time)) => return writer.finish(time),
+            Ok(Job::Finish { time, missed }) => {
+                writer.miss(missed);
+                return writer.finish(Some(time));
+            }
             Err(RecvTimeoutError::Timeout) => writer.flush(),
             // Whoever recorded has panicked: what there is is kept.
-            Err(RecvTimeoutError::Disconnected) => return writer.finish(BootTime::default()),
+            Err(RecvTimeoutError::Disconnected) => return writer.finish(None),
         };
         if let Err(error) = result {
             say(&format!(

@@ -34,7 +34,7 @@ pub(super) struct Writer {
     due: Option<Instant>,
     /// Events in the frame.
     pending: u64,
-    output: Option<Output>,
+    pub(super) output: Option<Output>,
     /// When the last attempt to write failed, if it did: nothing is recorded until one succeeds.
     failed: Option<Instant>,
     /// Events that were not recorded, and of which the recording does not tell yet.
@@ -80,9 +80,11 @@ impl Writer {
         Ok(writer)
     }
 
-    /// How long until something must be written.
+    /// How long until something must be written, or tried again.
     pub(super) fn due(&self) -> Option<Duration> {
-        self.due.map(|due| due.saturating_duration_since(Instant::now()))
+        let retry = self.failed.map(|failed| failed + RETRY).filter(|&at| at > Instant::now());
+        let due = [self.due, retry].into_iter().flatten().min()?;
+        Some(due.saturating_duration_since(Instant::now()))
     }
 
     /// Whether the state is needed to go on: for the next file, or after a failure.
@@ -105,8 +107,12 @@ impl Writer {
             self.frame.batch(&mut batch);
             self.pending += before - batch.events.len() as u64;
             self.due.get_or_insert_with(|| Instant::now() + self.flush);
-            if self.frame.is_full() {
-                self.write_frame()?;
+            if self.frame.is_full()
+                && let Err(error) = self.write_frame()
+            {
+                // The rest of it is of no use without what came before.
+                self.miss(batch.events.len() as u64);
+                return Err(error);
             }
             if batch.events.is_empty() {
                 return Ok(());
@@ -171,8 +177,12 @@ impl Writer {
             // Half a state is none.
             self.frame = Encoder::default();
             if let Some(output) = &mut self.output {
+                self.totals.bytes -= output.length - start;
                 output.shorten(start);
             }
+        } else if let Some(output) = &mut self.output {
+            output.state = output.length - start;
+            self.prune();
         }
         result
     }
@@ -189,32 +199,38 @@ impl Writer {
                 self.append(&out.split())?;
             }
         }
-        if self.unrecorded > 0 {
-            let kind = EventKind::Lost { count: self.unrecorded, what: Loss::Unrecorded };
-            let lost = Event { time, task: None, kind };
-            self.frame.batch(&mut Batch { time, judged: false, events: vec![lost] });
-        }
+        self.tell_unrecorded(time);
         self.pack(&mut out)?;
         self.append(&out)?;
         self.unrecorded = 0;
         Ok(())
     }
 
-    /// Writes what there is, and that this is all.
-    pub(super) fn finish(mut self, time: BootTime) -> (Totals, Result<(), RecordingError>) {
-        let mut result = Ok(());
-        if self.failed.is_none() {
+    /// Adds to the frame how much is missing before it, if anything is.
+    fn tell_unrecorded(&mut self, time: BootTime) {
+        if self.unrecorded > 0 {
+            let kind = EventKind::Lost { count: self.unrecorded, what: Loss::Unrecorded };
+            let lost = Event { time, task: None, kind };
+            self.frame.batch(&mut Batch { time, judged: false, events: vec![lost] });
+        }
+    }
+
+    /// Writes what there is, and that this is all, at `time`; without one, it ends in disorder.
+    pub(super) fn finish(mut self, time: Option<BootTime>) -> (Totals, Result<(), RecordingError>) {
+        let had_failed = self.failed.take().is_some();
+        let mut result = self.write_frame();
+        if let (Ok(()), Some(time)) = (&result, time) {
+            // After a failure there may be room again for two small frames.
+            self.tell_unrecorded(time);
             result = self.write_frame().and_then(|()| self.end(time));
         }
-        (self.totals, result)
+        // It was said when it failed.
+        (self.totals, if had_failed { Ok(()) } else { result })
     }
 
     /// Begins a file.
     fn begin(&mut self) -> Result<(), RecordingError> {
         let output = self.store.create(&self.header)?;
-        if let Err(error) = self.store.prune(&self.header, &output.path) {
-            log::warn!("{error}");
-        }
         let mut out = BytesMut::from(&MAGIC[..]);
         let path = output.path.clone();
         self.output = Some(output);
@@ -222,11 +238,22 @@ impl Writer {
         packed.map_err(|source| RecordingError::Write { path, source })?;
         let result = self.append(&out);
         match &result {
-            Ok(()) => self.totals.files += 1,
+            Ok(()) => {
+                self.totals.files += 1;
+                self.prune();
+            }
             // An empty file is of use to nobody.
             Err(_) => drop(self.output.take().map(Output::discard)),
         }
         result
+    }
+
+    /// Removes what is too old to be kept.
+    fn prune(&self) {
+        let Some(output) = &self.output else { return };
+        if let Err(error) = self.store.prune(&self.header, output) {
+            log::warn!("{error}");
+        }
     }
 
     fn end(&mut self, time: BootTime) -> Result<(), RecordingError> {

@@ -1,6 +1,8 @@
 //! Recordings as a source of events.
 
 use std::{
+    cmp::Reverse,
+    collections::HashSet,
     fs::{self, File},
     io::BufReader,
     path::{Path, PathBuf},
@@ -35,13 +37,16 @@ impl Recordings {
         let mut files = Vec::new();
         for path in paths.iter().flat_map(|path| recordings.expand(path)).collect::<Vec<_>>() {
             match Reader::open(&path) {
-                Ok(reader) => files.push((path, reader.header().clone())),
+                Ok(reader) => files.push((size(&path), path, reader.header().clone())),
                 Err(source) => recordings.problems.push(Problem { path, source }),
             }
         }
         let age = |header: &Header| header.booted.saturating_add_unsigned(header.started.0);
-        files.sort_by_key(|(_, header)| (age(header), header.sequence));
-        for (path, header) in files {
+        // Of copies of a file, the largest is the latest.
+        files.sort_by_key(|(size, _, header)| (age(header), header.sequence, Reverse(*size)));
+        let mut seen = HashSet::new();
+        files.retain(|(_, _, header)| seen.insert((header.run, header.sequence)));
+        for (_, path, header) in files {
             let is_known = |run: &&mut Replay| run.header.run == header.run;
             match recordings.runs.iter_mut().find(is_known) {
                 Some(run) => run.files.push(path),
@@ -59,7 +64,13 @@ impl Recordings {
         match fs::read_dir(path) {
             Ok(entries) => {
                 let files = entries.flatten().map(|entry| entry.path());
-                files.filter(|it| it.extension().is_some_and(|it| it == EXTENSION)).collect()
+                let is_one = |it: &PathBuf| it.extension().is_some_and(|it| it == EXTENSION);
+                let files: Vec<_> = files.filter(is_one).collect();
+                if files.is_empty() {
+                    let path = path.to_owned();
+                    self.problems.push(Problem { path, source: RecordingError::NoneInside });
+                }
+                files
             }
             Err(error) => {
                 let source = RecordingError::Read(error);
@@ -68,6 +79,11 @@ impl Recordings {
             }
         }
     }
+}
+
+/// In bytes.
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |it| it.len())
 }
 
 /// One run of the recorder, from its first event to its last.
@@ -131,9 +147,8 @@ impl Replay {
     /// How many bytes there are to read, all files together.
     #[must_use]
     pub fn size(&self) -> u64 {
-        let size = |path: &PathBuf| fs::metadata(path).map_or(0, |it| it.len());
         let current = self.current.iter().map(|(path, _)| path);
-        self.done + self.files.iter().chain(current).map(size).sum::<u64>()
+        self.done + self.files.iter().chain(current).map(|path| size(path)).sum::<u64>()
     }
 
     /// How many of them have been read.

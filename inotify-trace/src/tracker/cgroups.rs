@@ -158,7 +158,18 @@ impl Cgroups {
                 break;
             }
         }
+        self.become_another(id, cgroup.container.as_ref());
         self.known.insert(id, cgroup);
+    }
+
+    /// Before a cgroup becomes that of `container`: what it was called as another's is forgotten.
+    fn become_another(&mut self, id: CgroupId, container: Option<&Container>) {
+        let before = self.known.get(&id).and_then(|cgroup| cgroup.container.as_ref());
+        if let Some(before) = before.filter(|before| Some(*before) != container)
+            && self.names.get(before).is_some_and(|named| named.cgroup == id)
+        {
+            self.names.remove(before);
+        }
     }
 
     /// As `name`, of a container that was told earlier.
@@ -175,6 +186,9 @@ impl Cgroups {
         container: Option<&Container>,
         names: &Names,
     ) {
+        if container.is_some() {
+            self.become_another(id, container);
+        }
         let Some(cgroup) = self.known.get(&id) else { return };
         if let Some(container) = container {
             let path = cgroup.path.clone();

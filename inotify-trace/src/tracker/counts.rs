@@ -43,7 +43,9 @@ impl Counts {
                 Loss::Runs => "runs",
                 Loss::Unrecorded => "unrecorded",
             };
-            *self.lost.entry(what).or_default() += count;
+            let lost = self.lost.entry(what).or_default();
+            // A recording may say anything.
+            *lost = lost.saturating_add(count);
         } else {
             *self.events.entry(event.kind.name()).or_default() += 1;
         }

@@ -108,7 +108,7 @@ impl Tracker {
                 }
                 self.instances.insert(*id, instance);
                 if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
-                    process.made += 1;
+                    process.made = process.made.saturating_add(1);
                 }
             }
             EventKind::WatchFound { instance, wd, target, mask }

@@ -1,6 +1,8 @@
 //! The state as a list of parts, from which the same state can be made again: how a recording
 //! begins in the middle of a run.
 
+use std::collections::hash_map::Entry;
+
 use super::{Account, Instance, Process, Tracker, User, Watch};
 use crate::{
     container::{Container, Names},
@@ -37,9 +39,9 @@ pub enum Part {
         /// What is charged.
         account: Account,
     },
-    /// A process that holds instances.
+    /// A process that holds instances, with some of its descriptors: as many as 1024.
     Process(Process),
-    /// An open instance, without its watches.
+    /// An open instance, without its watches, and with some of its descriptors: as many as 1024.
     Instance(Box<Instance>),
     /// Some of an instance's watches: as many as 1024. Come after it.
     Watches {
@@ -50,8 +52,8 @@ pub enum Part {
     },
 }
 
-/// Watches in a part at most: an instance may have a million.
-const WATCHES: usize = 1024;
+/// Watches or descriptors in a part at most: an instance may have a million.
+const SOME: usize = 1024;
 
 impl Tracker {
     /// The parts of what is known now, in an order in which they can be put together again. What
@@ -65,16 +67,25 @@ impl Tracker {
         }));
         let mut processes: Vec<_> = self.processes.values().cloned().collect();
         processes.sort_by_key(|process| process.task.pid);
-        parts.extend(processes.into_iter().map(Part::Process));
+        for mut process in processes {
+            let all: Vec<_> = std::mem::take(&mut process.descriptors).into_iter().collect();
+            parts.extend(pieces(&all).into_iter().map(|some| {
+                let descriptors = some.into_iter().collect();
+                Part::Process(Process { descriptors, ..process.clone() })
+            }));
+        }
         let mut instances: Vec<_> = self.instances.values().cloned().collect();
         instances.sort_by_key(|instance| instance.id);
         for mut instance in instances {
             let (id, watches) = (instance.id, std::mem::take(&mut instance.watches));
-            parts.push(Part::Instance(Box::new(instance)));
+            let descriptors = std::mem::take(&mut instance.descriptors);
+            parts.extend(pieces(&descriptors).into_iter().map(|descriptors| {
+                Part::Instance(Box::new(Instance { descriptors, ..instance.clone() }))
+            }));
             let watches: Vec<_> = watches.into_iter().collect();
             parts.extend(
                 watches
-                    .chunks(WATCHES)
+                    .chunks(SOME)
                     .map(|some| Part::Watches { instance: id, watches: some.to_vec() }),
             );
         }
@@ -100,8 +111,15 @@ impl Tracker {
                 self.cgroups.name_container(cgroup, container.as_deref(), &names);
             }
             Part::Account { user, account } => self.users.restore(user, account),
-            Part::Process(process) => drop(self.processes.insert(process.task.pid, process)),
-            Part::Instance(instance) => drop(self.instances.insert(instance.id, *instance)),
+            Part::Process(mut process) => {
+                let known = self.processes.remove(&process.task.pid);
+                process.descriptors.extend(known.into_iter().flat_map(|it| it.descriptors));
+                self.processes.insert(process.task.pid, process);
+            }
+            Part::Instance(instance) => match self.instances.entry(instance.id) {
+                Entry::Occupied(known) => known.into_mut().descriptors.extend(instance.descriptors),
+                Entry::Vacant(place) => drop(place.insert(*instance)),
+            },
             Part::Watches { instance, watches } => {
                 if let Some(instance) = self.instances.get_mut(&instance) {
                     instance.watches.extend(watches);
@@ -109,4 +127,9 @@ impl Tracker {
             }
         }
     }
+}
+
+/// What is in `all`, in pieces that fit into a part each; an empty one if there is nothing.
+fn pieces<T: Clone>(all: &[T]) -> Vec<Vec<T>> {
+    if all.is_empty() { vec![Vec::new()] } else { all.chunks(SOME).map(<[T]>::to_vec).collect() }
 }

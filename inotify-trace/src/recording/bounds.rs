@@ -1,0 +1,50 @@
+//! How much memory a frame takes, before it takes it: an empty message has two bytes in a file, and
+//! a hundred times as many in memory.
+
+use bytes::Buf as _;
+use prost::encoding::{WireType, decode_key, decode_varint, skip_field};
+
+/// Messages and texts in a frame, at most. The writer stays below a third of that.
+pub(super) const MESSAGES: usize = 1 << 18;
+
+/// Fields of a frame, and how far down there are messages of which there can be many.
+const DEPTHS: [(u32, u32); 2] = [
+    // Batches: events, what happened, and what is charged.
+    (3, 3),
+    // Parts: what they are, and watches.
+    (4, 2),
+];
+
+/// Whether a frame has no more in it than a reader wants in memory at once. What makes no sense is
+/// left to the decoder.
+pub(super) fn is_moderate(frame: &[u8]) -> bool {
+    let mut left = MESSAGES;
+    let depth = |field| DEPTHS.iter().find(|(known, _)| *known == field).map_or(0, |it| it.1);
+    count(frame, &depth, &mut left).is_some()
+}
+
+/// Takes from `left` what there is; None if it is not enough.
+fn count(mut bytes: &[u8], depth: &dyn Fn(u32) -> u32, left: &mut usize) -> Option<()> {
+    while bytes.has_remaining() {
+        let Ok((field, kind)) = decode_key(&mut bytes) else { return Some(()) };
+        if kind != WireType::LengthDelimited {
+            if skip_field(kind, field, &mut bytes, prost::encoding::DecodeContext::default())
+                .is_err()
+            {
+                return Some(());
+            }
+            continue;
+        }
+        let length = decode_varint(&mut bytes).ok().and_then(|it| usize::try_from(it).ok());
+        let Some((inner, rest)) = length.and_then(|length| bytes.split_at_checked(length)) else {
+            return Some(());
+        };
+        *left = left.checked_sub(1)?;
+        let below = depth(field);
+        if below > 0 {
+            count(inner, &|_| below - 1, left)?;
+        }
+        bytes = rest;
+    }
+    Some(())
+}

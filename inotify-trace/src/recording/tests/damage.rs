@@ -1,0 +1,200 @@
+//! Whatever happened to a file: a clear error, and all that comes before it.
+
+use bytes::BytesMut;
+use proptest::{
+    collection::vec, strategy::Strategy as _, strategy::ValueTree as _, test_runner::TestRunner,
+};
+
+use super::{boundaries, file, read, samples};
+use crate::recording::{
+    Damage, Item, Reader, RecordingError,
+    frame::{HEAD, Kind, LARGEST, MAGIC, Packer},
+    wire,
+};
+
+/// A few frames of all sorts, small enough to try every bit.
+fn small() -> Vec<u8> {
+    let mut runner = TestRunner::deterministic();
+    let mut some = |strategy: &dyn Fn(&mut TestRunner) -> Vec<u8>| strategy(&mut runner);
+    some(&|runner| {
+        let parts = vec(samples::part(), 3).new_tree(runner).unwrap().current();
+        let batches = vec(samples::batch(), 3)
+            .prop_filter("small", |it| format!("{it:?}").len() < 6000)
+            .new_tree(runner)
+            .unwrap()
+            .current();
+        file(&parts, &batches)
+    })
+}
+
+/// How many items there are in the frames that end before `length`.
+fn items_before(bytes: &[u8], length: usize) -> Vec<Item> {
+    let ends = boundaries(bytes);
+    let end = *ends.iter().rfind(|&&end| end <= length).unwrap();
+    if end == MAGIC.len() { Vec::new() } else { read(&bytes[..end]).0 }
+}
+
+#[test]
+fn a_file_that_ends_anywhere_is_read_up_to_its_last_whole_frame() {
+    let bytes = small();
+    let ends = boundaries(&bytes);
+    assert!(ends.len() >= 4 && bytes.len() < 20_000, "{} bytes", bytes.len());
+    for length in 0..=bytes.len() {
+        let (items, result) = read(&bytes[..length]);
+        match result {
+            Ok(()) => assert!(ends[1..].contains(&length), "{length} bytes are no whole frames"),
+            Err(RecordingError::Empty) => assert_eq!(length, 0),
+            Err(RecordingError::Damaged { offset, what: Damage::Truncated }) => {
+                let begun = ends.iter().rfind(|&&end| end <= length).copied().unwrap_or(0);
+                assert_eq!(offset, begun as u64, "of {length} bytes");
+            }
+            Err(other) => panic!("{length} bytes: {other}"),
+        }
+        if length >= MAGIC.len() {
+            assert!(items == items_before(&bytes, length), "{length} bytes");
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_noticed_where_it_is() {
+    let bytes = small();
+    let ends = boundaries(&bytes);
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << bit;
+            let (items, result) = read(&damaged);
+            let error = result.expect_err("it must be noticed");
+            if at < 8 {
+                assert!(matches!(error, RecordingError::NotOurs), "{at}.{bit}: {error}");
+            } else if at < MAGIC.len() {
+                let is_said = matches!(
+                    error,
+                    RecordingError::Newer { .. } | RecordingError::Damaged { offset: 0, .. }
+                );
+                assert!(is_said, "{at}.{bit}: {error}");
+            } else {
+                let frame = *ends.iter().rfind(|&&end| end <= at).unwrap();
+                let RecordingError::Damaged { offset, .. } = error else {
+                    panic!("{at}.{bit}: {error}")
+                };
+                assert_eq!(offset, frame as u64, "{at}.{bit}");
+                assert!(items == items_before(&bytes, at), "{at}.{bit}");
+            }
+        }
+    }
+}
+
+#[test]
+fn other_programs_files_are_refused() {
+    let others: [&[u8]; 9] = [
+        b"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00",
+        b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03",
+        b"\x28\xb5\x2f\xfd\x04\x00",
+        b"\xd4\xc3\xb2\xa1\x02\x00\x04\x00",
+        b"PAR1\x15\x04\x15\x00",
+        b"{\"event\":\"create\"}\n",
+        b"just text\n",
+        b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        b"x",
+    ];
+    for bytes in others {
+        let error = Reader::new(bytes).expect_err("it is no recording");
+        assert!(matches!(error, RecordingError::NotOurs), "{bytes:?}: {error}");
+        assert!(error.to_string().contains("inotify-trace record"), "says what would be one");
+    }
+    // What a transfer in text mode makes of ours.
+    let bytes = small();
+    let text = bytes.iter().flat_map(|&it| if it == b'\n' { vec![b'\r', it] } else { vec![it] });
+    let text: Vec<_> = text.collect();
+    assert!(matches!(read(&text).1, Err(RecordingError::NotOurs)));
+    assert!(matches!(read(b"").1, Err(RecordingError::Empty)));
+}
+
+/// A frame by hand, with a checksum that fits.
+fn frame(kind: u8, packing: u8, plain_length: u32, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![kind, packing, 0, 0];
+    bytes.extend(u32::try_from(body.len()).unwrap().to_le_bytes());
+    bytes.extend(plain_length.to_le_bytes());
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&bytes);
+    hasher.update(body);
+    bytes.extend(hasher.finalize().to_le_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+/// What is wrong with a file whose second frame is this.
+fn problem(frame: &[u8]) -> (u64, Damage) {
+    let good = file(&[], &[]);
+    let second = boundaries(&good)[1];
+    let bytes = [&good[..second], frame].concat();
+    match read(&bytes).1 {
+        Err(RecordingError::Damaged { offset, what }) => {
+            assert_eq!(offset, second as u64);
+            (offset, what)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn lengths_that_are_lies_take_no_memory() {
+    // As much as fits into the field, with nothing behind it.
+    let mut head = frame(2, 0, 0, b"");
+    head[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert_eq!(problem(&head).1, Damage::Nonsense);
+    // The largest there may be, of which there are ten bytes.
+    head[4..8].copy_from_slice(&u32::try_from(LARGEST).unwrap().to_le_bytes());
+    head.extend([0; 10]);
+    assert_eq!(problem(&head).1, Damage::Truncated);
+}
+
+#[test]
+fn what_unpacks_to_more_than_it_says_is_not_unpacked() {
+    let plain = vec![0; 256 << 20];
+    let bomb = zstd::bulk::compress(&plain, 3).unwrap();
+    drop(plain);
+    assert!(bomb.len() < LARGEST);
+    for said in [0, 100, u32::try_from(LARGEST).unwrap()] {
+        assert_eq!(problem(&frame(2, 1, said, &bomb)).1, Damage::Nonsense, "{said}");
+    }
+    assert_eq!(problem(&frame(2, 1, u32::MAX, &bomb)).1, Damage::Nonsense);
+    // Less than it says is as wrong, and so is what is not packed at all, or in another way.
+    let short = zstd::bulk::compress(&[0; 100], 3).unwrap();
+    assert_eq!(problem(&frame(2, 1, 101, &short)).1, Damage::Nonsense);
+    assert_eq!(problem(&frame(2, 1, 5, b"plain")).1, Damage::Nonsense);
+    assert_eq!(problem(&frame(2, 0, 6, b"plain")).1, Damage::Nonsense);
+    assert_eq!(problem(&frame(2, 2, 5, b"plain")).1, Damage::Nonsense);
+}
+
+#[test]
+fn what_is_in_a_frame_must_make_sense() {
+    // A field of a length that the frame does not have.
+    assert_eq!(problem(&frame(2, 0, 2, b"\x1a\x7f")).1, Damage::Nonsense);
+    assert_eq!(problem(&frame(3, 0, 1, b"\x08")).1, Damage::Nonsense);
+    // More messages than would ever be written, each of which takes more memory than bytes.
+    let empty = [0x22, 0].repeat(LARGEST / 2);
+    assert_eq!(
+        problem(&frame(2, 0, u32::try_from(empty.len()).unwrap(), &empty)).1,
+        Damage::Nonsense
+    );
+}
+
+#[test]
+fn a_file_that_does_not_begin_with_a_header_is_damaged_there() {
+    let mut out = BytesMut::from(&MAGIC[..]);
+    let mut packer = Packer::new().unwrap();
+    packer.pack(Kind::Frame, &wire::Frame::default(), &mut out).unwrap();
+    let begins = MAGIC.len() as u64;
+    let is_there = |bytes: &[u8], expected| match read(bytes).1 {
+        Err(RecordingError::Damaged { offset, what }) => {
+            assert_eq!((offset, what), (begins, expected));
+        }
+        other => panic!("{other:?}"),
+    };
+    is_there(&out, Damage::Nonsense);
+    is_there(&MAGIC, Damage::Truncated);
+    is_there(&[&MAGIC[..], &[0; HEAD]].concat(), Damage::Checksum);
+}
