@@ -17,6 +17,9 @@ use crate::{
     verdict::{Confidence, Growth, Kind, Pattern, Restarts, Verdict},
 };
 
+/// A time of day is of no use beyond it.
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// How many of the containers an instance was for are named.
 const NAMED: usize = 5;
 
@@ -38,9 +41,10 @@ impl Findings {
     pub fn text(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> String {
         let label = if verdict.kind.is_leak() { "LEAK" } else { "NOTE" };
         let mut text = format!("{label}  {}\n", heading(verdict, tracker));
-        let mut since = String::new();
-        self.clock.write(&mut since, verdict.since(), Timestamps::Time);
         let age = now.since(verdict.since());
+        let form = if age < DAY { Timestamps::Time } else { Timestamps::Iso };
+        let mut since = String::new();
+        self.clock.write(&mut since, verdict.since(), form);
         let sure = match verdict.confidence() {
             Confidence::Certain => "",
             Confidence::Likely => "; inferred",
@@ -227,7 +231,9 @@ fn who(pid: u32, tracker: &Tracker) -> String {
 /// How fast it gets worse: by restarts, and by time.
 fn pace(verdict: &Verdict) -> Vec<String> {
     let restarts = verdict.restarts.map(by_restarts);
-    restarts.into_iter().chain(verdict.growth.map(by_time)).collect()
+    let says_left = verdict.restarts.is_some_and(|it| it.left.is_some());
+    let growth = verdict.growth.map(|growth| by_time(growth, says_left));
+    restarts.into_iter().chain(growth).collect()
 }
 
 fn by_restarts(restarts: Restarts) -> String {
@@ -245,15 +251,19 @@ fn by_restarts(restarts: Restarts) -> String {
     format!("{rate}{}{inferred}", left.unwrap_or_default())
 }
 
-fn by_time(growth: Growth) -> String {
+/// How much is left is said once.
+fn by_time(growth: Growth, says_left: bool) -> String {
     let rate = match growth.per_minute {
         rate if rate >= 1.0 => format!("{rate:.1} more a minute"),
         rate => format!("{:.1} more an hour", rate * 60.0),
     };
-    let left = growth.left.map(|left| format!(", {left} left")).unwrap_or_default();
+    if growth.left == Some(0) {
+        return format!("{rate}, and the limit is reached");
+    }
+    let left = growth.left.filter(|_| !says_left).map(|left| format!(", {left} left"));
     let when = growth.time_left().filter(|it| *it < Duration::from_secs(30 * 86_400));
     let when = when.map(|it| format!(": the limit is reached in {}", Approximate(it)));
-    format!("{rate}{left}{}", when.unwrap_or_default())
+    format!("{rate}{}{}", left.unwrap_or_default(), when.unwrap_or_default())
 }
 
 /// The version of the program a verdict is on, and whether it has a bug, where both can be told.

@@ -1,6 +1,9 @@
 //! What exists, as a table or as JSON.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde_json::{Map, Value, json};
 
@@ -38,10 +41,24 @@ impl<'a> Listing<'a> {
             groups.extend(keys.filter(|key| !known.contains(key)).map(Group::new));
             groups.sort_by_key(|group| {
                 let used = standing(group, &standings).and_then(|it| it.instances);
-                std::cmp::Reverse(used.map_or(0, |level| level.used))
+                Reverse(used.map_or(0, |level| level.used))
             });
         }
-        Self { tracker, names, standings, groups, by }
+        let mut listing = Self { tracker, names, standings, groups, by };
+        if by == By::Container {
+            listing.sort_equals_by_name();
+        }
+        listing
+    }
+
+    /// Containers of one kind next to each other, where they have equally much.
+    fn sort_equals_by_name(&mut self) {
+        let mut groups = std::mem::take(&mut self.groups);
+        groups.sort_by_cached_key(|group| {
+            let name = self.cell(group, Column::Container).text();
+            (Reverse(group.instances.len()), Reverse(group.watches), name)
+        });
+        self.groups = groups;
     }
 
     /// Puts the groups in the order of a column: most first, or else by name.
@@ -135,7 +152,7 @@ impl<'a> Listing<'a> {
             count(total.processes.len(), "process", "processes"),
         );
         let mut standings: Vec<_> = self.standings.iter().collect();
-        standings.sort_by_key(|(_, it)| std::cmp::Reverse(it.instances.map(|level| level.used)));
+        standings.sort_by_key(|(_, it)| Reverse(it.instances.map(|level| level.used)));
         for (user, standing) in standings {
             let Some(instances) = standing.instances else { continue };
             text += &format!(

@@ -159,7 +159,10 @@ impl Cgroups {
             }
         }
         self.become_another(id, cgroup.container.as_ref());
-        self.known.insert(id, cgroup);
+        if self.known.insert(id, cgroup).is_some_and(|before| before.removed.is_some()) {
+            // It exists again, and is not to be forgotten as one that was removed.
+            self.removed.retain(|&removed| removed != id);
+        }
     }
 
     /// Before a cgroup becomes that of `container`: what it was called as another's is forgotten.

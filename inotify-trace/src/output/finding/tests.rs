@@ -22,7 +22,8 @@ fn a_shim_s_verdict_names_its_pod_and_what_a_restart_costs() {
     let heading =
         format!("{WHO} holds 8 instances whose containers or cgroups are gone (containerd#5670)");
     assert!(text.starts_with(&format!("LEAK  {heading}\n")), "{text}");
-    let pace = "1 a restart, 100 restarts left until the limit of 128; 6.0 more a minute, 100 left";
+    let pace =
+        "1 a restart, 100 restarts left until the limit of 128; 6.0 more a minute: the limit";
     assert!(text.contains(&format!("\n      pace: {pace}")), "{text}");
     assert!(line.starts_with(&format!("{heading}, {pace}")), "{line}");
     assert!(text.contains("this is version 1.5.9, which has it\n"), "{text}");
