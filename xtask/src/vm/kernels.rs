@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use super::index;
 use super::mirror::Mirror;
+use super::scratch::Scratch;
 use super::suite::BACKENDS;
 use crate::step;
 
@@ -124,7 +125,8 @@ impl Cache {
 
     fn newest(&self, kernel: Kernel) -> Result<Image> {
         let mirror = Mirror::find()?;
-        let work = Scratch::new(&self.directory, kernel.suite)?;
+        let name = format!(".{}.{}", kernel.suite, process::id());
+        let work = Scratch::new(self.directory.join(name))?;
         let index = mirror.index(kernel.suite, &work.path)?;
         let package = index::kernel(&index, META)
             .with_context(|| format!("the package index of {} has no {META}", kernel.suite))?;
@@ -175,27 +177,6 @@ fn unpack(package: &Path, directory: &Path) -> Result<PathBuf> {
         }
     }
     bail!("{} has no kernel image (vmlinuz) in it", package.display())
-}
-
-/// A directory for what is needed during a look-up only.
-struct Scratch {
-    path: PathBuf,
-}
-
-impl Scratch {
-    fn new(parent: &Path, name: &str) -> Result<Self> {
-        let path = parent.join(format!(".{name}.{}", process::id()));
-        fs::create_dir_all(&path)
-            .with_context(|| format!("cannot make the directory {}", path.display()))?;
-        Ok(Self { path })
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What is left over costs space only.
-        let _ = fs::remove_dir_all(&self.path);
-    }
 }
 
 #[cfg(test)]

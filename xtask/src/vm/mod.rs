@@ -23,6 +23,7 @@ mod parallel;
 mod programs;
 mod report;
 mod scenario;
+mod scratch;
 mod single;
 mod suite;
 mod support;
@@ -33,6 +34,7 @@ use kernels::{Cache, Image};
 use machine::{Machine, Outcome, Ports, text as read};
 use report::Report;
 use scenario::Scenario;
+use scratch::Scratch;
 
 pub use kernels::Kernel;
 pub use machine::QEMU;
@@ -186,7 +188,7 @@ fn boot(workspace: &Workspace, args: &Args) -> Result<Vec<Report>> {
     }
 
     let results = workspace.target.join("vm");
-    let work = Work::new(&results)?;
+    let work = of_this_run(&results)?;
     let initramfs = work.path.join("initramfs.cpio");
     fs::write(&initramfs, initramfs::build(&contents, &[], &script)?)
         .with_context(|| format!("cannot write {}", initramfs.display()))?;
@@ -329,18 +331,9 @@ fn keep(directory: &Path, kept: &Path) -> Result<()> {
 }
 
 /// A directory of this run alone: several people may run kernels in one checkout.
-struct Work {
-    path: PathBuf,
-}
-
-impl Work {
-    fn new(parent: &Path) -> Result<Self> {
-        forget_interrupted(parent);
-        let path = parent.join(format!("{RUN}{}", process::id()));
-        fs::create_dir_all(&path)
-            .with_context(|| format!("cannot make the directory {}", path.display()))?;
-        Ok(Self { path })
-    }
+fn of_this_run(parent: &Path) -> Result<Scratch> {
+    forget_interrupted(parent);
+    Scratch::new(parent.join(format!("{RUN}{}", process::id())))
 }
 
 /// Removes what runs left that were interrupted: some 20 MB each.
@@ -351,13 +344,6 @@ fn forget_interrupted(parent: &Path) {
         if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
             let _ = fs::remove_dir_all(entry.path());
         }
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        // What is left over costs space only.
-        let _ = fs::remove_dir_all(&self.path);
     }
 }
 

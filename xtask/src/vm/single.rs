@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::kernels::{Cache, Image, Kernel};
 use super::machine::{Machine, Outcome, Ports, text};
-use super::{Work, console, initramfs, keep, programs, tools};
+use super::{console, initramfs, keep, of_this_run, programs, tools};
 use crate::step;
 use crate::workspace::Workspace;
 
@@ -49,7 +49,7 @@ pub fn run(workspace: &Workspace, contents: &Contents) -> Result<Left> {
     let programs = [programs::agent(workspace)?, programs::xtask(workspace)?];
 
     let results = workspace.target.join("vm");
-    let work = Work::new(&results)?;
+    let work = of_this_run(&results)?;
     let path = work.path.join("initramfs.cpio");
     fs::write(&path, initramfs::build(&programs, &contents.files, &contents.script)?)
         .with_context(|| format!("cannot write {}", path.display()))?;

@@ -14,7 +14,7 @@ use super::kernels::{self, Cache, Image, Kernel};
 use super::machine::Outcome;
 use super::report::{self, Report};
 use super::single::{Boot, End};
-use super::{Args, Work, parallel, programs, tools};
+use super::{Args, of_this_run, parallel, programs, tools};
 use crate::step;
 use crate::workspace::Workspace;
 
@@ -134,7 +134,7 @@ impl Scenario {
             .filter(|(case, _)| args.churn.is_none() || !case.leaks)
             .collect();
         let results = workspace.target.join("vm");
-        let work = Work::new(&results)?;
+        let work = of_this_run(&results)?;
         let mut programs = vec![programs::agent(workspace)?];
         for (name, text) in SCRIPTS {
             let script = work.path.join(name);

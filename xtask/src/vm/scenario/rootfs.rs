@@ -10,6 +10,7 @@ use crate::privilege;
 use crate::step;
 use crate::vm::kernels::cache_directory;
 use crate::vm::mirror::{KEYRING, Mirror};
+use crate::vm::scratch::Scratch;
 use crate::vm::tools;
 
 const SCRIPT: &str = include_str!("rootfs.sh");
@@ -32,7 +33,7 @@ pub fn archive(scenario: &str, suite: &str, packages: &[&str]) -> Result<PathBuf
     tools::setup_for_root_file_systems()?;
     forget_interrupted(&directory)?;
     let mirror = Mirror::find()?;
-    let work = Work::new(directory.join(format!(".{suite}.{}", process::id())))?;
+    let work = Scratch::new(directory.join(format!(".{suite}.{}", process::id())))?;
     let made = work.path.join(ARCHIVE);
     let script = work.path.join("rootfs.sh");
     fs::write(&script, SCRIPT).with_context(|| format!("cannot write {}", script.display()))?;
@@ -84,26 +85,6 @@ fn hash(texts: &[&str]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         })
-}
-
-/// A directory that goes with what is in it, once the script has removed what is root's.
-struct Work {
-    path: PathBuf,
-}
-
-impl Work {
-    fn new(path: PathBuf) -> Result<Self> {
-        fs::create_dir_all(&path)
-            .with_context(|| format!("cannot make the directory {}", path.display()))?;
-        Ok(Self { path })
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        // What is left over costs space only, and the next run removes it.
-        let _ = fs::remove_dir_all(&self.path);
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::vm::kernels::{Cache, Kernel};
 use crate::vm::machine::Outcome;
 use crate::vm::report::{self, Report};
 use crate::vm::single::{Boot, End};
-use crate::vm::{Args, Work, programs, tools};
+use crate::vm::{Args, of_this_run, programs, tools};
 use crate::workspace::Workspace;
 
 use super::rootfs;
@@ -54,7 +54,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         chosen => chosen.to_vec(),
     };
     let results = workspace.target.join("vm");
-    let work = Work::new(&results)?;
+    let work = of_this_run(&results)?;
     let script = work.path.join("runtimes.sh");
     fs::write(&script, SCRIPT).with_context(|| format!("cannot write {}", script.display()))?;
     let root = rootfs::archive(NAME, SUITE, PACKAGES)
