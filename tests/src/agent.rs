@@ -156,11 +156,6 @@ impl Agent {
         self.wait_for(&fields.to_string(), |events| events.iter().any(|it| has(it, fields)));
     }
 
-    /// Waits until this is in what it wrote to standard error.
-    pub fn wait_for_message(&self, words: &str) {
-        self.wait_until(words, |said| said.errors.contains(words));
-    }
-
     /// What it has written to standard error so far.
     #[must_use]
     pub fn errors(&self) -> String {

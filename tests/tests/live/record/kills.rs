@@ -30,6 +30,8 @@ impl Random {
 fn whenever_it_is_killed_what_was_due_is_there() {
     require_root!();
     let _machine = system::the_machine();
+    // In milliseconds: how long until the last is killed, and until an event is due, which is
+    // `FLUSH` and what a busy machine takes.
     let (rounds, at_once, longest, due) =
         if system::is_emulated() { (2, 2, 8000, 5000) } else { (20, 5, 900, 450) };
     let directory = system::directory();
