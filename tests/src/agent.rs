@@ -21,7 +21,7 @@ use crate::{backend::Backend, system, world::World};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Every event there is, so that nothing an agent says goes unchecked.
-const EVERYTHING: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,\
+pub const EVERYTHING: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,\
      release,range-close,fork,exec,exit,charged,cgroup-found,cgroup-create,cgroup-rename,cgroup-remove,lost";
 
 /// All that there is, for programs.
@@ -154,6 +154,12 @@ impl Agent {
     /// Waits for an event with these fields.
     pub fn wait_for_event(&self, fields: &Value) {
         self.wait_for(&fields.to_string(), |events| events.iter().any(|it| has(it, fields)));
+    }
+
+    /// What it has written to standard error so far.
+    #[must_use]
+    pub fn errors(&self) -> String {
+        self.heard.lock().errors.clone()
     }
 
     /// Waits for a descriptor's close with these fields, if this agent tells of closes.

@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use jiff::{Timestamp, ToSpan as _, civil, tz::TimeZone};
 
 use crate::{event::BootTime, output::Clock};
@@ -44,16 +44,6 @@ impl FromStr for Moment {
 }
 
 impl Moment {
-    /// As time since the boot of the machine whose clock it is, on a recording that began at
-    /// `started`.
-    pub(super) fn boot_time(self, clock: &Clock, started: BootTime) -> anyhow::Result<BootTime> {
-        let timestamp = self.timestamp(clock, started)?;
-        if timestamp < clock.timestamp(BootTime(0)) {
-            bail!("{timestamp} is before the boot of that machine");
-        }
-        Ok(clock.boot_time(timestamp))
-    }
-
     /// As everyone's clocks have it, on a recording that began at `started`.
     pub(super) fn timestamp(self, clock: &Clock, started: BootTime) -> anyhow::Result<Timestamp> {
         let zone = clock.zone();
@@ -91,7 +81,7 @@ mod tests {
         let zone = TimeZone::fixed(jiff::tz::offset(2));
         let clock = Clock::new("2026-03-01T10:00:00Z".parse().unwrap(), zone);
         let moment: Moment = text.parse().unwrap();
-        moment.boot_time(&clock, BootTime(3_600_000_000_000)).unwrap()
+        clock.boot_time(moment.timestamp(&clock, BootTime(3_600_000_000_000)).unwrap())
     }
 
     #[test]

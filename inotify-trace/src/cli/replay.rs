@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::bail;
+use jiff::Timestamp;
 
 use super::{
     EXIT_ERROR,
@@ -75,14 +76,13 @@ fn speed(text: &str) -> Result<Speed, String> {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let recordings = Recordings::open(&args.files);
     tell(&recordings.problems)?;
-    if recordings.runs.is_empty() {
-        bail!("nothing to replay");
-    }
+    let Some(first) = recordings.runs.first() else { bail!("nothing to replay") };
+    let range = Range::new(args, first.header())?;
     let mut is_damaged = !recordings.problems.is_empty();
     for mut run in recordings.runs {
         greet(run.header())?;
         let clock = run.header().clock();
-        let range = Range::new(args, run.header(), &clock)?;
+        let range = range.of_machine_with(&clock);
         let mut view = args.view.view(clock);
         replay(&mut run, &mut view, &range, args.speed)?;
         tell(run.problems())?;
@@ -115,28 +115,42 @@ fn greet(header: &Header) -> io::Result<()> {
     Ok(())
 }
 
-/// What is shown of a run.
+/// What is shown, the same for all runs: what is after the beginning is after that of the first.
 struct Range {
+    from: Timestamp,
+    to: Timestamp,
+}
+
+/// What is shown of a run. A machine may have booted after the beginning, or even the end.
+struct RunRange {
     from: BootTime,
     to: BootTime,
 }
 
 impl Range {
-    fn new(args: &Args, header: &Header, clock: &Clock) -> anyhow::Result<Self> {
+    fn new(args: &Args, first: &Header) -> anyhow::Result<Self> {
+        let clock = first.clock();
         let moment = |moment: &Option<Moment>, otherwise| match moment {
-            Some(moment) => moment.boot_time(clock, header.started),
+            Some(moment) => moment.timestamp(&clock, first.started),
             None => Ok(otherwise),
         };
-        let from = moment(&args.from, BootTime(0))?;
-        let to = moment(&args.to, BootTime(u64::MAX))?;
+        let from = moment(&args.from, Timestamp::MIN)?;
+        let to = moment(&args.to, Timestamp::MAX)?;
         if to < from {
             bail!("--to is before --from");
         }
+        if to < clock.timestamp(first.started) {
+            bail!("--to is {to}, and recording began at {}", clock.utc(first.started));
+        }
         Ok(Self { from, to })
+    }
+
+    fn of_machine_with(&self, clock: &Clock) -> RunRange {
+        RunRange { from: clock.boot_time(self.from), to: clock.boot_time(self.to) }
     }
 }
 
-fn replay(run: &mut Replay, view: &mut View, range: &Range, speed: Speed) -> io::Result<()> {
+fn replay(run: &mut Replay, view: &mut View, range: &RunRange, speed: Speed) -> io::Result<()> {
     let mut pace = Pace { speed, start: None };
     let progress = Progress::new(run.size(), io::stdout().is_terminal());
     while let Some(item) = run.next_item() {

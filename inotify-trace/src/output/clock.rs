@@ -59,11 +59,12 @@ impl Clock {
         i64::try_from(self.booted.as_nanosecond()).unwrap_or_default()
     }
 
-    /// How long after its boot a point in time was; zero if it was before.
+    /// How long after its boot a point in time was; zero if it was before, and as long as can be if
+    /// it is centuries away.
     #[must_use]
     pub fn boot_time(&self, time: Timestamp) -> BootTime {
         let since_boot = time.as_nanosecond() - self.booted.as_nanosecond();
-        BootTime(u64::try_from(since_boot).unwrap_or_default())
+        BootTime(u64::try_from(since_boot.max(0)).unwrap_or(u64::MAX))
     }
 
     /// The time zone in which it shows times.
@@ -151,5 +152,13 @@ mod tests {
         assert_eq!(text(Timestamps::Unix), "1772406001.000002");
         assert_eq!(text(Timestamps::Boot), "61.000002");
         assert_eq!(clock.utc(moment), "2026-03-01T23:00:01.000002003Z");
+    }
+
+    #[test]
+    fn what_is_too_far_away_is_as_far_as_can_be() {
+        let clock = Clock::new("2026-03-01T22:59:00Z".parse().unwrap(), TimeZone::UTC);
+        assert_eq!(clock.boot_time("2026-03-01T22:59:01Z".parse().unwrap()).0, 1_000_000_000);
+        assert_eq!(clock.boot_time("2026-03-01T22:58:59Z".parse().unwrap()).0, 0);
+        assert_eq!(clock.boot_time("9000-01-01T00:00:00Z".parse().unwrap()).0, u64::MAX);
     }
 }

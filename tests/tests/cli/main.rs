@@ -1,6 +1,7 @@
 //! The command line: what it answers, where, and with which exit code.
 
 mod limits;
+mod recordings;
 
 use std::{
     ffi::CStr,

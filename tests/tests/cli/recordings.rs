@@ -1,0 +1,282 @@
+//! Recordings on the command line: of made-up machines, since nothing here depends on a real one.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic; helpers are tests too")]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use inotify_trace::{
+    event::{BootTime, CgroupId, Event, EventKind, InstanceId, Task},
+    recording::{Batch, Header, Recorder, Store},
+    tracker::Tracker,
+};
+use serde_json::Value;
+
+use crate::{agent, refuses, text};
+
+/// 2026-03-01T00:00:00Z.
+const BOOTED: i64 = 1_772_323_200_000_000_000;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// A recording of so many instances that are made, one each tenth of a second. The first is made
+/// when the machine has been up for 100 seconds, and each is in a frame of its own.
+fn made(path: &Path, instances: u64) -> PathBuf {
+    made_after(path, instances, 0)
+}
+
+/// The same of a machine that was booted so many seconds later.
+fn made_after(path: &Path, instances: u64, later: u64) -> PathBuf {
+    let store = Store::new(path, inotify_trace::recording::Rotation::default()).unwrap();
+    let booted = BOOTED.checked_add_unsigned(later * SECOND).unwrap();
+    let started = BootTime(100 * SECOND);
+    let host = "made-up".to_owned();
+    let header = Header { run: 1 + later, booted, started, host, ..Header::default() };
+    let say = Box::new(|what: &str| panic!("{what}"));
+    let mut recorder = Recorder::start(store, header, Duration::ZERO, say).unwrap();
+    let mut tracker = Tracker::new();
+    let task = Task { pid: 7, tid: 7, uid: 0, comm: "maker".into(), cgroup: CgroupId(1) };
+    let mut time = started;
+    for number in 0..instances {
+        time = BootTime(started.0 + number * SECOND / 10);
+        let instance = InstanceId(number + 1);
+        let kind = EventKind::InstanceCreated { instance, fd: 3, flags: 0, quota: None };
+        let event = Event { time, task: Some(task), kind };
+        tracker.apply(&event);
+        let written = fs::metadata(path).unwrap().len();
+        recorder.record(Batch { time, judged: false, events: vec![event] }, &tracker);
+        let begun = Instant::now();
+        while fs::metadata(path).unwrap().len() == written {
+            assert!(begun.elapsed() < Duration::from_secs(20), "not written");
+            std::thread::yield_now();
+        }
+    }
+    let (totals, result) = recorder.finish(time);
+    result.unwrap();
+    assert_eq!((totals.events, totals.unrecorded), (instances, 0));
+    path.to_owned()
+}
+
+/// Runs it where it is midnight at the same time as in Greenwich.
+fn run(arguments: &[&str]) -> Output {
+    agent(arguments).env("TZ", "UTC").output().expect("the agent must start")
+}
+
+fn replay(file: &Path, options: &[&str]) -> Output {
+    run(&[&["replay", file.to_str().unwrap(), "-o", "json"], options].concat())
+}
+
+/// The tenths of a second after the beginning at which what is shown was made.
+fn shown(output: &Output) -> Vec<u64> {
+    let lines = text(&output.stdout).lines().map(serde_json::from_str::<Value>);
+    let mut events: Vec<_> = lines.map(Result::unwrap).collect();
+    events.retain(|event| event["event"] != "summary");
+    let at = |event: &Value| {
+        let tenths = (event["boot_ns"].as_u64().unwrap() - 100 * SECOND) * 10 / SECOND;
+        assert_eq!(event["instance"], tenths + 1, "known by the same number: {event}");
+        tenths
+    };
+    events.iter().map(at).collect()
+}
+
+fn is_well(output: Output) -> Output {
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    assert_eq!(errors.lines().count(), 1, "only a greeting: {errors}");
+    output
+}
+
+#[test]
+fn a_part_is_told_by_time_in_any_way_it_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = made(&directory.path().join("a.itrec"), 11);
+    let of = |options: &[&str]| shown(&is_well(replay(&file, options)));
+    let all: Vec<_> = (0..=10).collect();
+    assert_eq!(of(&[]), all);
+    for from in [
+        "00:01:40.5",
+        "2026-03-01T00:01:40.5",
+        "2026-03-01T00:01:40.5Z",
+        "2026-03-01T02:01:40.5+02:00",
+        "+0.5",
+    ] {
+        assert_eq!(of(&["--from", from]), [5, 6, 7, 8, 9, 10], "{from}");
+        assert_eq!(of(&["--to", from]), [0, 1, 2, 3, 4, 5], "{from}");
+        assert_eq!(of(&["--from", from, "--to", "+0.8"]), [5, 6, 7, 8], "{from}");
+    }
+    assert_eq!(of(&["--from", "+5"]), [0; 0]);
+    assert_eq!(of(&["--from", "2020-01-01T00:00:00Z", "--to", "2030-01-01T00:00:00Z"]), all);
+}
+
+#[test]
+fn a_time_means_the_same_in_each_run() {
+    let directory = tempfile::tempdir().unwrap();
+    made(&directory.path().join("a.itrec"), 11);
+    // Booted ten minutes later: what comes before that is no mistake.
+    made_after(&directory.path().join("b.itrec"), 11, 600);
+    let of = |options: &[&str]| {
+        let output = replay(directory.path(), options);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        shown(&output)
+    };
+    let second: Vec<_> = (0..=10).collect();
+    let both = |first: &[u64]| [first, &second].concat();
+    for from in ["00:01:40.8", "2026-03-01T00:01:40.8Z", "+0.8"] {
+        assert_eq!(of(&["--from", from]), both(&[8, 9, 10]), "{from}");
+    }
+    assert_eq!(of(&["--to", "00:01:40.1"]), [0, 1]);
+    assert_eq!(of(&["--from", "00:05", "--to", "00:11:40.2"]), [0, 1, 2]);
+}
+
+#[test]
+fn it_takes_the_time_it_is_told_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = made(&directory.path().join("a.itrec"), 11);
+    for (speed, least) in [("10", 100), ("5x", 200), ("0.5", 400), ("max", 0)] {
+        let to = if speed == "0.5" { "+0.2" } else { "+1" };
+        let begun = Instant::now();
+        let output = is_well(replay(&file, &["--speed", speed, "--to", to]));
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_millis(least), "{speed}: {took:?}");
+        assert_eq!(shown(&output).len(), if speed == "0.5" { 3 } else { 11 });
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let file = made(Path::new(&path("a.itrec")), 3);
+    let file = file.to_str().unwrap();
+    let (missing, empty, blank, other) =
+        (path("missing"), path("empty"), path("blank"), path("other"));
+    fs::create_dir(&empty).unwrap();
+    fs::write(&blank, "").unwrap();
+    fs::write(&other, "#!/bin/sh\necho 'not a recording at all'\n").unwrap();
+    for command in ["--from", "--to"] {
+        refuses(&run(&["replay", file, command, "noon"]), &["noon", command, "time of day"]);
+        refuses(&run(&["replay", file, command, "+soon"]), &["+soon", command, "seconds"]);
+    }
+    refuses(&run(&["replay", file, "--from", "+2", "--to", "+1"]), &["--to is before --from"]);
+    for speed in ["0", "-1", "fast", "inf"] {
+        let speed = format!("--speed={speed}");
+        refuses(&run(&["replay", file, &speed]), &["--speed", "above 0", "max"]);
+    }
+    let words = [
+        (&missing, "No such file"),
+        (&empty, "no recordings in this directory"),
+        (&blank, "empty"),
+        (&other, "no recording of inotify-trace"),
+    ];
+    for (path, words) in words {
+        refuses(&run(&["replay", path]), &[path, words, "nothing to replay"]);
+        for command in ["list", "leaks", "limits"] {
+            refuses(&run(&[command, "--recording", path]), &[path, words, "nothing was recorded"]);
+        }
+        // The others are shown all the same.
+        let output = run(&["replay", path, file, "-o", "json"]);
+        assert_eq!((output.status.code(), shown(&output)), (Some(2), vec![0, 1, 2]));
+        assert!(text(&output.stderr).contains(words));
+    }
+    refuses(&run(&["replay"]), &["FILE"]);
+    for command in ["list", "leaks", "limits"] {
+        refuses(&run(&[command, "--at", "+1"]), &["--recording"]);
+        let early = ["--recording", file, "--at", "2026-03-01T00:00:00Z"];
+        refuses(&run(&[&[command], &early[..]].concat()), &["--at", "recording began at"]);
+    }
+}
+
+#[test]
+fn one_file_has_no_rotation() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("one.itrec");
+    let path = path.to_str().unwrap();
+    for rotation in
+        [["--rotate-size", "1M"], ["--rotate-time", "1h"], ["--keep", "3"], ["--max-total", "1G"]]
+    {
+        let output = run(&["record", "-o", path, rotation[0], rotation[1]]);
+        refuses(&output, &[path, rotation[0], "directory"]);
+    }
+    let directory = directory.path().to_str().unwrap();
+    let contradiction = ["--rotate-size", "2M", "--max-total", "1M"];
+    let output = run(&[&["record", "-o", directory], &contradiction[..]].concat());
+    refuses(&output, &["--rotate-size", "--max-total"]);
+    for bad in ["0", "many", "1X", "-1"] {
+        for option in ["--rotate-size", "--rotate-time", "--keep", "--max-total", "--flush"] {
+            refuses(&run(&["record", "-o", directory, &format!("{option}={bad}")]), &[option, bad]);
+        }
+    }
+    assert_eq!(fs::read_dir(directory).unwrap().count(), 0, "nothing was made");
+}
+
+#[test]
+fn what_comes_before_the_damage_is_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = made(&directory.path().join("a.itrec"), 40);
+    let whole = text(&run(&["replay", file.to_str().unwrap()]).stdout).to_owned();
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    let damaged = directory.path().join("damaged.itrec");
+    fs::write(&damaged, &bytes).unwrap();
+    let path = damaged.to_str().unwrap();
+    let is_told = |output: &Output| {
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains(path), "{errors}");
+        let at = errors.split_once("damaged at byte ").unwrap_or_else(|| panic!("{errors}")).1;
+        let at: usize = at.split(':').next().unwrap().parse().unwrap();
+        assert!(at <= middle && middle - at < 200, "{errors}");
+    };
+    let output = run(&["replay", path]);
+    is_told(&output);
+    let told = text(&output.stdout);
+    let lines = told.lines().filter(|line| line.contains("maker")).count();
+    assert!((10..30).contains(&lines), "{told}");
+    let (before, whole): (Vec<_>, Vec<_>) =
+        (told.lines().take(lines).collect(), whole.lines().take(lines).collect());
+    assert_eq!(before, whole);
+    // Those that are known by then are listed.
+    for command in ["list", "leaks", "limits"] {
+        let output = run(&[command, "--recording", path, "-o", "json"]);
+        is_told(&output);
+        if command == "list" {
+            let listing: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(listing["total"]["instances"], lines, "{listing}");
+        }
+    }
+    // What is cut off says so, and no more is missing than that.
+    let short = directory.path().join("short.itrec");
+    fs::write(&short, &fs::read(&file).unwrap()[..middle]).unwrap();
+    let output = replay(&short, &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("ends in the middle"), "{}", text(&output.stderr));
+    assert_eq!(shown(&output), (0..lines as u64).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_reader_that_leaves_ends_a_replay_quietly() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = made(&directory.path().join("a.itrec"), 2000);
+    for format in ["json", "text"] {
+        let mut child = agent(&["replay", file.to_str().unwrap(), "-o", format])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the agent must start");
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        assert!(!line.is_empty());
+        drop(out);
+        let status = child.wait().unwrap();
+        let mut errors = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        assert_eq!((status.code(), errors.lines().count()), (Some(0), 1), "{errors}");
+    }
+}

@@ -1,0 +1,155 @@
+//! A file system that is full, and has room again.
+
+use std::{
+    ffi::CString,
+    fs::{self, File},
+    io::{ErrorKind, Write as _},
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use inotify_trace_tests::{
+    Agent, Listing,
+    agent::{EVERYTHING, PATIENCE},
+    require_root, system,
+};
+use serde_json::Value;
+
+use super::{Witness, held, hidden, replay, told_of, told_until_now};
+
+/// A file system in memory that goes with the test.
+struct Mounted {
+    path: CString,
+    directory: tempfile::TempDir,
+}
+
+impl Mounted {
+    fn new(options: &str) -> Self {
+        let directory = system::directory();
+        let path = CString::new(directory.path().as_os_str().as_bytes()).unwrap();
+        let (kind, options) = (c"tmpfs".as_ptr(), CString::new(options).unwrap());
+        // SAFETY: strings that end with a zero and live until the call returns.
+        let result = unsafe { libc::mount(kind, path.as_ptr(), kind, 0, options.as_ptr().cast()) };
+        assert_eq!(result, 0, "mount: {}", std::io::Error::last_os_error());
+        Self { path, directory }
+    }
+
+    fn join(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Takes all the room there is.
+    fn fill(&self) -> PathBuf {
+        let path = self.join("ballast");
+        let mut file = File::create(&path).unwrap();
+        loop {
+            match file.write_all(&[7; 4096]) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => return path,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // SAFETY: a string that ends with a zero.
+        unsafe { libc::umount2(self.path.as_ptr(), libc::MNT_DETACH) };
+    }
+}
+
+/// Makes events until what was said is so.
+fn act_until(witness: &mut Witness, agent: &Agent, is_so: impl Fn(&str) -> bool) {
+    let begun = Instant::now();
+    while !is_so(&agent.errors()) {
+        witness.step();
+        assert!(begun.elapsed() < PATIENCE, "{}", agent.errors());
+    }
+}
+
+/// Without what an agent shows of the run as a whole.
+fn everything(recording: &Path) -> Vec<Value> {
+    let replayed = replay(recording, &["-e", EVERYTHING, "--no-verdicts"]);
+    assert_eq!(replayed.code, Some(0), "{}", replayed.errors);
+    replayed.events
+}
+
+#[test]
+fn a_full_disk_costs_what_happens_meanwhile_and_nothing_else() {
+    require_root!();
+    let _machine = system::the_machine();
+    let disk = Mounted::new("size=10m");
+    let watched = system::directory();
+    let file = disk.join("run.itrec");
+    let name = file.to_str().unwrap();
+    let mut witness = Witness::start();
+    witness.hold(watched.path(), libc::IN_CREATE);
+    let agent = Agent::with(&["-e", EVERYTHING, "--no-verdicts", "--record", name]);
+    witness.deeds.clear();
+    witness.hold(watched.path(), libc::IN_DELETE);
+    witness.steps(50);
+    let begun = Instant::now();
+    loop {
+        let told = told_until_now(&witness, &file);
+        if witness.missing(&told).len() <= hidden(&told) {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "not on disk");
+    }
+    let before = witness.deeds.len();
+
+    let ballast = disk.fill();
+    act_until(&mut witness, &agent, |said| said.contains("No space left"));
+    let said = agent.errors();
+    let line = said.lines().find(|line| line.contains("No space left")).unwrap();
+    assert!(line.contains(name) && line.contains("recording stopped"), "{line}");
+    // What was kept is a recording.
+    let kept = told_until_now(&witness, &file);
+    let missing = witness.missing(&kept).into_iter().filter(|number| *number < before);
+    assert!(missing.count() <= hidden(&kept));
+    witness.hold(watched.path(), libc::IN_MODIFY);
+    witness.steps(50);
+    fs::remove_file(ballast).unwrap();
+    // In the page that the file has already, there may have been room for a state.
+    let goes_on = |said: &str| {
+        said.matches("recording goes on").count() == said.matches("recording stopped").count()
+    };
+    act_until(&mut witness, &agent, goes_on);
+    let meanwhile = before..witness.deeds.len();
+    witness.steps(50);
+    let live = Listing::by("instance", &["--watches"]);
+    let run = agent.stop();
+    let told = told_of(&witness, &file);
+    let (at_that_time, otherwise): (Vec<_>, Vec<_>) =
+        witness.missing(&told).into_iter().partition(|number| meanwhile.contains(number));
+    assert!(!at_that_time.is_empty(), "it was full, and nothing is missing");
+    assert!(otherwise.len() <= hidden(&told), "{otherwise:?}, not of {meanwhile:?}");
+
+    // Each line the agent wrote is in the recording, or counted where it is missing.
+    let recorded = everything(&file);
+    let (mut live_lines, mut missing) = (run.events.iter(), 0);
+    for line in &recorded {
+        if line["event"] == "lost" && line["what"] == "unrecorded" {
+            let count = line["count"].as_u64().unwrap();
+            missing += count;
+            (0..count).for_each(|_| assert!(live_lines.next().is_some(), "{line} is too many"));
+        } else {
+            assert_eq!(live_lines.next(), Some(line), "after {missing} missing");
+        }
+    }
+    assert_eq!(live_lines.next(), None);
+    for words in [
+        format!("{missing} events could not be recorded"),
+        format!("Recorded {} events in 1 file", run.events.len() as u64 - missing),
+        format!("recording goes on; {missing} events are missing"),
+    ] {
+        assert!(run.errors.contains(&words), "no {words:?} in: {}", run.errors);
+    }
+    // Before, meanwhile and at the start: all that is held is known.
+    let known = Listing::recorded(&file, "instance", &["--watches"]);
+    let held_now = held(&witness, &live);
+    assert_eq!(held_now.len(), 3, "{held_now:?}");
+    assert_eq!(held(&witness, &known), held_now);
+}

@@ -1,0 +1,266 @@
+//! `inotify-trace record`: what is on disk, when, and whatever happens to the recorder.
+
+mod full_disk;
+mod kills;
+mod rotation;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use inotify_trace_tests::{
+    Agent, Listing, Process,
+    agent::{EVERYTHING, PATIENCE, binary},
+    process::hex,
+    require_root, system,
+    system::boot_ns,
+};
+use serde_json::{Value, json};
+
+/// A process that makes and closes instances, and when it did.
+struct Witness {
+    process: Process,
+    deeds: Vec<Deed>,
+}
+
+/// A call, and the times between which it was made.
+struct Deed {
+    name: &'static str,
+    from: u64,
+    to: u64,
+}
+
+impl Witness {
+    fn start() -> Self {
+        Self { process: Process::start(), deeds: Vec::new() }
+    }
+
+    fn pid(&self) -> String {
+        self.process.pid.to_string()
+    }
+
+    fn note(&mut self, name: &'static str, command: &str) -> i32 {
+        let from = boot_ns();
+        let result = self.process.call(command);
+        self.deeds.push(Deed { name, from, to: boot_ns() });
+        result.unwrap_or_else(|errno| panic!("{command}: errno {errno}"))
+    }
+
+    /// Makes an instance, and closes it.
+    fn step(&mut self) {
+        let fd = self.note("create", "init1 0");
+        self.note("release", &format!("close {fd}"));
+    }
+
+    fn steps(&mut self, count: usize) {
+        (0..count).for_each(|_| self.step());
+    }
+
+    /// Makes an instance that stays, with a watch that has this mask.
+    fn hold(&mut self, directory: &Path, mask: u32) {
+        let fd = self.note("create", "init1 0");
+        let path = hex(directory.as_os_str().as_encoded_bytes());
+        self.process.call(&format!("watch {fd} {path} {mask}")).unwrap();
+    }
+
+    /// The numbers of its deeds that were not told when they were done. What was told and is none
+    /// of them, comes twice or in another order, fails the test.
+    fn missing(&self, told: &[Value]) -> Vec<usize> {
+        let mut missing = Vec::new();
+        // An end that was asked for, because the kernel skipped the program that tells of it.
+        let is_late = |event: &Value| event["how"] == "unknown";
+        let told = told.iter().filter(|event| event["event"] != "lost" && !is_late(event));
+        let mut told = told.peekable();
+        for (number, deed) in self.deeds.iter().enumerate() {
+            let is_it = |event: &&Value| {
+                let time = event["boot_ns"].as_u64().unwrap();
+                event["event"] == deed.name && (deed.from..=deed.to).contains(&time)
+            };
+            if told.next_if(is_it).is_none() {
+                missing.push(number);
+            }
+        }
+        assert_eq!(told.next(), None, "told of what was not done, or twice");
+        missing
+    }
+}
+
+/// Starts recording.
+fn record(path: &Path, options: &[&str]) -> Agent {
+    Agent::unparsed(&[&["record", "-o", path.to_str().unwrap()], options].concat())
+}
+
+/// What a replay says.
+struct Replayed {
+    /// Without the summary.
+    events: Vec<Value>,
+    errors: String,
+    code: Option<i32>,
+}
+
+fn replay(recording: &Path, options: &[&str]) -> Replayed {
+    let mut command = Command::new(binary());
+    command.arg("replay").arg(recording).args(["-o", "json"]).args(options);
+    let output = command.output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let events = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let events = events.filter(|event| event["event"] != "summary").collect();
+    Replayed { events, errors, code: output.status.code() }
+}
+
+/// What is told of a witness in a recording that nothing is wrong with.
+fn told_of(witness: &Witness, recording: &Path) -> Vec<Value> {
+    let replayed = replay(recording, &["-e", "create,release", "-p", &witness.pid()]);
+    assert_eq!(replayed.code, Some(0), "{}", replayed.errors);
+    assert_eq!(replayed.errors.lines().count(), 1, "only a greeting: {}", replayed.errors);
+    replayed.events
+}
+
+/// The same while it is being written.
+fn told_until_now(witness: &Witness, recording: &Path) -> Vec<Value> {
+    let directory = system::directory();
+    let copy = directory.path().join("copy.itrec");
+    fs::copy(recording, &copy).unwrap();
+    told_of(witness, &copy)
+}
+
+/// How many events are said to be missing.
+fn lost(events: &[Value]) -> u64 {
+    let losses = events.iter().filter(|event| event["event"] == "lost");
+    losses.map(|event| event["count"].as_u64().unwrap()).sum()
+}
+
+/// How many deeds may be missing at most because the kernel skipped programs, which it counts:
+/// without its beginning, the end of an instance is not told either.
+fn hidden(events: &[Value]) -> usize {
+    let runs = events.iter().filter(|event| event["what"] == "runs").cloned();
+    2 * usize::try_from(lost(&runs.collect::<Vec<_>>())).unwrap()
+}
+
+/// What is known of those of a witness's instances that it holds, one by one, but for the numbers
+/// that each run of the agent gives, and what is not recorded: how full its queue is, and, by
+/// `trace`, where what was watched already is.
+fn held(witness: &Witness, listing: &Listing) -> Vec<Value> {
+    let is_held = |row: &&Value| row["pid"] == json!([witness.pid()]) && row["watches"] != 0;
+    let mut held: Vec<_> = listing.rows().iter().filter(is_held).cloned().collect();
+    for row in &mut held {
+        for field in ["instance", "queued"] {
+            row.as_object_mut().unwrap().remove(field);
+        }
+        for target in row["targets"].as_array_mut().unwrap() {
+            for field in ["instance", "path"] {
+                target.as_object_mut().unwrap().remove(field);
+            }
+        }
+    }
+    held.sort_by_key(|row| row["targets"][0]["mask"].to_string());
+    held
+}
+
+fn in_directory(directory: &tempfile::TempDir, name: &str) -> PathBuf {
+    directory.path().join(name)
+}
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(binary()).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn a_recording_is_private_and_ends_in_good_order_with_either_signal() {
+    require_root!();
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    for (name, signal) in [("interrupted", libc::SIGINT), ("terminated", libc::SIGTERM)] {
+        let path = in_directory(&directory, name);
+        let mut witness = Witness::start();
+        // What ends it also writes what is not due yet.
+        let agent = record(&path, &["--flush", "1h"]);
+        witness.steps(10);
+        let run = agent.stop_with(signal);
+        assert_eq!(run.status.code(), Some(0), "{}", run.errors);
+        assert!(run.events.is_empty(), "nothing on standard output: {:?}", run.events);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(witness.missing(&told_of(&witness, &path)), [0; 0]);
+        let everything = ["-e", EVERYTHING, "--no-verdicts"];
+        let all = replay(&path, &everything).events.len();
+        let last = run.errors.lines().last().unwrap();
+        assert!(last.starts_with(&format!("Recorded {all} events in 1 file (")), "{last}");
+
+        let before = fs::read(&path).unwrap();
+        let again = self::run(&["record", "-o", path.to_str().unwrap(), "-d", "0.1"]);
+        let errors = String::from_utf8(again.stderr).unwrap();
+        assert_eq!(again.status.code(), Some(2), "{errors}");
+        for words in [path.to_str().unwrap(), "exists", "give another name"] {
+            assert!(errors.contains(words), "no {words:?} in: {errors}");
+        }
+        assert_eq!(fs::read(&path).unwrap(), before);
+    }
+}
+
+#[test]
+fn what_happens_is_on_disk_in_time() {
+    require_root!();
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let path = in_directory(&directory, "growing.itrec");
+    let mut witness = Witness::start();
+    let agent = record(&path, &["--flush", "100ms"]);
+    // Less than it would take by default, unless a replay takes as long.
+    let most = Duration::from_millis(if system::is_emulated() { 10_000 } else { 600 });
+    for _ in 0..5 {
+        witness.step();
+        let done = Instant::now();
+        loop {
+            // Asked before it is copied: what is in the copy was there by now.
+            let waited = done.elapsed();
+            let missing = witness.missing(&told_until_now(&witness, &path));
+            if missing.is_empty() {
+                assert!(waited < most, "on disk after {waited:?}");
+                break;
+            }
+            assert!(waited < PATIENCE, "still missing: {missing:?}");
+        }
+    }
+    assert_eq!(agent.stop().status.code(), Some(0));
+}
+
+#[test]
+fn in_a_storm_each_event_is_recorded_or_counted() {
+    require_root!();
+    let count: u32 = if system::is_emulated() { 10_000 } else { 200_000 };
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let path = in_directory(&directory, "storm.itrec");
+    let mut process = Process::start();
+    let agent = record(&path, &[]);
+    let watched = hex(directory.path().as_os_str().as_encoded_bytes());
+    assert_eq!(process.call(&format!("storm {count} {watched}")), Ok(count.cast_signed()));
+    let run = agent.stop();
+    let pid = process.pid.to_string();
+    let arguments = ["replay", path.to_str().unwrap(), "-o", "json"];
+    let output = self::run(&[&arguments[..], &["-e", "create,watch,release", "-p", &pid]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    // To parse each line would take longer than the storm.
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let of = |name: &str| {
+        let name = format!(r#""event":"{name}""#);
+        lines.lines().filter(|line| line.contains(&name)).collect::<Vec<_>>()
+    };
+    let losses = of("lost").into_iter().map(|line| serde_json::from_str(line).unwrap());
+    let lost = lost(&losses.collect::<Vec<_>>());
+    let told = |name| of(name).len() as u64;
+    let (created, watched, released) = (told("create"), told("watch"), told("release"));
+    let all = u64::from(count);
+    if lost == 0 {
+        assert_eq!((created, watched, released), (all + 1, all, all + 1));
+    } else {
+        eprintln!("{lost} events lost and counted: {}", run.errors);
+    }
+    // What others do may be lost, too.
+    assert!(created + watched + released + lost >= 3 * all + 2);
+}

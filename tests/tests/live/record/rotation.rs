@@ -1,0 +1,96 @@
+//! Several files, of which the oldest go.
+
+use std::{fs, path::PathBuf};
+
+use inotify_trace_tests::{Listing, require_root, system};
+
+use super::{Witness, held, hidden, in_directory, record, replay, told_of};
+
+const ROTATION: [&str; 8] =
+    ["--rotate-size", "64K", "--keep", "3", "--max-total", "512K", "--flush", "20ms"];
+
+/// The files in a directory, in the order of their names, and the number at the end of each.
+fn files(directory: &std::path::Path) -> Vec<(PathBuf, u32)> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let number = |path: &PathBuf| {
+        let stem = path.file_name().unwrap().to_str().unwrap().strip_suffix(".itrec").unwrap();
+        stem.rsplit('-').next().unwrap().parse().unwrap()
+    };
+    paths.into_iter().map(|path| (path.clone(), number(&path))).collect()
+}
+
+#[test]
+fn the_oldest_files_go_and_what_they_told_of_is_known() {
+    require_root!();
+    let _machine = system::the_machine();
+    let parent = system::directory();
+    let directory = in_directory(&parent, "recordings");
+    let mut witness = Witness::start();
+    witness.hold(parent.path(), libc::IN_CREATE);
+    let with_slash = in_directory(&parent, "recordings/");
+    let agent = record(&with_slash, &ROTATION);
+    witness.deeds.clear();
+    witness.hold(parent.path(), libc::IN_DELETE);
+    let begun = std::time::Instant::now();
+    while files(&directory).last().unwrap().1 < 6 {
+        witness.steps(500);
+        assert!(begun.elapsed().as_secs() < 100, "{:?}", files(&directory));
+    }
+    witness.hold(parent.path(), libc::IN_MODIFY);
+    witness.steps(10);
+    let live = Listing::by("instance", &["--watches"]);
+    let run = agent.stop();
+
+    let kept = files(&directory);
+    let numbers: Vec<_> = kept.iter().map(|(_, number)| *number).collect();
+    let last = *numbers.last().unwrap();
+    assert_eq!(numbers, [last - 2, last - 1, last], "the last three");
+    assert!(run.errors.contains(&format!(" in {} files (", last + 1)), "{}", run.errors);
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    for (path, number) in &kept {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let time = name.strip_prefix(host.trim()).and_then(|rest| rest.strip_prefix('-'));
+        let time = time.and_then(|rest| rest.strip_suffix(&format!("-{number:04}.itrec")));
+        assert_eq!(time.map(|time| (time.len(), &time[8..9])), Some((18, "T")), "{name}");
+        let size = fs::metadata(path).unwrap().len();
+        let is_over = *number < last;
+        assert!(!is_over || (64 << 10..256 << 10).contains(&size), "{name}: {size} bytes");
+    }
+
+    // What is missing was in the files that are gone.
+    let told = told_of(&witness, &directory);
+    let missing = witness.missing(&told);
+    let gone = missing.iter().enumerate().take_while(|(at, number)| at == *number).count();
+    assert!(gone > 0, "nothing went");
+    let otherwise = &missing[gone..];
+    assert!(otherwise.len() <= hidden(&told), "{otherwise:?}, and {gone} that are gone");
+    // Each file has its own part of it.
+    let one_by_one: Vec<_> = kept.iter().map(|(path, _)| told_of(&witness, path)).collect();
+    assert!(one_by_one.iter().all(|events| !events.is_empty()));
+    // Each file counts instances anew where it is alone.
+    let times = |events: &[serde_json::Value]| -> Vec<_> {
+        events.iter().map(|event| event["boot_ns"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(times(&one_by_one.concat()), times(&told));
+
+    // What was made before the oldest file is known, by all of them and by each.
+    let now = held(&witness, &live);
+    assert_eq!(now.len(), 3, "{now:?}");
+    let of = |path: &std::path::Path| {
+        held(&witness, &Listing::recorded(path, "instance", &["--watches"]))
+    };
+    assert_eq!(of(&directory), now);
+    for (path, number) in &kept {
+        let known = of(path);
+        assert!(known.iter().all(|row| now.contains(row)), "{known:?}, not {now:?}");
+        assert!(known.len() >= if *number == last { 3 } else { 2 }, "file {number}: {known:?}");
+    }
+    // None stands in the way of another run.
+    let again = record(&with_slash, &ROTATION).stop();
+    assert!(again.errors.contains("in 1 file"), "{}", again.errors);
+    assert_eq!(files(&directory).len(), 3);
+    let both = replay(&directory, &["-e", "create", "-p", &witness.pid()]);
+    assert_eq!((both.code, both.errors.lines().count()), (Some(0), 2), "{}", both.errors);
+}
