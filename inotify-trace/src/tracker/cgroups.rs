@@ -209,6 +209,8 @@ impl Cgroups {
         // Where it is called by its id, the runtime says more.
         let display = names.display().filter(|name| *name != container.id).map(Into::into);
         let named = Named { names: names.clone(), display, cgroup: id };
+        // It became this one's together with a cgroup above it: it is called one thing only.
+        self.names.retain(|other, named| named.cgroup != id || other == container);
         self.names.insert(container.clone(), named);
     }
 
