@@ -5,6 +5,7 @@ mod damage;
 mod evolution;
 mod files;
 mod samples;
+mod seeds;
 mod writing;
 
 use bytes::BytesMut;
