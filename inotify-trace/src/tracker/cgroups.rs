@@ -335,6 +335,25 @@ mod tests {
     }
 
     #[test]
+    fn a_cgroup_that_becomes_another_container_s_is_called_one_thing_only() {
+        let mut cgroups = Cgroups::default();
+        cgroups.name(CgroupId(7), "/mine");
+        cgroups.name(CgroupId(8), "/mine/below");
+        cgroups.name_container(CgroupId(8), Some(&of_runc("inner")), &Names::default());
+        cgroups.name_container(CgroupId(7), Some(&of_runc("outer")), &Names::default());
+        let names = Names { name: Some("web".to_owned()), ..Names::default() };
+        cgroups.name_container(CgroupId(8), None, &names);
+        let parts = cgroups.parts().into_iter();
+        let called: Vec<_> = parts
+            .filter_map(|part| match part {
+                Part::Names { cgroup: CgroupId(8), names, .. } => Some(*names),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(called, [names]);
+    }
+
+    #[test]
     fn memory_is_bounded_however_many_come_and_go() {
         let mut cgroups = Cgroups::default();
         for id in 1..=3 * REMOVED_KEPT as u64 {
