@@ -100,6 +100,9 @@ fn with(
         let grown = workspace.target.join("fuzz-corpus").join(name);
         fs::create_dir_all(&grown).with_context(|| format!("cannot make {}", grown.display()))?;
         let mut command = command("run")?;
+        // Looking for leaks needs to trace the process, which containers forbid. libFuzzer's own
+        // option for that, -detect_leaks=0, would silently take the limit on allocations with it.
+        command.env("ASAN_OPTIONS", "detect_leaks=0");
         command.arg(name).arg(&grown).arg(format!("fuzz/corpus/{name}")).arg("--");
         command.args([
             format!("-max_total_time={seconds}"),
@@ -107,8 +110,6 @@ fn with(
             format!("-rss_limit_mb={RSS_LIMIT_MB}"),
             format!("-timeout={TIMEOUT_SECONDS}"),
             format!("-max_len={MAX_LENGTH}"),
-            // It would need to trace the process, which containers forbid.
-            "-detect_leaks=0".to_owned(),
             "-print_final_stats=1".to_owned(),
             "-verbosity=0".to_owned(),
             "-print_funcs=0".to_owned(),
