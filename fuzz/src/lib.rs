@@ -20,8 +20,7 @@ pub fn replay(bytes: &[u8]) {
     let _ = reader.header().user_names();
     let _ = clock.utc(reader.header().started);
     let mut json = Json::new(io::sink(), clock.clone());
-    let mut text =
-        Text::new(io::sink(), clock, Timestamps::Iso, Width::Columns(80), false);
+    let mut text = Text::new(io::sink(), clock, Timestamps::Iso, Width::Columns(80), false);
     let mut tracker = Tracker::new();
     let mut watcher = Watcher::new(Grace::default());
     let mut before = reader.offset();

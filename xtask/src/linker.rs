@@ -5,68 +5,32 @@
 //! beside a directory of PATH, in the order in which the directory lists them, and an older one
 //! cannot read the input. So it runs from a script with a directory that has just the right file.
 
-use std::env;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::environment;
 use crate::kernel::OBJECT_VARIABLE;
-use crate::step;
+use crate::tool::Tool;
 use crate::toolchain::Toolchain;
-use crate::workspace::{Workspace, which};
+use crate::workspace::Workspace;
 
-const VERSION: &str = "0.10.0";
+const LINKER: Tool = Tool {
+    name: "bpf-linker",
+    version: "0.10.0",
+    purpose: "the kernel programs are linked by bpf-linker: building it takes a minute or two, once",
+};
 
 /// bpf-linker, installed if it was missing.
 pub fn setup(workspace: &Workspace) -> Result<PathBuf> {
-    let root = cache(workspace).join(format!("bpf-linker-{VERSION}"));
-    let own = root.join("bin/bpf-linker");
-    if own.is_file() {
-        return Ok(own);
-    }
-    if let Some(users) = which("bpf-linker").filter(|file| is_version(file)) {
-        return Ok(users);
-    }
-    let mut command = environment::cargo_elsewhere();
-    command
-        // Outside of the workspace, so that its configuration plays no role.
-        .current_dir("/")
-        .args(["install", "--locked", "--version", VERSION, "--root"])
-        .arg(&root)
-        .arg("bpf-linker");
-    // Spares the user cargo's advice to put it there.
-    let path = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths(env::split_paths(&path).chain([root.join("bin")]))
-        .with_context(|| format!("cannot put {} in PATH", root.display()))?;
-    command.env("PATH", path);
-    step::say(
-        "the kernel programs are linked by bpf-linker: building it takes a minute or two, once",
-    );
-    step::run(&format!("installing bpf-linker {VERSION} in {}", root.display()), &mut command)
-        .with_context(|| {
-            format!(
-                "the kernel programs need bpf-linker {VERSION} (`cargo install --locked --version \
-                 {VERSION} bpf-linker`), or set {OBJECT_VARIABLE} to an object built elsewhere"
-            )
-        })?;
-    Ok(own)
-}
-
-/// Kept out of the target directory, for other checkouts and after `cargo clean`.
-fn cache(workspace: &Workspace) -> PathBuf {
-    let directory = |name| env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
-    directory("XDG_CACHE_HOME")
-        .or_else(|| directory("HOME").map(|home| home.join(".cache")))
-        .map_or_else(|| workspace.target.join("tools"), |cache| cache.join("inotify-trace"))
-}
-
-fn is_version(linker: &Path) -> bool {
-    step::output_of(Command::new(linker).arg("--version"))
-        .is_ok_and(|version| version.split_whitespace().last() == Some(VERSION))
+    LINKER.setup(workspace).with_context(|| {
+        let version = LINKER.version;
+        format!(
+            "the kernel programs need bpf-linker {version} (`cargo install --locked --version \
+             {version} bpf-linker`), or set {OBJECT_VARIABLE} to an object built elsewhere"
+        )
+    })
 }
 
 /// Writes the script that starts `linker` with the LLVM of `toolchain`, and returns its path.

@@ -33,6 +33,10 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     format.current_dir(&workspace.root).args(["fmt", "--all", "--check"]);
     step::run("checking the formatting (`cargo fmt --all` repairs it)", &mut format)?;
 
+    let mut format = environment::cargo();
+    format.current_dir(workspace.root.join("fuzz")).args(["fmt", "--check"]);
+    step::run("checking the formatting of fuzz/ (`cargo fmt` there repairs it)", &mut format)?;
+
     let object = kernel::build(workspace)?;
     let mut clippy = agent::cargo(workspace, &object);
     clippy.args(["clippy", "--workspace", "--exclude", kernel::PACKAGE, "--all-targets"]);

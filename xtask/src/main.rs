@@ -12,6 +12,7 @@ mod apt;
 mod bench;
 mod btf_fixture;
 mod environment;
+mod fuzz;
 mod kernel;
 mod linker;
 mod lint;
@@ -20,6 +21,7 @@ mod privilege;
 mod python;
 mod step;
 mod test;
+mod tool;
 mod toolchain;
 mod vm;
 mod workspace;
@@ -83,6 +85,15 @@ enum Task {
     Setup,
     /// Check formatting, run clippy on everything, and check the documentation.
     Lint,
+    /// Feed recordings that nobody wrote to what reads recordings.
+    Fuzz {
+        /// How long, for each target.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: u32,
+        /// Only this one.
+        #[arg(long)]
+        target: Option<fuzz::Target>,
+    },
     /// Measure what inotify-trace costs, next to bpftrace, and write docs/benchmarks.md.
     Bench {
         /// One minute instead of eleven: fewer and shorter rounds.
@@ -167,6 +178,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
             step::say("set up");
             Ok(())
         }
+        Task::Fuzz { seconds, target } => fuzz::run(&workspace, seconds, target),
         Task::Lint => lint::run(&workspace),
         Task::Bench { quick, only_vm: true, .. } => bench::run_only_vm(&workspace, quick),
         Task::Bench { quick, only_list: true, .. } => bench::run_only_list(&workspace, quick),

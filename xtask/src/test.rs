@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::agent;
 use crate::apt;
+use crate::fuzz;
 use crate::kernel;
 use crate::privilege;
 use crate::python;
@@ -65,15 +66,16 @@ pub fn python(workspace: &Workspace) -> Option<PathBuf> {
         .ok()
 }
 
-/// Runs `cargo test` with `args` over the workspace, and then, if all of it is asked for, the live
-/// tests on other kernels.
+/// Runs `cargo test` with `args` over the workspace, and then, if all of it is asked for, fuzzes for
+/// a moment, and runs the live tests on other kernels.
 /// `kernels` are those that may be missing; None leaves out all.
 pub fn run(workspace: &Workspace, kernels: Option<Vec<vm::Kernel>>, args: &[String]) -> Result<()> {
     here(workspace, args)?;
     if !args.is_empty() {
-        step::say("NOT RUN: tests on other kernels, because arguments choose tests");
+        step::say("NOT RUN: fuzzing and tests on other kernels, because arguments choose tests");
         return Ok(());
     }
+    fuzz::test(workspace)?;
     let Some(allow_missing) = kernels else {
         step::say("NOT RUN: tests on other kernels (--no-vm)");
         return Ok(());

@@ -41,10 +41,15 @@ impl Toolchain {
 
     /// A command of this toolchain, and of no other that the user or cargo has chosen.
     pub fn command(&self, name: &str) -> Result<Command> {
+        self.command_of(&self.tool(name))
+    }
+
+    /// A command of a program that is to find this toolchain, and no other.
+    pub fn command_of(&self, program: &Path) -> Result<Command> {
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths([self.bin.clone()].into_iter().chain(env::split_paths(&path)))
-            .context("cannot put the compiler for the kernel programs in PATH")?;
-        let mut command = environment::without_toolchain(Command::new(self.tool(name)));
+            .context("cannot put a compiler's directory in PATH")?;
+        let mut command = environment::without_toolchain(Command::new(program));
         // `-Z build-std` is for nightly compilers only; it is what the BPF target, which has no
         // ready-made `core`, takes from a stable one.
         command.env("PATH", path).env("RUSTC", self.tool("rustc")).env("RUSTC_BOOTSTRAP", "1");
@@ -117,15 +122,7 @@ impl Road {
     /// The toolchain, if it is there.
     fn existing(self) -> Result<Toolchain> {
         match self {
-            Self::Rustup => {
-                let mut rustup = environment::without_toolchain(Command::new("rustup"));
-                // Asking must not start a download.
-                rustup.env("RUSTUP_AUTO_INSTALL", "0");
-                let rustc =
-                    step::output_of(rustup.args(["which", "--toolchain", NIGHTLY, "rustc"]))?;
-                let bin = Path::new(rustc.trim()).parent().context("rustc has no directory")?;
-                Toolchain::check(bin.to_path_buf())
-            }
+            Self::Rustup => Toolchain::check(rustups()?),
             Self::System => Toolchain::check(PathBuf::from("/usr/bin")),
         }
     }
@@ -156,6 +153,31 @@ impl Road {
             }
         }
     }
+}
+
+/// Where rustup has its nightly, if it does.
+fn rustups() -> Result<PathBuf> {
+    let mut rustup = environment::without_toolchain(Command::new("rustup"));
+    // Asking must not start a download.
+    rustup.env("RUSTUP_AUTO_INSTALL", "0");
+    let rustc = step::output_of(rustup.args(["which", "--toolchain", NIGHTLY, "rustc"]))?;
+    let bin = Path::new(rustc.trim()).parent().context("rustc has no directory")?;
+    Ok(bin.to_path_buf())
+}
+
+/// The nightly with its sanitizers, installed if it was missing. Debian's compiler comes without
+/// them, and nothing is compiled here that would need source.
+pub fn nightly() -> Result<Toolchain> {
+    if let Ok(bin) = rustups() {
+        return Ok(Toolchain { bin });
+    }
+    let mut rustup = environment::without_toolchain(Command::new("rustup"));
+    rustup.args(["toolchain", "install", NIGHTLY, "--profile", "minimal", "--no-self-update"]);
+    let what = format!("installing rustup's {NIGHTLY}, for fuzzing");
+    step::run_within(DOWNLOAD_LIMIT, &what, &mut rustup).with_context(|| {
+        format!("there is no {NIGHTLY}: `rustup toolchain install {NIGHTLY}` gets it")
+    })?;
+    Ok(Toolchain { bin: rustups()? })
 }
 
 /// The first two numbers of a package's version.

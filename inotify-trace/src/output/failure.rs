@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::event::{EventKind, Quota};
@@ -40,41 +39,42 @@ impl Limit {
 pub(crate) fn limit(kind: &EventKind) -> Option<Limit> {
     match *kind {
         EventKind::CreateFailed { errno, quota, .. } => {
-            match Errno::from_raw_os_error(errno) {
+            match errno {
                 // Both limits answer EMFILE (fs/notify/inotify/inotify_user.c); the count tells.
-                Errno::MFILE => Some(match quota.as_ref().map(Quota::is_full) {
+                libc::EMFILE => Some(match quota.as_ref().map(Quota::is_full) {
                     Some(true) => Limit::InotifyInstances,
                     Some(false) => Limit::RlimitNofile,
                     None => Limit::InstancesOrNofile,
                 }),
-                Errno::NFILE => Some(Limit::FileMax),
+                libc::ENFILE => Some(Limit::FileMax),
                 _ => None,
             }
         }
         EventKind::WatchFailed { errno, .. } => {
-            (Errno::from_raw_os_error(errno) == Errno::NOSPC).then_some(Limit::InotifyWatches)
+            (errno == libc::ENOSPC).then_some(Limit::InotifyWatches)
         }
         _ => None,
     }
 }
 
-/// The name of an errno, as in `ENOENT`.
+/// The name of an errno, as in `ENOENT`. A recording can have any number for one, and rustix takes
+/// only those that are.
 pub(crate) fn errno_name(errno: i32) -> Cow<'static, str> {
-    let name = match Errno::from_raw_os_error(errno) {
-        Errno::PERM => "EPERM",
-        Errno::NOENT => "ENOENT",
-        Errno::BADF => "EBADF",
-        Errno::NOMEM => "ENOMEM",
-        Errno::ACCESS => "EACCES",
-        Errno::FAULT => "EFAULT",
-        Errno::EXIST => "EEXIST",
-        Errno::NOTDIR => "ENOTDIR",
-        Errno::INVAL => "EINVAL",
-        Errno::NFILE => "ENFILE",
-        Errno::MFILE => "EMFILE",
-        Errno::NOSPC => "ENOSPC",
-        Errno::NAMETOOLONG => "ENAMETOOLONG",
-        Errno::LOOP => "ELOOP",
+    let name = match errno {
+        libc::EPERM => "EPERM",
+        libc::ENOENT => "ENOENT",
+        libc::EBADF => "EBADF",
+        libc::ENOMEM => "ENOMEM",
+        libc::EACCES => "EACCES",
+        libc::EFAULT => "EFAULT",
+        libc::EEXIST => "EEXIST",
+        libc::ENOTDIR => "ENOTDIR",
+        libc::EINVAL => "EINVAL",
+        libc::ENFILE => "ENFILE",
+        libc::EMFILE => "EMFILE",
+        libc::ENOSPC => "ENOSPC",
+        libc::ENAMETOOLONG => "ENAMETOOLONG",
+        libc::ELOOP => "ELOOP",
         _ => return Cow::Owned(format!("errno {errno}")),
     };
     Cow::Borrowed(name)
@@ -82,6 +82,8 @@ pub(crate) fn errno_name(errno: i32) -> Cow<'static, str> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
 
     fn create_failed(errno: Errno, quota: Option<(u32, u32)>) -> EventKind {
@@ -99,5 +101,21 @@ mod tests {
         assert_eq!(emfile(None), Some(Limit::InstancesOrNofile));
         assert_eq!(limit(&create_failed(Errno::NFILE, Some((1, 128)))), Some(Limit::FileMax));
         assert_eq!(limit(&create_failed(Errno::NOMEM, Some((128, 128)))), None);
+    }
+
+    #[test]
+    fn numbers_that_are_no_errnos_are_shown_as_they_are() {
+        for errno in [0, -1, 4096, i32::MIN, i32::MAX] {
+            assert_eq!(errno_name(errno), format!("errno {errno}"));
+            let quota = None;
+            assert_eq!(limit(&EventKind::CreateFailed { flags: 0, errno, quota }), None);
+            let path = "".into();
+            let failed =
+                EventKind::WatchFailed { instance: None, fd: 0, path, mask: 0, errno, quota };
+            assert_eq!(limit(&failed), None);
+        }
+        for (errno, name) in [(Errno::NOENT, "ENOENT"), (Errno::LOOP, "ELOOP")] {
+            assert_eq!(errno_name(errno.raw_os_error()), name);
+        }
     }
 }

@@ -7,20 +7,29 @@ use prost::encoding::{WireType, decode_key, decode_varint, skip_field};
 /// Messages and texts in a frame, at most. The writer stays below a third of that.
 pub(super) const MESSAGES: usize = 1 << 18;
 
-/// Fields of a frame, and how far down there are messages of which there can be many.
-const DEPTHS: [(u32, u32); 2] = [
+/// Fields, and how far down in them there are messages of which there can be many.
+type Depths = [(u32, u32)];
+
+/// Those of a frame.
+pub(super) const FRAME: &Depths = &[
     // Batches: events, what happened, and what is charged.
     (3, 3),
     // Parts: what they are, and watches.
     (4, 2),
 ];
 
-/// Whether a frame has no more in it than a reader wants in memory at once. What makes no sense is
-/// left to the decoder.
-pub(super) fn is_moderate(frame: &[u8]) -> bool {
+/// Those of a header.
+pub(super) const HEADER: &Depths = &[
+    // Sysctls: files.
+    (13, 1),
+];
+
+/// Whether a message has no more in it than a reader wants in memory at once. What makes no sense
+/// is left to the decoder.
+pub(super) fn is_moderate(message: &[u8], depths: &Depths) -> bool {
     let mut left = MESSAGES;
-    let depth = |field| DEPTHS.iter().find(|(known, _)| *known == field).map_or(0, |it| it.1);
-    count(frame, &depth, &mut left).is_some()
+    let depth = |field| depths.iter().find(|(known, _)| *known == field).map_or(0, |it| it.1);
+    count(message, &depth, &mut left).is_some()
 }
 
 /// Takes from `left` what there is; None if it is not enough.

@@ -11,10 +11,10 @@ use crate::{
 
 /// Events in a frame, at most, and whatever else is counted among them; a reader has that many in
 /// memory at once.
-const EVENTS: usize = 8192;
+pub(super) const EVENTS: usize = 8192;
 
 /// Bytes of paths and names in a frame, at most, but for those of the last event.
-const TEXT: usize = 256 << 10;
+pub(super) const TEXT: usize = 256 << 10;
 
 /// Fills a frame.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Batch, Damage, Header, RecordingError,
-    bounds::is_moderate,
+    bounds::{self, is_moderate},
     decode::{Decoder, to_part},
     frame::{Kind, Unpacker},
     wire,
@@ -69,7 +69,7 @@ impl<R: Read> Reader<R> {
         let offset = frames.offset();
         let damaged = |what| RecordingError::Damaged { offset, what };
         let (kind, bytes) = frames.next()?.ok_or(damaged(Damage::Truncated))?;
-        if kind != Kind::Header {
+        if kind != Kind::Header || !is_moderate(&bytes, bounds::HEADER) {
             return Err(damaged(Damage::Nonsense));
         }
         let header = decode::<wire::Header>(&bytes, offset)?;
@@ -102,7 +102,7 @@ impl<R: Read> Reader<R> {
             let Some((kind, bytes)) = self.frames.next()? else { return Ok(None) };
             match kind {
                 Kind::Frame => {
-                    if !is_moderate(&bytes) {
+                    if !is_moderate(&bytes, bounds::FRAME) {
                         let what = Damage::Nonsense;
                         return Err(RecordingError::Damaged { offset, what });
                     }

@@ -212,6 +212,8 @@ impl Cgroups {
         // Where it is called by its id, the runtime says more.
         let display = names.display().filter(|name| *name != container.id).map(Into::into);
         let named = Named { names: names.clone(), display, cgroup: id };
+        // It became this one's together with a cgroup above it: it is called one thing only.
+        self.names.retain(|other, named| named.cgroup != id || other == container);
         self.names.insert(container.clone(), named);
     }
 
@@ -333,6 +335,25 @@ mod tests {
         // Told too late.
         cgroups.name_container(CgroupId(7), Some(&of_runc("late")), &Names::default());
         assert_eq!(cgroups.get(CgroupId(9)).unwrap().container, None);
+    }
+
+    #[test]
+    fn a_cgroup_that_becomes_another_container_s_is_called_one_thing_only() {
+        let mut cgroups = Cgroups::default();
+        cgroups.name(CgroupId(7), "/mine");
+        cgroups.name(CgroupId(8), "/mine/below");
+        cgroups.name_container(CgroupId(8), Some(&of_runc("inner")), &Names::default());
+        cgroups.name_container(CgroupId(7), Some(&of_runc("outer")), &Names::default());
+        let names = Names { name: Some("web".to_owned()), ..Names::default() };
+        cgroups.name_container(CgroupId(8), None, &names);
+        let parts = cgroups.parts().into_iter();
+        let called: Vec<_> = parts
+            .filter_map(|part| match part {
+                Part::Names { cgroup: CgroupId(8), names, .. } => Some(*names),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(called, [names]);
     }
 
     #[test]

@@ -182,6 +182,12 @@ fn what_is_in_a_frame_must_make_sense() {
     );
 }
 
+fn varint(number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    prost::encoding::encode_varint(number as u64, &mut bytes);
+    bytes
+}
+
 #[test]
 fn a_file_that_does_not_begin_with_a_header_is_damaged_there() {
     let mut out = BytesMut::from(&MAGIC[..]);
@@ -195,6 +201,12 @@ fn a_file_that_does_not_begin_with_a_header_is_damaged_there() {
         other => panic!("{other:?}"),
     };
     is_there(&out, Damage::Nonsense);
+    // Users, and files of sysctls, that take far more memory than bytes.
+    let files = |count: usize| [&[0x6a][..], &varint(2 * count), &[0x22, 0].repeat(count)].concat();
+    for many in [[0x62, 0].repeat(LARGEST / 2), files(LARGEST / 2 - 8)] {
+        let length = u32::try_from(many.len()).unwrap();
+        is_there(&[&MAGIC[..], &frame(1, 0, length, &many)].concat(), Damage::Nonsense);
+    }
     is_there(&MAGIC, Damage::Truncated);
     is_there(&[&MAGIC[..], &[0; HEAD]].concat(), Damage::Checksum);
 }

@@ -4,7 +4,10 @@ mod codec;
 mod damage;
 mod evolution;
 mod files;
+mod fixture;
 mod samples;
+mod schema;
+mod seeds;
 mod writing;
 
 use bytes::BytesMut;

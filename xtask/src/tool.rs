@@ -1,0 +1,63 @@
+//! Programs from crates.io that tasks use: built once, and kept for other checkouts.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::environment;
+use crate::step;
+use crate::workspace::{Workspace, which};
+
+/// A program, which its package is named after.
+pub struct Tool {
+    pub name: &'static str,
+    /// Pinned: another may behave in another way.
+    pub version: &'static str,
+    /// What it is for, and how long building it takes.
+    pub purpose: &'static str,
+}
+
+impl Tool {
+    /// The program, installed if it was missing.
+    pub fn setup(&self, workspace: &Workspace) -> Result<PathBuf> {
+        let Self { name, version, purpose } = *self;
+        let root = cache(workspace).join(format!("{name}-{version}"));
+        let own = root.join("bin").join(name);
+        if own.is_file() {
+            return Ok(own);
+        }
+        if let Some(users) = which(name).filter(|file| self.is_version(file)) {
+            return Ok(users);
+        }
+        let mut command = environment::cargo_elsewhere();
+        command
+            // Outside of the workspace, so that its configuration plays no role.
+            .current_dir("/")
+            .args(["install", "--locked", "--version", version, "--root"])
+            .arg(&root)
+            .arg(name);
+        // Spares the user cargo's advice to put it there.
+        let path = env::var_os("PATH").unwrap_or_default();
+        let path = env::join_paths(env::split_paths(&path).chain([root.join("bin")]))
+            .with_context(|| format!("cannot put {} in PATH", root.display()))?;
+        command.env("PATH", path);
+        step::say(purpose);
+        step::run(&format!("installing {name} {version} in {}", root.display()), &mut command)?;
+        Ok(own)
+    }
+
+    fn is_version(&self, program: &Path) -> bool {
+        step::output_of(Command::new(program).arg("--version"))
+            .is_ok_and(|version| version.split_whitespace().last() == Some(self.version))
+    }
+}
+
+/// Kept out of the target directory, for other checkouts and after `cargo clean`.
+fn cache(workspace: &Workspace) -> PathBuf {
+    let directory = |name| env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
+    directory("XDG_CACHE_HOME")
+        .or_else(|| directory("HOME").map(|home| home.join(".cache")))
+        .map_or_else(|| workspace.target.join("tools"), |cache| cache.join("inotify-trace"))
+}
