@@ -9,18 +9,19 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 
-use super::{EXIT_ERROR, progress::Progress, replay::tell};
-use crate::{
-    export::{Csv, Exporter, Flat, JsonLines, Output, Parquet, Partitioned, Perfetto, export},
-    source::Recordings,
+use super::{
+    progress::Progress,
+    recordings::{Files, exit_code, open, tell},
+};
+use crate::export::{
+    Csv, Exporter, Flat, JsonLines, Output, Parquet, Partitioned, Perfetto, export,
 };
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Recordings, or directories of them
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    recordings: Files,
     /// What to write
     #[arg(short, long, value_enum)]
     format: Format,
@@ -66,15 +67,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.partition && args.format != Format::Parquet {
         bail!("--partition is for --format parquet");
     }
-    let recordings = Recordings::open(&args.files);
-    tell(&recordings.problems)?;
-    if recordings.runs.is_empty() {
-        bail!("nothing to export");
-    }
-    let mut is_damaged = !recordings.problems.is_empty();
+    let opened = open(&args.recordings.files, "nothing to export")?;
+    let mut is_damaged = !opened.problems.is_empty();
     let mut exporter = args.exporter()?;
     let output_is_on_terminal = args.output.is_none() && io::stdout().is_terminal();
-    for mut run in recordings.runs {
+    for mut run in opened.runs {
         let progress = Progress::new(run.size(), output_is_on_terminal);
         let exported = export(&mut run, exporter.as_mut(), |position| progress.at(position));
         drop(progress);
@@ -86,9 +83,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if is_damaged {
         let mut err = io::stderr().lock();
         writeln!(err, "inotify-trace: what could be read was exported; it is not all there was")?;
-        return Ok(ExitCode::from(EXIT_ERROR));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(exit_code(is_damaged))
 }
 
 impl Args {

@@ -7,7 +7,7 @@ use std::{
 
 use clap::ValueEnum;
 
-use super::{EXIT_ERROR, past::PastArgs, session::event_loop};
+use super::{past::PastArgs, recordings::exit_code, session::event_loop};
 use crate::{
     container::Registry,
     kernel::{KernelError, Settings},
@@ -123,7 +123,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     out.flush()?;
-    Ok(if is_damaged { ExitCode::from(EXIT_ERROR) } else { ExitCode::SUCCESS })
+    Ok(exit_code(is_damaged))
 }
 
 /// What exists now: as the kernel tells it, or else, and only as much of it, as /proc does; and

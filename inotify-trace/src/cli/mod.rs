@@ -9,6 +9,7 @@ mod moment;
 mod past;
 mod progress;
 mod record;
+mod recordings;
 mod replay;
 mod report;
 mod session;

@@ -1,15 +1,23 @@
 //! The state at a moment of a recording, for commands that otherwise look at what exists now.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 
-use super::{moment::Moment, progress::Progress, replay::tell};
+use super::{
+    moment::Moment,
+    progress::Progress,
+    recordings::{open, tell},
+};
 use crate::{
     event::BootTime,
     limits::Changes,
     recording::{Header, Item},
-    source::{Recordings, Replay},
+    source::Replay,
     tracker::Tracker,
 };
 
@@ -47,16 +55,14 @@ impl PastArgs {
         if self.recordings.is_empty() {
             return Ok(None);
         }
-        let recordings = Recordings::open(&self.recordings);
-        tell(&recordings.problems)?;
-        let is_damaged = !recordings.problems.is_empty();
-        let mut past = self.replay(recordings.runs)?;
-        past.is_damaged |= is_damaged;
+        let opened = open(&self.recordings, "nothing was recorded")?;
+        let mut past = self.replay(opened.runs)?;
+        past.is_damaged |= !opened.problems.is_empty();
         Ok(Some(past))
     }
 
     fn replay(&self, runs: Vec<Replay>) -> anyhow::Result<Past> {
-        let first = runs.first().context("nothing was recorded")?.header();
+        let first = runs[0].header();
         let (clock, started) = (first.clock(), first.started);
         let at = self.at.map(|at| at.timestamp(&clock, started)).transpose()?;
         if let Some(at) = at.filter(|at| *at < clock.timestamp(started)) {
@@ -73,8 +79,11 @@ impl PastArgs {
         tell(run.problems())?;
         if let Some(at) = at.filter(|_| past.time < until && run.is_read()) {
             let end = past.header.clock().utc(past.time);
-            let told = format!("--at is {at}, and recording ended at {end}: shown as it was then");
-            io::Write::write_fmt(&mut io::stderr(), format_args!("inotify-trace: {told}\n"))?;
+            let mut err = io::stderr().lock();
+            writeln!(
+                err,
+                "inotify-trace: --at is {at}, and recording ended at {end}: shown as it was then"
+            )?;
         }
         Ok(past)
     }

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
-    path::PathBuf,
     process::ExitCode,
     thread,
     time::{Duration, Instant},
@@ -12,24 +11,23 @@ use anyhow::bail;
 use jiff::Timestamp;
 
 use super::{
-    EXIT_ERROR,
     moment::Moment,
     progress::Progress,
+    recordings::{Files, exit_code, open, tell},
     view::{View, ViewArgs},
 };
 use crate::{
     event::BootTime,
     output::Clock,
     recording::{Header, Item},
-    source::{Problem, Recordings, Replay},
+    source::Replay,
 };
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Recordings, or directories of them
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    recordings: Files,
     #[command(flatten)]
     view: ViewArgs,
     /// Show only what happened from then on: a time of day, a date and time, or `+SECONDS` from the
@@ -74,12 +72,10 @@ fn speed(text: &str) -> Result<Speed, String> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let recordings = Recordings::open(&args.files);
-    tell(&recordings.problems)?;
-    let Some(first) = recordings.runs.first() else { bail!("nothing to replay") };
-    let range = Range::new(args, first.header())?;
-    let mut is_damaged = !recordings.problems.is_empty();
-    for mut run in recordings.runs {
+    let opened = open(&args.recordings.files, "nothing to replay")?;
+    let range = Range::new(args, opened.runs[0].header())?;
+    let mut is_damaged = !opened.problems.is_empty();
+    for mut run in opened.runs {
         greet(run.header())?;
         let clock = run.header().clock();
         let range = range.of_machine_with(&clock);
@@ -89,13 +85,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         is_damaged |= !run.problems().is_empty();
         view.summarise()?;
     }
-    Ok(if is_damaged { ExitCode::from(EXIT_ERROR) } else { ExitCode::SUCCESS })
-}
-
-/// Says on standard error what could not be read.
-pub(super) fn tell(problems: &[Problem]) -> io::Result<()> {
-    let mut err = io::stderr().lock();
-    problems.iter().try_for_each(|problem| writeln!(err, "inotify-trace: {problem}"))
+    Ok(exit_code(is_damaged))
 }
 
 fn greet(header: &Header) -> io::Result<()> {

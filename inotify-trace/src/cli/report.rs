@@ -11,20 +11,22 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 
-use super::{EXIT_ERROR, progress::Progress, replay::tell};
+use super::{
+    progress::Progress,
+    recordings::{Files, exit_code, open, tell},
+};
 use crate::{
     output::printable,
     recording::EXTENSION,
     report::{Builder, FULL, Report, Run, html, text},
-    source::{Problem, Recordings, Replay},
+    source::{Problem, Replay},
 };
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Recordings, or directories of them
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    recordings: Files,
     /// Where to: a file, or `-` for standard output; `text` is short for `--format text`
     /// [default: -]
     #[arg(short, long, value_name = "PATH")]
@@ -56,17 +58,13 @@ Exit code: 0; 2 if a file is damaged. What comes before the damage is reported a
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (path, format) = args.destination();
     if let Some(path) = path {
-        refuse_recordings(path, &args.files)?;
+        refuse_recordings(path, &args.recordings.files)?;
     }
-    let recordings = Recordings::open(&args.files);
-    tell(&recordings.problems)?;
-    if recordings.runs.is_empty() {
-        bail!("nothing to report");
-    }
-    let mut is_damaged = !recordings.problems.is_empty();
-    let mut report = Report { runs: Vec::new(), unreadable: sentences(&recordings.problems) };
-    let runs = recordings.runs.len();
-    for (at, mut run) in recordings.runs.into_iter().enumerate() {
+    let opened = open(&args.recordings.files, "nothing to report")?;
+    let mut is_damaged = !opened.problems.is_empty();
+    let mut report = Report { runs: Vec::new(), unreadable: sentences(&opened.problems) };
+    let runs = opened.runs.len();
+    for (at, mut run) in opened.runs.into_iter().enumerate() {
         let facts = read(&mut run, path.is_none());
         // However many there are, they are to fit into memory.
         report.runs.push(if at + FULL < runs { facts.brief() } else { facts });
@@ -87,7 +85,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         None => io::stdout().lock().write_all(page.as_bytes())?,
     }
-    Ok(if is_damaged { ExitCode::from(EXIT_ERROR) } else { ExitCode::SUCCESS })
+    Ok(exit_code(is_damaged))
 }
 
 impl Args {

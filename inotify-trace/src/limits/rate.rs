@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     event::{Event, EventKind},
     tracker::{Tracker, User},
-    usage::Level,
+    usage::{Level, time_left},
 };
 
 /// Instances that came and went, by who is charged.
@@ -42,12 +42,7 @@ impl Rate {
     /// what a duration can hold.
     #[must_use]
     pub fn time_left(&self, level: Level) -> Option<Duration> {
-        let free = level.limit.saturating_sub(level.used);
-        let rate = self.per_minute();
-        if rate <= 0.0 {
-            return None;
-        }
-        Duration::try_from_secs_f64(f64::from(free) / rate * 60.0).ok()
+        time_left(level.limit.saturating_sub(level.used), self.per_minute())
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     live::{BATCH, Live},
+    naming::Naming,
     now, shims,
 };
 use crate::{
@@ -34,12 +35,7 @@ pub(super) struct Hierarchy {
 impl Live {
     /// Finds the cgroups, instances and watches that exist already.
     pub(super) fn snapshot(&mut self) -> Result<Vec<Event>, KernelError> {
-        let mut events = Vec::new();
-        let mut hierarchy = Hierarchy::read(|cgroup, path| {
-            events.push(now(EventKind::CgroupFound { cgroup, path: path.into() }));
-        });
-        self.naming.name(0, &mut events);
-        hierarchy.targets = self.find_paths.then(Targets::default);
+        let (mut hierarchy, mut events) = Hierarchy::found(&mut self.naming, self.find_paths);
         let look = self.look()?;
         look.complete(&mut hierarchy, &mut events);
         self.ask_charges(&mut events)?;
@@ -151,6 +147,17 @@ impl Look {
 }
 
 impl Hierarchy {
+    /// Looks at every cgroup there is, and tells of each, with the names of containers.
+    pub(super) fn found(naming: &mut Naming, find_paths: bool) -> (Self, Vec<Event>) {
+        let mut events = Vec::new();
+        let mut hierarchy = Self::read(|cgroup, path| {
+            events.push(now(EventKind::CgroupFound { cgroup, path: path.into() }));
+        });
+        naming.name(0, &mut events);
+        hierarchy.targets = find_paths.then(Targets::default);
+        (hierarchy, events)
+    }
+
     /// Looks at every cgroup there is; each is passed on.
     pub(super) fn read(mut each: impl FnMut(CgroupId, &str)) -> Self {
         let Some(mount_point) = cgroup::mount_point() else { return Self::default() };

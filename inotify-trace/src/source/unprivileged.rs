@@ -8,7 +8,7 @@ use super::{
 use crate::{
     container::Registry,
     event::{CgroupId, Event, EventKind, InstanceId, Task},
-    procfs::{self, Targets},
+    procfs,
 };
 
 /// `KCMP_FILE` of `enum kcmp_type` (kcmp(2)).
@@ -29,13 +29,8 @@ pub struct Survey {
 /// Looks at the descriptors of those processes that this one may look at.
 #[must_use]
 pub fn survey(find_paths: bool, registry: &Registry) -> Survey {
-    let mut events = Vec::new();
-    let mut hierarchy = Hierarchy::read(|cgroup, path| {
-        events.push(now(EventKind::CgroupFound { cgroup, path: path.into() }));
-    });
     let mut naming = Naming::new(registry.clone());
-    naming.name(0, &mut events);
-    hierarchy.targets = find_paths.then(Targets::default);
+    let (mut hierarchy, mut events) = Hierarchy::found(&mut naming, find_paths);
     let mut look = Look::default();
     // One descriptor of each instance, in the kernel's order of its files.
     let mut known: Vec<(Descriptor, InstanceId)> = Vec::new();

@@ -4,6 +4,7 @@
 mod culprits;
 #[cfg(test)]
 mod tests;
+mod time_left;
 mod totals;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
 };
 
 pub use culprits::{Culprit, Culprits};
+pub use time_left::time_left;
 pub use totals::{Level, Standing, standings};
 
 use crate::{

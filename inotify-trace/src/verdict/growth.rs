@@ -6,6 +6,7 @@ use super::{Confidence, Evidence};
 use crate::{
     event::{BootTime, Quota},
     tracker::{Origin, Process, Tracker},
+    usage::time_left,
 };
 
 /// Fewer than this are no trend.
@@ -30,8 +31,7 @@ impl Growth {
     /// Until the limit is reached, if it goes on like this.
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
-        let minutes = f64::from(self.left?) / self.per_minute;
-        Duration::try_from_secs_f64(minutes * 60.0).ok()
+        time_left(self.left?, self.per_minute)
     }
 }
 

@@ -224,14 +224,7 @@ fn names_tests(command: &[String]) -> bool {
 
 impl Plan<'_> {
     fn run(&self, kernel: Kernel) -> Report {
-        let mut report = Report {
-            kernel,
-            version: None,
-            result: report::Result::Lost(String::new()),
-            seconds: 0.0,
-            retried: false,
-            suite: None,
-        };
+        let mut report = Report::new(kernel, report::Result::Lost(String::new()));
         let image = match self.cache.image(kernel) {
             Ok(image) => image,
             Err(error) => {

@@ -35,6 +35,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Of a machine of which nothing is known yet: `result` holds unless another becomes known.
+    pub fn new(kernel: Kernel, result: Result) -> Self {
+        Self { kernel, version: None, result, seconds: 0.0, retried: false, suite: None }
+    }
+
     pub fn name(&self) -> String {
         let version = self.version.as_deref().unwrap_or(self.kernel.series);
         format!("{version} ({})", self.kernel.suite)

@@ -178,14 +178,7 @@ fn kernel(suite: &str) -> Option<Kernel> {
 
 impl Plan<'_> {
     fn run(&self, case: Case, kernel: Kernel) -> (Report, Told) {
-        let mut report = Report {
-            kernel,
-            version: None,
-            result: report::Result::Ended(0),
-            seconds: 0.0,
-            retried: false,
-            suite: None,
-        };
+        let mut report = Report::new(kernel, report::Result::Ended(0));
         let (root, image) = match self.root(case).and_then(|root| {
             let image = self.cache.image(kernel);
             Ok((root, image.with_context(|| format!("the kernel of Debian {}", kernel.suite))?))

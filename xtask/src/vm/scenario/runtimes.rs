@@ -63,14 +63,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let cache = Cache::open()?;
     let mut reports = Vec::new();
     for kernel in kernels {
-        let mut report = Report {
-            kernel,
-            version: None,
-            result: report::Result::Ended(0),
-            seconds: 0.0,
-            retried: false,
-            suite: None,
-        };
+        let mut report = Report::new(kernel, report::Result::Ended(0));
         let started = Instant::now();
         let machine = Place { args, work: &work.path, results: &results, root: &root };
         if let Err(error) = machine.run(&cache, kernel, &programs, &mut report) {

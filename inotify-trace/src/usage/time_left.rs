@@ -1,0 +1,13 @@
+//! How long something lasts.
+
+use std::time::Duration;
+
+/// How long until nothing is left of `free`, if it becomes less by `per_minute`; None if that is
+/// never, or beyond what a duration can hold.
+#[must_use]
+pub fn time_left(free: u32, per_minute: f64) -> Option<Duration> {
+    if per_minute <= 0.0 {
+        return None;
+    }
+    Duration::try_from_secs_f64(f64::from(free) / per_minute * 60.0).ok()
+}
