@@ -7,20 +7,25 @@ use std::{
 };
 
 use clap::ValueEnum;
+use inotify_trace_model::{
+    clock::Clock,
+    event::{BootTime, Event},
+    tracker::Tracker,
+    verdict::{Grace, Verdict, Watcher, verdicts},
+};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     EXIT_ERROR,
+    choice::one_of,
     past::{Past, PastArgs},
     session::{Session, Wake, event_loop, instant, seconds},
 };
 use crate::{
-    event::{BootTime, Event},
+    host,
     kernel::{Backend, Settings},
-    output::{Clock, Findings},
-    source::{self, Live, Options},
-    tracker::Tracker,
-    verdict::{Grace, Verdict, Watcher, verdicts},
+    output::Findings,
+    source::{Live, Options},
 };
 
 /// Exit code for leaks that were found.
@@ -46,7 +51,7 @@ pub(super) struct Args {
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     /// How to hook inotify [default: the best that this kernel allows]
-    #[arg(long, value_enum, value_name = "BACKEND")]
+    #[arg(long, value_parser = one_of::<Backend>(), value_name = "BACKEND")]
     backend: Option<Backend>,
     #[command(flatten)]
     past: PastArgs,
@@ -91,7 +96,7 @@ async fn look(args: &Args) -> anyhow::Result<ExitCode> {
     let mut tracker = Tracker::new();
     Live::survey(args.options())?.iter().for_each(|event| tracker.apply(event));
     let at_once = Grace { target: Duration::ZERO, idle: Duration::MAX };
-    let mut reached = source::clock();
+    let mut reached = host::now();
     let mut grace = at_once;
     if !verdicts(&tracker, reached, &at_once).is_empty() {
         // What is still there in a moment is. It is followed meanwhile, and not just found again.
@@ -107,11 +112,11 @@ async fn look(args: &Args) -> anyhow::Result<ExitCode> {
         }
         live.finish(&mut events);
         events.drain(..).for_each(|event| tracker.apply(&event));
-        reached = source::clock();
+        reached = host::now();
         // Found at the start, some time before the settling was over.
         grace.target = args.settle;
     }
-    tell(Say::new(args.output, Clock::of_this_machine()), &tracker, reached, &grace)
+    tell(Say::new(args.output, host::clock()), &tracker, reached, &grace)
 }
 
 /// What was leaked at a moment of a recording.
@@ -144,12 +149,12 @@ async fn watch(args: &Args, duration: Option<Duration>) -> anyhow::Result<ExitCo
     events.drain(..).for_each(|event| tracker.apply(&event));
     session.greet(&tracker)?;
     let mut watcher = Watcher::new(Grace { target: args.grace, idle: args.idle });
-    let mut say = Say::new(args.output, Clock::of_this_machine());
+    let mut say = Say::new(args.output, host::clock());
     let mut has_leak = false;
     loop {
         let wake = session.next(&mut events, watcher.due().map(instant)).await?;
         events.drain(..).for_each(|event| tracker.apply(&event));
-        let now = source::clock();
+        let now = host::now();
         if watcher.is_due(now) {
             for verdict in watcher.reached(&tracker, now) {
                 has_leak |= verdict.kind.is_leak();

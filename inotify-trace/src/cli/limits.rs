@@ -9,21 +9,25 @@ use std::{
 
 use anyhow::bail;
 use clap::ValueEnum;
+use inotify_trace_model::{
+    tracker::{Tracker, User},
+    usage,
+};
 use tokio::time::Instant;
 
 use super::{
-    EXIT_ERROR, list,
+    EXIT_ERROR,
+    choice::one_of,
+    list,
     past::{Past, PastArgs},
     session::{Session, Wake, event_loop, seconds},
 };
 use crate::{
+    host::{self, procfs},
     kernel::{Backend, Settings},
     limits::{self, Changes, DEFAULT_PODS, Rate, Seen, apply::Plan, files::Root},
     output::{LimitsReport, UserNames},
-    procfs,
     source::Options,
-    tracker::{Tracker, User},
-    usage,
 };
 
 /// Exit code for users who are too close to a limit.
@@ -57,7 +61,7 @@ pub(super) struct Args {
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     /// With --watch: how to hook inotify [default: the best that this kernel allows]
-    #[arg(long, value_enum, value_name = "BACKEND", requires = "watch", hide_short_help = true)]
+    #[arg(long, value_parser = one_of::<Backend>(), value_name = "BACKEND", requires = "watch", hide_short_help = true)]
     backend: Option<Backend>,
     /// Look in /proc, even if the kernel has BPF iterators
     #[arg(long, hide_short_help = true)]
@@ -179,7 +183,7 @@ fn report(
         changes.map(|(changes, during)| changes.rates(tracker, during));
     notes.extend(changes.and_then(|(changes, _)| lost(changes)));
     LimitsReport {
-        names: UserNames::of_this_machine(),
+        names: UserNames::from_map(host::users()),
         standings: is_known.then(|| usage::standings(tracker)),
         rates,
         settings,
@@ -197,7 +201,7 @@ fn report(
 fn look_back(args: &Args, past: &Past) -> LimitsReport {
     let settings = past.header.sysctls.settings();
     LimitsReport {
-        names: past.header.user_names(),
+        names: UserNames::from_map(past.header.users.clone()),
         standings: Some(usage::standings(&past.tracker)),
         rates: Some(past.changes.rates(&past.tracker, past.during)),
         recommendation: recommend(args, &past.tracker, &settings),

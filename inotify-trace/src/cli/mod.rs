@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod check;
+mod choice;
 mod export;
 mod leaks;
 mod limits;
@@ -20,7 +21,7 @@ use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::container::Registry;
+use crate::host::runtimes::Registry;
 
 /// Exit code for everything that kept a command from doing its work.
 const EXIT_ERROR: u8 = 2;

@@ -7,19 +7,14 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use inotify_trace_model::{event::BootTime, feed::Item, tracker::Tracker};
 
 use super::{
     moment::Moment,
     progress::Progress,
     recordings::{open, tell},
 };
-use crate::{
-    event::BootTime,
-    limits::Changes,
-    recording::{Header, Item},
-    source::Replay,
-    tracker::Tracker,
-};
+use crate::{limits::Changes, recording::Header, source::Replay};
 
 /// Which moment.
 #[derive(Debug, clap::Args)]

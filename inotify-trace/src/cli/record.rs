@@ -8,6 +8,12 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use inotify_trace_model::{
+    clock::Clock,
+    feed::Batch,
+    tracker::Tracker,
+    verdict::{Grace, Watcher},
+};
 
 use super::{
     Host,
@@ -15,11 +21,10 @@ use super::{
     trace::{KernelArgs, log_at},
 };
 use crate::{
-    output::{Bytes, Clock},
-    recording::{Batch, Header, Recorder, Rotation, Store},
-    source::{self, Options},
-    tracker::Tracker,
-    verdict::{Grace, Watcher},
+    host,
+    output::Bytes,
+    recording::{Recorder, Rotation, Store},
+    source::Options,
 };
 
 /// How long a batch may take to be on disk, unless it is said.
@@ -100,7 +105,7 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
     let kernel = args.kernel.settings(args.verbose);
     let options = Options { kernel, registry: args.host.registry(), find_paths: true };
     let mut session = Session::start(options, args.duration)?;
-    let clock = Clock::of_this_machine();
+    let clock = host::clock();
     let mut recorder = recorder(store, args.flush, &session, &args.host, &clock)?;
     let (mut tracker, mut watcher) = (Tracker::new(), Watcher::new(Grace::default()));
     let mut leaks = 0;
@@ -110,7 +115,7 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
     let mut has_greeted = false;
     loop {
         events.iter().for_each(|event| tracker.apply(event));
-        let time = source::clock();
+        let time = host::now();
         let judged = watcher.is_due(time);
         if judged {
             let reached = watcher.reached(&tracker, time);
@@ -163,7 +168,7 @@ fn recorder(
     host: &Host,
     clock: &Clock,
 ) -> anyhow::Result<Recorder> {
-    let mut header = Header::of_this_machine(&host.root(), clock, source::clock());
+    let mut header = host::header(&host.root(), clock, host::now());
     header.backend = session.live.backend().map(|it| it.to_string()).unwrap_or_default();
     header.unseen = session.live.unseen().iter().map(ToString::to_string).collect();
     let say = Box::new(|message: &str| {
@@ -175,7 +180,7 @@ fn recorder(
 
 /// Ends a recording, and says what it has become.
 pub(super) fn finish(recorder: Recorder) -> anyhow::Result<()> {
-    let (totals, result) = recorder.finish(source::clock());
+    let (totals, result) = recorder.finish(host::now());
     let mut err = io::stderr().lock();
     writeln!(
         err,

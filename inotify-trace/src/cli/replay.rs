@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::bail;
+use inotify_trace_model::{clock::Clock, event::BootTime, feed::Item};
 use jiff::Timestamp;
 
 use super::{
@@ -16,12 +17,7 @@ use super::{
     recordings::{Files, exit_code, open, tell},
     view::{View, ViewArgs},
 };
-use crate::{
-    event::BootTime,
-    output::Clock,
-    recording::{Header, Item},
-    source::Replay,
-};
+use crate::{recording::Header, source::Replay};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

@@ -6,6 +6,10 @@ use std::{
 };
 
 use anyhow::Context as _;
+use inotify_trace_model::{
+    event::{BootTime, Event},
+    tracker::Tracker,
+};
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -13,9 +17,8 @@ use tokio::{
 };
 
 use crate::{
-    event::{BootTime, Event},
-    source::{self, Live, Options},
-    tracker::Tracker,
+    host,
+    source::{Live, Options},
 };
 
 /// The event loop, which the kernel's ring buffer is read through.
@@ -104,7 +107,7 @@ impl Session {
 
 /// When the event loop is to wake for what is due at a moment of the events' clock.
 pub(super) fn instant(due: BootTime) -> Instant {
-    Instant::now() + due.since(source::clock())
+    Instant::now() + due.since(host::now())
 }
 
 /// Waits until a moment; for ever if there is none.

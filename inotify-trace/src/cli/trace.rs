@@ -2,17 +2,19 @@
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
+use inotify_trace_model::{event::Event, feed::Batch};
+
 use super::{
+    choice::one_of,
     record,
     session::{Session, Wake, event_loop, instant, seconds},
     view::{View, ViewArgs},
 };
 use crate::{
-    event::Event,
+    host,
     kernel::{Backend, Settings},
-    output::Clock,
-    recording::{Batch, Recorder},
-    source::{self, Options},
+    recording::Recorder,
+    source::Options,
 };
 
 #[derive(Debug, clap::Args)]
@@ -38,7 +40,7 @@ pub(super) struct Args {
 #[derive(Debug, clap::Args)]
 pub(super) struct KernelArgs {
     /// How to hook inotify [default: the best that this kernel allows]
-    #[arg(long, value_enum, value_name = "BACKEND")]
+    #[arg(long, value_parser = one_of::<Backend>(), value_name = "BACKEND")]
     backend: Option<Backend>,
     /// Look for what exists in /proc, even if the kernel has BPF iterators
     #[arg(long, hide_short_help = true)]
@@ -81,7 +83,7 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
     let kernel = args.kernel.settings(args.verbose);
     let options = Options { kernel, registry: args.host.registry(), find_paths: false };
     let mut session = Session::start(options, args.duration)?;
-    let clock = Clock::of_this_machine();
+    let clock = host::clock();
     let mut recorder = match &args.record {
         Some(path) => Some(record::start(path, &session, &args.host, &clock)?),
         None => None,
@@ -126,7 +128,7 @@ fn take(
             Err(_) => view.tracker.apply(event),
         }
     }
-    let time = source::clock();
+    let time = host::now();
     let judged = view.watcher.is_due(time);
     if judged && shown.is_ok() {
         match view.judge(time, true) {

@@ -3,13 +3,17 @@
 use std::io::{self, BufWriter, IsTerminal as _};
 
 use clap::ValueEnum;
-
-use crate::{
-    cgroup,
+use inotify_trace_model::{
+    clock::{Clock, Timestamps},
     event::{BootTime, Event, EventName},
-    output::{Clock, Filter, Json, Sink, Text, Timestamps, Width},
     tracker::Tracker,
     verdict::{Grace, Watcher},
+};
+
+use super::choice::{listed, one_of};
+use crate::{
+    host::{self, cgroup},
+    output::{Filter, Json, Sink, Text, UserNames, Width},
 };
 
 /// Bytes gathered before they are written, unless the source pauses.
@@ -33,7 +37,7 @@ pub(super) struct ViewArgs {
     cgroup: Option<String>,
     /// Only these events [default: create, create-failed, watch, watch-failed, unwatch, close,
     /// release]
-    #[arg(short, long = "event", value_name = "EVENT", value_delimiter = ',', hide_possible_values = true, long_help = event_help())]
+    #[arg(short, long = "event", value_parser = one_of::<EventName>(), value_name = "EVENT", value_delimiter = ',', hide_possible_values = true, long_help = event_help())]
     events: Vec<EventName>,
     /// Only failures
     #[arg(short = 'x', long)]
@@ -42,7 +46,7 @@ pub(super) struct ViewArgs {
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     /// How points in time are written
-    #[arg(long, value_enum, value_name = "FORM", default_value_t, num_args = 0..=1, default_missing_value = "iso")]
+    #[arg(long, value_parser = one_of::<Timestamps>(), value_name = "FORM", default_value = "time", num_args = 0..=1, default_missing_value = "iso")]
     timestamps: Timestamps,
     /// Never shorten paths or names to keep lines below 120 columns
     #[arg(short, long)]
@@ -106,7 +110,14 @@ impl ViewArgs {
                 };
                 // https://no-color.org: any value but the empty one.
                 let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-                Box::new(Text::new(out, clock, self.timestamps, width, terminal && !plain))
+                Box::new(Text::new(
+                    out,
+                    clock,
+                    UserNames::from_map(host::users()),
+                    self.timestamps,
+                    width,
+                    terminal && !plain,
+                ))
             }
         }
     }
@@ -161,13 +172,9 @@ fn from_root(path: &str) -> String {
 
 /// Every event with what it means.
 fn event_help() -> String {
-    let mut help = "Only these events, with commas between them:".to_owned();
-    for event in EventName::value_variants() {
-        if let Some(value) = event.to_possible_value() {
-            let shown = if event.is_shown_by_default() { "*" } else { " " };
-            let meaning = value.get_help().map(ToString::to_string).unwrap_or_default();
-            help.push_str(&format!("\n{shown} {:14} {meaning}", value.get_name()));
-        }
-    }
-    help + "\nThose with * are shown by default; losses always are."
+    let events = listed::<EventName>(14, |it| if it.is_shown_by_default() { "*" } else { " " });
+    format!(
+        "Only these events, with commas between them:{events}\nThose with * are shown by default; \
+         losses always are."
+    )
 }

@@ -2,13 +2,16 @@
 
 use std::io;
 
-use super::{ExportError, Exporter, Output};
-use crate::{
+use inotify_trace_model::{
     event::{BootTime, Event},
-    output::{Json, Sink as _},
-    recording::Header,
     tracker::Tracker,
     verdict::Verdict,
+};
+
+use super::{ExportError, Exporter, Output};
+use crate::{
+    output::{Json, Sink as _},
+    recording::Header,
 };
 
 /// Writes JSON lines.

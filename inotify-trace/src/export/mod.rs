@@ -23,13 +23,14 @@ pub use self::{
     row::{Flat, Rows},
 };
 
-use crate::{
+use inotify_trace_model::{
     event::{BootTime, Event},
-    recording::{Header, Item},
-    source::Replay,
+    feed::Item,
     tracker::Tracker,
     verdict::{Grace, Verdict, Watcher},
 };
+
+use crate::{recording::Header, source::Replay};
 
 /// Writes runs in a format.
 pub trait Exporter {

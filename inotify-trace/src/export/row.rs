@@ -2,6 +2,13 @@
 
 use std::collections::HashSet;
 
+use inotify_trace_model::{
+    clock::Clock,
+    event::{BootTime, CgroupId, Event, EventKind, InstanceId, Quota, Target, Task},
+    resource::Resource,
+    tracker::{Tracker, User},
+    verdict::{Confidence, Evidence, Grace, Kind, Verdict, verdicts},
+};
 use serde::Serialize;
 
 use super::{
@@ -9,14 +16,11 @@ use super::{
     column::{Column, Row, Value},
 };
 use crate::{
-    event::{BootTime, CgroupId, Event, EventKind, InstanceId, Quota, Target, Task},
     output::{
-        Clock, UserNames, actor, device, ending, errno_name, failed_limit, instance_flags, lived,
+        UserNames, actor, device, ending, errno_name, failed_limit, instance_flags, lived,
         watch_mask,
     },
     recording::Header,
-    tracker::{Tracker, User},
-    verdict::{Confidence, Evidence, Grace, Kind, Verdict, verdicts},
 };
 
 /// Takes in rows.
@@ -66,7 +70,7 @@ impl Run {
             boot_id: header.boot_id.clone(),
             id: format!("{:016x}", header.run),
             clock: header.clock(),
-            users: header.user_names(),
+            users: UserNames::from_map(header.users.clone()),
         }
     }
 
@@ -144,7 +148,7 @@ fn of_event<'a>(run: &'a Run, event: &'a Event, tracker: &'a Tracker) -> Row<'a>
     row.set(Column::Event, name(kind.name()));
     task(&mut row, actor(event, subject), tracker);
     row.maybe(Column::Instance, kind.instance().map(|it| it.0));
-    quota(&mut row, run, kind.quota(), kind.counts_watches());
+    quota(&mut row, run, kind.quota(), kind.counts());
     row.maybe(Column::LimitHit, failed_limit(kind).map(name));
     match kind {
         EventKind::InstanceFound { fd, flags, creator_cgroup, queued, .. } => {
@@ -217,7 +221,12 @@ fn of_event<'a>(run: &'a Run, event: &'a Event, tracker: &'a Tracker) -> Row<'a>
             // What binds the one who pays, wherever the limit stands.
             let payer = charges.first().map(|&charge| User::from(charge));
             let account = payer.and_then(|payer| tracker.users().get(payer));
-            quota(&mut row, run, account.and_then(|account| account.instances), false);
+            quota(
+                &mut row,
+                run,
+                account.and_then(|account| account.instances),
+                Resource::Instances,
+            );
         }
         EventKind::Lost { count, what } => {
             row.set(Column::LostCount, *count);
@@ -304,9 +313,9 @@ fn task<'a>(row: &mut Row<'a>, task: Option<Task>, tracker: &'a Tracker) {
 }
 
 /// How far the count is from its limit.
-fn quota<'a>(row: &mut Row<'a>, run: &'a Run, quota: Option<Quota>, are_watches: bool) {
+fn quota<'a>(row: &mut Row<'a>, run: &'a Run, quota: Option<Quota>, counted: Resource) {
     let Some(quota) = quota else { return };
-    row.set(Column::Counted, if are_watches { "watches" } else { "instances" });
+    row.set(Column::Counted, counted.name());
     row.set(Column::Used, quota.used);
     row.set(Column::Limit, quota.limit);
     row.set(Column::ChargedUid, quota.uid);

@@ -18,7 +18,7 @@ pub use recommend::{
 };
 pub use sysctl::{Assignment, Configured, Source, State, configured, in_order};
 
-use crate::usage::{Level, Standing};
+use inotify_trace_model::usage::{Level, Standing};
 
 /// A sysctl of inotify's (`fs/notify/inotify/inotify_user.c`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

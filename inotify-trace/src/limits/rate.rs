@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{
+use inotify_trace_model::{
     event::{Event, EventKind},
     tracker::{Tracker, User},
     usage::{Level, time_left},
@@ -99,7 +99,7 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{BootTime, Charge, InstanceId, Loss, Quota, Task};
+    use inotify_trace_model::event::{BootTime, Charge, InstanceId, Loss, Quota, Task};
 
     const USER: User = User { userns: 9, uid: 5 };
     const ABOVE: User = User { userns: 8, uid: 0 };
@@ -130,7 +130,7 @@ mod tests {
             instance: InstanceId(id),
             fd,
             flags: 0,
-            creator_cgroup: crate::event::CgroupId(0),
+            creator_cgroup: inotify_trace_model::event::CgroupId(0),
             queued: 0,
             quota: Some(quota(ABOVE, 1)),
         })

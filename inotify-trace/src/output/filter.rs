@@ -1,11 +1,12 @@
 //! Which events are shown.
 
-use super::actor;
-use crate::{
+use inotify_trace_model::{
     event::{Event, EventName, Task},
     tracker::Tracker,
     verdict::Verdict,
 };
+
+use super::actor;
 
 /// Picks events to show. The tracker sees all of them in any case.
 #[derive(Clone, Debug, Default)]
@@ -78,7 +79,7 @@ fn is_below(path: &str, ancestor: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{BootTime, CgroupId, EventKind, Loss, Task};
+    use inotify_trace_model::event::{BootTime, CgroupId, EventKind, Loss, Task};
 
     fn event(kind: EventKind) -> Event {
         let task = Task { pid: 7, tid: 8, uid: 1000, comm: "tail".into(), cgroup: CgroupId(3) };

@@ -6,24 +6,25 @@ use std::{
     io::{self, Write},
 };
 
+use inotify_trace_model::{
+    clock::Clock,
+    event::{
+        BootTime, CgroupId, Charge, Event, EventKind, EventName, InstanceId, Loss, Quota, Target,
+    },
+    identity::{Container, Names},
+    tracker::{Cgroup, Instance, Summary, Tracker},
+    usage::Culprit,
+    verdict::Verdict,
+};
 use serde::Serialize;
 
 use super::{
-    Clock, Sink, UserNames, actor,
+    Sink, UserNames, actor,
     blame::{self, Blame},
     device, ending,
     failure::{self, Limit, errno_name},
     finding, lived, mask,
     shim::Served,
-};
-use crate::{
-    container::{Container, Names},
-    event::{
-        BootTime, CgroupId, Charge, Event, EventKind, EventName, InstanceId, Loss, Quota, Target,
-    },
-    tracker::{Cgroup, Instance, Summary, Tracker},
-    usage::Culprit,
-    verdict::Verdict,
 };
 
 /// Writes events as JSON lines.

@@ -2,7 +2,6 @@
 
 mod blame;
 mod bytes;
-mod clock;
 mod columns;
 mod duration;
 mod failure;
@@ -21,7 +20,6 @@ use std::io;
 
 pub(crate) use blame::Blame;
 pub use bytes::Bytes;
-pub use clock::{Clock, Timestamps};
 pub use columns::Column;
 pub use duration::Approximate;
 pub(crate) use failure::{Limit, errno_name, limit as failed_limit};
@@ -34,10 +32,11 @@ pub(crate) use limits::wrapped;
 pub use listing::Listing;
 pub(crate) use mask::{instance_flags, watch_mask};
 pub use names::UserNames;
+pub(crate) use names::{cgroup_name, container_name, shorten};
 pub use table::{Cell, Table};
 pub use text::{Text, Width};
 
-use crate::{
+use inotify_trace_model::{
     event::{BootTime, Event, Task},
     tracker::{Departure, Instance, Origin, Summary, Tracker},
     verdict::Verdict,

@@ -1,23 +1,26 @@
 //! One aligned line for each event, for people.
 
 use std::{
+    borrow::Cow,
     fmt::Write as _,
     io::{self, Write},
 };
 
+use inotify_trace_model::{
+    clock::{Clock, Timestamps},
+    event::{BootTime, Charge, Event, EventKind, EventName, Quota},
+    tracker::{Departure, Instance, Leaver, Origin, Summary, Tracker},
+    verdict::Verdict,
+};
+
 use super::{
-    Approximate, Clock, Sink, Timestamps, UserNames, actor,
+    Approximate, Sink, UserNames, actor,
     blame::Blame,
     device,
     failure::{self, errno_name},
     finding, mask, printable,
 };
-use crate::{
-    container::shorten,
-    event::{BootTime, Charge, Event, EventKind, EventName, Quota},
-    tracker::{Departure, Instance, Leaver, Origin, Summary, Tracker},
-    verdict::Verdict,
-};
+use crate::output::{cgroup_name, shorten};
 
 /// How wide lines may be, in columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +66,14 @@ pub struct Text<W> {
 
 impl<W: Write> Text<W> {
     /// A table on `out`. The summary goes to standard error.
-    pub fn new(out: W, clock: Clock, timestamps: Timestamps, width: Width, colour: bool) -> Self {
+    pub fn new(
+        out: W,
+        clock: Clock,
+        users: UserNames,
+        timestamps: Timestamps,
+        width: Width,
+        colour: bool,
+    ) -> Self {
         Self {
             out,
             summary: Box::new(io::stderr()),
@@ -76,7 +86,7 @@ impl<W: Write> Text<W> {
             colour,
             line: String::new(),
             has_header: false,
-            blame: Blame::new(UserNames::of_this_machine()),
+            blame: Blame::new(users),
         }
     }
 
@@ -104,8 +114,8 @@ impl<W: Write> Text<W> {
             }
             None => write!(line, " {:>PID$} {:COMM$}", "-", "-"),
         };
-        let container = task.and_then(|task| tracker.cgroups().display(task.cgroup));
-        let container = container.unwrap_or("-");
+        let container = task.and_then(|task| cgroup_name(tracker.cgroups(), task.cgroup));
+        let container = container.as_deref().unwrap_or("-");
         let container = match self.width {
             Width::Columns(_) => shorten(container, CONTAINER),
             Width::Unlimited => container.into(),
@@ -121,7 +131,8 @@ impl<W: Write> Text<W> {
             None => _ = write!(line, " {:>USED$}", "-"),
         }
         line.push(' ');
-        let served = served(event, tracker).map(printable);
+        let served = served(event, tracker);
+        let served = served.as_deref().map(printable);
         if let (Some(name), Width::Columns(columns)) = (&served, self.width) {
             // The path is long, and its end the same for every container: the name says more.
             line.push_str("for ");
@@ -130,7 +141,7 @@ impl<W: Write> Text<W> {
         }
         describe(line, event, subject);
         if let Some(path) = path(&event.kind, tracker) {
-            let path = printable(path);
+            let path = printable(&path);
             match self.width {
                 // The end of a path tells most.
                 Width::Columns(columns) => {
@@ -276,25 +287,26 @@ fn pad_left(line: &mut String, start: usize, width: usize) {
 }
 
 /// The path an event is about, which ends its line.
-fn path<'a>(kind: &'a EventKind, tracker: &'a Tracker) -> Option<&'a str> {
-    match kind {
+fn path<'a>(kind: &'a EventKind, tracker: &'a Tracker) -> Option<Cow<'a, str>> {
+    let path: &str = match kind {
         EventKind::WatchAdded { target, .. } | EventKind::WatchFound { target, .. } => {
-            target.path.as_deref()
+            target.path.as_deref()?
         }
         EventKind::WatchFailed { path, .. }
         | EventKind::CgroupFound { path, .. }
         | EventKind::CgroupCreated { path, .. }
-        | EventKind::CgroupRenamed { path, .. } => Some(path),
-        EventKind::ContainerNamed { cgroup, .. } => tracker.cgroups().display(*cgroup),
-        EventKind::CgroupRemoved { cgroup } => {
-            tracker.cgroups().get(*cgroup).map(|cgroup| &*cgroup.path)
+        | EventKind::CgroupRenamed { path, .. } => path,
+        EventKind::ContainerNamed { cgroup, .. } => {
+            return cgroup_name(tracker.cgroups(), *cgroup).map(Cow::Owned);
         }
-        _ => None,
-    }
+        EventKind::CgroupRemoved { cgroup } => &tracker.cgroups().get(*cgroup)?.path,
+        _ => return None,
+    };
+    Some(path.into())
 }
 
 /// The container whose cgroup is watched, where it is not the watcher's own.
-fn served<'a>(event: &Event, tracker: &'a Tracker) -> Option<&'a str> {
+fn served(event: &Event, tracker: &Tracker) -> Option<String> {
     let (EventKind::WatchAdded { target, .. } | EventKind::WatchFound { target, .. }) = &event.kind
     else {
         return None;
@@ -303,7 +315,7 @@ fn served<'a>(event: &Event, tracker: &'a Tracker) -> Option<&'a str> {
     let container = |id| cgroups.get(id).and_then(|cgroup| cgroup.container.as_ref());
     let own = event.task.and_then(|task| container(task.cgroup));
     container(target.cgroup).filter(|&served| Some(served) != own)?;
-    cgroups.display(target.cgroup)
+    cgroup_name(cgroups, target.cgroup)
 }
 
 /// What there is to say about an event beside a path.

@@ -10,13 +10,15 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Batch, Header, RecordingError, Store,
-    writer::{Totals, Writer},
-};
-use crate::{
+use inotify_trace_model::{
     event::BootTime,
+    feed::Batch,
     tracker::{Part, Tracker},
+};
+
+use super::{
+    Header, RecordingError, Store,
+    writer::{Totals, Writer},
 };
 
 /// Batches that may wait to be written. A batch has a few thousand events at most.

@@ -3,12 +3,10 @@
 use std::collections::BTreeSet;
 
 use inotify_trace_common::{ABSENT, Kind};
+use inotify_trace_model::event::{Charge, Event, EventKind, Quota};
 
 use super::{live::Live, now};
-use crate::{
-    event::{Charge, Event, EventKind, Quota},
-    kernel::KernelError,
-};
+use crate::kernel::KernelError;
 
 /// User namespaces nest no deeper (`create_user_ns` in `kernel/user_namespace.c`).
 const DEEPEST: u32 = 32;

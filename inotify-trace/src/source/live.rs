@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Instant};
 
 use inotify_trace_common::record;
+use inotify_trace_model::event::{Event, EventKind, Loss};
 use tokio::time::{Duration, sleep_until};
 
 use super::{
@@ -15,9 +16,8 @@ use super::{
     sweep::{Schedule, Search},
 };
 use crate::{
-    event::{Event, EventKind, Loss},
+    host::procfs,
     kernel::{Backend, KernelError, Programs},
-    procfs,
 };
 
 /// How many records are taken before the sinks get their turn.

@@ -14,11 +14,10 @@ pub use live::Live;
 pub use replay::{Problem, Recordings, Replay};
 pub use unprivileged::{Survey, survey};
 
-use rustix::time::{ClockId, clock_gettime};
+use inotify_trace_model::event::{Event, EventKind};
 
 use crate::{
-    container::Registry,
-    event::{BootTime, Event, EventKind},
+    host::{self, runtimes::Registry},
     kernel::Settings,
 };
 
@@ -33,16 +32,7 @@ pub struct Options {
     pub find_paths: bool,
 }
 
-/// This moment, as events have it.
-#[must_use]
-pub fn clock() -> BootTime {
-    let time = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or_default();
-    BootTime(seconds * 1_000_000_000 + nanoseconds)
-}
-
 /// An event that nobody did, at this moment.
 fn now(kind: EventKind) -> Event {
-    Event { time: clock(), task: None, kind }
+    Event { time: host::now(), task: None, kind }
 }

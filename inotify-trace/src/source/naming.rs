@@ -5,10 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{clock, now};
-use crate::{
-    container::{Answer, Container, Cri, Location, Names, Registry, Runtime, States},
+use inotify_trace_model::{
     event::{BootTime, CgroupId, Event, EventKind},
+    identity::{Container, Location, Names, Runtime},
+};
+
+use super::now;
+use crate::host::{
+    self,
+    runtimes::{Answer, Cri, Registry, States},
 };
 
 /// For how long a container is looked for whose runtime has not written its name yet, in
@@ -136,7 +141,7 @@ impl Naming {
     }
 
     fn name_waiting(&mut self, events: &mut Vec<Event>) {
-        let now = clock();
+        let now = host::now();
         let (registry, states, cri) = (&self.registry, &self.states, &mut self.cri);
         self.unnamed.retain_mut(|waiting| {
             let Unnamed { container, path, is_asked } = &mut waiting.what;

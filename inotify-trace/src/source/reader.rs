@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use inotify_trace_common::{ABSENT, Kind, Record};
+use inotify_trace_model::event::{
+    BootTime, CgroupId, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task,
+};
 
 use super::charges::Answers;
-use crate::{
-    event::{BootTime, CgroupId, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task},
-    kernel::{InstanceAddress, RawEvent},
-};
+use crate::kernel::{InstanceAddress, RawEvent};
 
 /// Open instances, whose addresses the kernel reuses as soon as they are gone.
 #[derive(Debug, Default)]

@@ -8,7 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::recording::{EXTENSION, Header, Item, Reader, RecordingError};
+use inotify_trace_model::feed::Item;
+
+use crate::recording::{EXTENSION, Header, Reader, RecordingError};
 
 /// What went wrong with a file. What could be read of it was used.
 #[derive(Debug, thiserror::Error)]

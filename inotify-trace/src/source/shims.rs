@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::{
-    container::Shim,
+use inotify_trace_model::{
     event::{Event, EventKind, Task},
-    procfs,
+    identity::Shim,
 };
+
+use crate::host::procfs;
 
 /// Adds to `events`, from `first` on, whom each shim serves, right after what shows that it holds an
 /// instance. Of one that makes several it is told each time: it may have let go of the others, and

@@ -2,16 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 
+use inotify_trace_model::event::{CgroupId, Event, EventKind, InstanceId, Target, Task};
+
 use super::{
     live::{BATCH, Live},
     naming::Naming,
     now, shims,
 };
 use crate::{
-    cgroup,
-    event::{CgroupId, Event, EventKind, InstanceId, Target, Task},
+    host::cgroup,
+    host::procfs::{self, Process, Targets, WatchInfo, Whereabouts},
     kernel::{self, KernelError},
-    procfs::{self, Process, Targets, WatchInfo, Whereabouts},
 };
 
 /// What a look at the machine finds.

@@ -1,15 +1,13 @@
 //! What can be found without asking the kernel: for users who may not load programs.
 
+use inotify_trace_model::event::{CgroupId, Event, EventKind, InstanceId, Task};
+
 use super::{
     naming::Naming,
     now,
     snapshot::{Hierarchy, Look},
 };
-use crate::{
-    container::Registry,
-    event::{CgroupId, Event, EventKind, InstanceId, Task},
-    procfs,
-};
+use crate::{host::procfs, host::runtimes::Registry};
 
 /// `KCMP_FILE` of `enum kcmp_type` (kcmp(2)).
 const KCMP_FILE: libc::c_long = 0;

@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
-use crate::{
+use inotify_trace_model::{
+    clock::Clock,
     event::{BootTime, Comm},
-    output::{Clock, Findings},
     tracker::Tracker,
     verdict::{Grace, Kind, Verdict, Watcher, verdicts},
 };
+
+use crate::output::Findings;
 
 /// How many are told.
 const TOLD: usize = 200;

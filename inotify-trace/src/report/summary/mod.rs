@@ -22,9 +22,11 @@ use self::{
     places::Places,
     series::{Gauge, Grid, Tally},
 };
-use crate::{
+use crate::{output::UserNames, recording::Header};
+use inotify_trace_model::{
     event::{BootTime, Event, EventKind, Loss},
-    recording::{Header, Item},
+    feed::Item,
+    resource::Resource,
     tracker::{Tracker, User},
 };
 
@@ -65,7 +67,7 @@ pub struct Builder {
     /// Whether the state was replaced and has not been looked at since.
     is_replaced: bool,
     /// Of instances, and of watches.
-    users: BTreeMap<(User, bool), UserLine>,
+    users: BTreeMap<(User, Resource), UserLine>,
     places: Places,
     created: Tally,
     released: Tally,
@@ -96,7 +98,7 @@ impl Builder {
             created: Tally::default(),
             released: Tally::default(),
             failed: Tally::default(),
-            failures: Failures::new(header.user_names()),
+            failures: Failures::new(UserNames::from_map(header.users.clone())),
             leaks: Leaks::new(header.clock()),
             losses: Vec::new(),
             gaps: Vec::new(),
@@ -169,10 +171,9 @@ impl Builder {
     /// Notes how a user stands now.
     fn charge(&mut self, user: User, point: usize, time: BootTime) {
         let account = self.tracker.users().get(user);
-        let quotas = account.map(|account| (account.instances, account.watches));
-        let (instances, watches) = quotas.unwrap_or_default();
-        for (are_watches, quota) in [(false, instances), (true, watches)] {
-            let key = (user, are_watches);
+        let latest = Resource::ALL.map(|it| (it, account.and_then(|account| account.latest(it))));
+        for (resource, quota) in latest {
+            let key = (user, resource);
             let is_news = !self.users.contains_key(&key);
             if is_news && (quota.is_none() || self.users.len() >= COUNTS) {
                 continue;

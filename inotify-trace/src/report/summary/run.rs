@@ -1,18 +1,22 @@
 //! What there is to say of a run, ready to be shown.
 
+use inotify_trace_model::{
+    event::BootTime,
+    resource::Resource,
+    tracker::User,
+    usage::{By, Level},
+};
+
 use super::{
     Builder, Failure, Leak, Refusal, Severity, UserLine,
     drawn::Charts,
     headline::{Closest, Headline},
 };
 use crate::{
-    event::BootTime,
     limits::{Setting, State, reaches},
-    output::{Cell, Column, Listing, Table},
+    output::{Cell, Column, Listing, Table, UserNames},
     recording::Header,
     report::Times,
-    tracker::User,
-    usage::{By, Level},
 };
 
 /// Rows of a table at most, if it is the only run.
@@ -110,7 +114,11 @@ impl Builder {
         self.leaks.finish(&self.tracker, self.end);
         let times = Times::new(self.header.clock(), self.header.started, self.end);
         let warnings = self.warnings(problems, &times);
-        let mut listing = Listing::new(&self.tracker, By::Process, self.header.user_names());
+        let mut listing = Listing::new(
+            &self.tracker,
+            By::Process,
+            UserNames::from_map(self.header.users.clone()),
+        );
         let standing = listing.summary().lines().map(str::to_owned).collect();
         let left = listing.cut(ROWS);
         let mut holders = Rows { table: listing.table(&HOLDERS, false), left };
@@ -124,7 +132,7 @@ impl Builder {
             leaks: &leaks,
             closest: &closest,
             times: &times,
-            names: &self.header.user_names(),
+            names: &UserNames::from_map(self.header.users.clone()),
         };
         Run {
             severity: headline.severity(),
@@ -152,10 +160,10 @@ impl Builder {
     }
 
     fn closest(&self) -> Vec<Closest> {
-        let closest = |(&(user, are_watches), line): (&(User, bool), &UserLine)| {
+        let closest = |(&(user, resource), line): (&(User, Resource), &UserLine)| {
             let (used, limit, time) = line.closest;
             let level = Level { used, limit };
-            Closest { user, are_watches, level, time }
+            Closest { user, resource, level, time }
         };
         self.closest_lines().into_iter().map(closest).collect()
     }
