@@ -1,5 +1,7 @@
 use super::*;
-use crate::event::{BootTime, Charge, Comm, Event, EventKind, InstanceId, Quota, Target, Task};
+use crate::event::{
+    BootTime, Charge, Comm, EMFILE, Event, EventKind, InstanceId, Quota, Target, Task,
+};
 
 /// A user of the initial namespace.
 fn user(uid: u32) -> User {
