@@ -57,6 +57,8 @@ event_names! {
     Unwatch = "unwatch",
     /// A descriptor was closed; the instance lives on
     Close = "close",
+    /// An instance is still held, though every known holder has given it up
+    Held = "held",
     /// An instance is gone
     Release = "release",
     /// A holder closed a range of descriptors
@@ -117,6 +119,7 @@ impl EventKind {
             Self::WatchFailed { .. } => EventName::WatchFailed,
             Self::WatchRemoved { .. } => EventName::Unwatch,
             Self::DescriptorClosed { .. } => EventName::Close,
+            Self::InstanceHeld { .. } => EventName::Held,
             Self::InstanceReleased { .. } => EventName::Release,
             Self::RangeClosed { .. } => EventName::RangeClose,
             Self::ProcessForked { .. } => EventName::Fork,

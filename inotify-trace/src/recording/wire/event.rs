@@ -71,6 +71,8 @@ pub(in crate::recording) enum Kind {
     Lost(Lost),
     #[prost(message, tag = "28")]
     ShimIdentified(Shim),
+    #[prost(uint32, tag = "29")]
+    InstanceHeld(u32),
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
