@@ -9,6 +9,7 @@ pub mod event;
 pub mod feed;
 pub mod identity;
 pub mod resource;
+pub mod story;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod tracker;
