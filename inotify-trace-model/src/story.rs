@@ -5,6 +5,7 @@
 //!             Restart, Part ──▶ tracker
 //! Item ─▶ Story ─ Batch ─ each event ──▶ tracker, then Audience::event
 //!                       ├ if judged ───▶ watcher, then Audience::verdict for each that is news
+//!                       ├ if asked for ▶ Audience::moment
 //!                       └ at the end ──▶ Audience::batch
 //!                 End ───────────────▶ Audience::closed
 //! ```
@@ -21,10 +22,10 @@ use crate::{
 
 /// Whoever wants to know: what shows events, keeps them, or counts them.
 ///
-/// In a batch the calls come in this order: [`moment`](Self::moment) and [`event`](Self::event) as
-/// time goes by, [`verdict`](Self::verdict) if leaks were looked for, and [`batch`](Self::batch) at
-/// the end. In each, `tracker` has taken in all events until then and none after, so that it says
-/// what was known at that moment.
+/// In a batch the calls come in this order: [`event`](Self::event) for each,
+/// [`verdict`](Self::verdict) if leaks were looked for, [`moment`](Self::moment) if one was asked
+/// for that has come, and [`batch`](Self::batch). In each, `tracker` has taken in that event and
+/// all before it, and none after it, so that it says what was known at that moment.
 ///
 /// An error ends what the audience is told of an item, and is what [`Story::take`] returns. The
 /// tracker takes in the rest of the item all the same, and `batch` is called in any case: of two
@@ -64,13 +65,14 @@ pub trait Audience {
     }
 
     /// The next moment of which it wants to know the state, whether or not anything happens then. A
-    /// live feed wakes for it.
+    /// live feed wakes for it and takes in all that has happened; of a recording it is told with
+    /// the first batch of that time or later.
     fn due(&self) -> Option<BootTime> {
         None
     }
 
     /// The moment that [`due`](Self::due) asked for has come: `tracker` has what happened until
-    /// `now`. It must ask for a later one, or none, after that.
+    /// `now`, which may be later. Until it asks for another, it is told of each batch.
     ///
     /// # Errors
     /// If it cannot go on.
@@ -212,7 +214,6 @@ impl Story {
     ) -> Result<(), A::Error> {
         let mut told = self.tell_restart(&batch, audience);
         for event in &batch.events {
-            told = told.and_then(|()| self.tell_moments(event.time, audience));
             self.tracker.apply(event);
             told = told.and_then(|()| audience.event(event, &self.tracker));
         }
@@ -223,25 +224,10 @@ impl Story {
                 told = told.and_then(|()| audience.verdict(&verdict, tracker, batch.time));
             }
         }
-        // What happens at the moment itself belongs to it.
-        let after = BootTime(batch.time.0.saturating_add(1));
-        told = told.and_then(|()| self.tell_moments(after, audience));
-        told.and(audience.batch(&mut batch, &self.tracker))
-    }
-
-    /// The moments that the audience asked for, and that are over when something happens at `time`.
-    fn tell_moments<A: Audience + ?Sized>(
-        &self,
-        time: BootTime,
-        audience: &mut A,
-    ) -> Result<(), A::Error> {
-        while let Some(due) = audience.due().filter(|due| *due < time) {
-            audience.moment(&self.tracker, due)?;
-            if audience.due().is_some_and(|next| next <= due) {
-                break;
-            }
+        if audience.due().is_some_and(|due| due <= batch.time) {
+            told = told.and_then(|()| audience.moment(&self.tracker, batch.time));
         }
-        Ok(())
+        told.and(audience.batch(&mut batch, &self.tracker))
     }
 
     fn tell_restart<A: Audience + ?Sized>(
@@ -468,12 +454,10 @@ mod tests {
             "event 8: 1 known",
             "event 9: 2 known",
             "batch of 2: 2 known",
-            // What happens at the moment belongs to it; the next is ten later.
             "event 12: 3 known",
-            "moment 12: 3 known",
             "event 13: 4 known",
-            "moment 22: 4 known",
             "event 25: 5 known",
+            "moment 30: 5 known",
             "batch of 3: 5 known",
             "closed 31: 5 known",
             "restarted before 31: 0 known",

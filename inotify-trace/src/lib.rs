@@ -6,10 +6,10 @@
 
 pub mod cli;
 pub mod export;
+pub mod feed;
 pub mod host;
 pub mod kernel;
 pub mod limits;
 pub mod output;
 pub mod recording;
 pub mod report;
-pub mod source;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use inotify_trace_model::{tracker::Tracker, usage::By};
+use inotify_trace_model::{story::Story, tracker::Tracker, usage::By};
 
 use super::{
     choice::{listed, one_of},
@@ -15,10 +15,10 @@ use super::{
     session::event_loop,
 };
 use crate::{
+    feed::{self, Live, Options},
     host::{self, runtimes::Registry},
     kernel::{KernelError, Settings},
     output::{Column, Listing, UserNames},
-    source::{self, Live, Options},
 };
 
 /// Rows on a terminal, unless more are asked for.
@@ -143,19 +143,17 @@ pub(super) fn look(
     let _inside = event_loop.enter();
     let kernel = Settings { walk_proc, ..Settings::default() };
     let options = Options { kernel, registry: registry.clone(), find_paths };
-    let (events, is_told) = match Live::survey(options) {
-        Ok(events) => (events, true),
+    let (found, is_told) = match Live::survey(options) {
+        Ok(found) => (found, true),
         Err(error) => {
-            let survey = source::survey(find_paths, registry);
+            let survey = feed::survey(find_paths, registry);
             warn(&error, survey.hidden)?;
-            (survey.events, false)
+            (survey.found, false)
         }
     };
-    let mut tracker = Tracker::new();
-    for event in &events {
-        tracker.apply(event);
-    }
-    Ok((tracker, is_told))
+    let mut story = Story::without_verdicts(host::now());
+    let Ok(()) = story.take(found, &mut ());
+    Ok((story.into_tracker(), is_told))
 }
 
 /// Says on standard error what is missing.

@@ -3,6 +3,7 @@
 mod check;
 mod choice;
 mod export;
+mod kernel;
 mod leaks;
 mod limits;
 mod list;
@@ -10,6 +11,7 @@ mod moment;
 mod past;
 mod progress;
 mod record;
+mod recorder;
 mod recordings;
 mod replay;
 mod report;

@@ -5,15 +5,14 @@ use std::io::{self, BufWriter, IsTerminal as _};
 use clap::ValueEnum;
 use inotify_trace_model::{
     clock::{Clock, Timestamps},
-    event::{BootTime, Event, EventName},
-    tracker::Tracker,
-    verdict::{Grace, Watcher},
+    event::EventName,
+    story::Audience,
 };
 
 use super::choice::{listed, one_of};
 use crate::{
     host::{self, cgroup},
-    output::{Filter, Json, Sink, Text, UserNames, Width},
+    output::{Filter, Filtered, Json, Text, UserNames, Width},
 };
 
 /// Bytes gathered before they are written, unless the source pauses.
@@ -66,24 +65,14 @@ enum Format {
     Json,
 }
 
-/// Takes in events, and shows those that are wanted.
-pub(super) struct View {
-    pub(super) tracker: Tracker,
-    pub(super) watcher: Watcher,
-    filter: Filter,
-    sink: Box<dyn Sink>,
-    shows_verdicts: bool,
-}
+/// Shows the events that are wanted.
+pub(super) type View = Filtered<Box<dyn Audience<Error = io::Error>>>;
 
 impl ViewArgs {
-    pub(super) fn view(&self, clock: Clock) -> View {
-        View {
-            tracker: Tracker::new(),
-            watcher: Watcher::new(Grace::default()),
-            filter: self.filter(),
-            sink: self.sink(clock),
-            shows_verdicts: !self.no_verdicts,
-        }
+    /// Whoever shows what is wanted, at times that `clock` shows.
+    pub(super) fn audience(&self, clock: Clock) -> View {
+        let (filter, shows_leaks) = (self.filter(), !self.no_verdicts);
+        Filtered { filter, shows_leaks, inner: self.format(clock) }
     }
 
     fn filter(&self) -> Filter {
@@ -97,7 +86,7 @@ impl ViewArgs {
         }
     }
 
-    fn sink(&self, clock: Clock) -> Box<dyn Sink> {
+    fn format(&self, clock: Clock) -> Box<dyn Audience<Error = io::Error>> {
         let out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout());
         match self.output {
             Format::Json => Box::new(Json::new(out, clock)),
@@ -120,44 +109,6 @@ impl ViewArgs {
                 ))
             }
         }
-    }
-}
-
-impl View {
-    /// Takes in an event, and shows it if it is `wanted` otherwise.
-    pub(super) fn event(&mut self, event: &Event, wanted: bool) -> io::Result<bool> {
-        self.tracker.apply(event);
-        let is_shown = wanted && self.filter.shows(event, &self.tracker);
-        if is_shown {
-            self.sink.show(event, &self.tracker)?;
-        }
-        Ok(is_shown)
-    }
-
-    /// Looks for leaks, and tells of those that are news, if they are `wanted` otherwise.
-    pub(super) fn judge(&mut self, now: BootTime, wanted: bool) -> io::Result<bool> {
-        let mut any = false;
-        for verdict in self.watcher.reached(&self.tracker, now) {
-            let is_shown = wanted
-                && self.shows_verdicts
-                && verdict.kind.is_leak()
-                && self.filter.shows_verdict(&verdict, &self.tracker);
-            if is_shown {
-                self.sink.judge(&verdict, &self.tracker, now)?;
-                any = true;
-            }
-        }
-        Ok(any)
-    }
-
-    /// Makes visible what was shown.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.sink.flush()
-    }
-
-    /// Sums up what was seen.
-    pub(super) fn summarise(&mut self) -> io::Result<()> {
-        self.sink.summarise(&self.tracker.summary())
     }
 }
 

@@ -6,6 +6,7 @@ use inotify_trace_model::{
     clock::Clock,
     event::{BootTime, CgroupId, Event, EventKind, InstanceId, Quota, Target, Task},
     resource::Resource,
+    story::Audience,
     tracker::{Tracker, User},
     verdict::{Confidence, Evidence, Grace, Kind, Verdict, verdicts},
 };
@@ -103,12 +104,8 @@ impl Flat {
     }
 }
 
-impl Exporter for Flat {
-    fn begin(&mut self, header: &Header) -> Result<(), ExportError> {
-        self.run = Run::new(header);
-        self.told.clear();
-        self.rows.begin(header)
-    }
+impl Audience for Flat {
+    type Error = ExportError;
 
     fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), ExportError> {
         if let EventKind::InstanceReleased { instance, .. } = event.kind {
@@ -123,6 +120,9 @@ impl Exporter for Flat {
         tracker: &Tracker,
         now: BootTime,
     ) -> Result<(), ExportError> {
+        if !verdict.kind.is_leak() {
+            return Ok(());
+        }
         self.rows.row(&of_verdict(&self.run, "verdict", verdict, tracker, now))?;
         self.leaked(verdict, tracker, now)
     }
@@ -134,6 +134,14 @@ impl Exporter for Flat {
             .iter()
             .filter(|verdict| verdict.kind.is_leak())
             .try_for_each(|verdict| self.leaked(verdict, tracker, now))
+    }
+}
+
+impl Exporter for Flat {
+    fn begin(&mut self, header: &Header) -> Result<(), ExportError> {
+        self.run = Run::new(header);
+        self.told.clear();
+        self.rows.begin(header)
     }
 
     fn finish(self: Box<Self>) -> Result<(), ExportError> {

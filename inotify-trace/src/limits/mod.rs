@@ -11,7 +11,7 @@ mod sysctl;
 
 use std::{io, path::PathBuf};
 
-pub use rate::{Changes, Rate};
+pub use rate::{Changes, Counted, Rate};
 pub use recommend::{
     DEFAULT_PODS, INSTANCE_BYTES, QUEUED_EVENT_BYTES, Recommendation, Seen, Sizing, WATCH_BYTES,
     recommend,

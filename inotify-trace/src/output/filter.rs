@@ -1,7 +1,8 @@
 //! Which events are shown.
 
 use inotify_trace_model::{
-    event::{Event, EventName, Task},
+    event::{BootTime, Event, EventName, Task},
+    story::Audience,
     tracker::Tracker,
     verdict::Verdict,
 };
@@ -67,6 +68,46 @@ impl Filter {
             && (uids.is_empty() || uids.contains(&task.uid))
             && (comms.is_empty() || comms.iter().any(|comm| *comm == task.comm.to_str()))
             && cgroup.as_ref().is_none_or(in_cgroup)
+    }
+}
+
+/// Passes on only what a filter picks.
+pub struct Filtered<A> {
+    /// Which events.
+    pub filter: Filter,
+    /// Whether it is told of leaks. Of verdicts that are none it never is.
+    pub shows_leaks: bool,
+    /// Whom it passes them on to.
+    pub inner: A,
+}
+
+impl<A: Audience> Audience for Filtered<A> {
+    type Error = A::Error;
+
+    fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), A::Error> {
+        if self.filter.shows(event, tracker) { self.inner.event(event, tracker) } else { Ok(()) }
+    }
+
+    fn verdict(
+        &mut self,
+        verdict: &Verdict,
+        tracker: &Tracker,
+        now: BootTime,
+    ) -> Result<(), A::Error> {
+        let is_shown = self.shows_leaks && verdict.kind.is_leak();
+        if is_shown && self.filter.shows_verdict(verdict, tracker) {
+            self.inner.verdict(verdict, tracker, now)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), A::Error> {
+        self.inner.flush()
+    }
+
+    fn end(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), A::Error> {
+        self.inner.end(tracker, now)
     }
 }
 

@@ -9,12 +9,13 @@ use std::{
 use inotify_trace_model::{
     clock::{Clock, Timestamps},
     event::{BootTime, Charge, Event, EventKind, EventName, Quota},
-    tracker::{Departure, Instance, Leaver, Origin, Summary, Tracker},
+    story::Audience,
+    tracker::{Departure, Instance, Leaver, Origin, Tracker},
     verdict::Verdict,
 };
 
 use super::{
-    Approximate, Sink, UserNames, actor,
+    Approximate, UserNames, actor,
     blame::Blame,
     device,
     failure::{self, errno_name},
@@ -156,8 +157,10 @@ impl<W: Write> Text<W> {
     }
 }
 
-impl<W: Write> Sink for Text<W> {
-    fn show(&mut self, event: &Event, tracker: &Tracker) -> io::Result<()> {
+impl<W: Write> Audience for Text<W> {
+    type Error = io::Error;
+
+    fn event(&mut self, event: &Event, tracker: &Tracker) -> io::Result<()> {
         if !self.has_header {
             self.header()?;
         }
@@ -181,7 +184,7 @@ impl<W: Write> Sink for Text<W> {
         Ok(())
     }
 
-    fn judge(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
+    fn verdict(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
         if !self.has_header {
             self.header()?;
         }
@@ -201,8 +204,9 @@ impl<W: Write> Sink for Text<W> {
         self.out.flush()
     }
 
-    fn summarise(&mut self, summary: &Summary) -> io::Result<()> {
+    fn end(&mut self, tracker: &Tracker, _now: BootTime) -> io::Result<()> {
         self.out.flush()?;
+        let summary = tracker.summary();
         let count = |name| summary.count(name);
         let mut text = format!(
             "created {}, released {}, open {}; watches added {}, removed {}; failed {}",

@@ -28,7 +28,9 @@ use crate::{
 use inotify_trace_model::{
     clock::Clock,
     event::{BootTime, Event, EventKind, InstanceId, Quota, Task},
+    feed::Batch,
     resource::Resource,
+    story::Audience,
     tracker::{Instance, Origin, Tracker, User},
     verdict::Verdict,
 };
@@ -243,38 +245,8 @@ impl Perfetto {
     }
 }
 
-impl Exporter for Perfetto {
-    fn begin(&mut self, header: &Header) -> Result<(), ExportError> {
-        let clock = header.clock();
-        let is_first = self.run.clock.is_none();
-        // Other machines, or this one after another boot, have other zeros.
-        let first = self.run.clock.take().unwrap_or_else(|| clock.clone());
-        let shift = clock.booted().saturating_sub(first.booted());
-        self.run =
-            Run { shift, users: UserNames::from_map(header.users.clone()), ..Run::default() };
-        self.run.latest = self.time(header.started);
-        if is_first {
-            let realtime = clock.timestamp(header.started).as_nanosecond();
-            self.write(TracePacket {
-                clock_snapshot: Some(ClockSnapshot {
-                    clocks: vec![
-                        ClockReading::new(wire::BOOTTIME, header.started.0),
-                        ClockReading::new(
-                            wire::REALTIME,
-                            u64::try_from(realtime).unwrap_or_default(),
-                        ),
-                    ],
-                    primary_trace_clock: Some(wire::BOOTTIME),
-                }),
-                sequence_flags: Some(wire::STATE_CLEARED),
-                ..TracePacket::default()
-            })?;
-        }
-        self.run.clock = Some(first);
-        let name = Some(format!("{} (Linux {})", header.host, header.kernel));
-        self.run.machine = self.track(TrackDescriptor { name, ..TrackDescriptor::default() })?;
-        Ok(())
-    }
+impl Audience for Perfetto {
+    type Error = ExportError;
 
     fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), ExportError> {
         let time = self.time(event.time);
@@ -311,10 +283,10 @@ impl Exporter for Perfetto {
         self.trouble(event, tracker)
     }
 
-    fn restarted(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), ExportError> {
+    fn restarted(&mut self, tracker: &Tracker, next: &Batch) -> Result<(), ExportError> {
         let gone: HashSet<_> =
             self.run.open.keys().copied().filter(|id| tracker.instance(*id).is_none()).collect();
-        let time = self.time(now);
+        let time = self.time(next.time);
         for id in gone {
             self.close(id, time, vec![DebugAnnotation::text("how", "not recorded")])?;
         }
@@ -330,6 +302,9 @@ impl Exporter for Perfetto {
         tracker: &Tracker,
         now: BootTime,
     ) -> Result<(), ExportError> {
+        if !verdict.kind.is_leak() {
+            return Ok(());
+        }
         let mut notes = vec![
             DebugAnnotation::text("kind", verdict.kind.name()),
             DebugAnnotation::number("instances", verdict.evidence.len() as u64),
@@ -354,6 +329,40 @@ impl Exporter for Perfetto {
             let note = DebugAnnotation::text("how", "still open when the recording ended");
             self.close(id, time, vec![note])?;
         }
+        Ok(())
+    }
+}
+
+impl Exporter for Perfetto {
+    fn begin(&mut self, header: &Header) -> Result<(), ExportError> {
+        let clock = header.clock();
+        let is_first = self.run.clock.is_none();
+        // Other machines, or this one after another boot, have other zeros.
+        let first = self.run.clock.take().unwrap_or_else(|| clock.clone());
+        let shift = clock.booted().saturating_sub(first.booted());
+        self.run =
+            Run { shift, users: UserNames::from_map(header.users.clone()), ..Run::default() };
+        self.run.latest = self.time(header.started);
+        if is_first {
+            let realtime = clock.timestamp(header.started).as_nanosecond();
+            self.write(TracePacket {
+                clock_snapshot: Some(ClockSnapshot {
+                    clocks: vec![
+                        ClockReading::new(wire::BOOTTIME, header.started.0),
+                        ClockReading::new(
+                            wire::REALTIME,
+                            u64::try_from(realtime).unwrap_or_default(),
+                        ),
+                    ],
+                    primary_trace_clock: Some(wire::BOOTTIME),
+                }),
+                sequence_flags: Some(wire::STATE_CLEARED),
+                ..TracePacket::default()
+            })?;
+        }
+        self.run.clock = Some(first);
+        let name = Some(format!("{} (Linux {})", header.host, header.kernel));
+        self.run.machine = self.track(TrackDescriptor { name, ..TrackDescriptor::default() })?;
         Ok(())
     }
 

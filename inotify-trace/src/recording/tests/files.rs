@@ -17,8 +17,8 @@ use proptest::{collection::vec, prelude::*};
 
 use super::samples;
 use crate::{
+    feed::Recordings,
     recording::{Header, RecordingError, Rotation, Store, writer::Writer},
-    source::Recordings,
 };
 
 pub(super) fn header(run: u64) -> Header {

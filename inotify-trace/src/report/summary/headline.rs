@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use inotify_trace_model::{event::BootTime, resource::Resource, tracker::User, usage::Level};
 
-use super::{Failure, Leak, Refusal, run::is_close};
-use crate::{output::UserNames, report::Times};
+use super::{Failure, Leak, Refusal};
+use crate::{limits::reaches, output::UserNames, report::Times};
 
 /// How many programs, leaks and users a sentence names.
 const NAMED: usize = 3;
@@ -202,4 +202,9 @@ fn some(names: Vec<String>) -> String {
         Some((only, [])) => only.clone(),
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
     }
+}
+
+/// Whether that is close to a limit.
+fn is_close(level: Level) -> bool {
+    reaches(level, 80)
 }

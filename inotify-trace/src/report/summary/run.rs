@@ -3,7 +3,7 @@
 use inotify_trace_model::{
     event::BootTime,
     resource::Resource,
-    tracker::User,
+    tracker::{Tracker, User},
     usage::{By, Level},
 };
 
@@ -13,7 +13,7 @@ use super::{
     headline::{Closest, Headline},
 };
 use crate::{
-    limits::{Setting, State, reaches},
+    limits::{Setting, State},
     output::{Cell, Column, Listing, Table, UserNames},
     recording::Header,
     report::Times,
@@ -107,18 +107,14 @@ impl Rows {
 }
 
 impl Builder {
-    /// What there is to say, with what could not be read.
+    /// What there is to say of the run, which ended with `tracker`; `problems` are what could not
+    /// be read.
     #[must_use]
-    pub fn finish(mut self, problems: &[String]) -> Run {
-        self.resample(self.end);
-        self.leaks.finish(&self.tracker, self.end);
+    pub fn finish(self, tracker: &Tracker, problems: &[String]) -> Run {
         let times = Times::new(self.header.clock(), self.header.started, self.end);
         let warnings = self.warnings(problems, &times);
-        let mut listing = Listing::new(
-            &self.tracker,
-            By::Process,
-            UserNames::from_map(self.header.users.clone()),
-        );
+        let mut listing =
+            Listing::new(tracker, By::Process, UserNames::from_map(self.header.users.clone()));
         let standing = listing.summary().lines().map(str::to_owned).collect();
         let left = listing.cut(ROWS);
         let mut holders = Rows { table: listing.table(&HOLDERS, false), left };
@@ -297,9 +293,4 @@ fn limits_notes(settings: &[Setting]) -> Vec<String> {
         )
     };
     differs.map(note).collect()
-}
-
-/// Whether that is close to a limit.
-pub(super) fn is_close(level: Level) -> bool {
-    reaches(level, 80)
 }

@@ -25,7 +25,7 @@ impl Known {
     }
 
     /// The instance that a record is about, and whether it was not known yet.
-    fn find(&mut self, record: &Record) -> (InstanceId, bool) {
+    fn get_or_insert(&mut self, record: &Record) -> (InstanceId, bool) {
         if let Some(&instance) = self.by_group.get(&record.group) {
             return (instance, false);
         }
@@ -98,7 +98,7 @@ impl Reader<'_> {
                 quota,
             },
             Kind::InstanceFound => EventKind::InstanceFound {
-                instance: self.known.find(&record).0,
+                instance: self.known.get_or_insert(&record).0,
                 fd: record.fd,
                 flags: 0,
                 creator_cgroup: CgroupId(record.cgroup),
@@ -106,7 +106,7 @@ impl Reader<'_> {
                 quota,
             },
             Kind::CgroupWatchFound => EventKind::WatchFound {
-                instance: self.known.find(&record).0,
+                instance: self.known.get_or_insert(&record).0,
                 wd: record.wd,
                 target: Target { cgroup, ..Target::default() },
                 mask: 0,
@@ -209,7 +209,7 @@ impl Reader<'_> {
             let kind = EventKind::InstanceReleased { instance, fd: None, quota: None };
             events.push(Event { time: BootTime(record.time), task: None, kind });
         }
-        self.known.find(record).0
+        self.known.get_or_insert(record).0
     }
 
     /// An instance that someone uses. One not known yet existed before, in a process that could
@@ -219,7 +219,7 @@ impl Reader<'_> {
             let kind = EventKind::InstanceReleased { instance, fd: None, quota: None };
             events.push(Event { time: BootTime(record.time), task: None, kind });
         }
-        let (instance, is_new) = self.known.find(record);
+        let (instance, is_new) = self.known.get_or_insert(record);
         if is_new {
             events.push(Event {
                 time: BootTime(record.time),

@@ -1,20 +1,30 @@
-//! Where events come from.
+//! Feeds: what yields the items that a story is made of.
+//!
+//! [`Session`] is the running kernel, and [`Replay`] a recording of one. Both yield the same items,
+//! so that whatever is shown of one can be shown of the other.
 
 mod charges;
 mod live;
 mod naming;
 mod reader;
 mod replay;
+mod session;
 mod shims;
 mod snapshot;
 mod sweep;
 mod unprivileged;
+mod until;
 
 pub use live::Live;
 pub use replay::{Problem, Recordings, Replay};
+pub use session::{Session, Task, Wake};
 pub use unprivileged::{Survey, survey};
+pub use until::Until;
 
-use inotify_trace_model::event::{Event, EventKind};
+use inotify_trace_model::{
+    event::{Event, EventKind},
+    feed::{Batch, Item},
+};
 
 use crate::{
     host::{self, runtimes::Registry},
@@ -35,4 +45,9 @@ pub struct Options {
 /// An event that nobody did, at this moment.
 fn now(kind: EventKind) -> Event {
     Event { time: host::now(), task: None, kind }
+}
+
+/// What a look at the machine has found until now.
+fn looked(events: Vec<Event>) -> Item {
+    Item::Batch(Batch { time: host::now(), judged: false, events })
 }

@@ -8,6 +8,7 @@ use std::{
 use inotify_trace_common::record;
 use inotify_trace_model::{
     event::{Event, EventKind, InstanceId, Loss},
+    feed::Item,
     tracker::{Departure, Leaver, Tracker},
 };
 use tokio::time::{Duration, sleep_until};
@@ -15,6 +16,7 @@ use tokio::time::{Duration, sleep_until};
 use super::{
     Options,
     charges::Answers,
+    looked,
     naming::Naming,
     now,
     reader::{Known, Reader},
@@ -69,19 +71,19 @@ impl Live {
     pub fn start(options: Options) -> Result<Self, KernelError> {
         let mut live = Self::new(Programs::attach(options.kernel)?, options);
         live.found = live.snapshot()?;
-        live.programs.settle();
+        live.programs.free_what_loading_took();
         Ok(live)
     }
 
-    /// Looks at what exists now, and traces nothing.
+    /// Looks at what exists now, and traces nothing: a batch of what is found.
     ///
     /// # Errors
     /// Whatever keeps the kernel from being asked.
-    pub fn survey(options: Options) -> Result<Vec<Event>, KernelError> {
+    pub fn survey(options: Options) -> Result<Item, KernelError> {
         let mut live = Self::new(Programs::for_questions(options.kernel)?, options);
         let mut events = live.snapshot()?;
         live.naming.wait(&mut events);
-        Ok(events)
+        Ok(looked(events))
     }
 
     fn new(programs: Programs, options: Options) -> Self {
@@ -188,7 +190,7 @@ impl Live {
     }
 
     /// All that has happened until now, without waiting: for the end, or to sum up in between.
-    pub fn finish(&mut self, events: &mut Vec<Event>, tracker: &Tracker) {
+    pub fn catch_up_wholly(&mut self, events: &mut Vec<Event>, tracker: &Tracker) {
         events.append(&mut self.found);
         self.drain_all(events);
         self.tell_skipped(events);

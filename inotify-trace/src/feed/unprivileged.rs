@@ -1,8 +1,12 @@
 //! What can be found without asking the kernel: for users who may not load programs.
 
-use inotify_trace_model::event::{CgroupId, Event, EventKind, InstanceId, Task};
+use inotify_trace_model::{
+    event::{CgroupId, Event, EventKind, InstanceId, Task},
+    feed::Item,
+};
 
 use super::{
+    looked,
     naming::Naming,
     now,
     snapshot::{Hierarchy, Look},
@@ -19,7 +23,7 @@ type Descriptor = (u32, i32);
 #[derive(Debug)]
 pub struct Survey {
     /// Cgroups, instances and watches. Who is charged is not known.
-    pub events: Vec<Event>,
+    pub found: Item,
     /// Processes that may not be looked at.
     pub hidden: usize,
 }
@@ -55,7 +59,7 @@ pub fn survey(find_paths: bool, registry: &Registry) -> Survey {
     }
     look.complete(&mut hierarchy, &mut events);
     naming.wait(&mut events);
-    Survey { events, hidden: procfs::hidden_processes() }
+    Survey { found: looked(events), hidden: procfs::hidden_processes() }
 }
 
 /// How the kernel orders the files behind two descriptors (kcmp(2)): equal ones are one file. Where
