@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use inotify_trace_model::{
     clock::Clock,
     event::BootTime,
+    findings::Finding,
     story::{Audience, Story},
     tracker::Tracker,
     verdict::{Grace, Verdict, verdicts},
@@ -26,7 +27,7 @@ use crate::{
     feed::{Live, Options, Session},
     host,
     kernel::{Backend, Settings},
-    output::Findings,
+    output::{finding_json, words},
 };
 
 /// Exit code for leaks that were found.
@@ -158,7 +159,7 @@ impl Args {
 
 /// Writes verdicts.
 struct Say {
-    findings: Findings,
+    clock: Clock,
     format: Format,
     out: io::Stdout,
     /// Whether one was of a leak.
@@ -167,7 +168,7 @@ struct Say {
 
 impl Say {
     fn new(format: Format, clock: Clock) -> Self {
-        Self { findings: Findings::new(clock), format, out: io::stdout(), has_leak: false }
+        Self { clock, format, out: io::stdout(), has_leak: false }
     }
 }
 
@@ -177,9 +178,13 @@ impl Audience for Say {
     fn verdict(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
         self.has_leak |= verdict.kind.is_leak();
         match self.format {
-            Format::Text => write!(self.out, "{}", self.findings.text(verdict, tracker, now))?,
+            Format::Text => {
+                let finding = Finding::of(verdict, tracker);
+                write!(self.out, "{}", words::in_lines(&finding, &mut self.clock, now))?;
+            }
             Format::Json => {
-                serde_json::to_writer(&mut self.out, &self.findings.json(verdict, tracker, now))?;
+                let json = finding_json(verdict, tracker, &self.clock, now);
+                serde_json::to_writer(&mut self.out, &json)?;
                 writeln!(self.out)?;
             }
         }

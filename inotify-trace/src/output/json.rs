@@ -11,6 +11,7 @@ use inotify_trace_model::{
     event::{
         BootTime, CgroupId, Charge, Event, EventKind, EventName, InstanceId, Loss, Quota, Target,
     },
+    findings::NAMED,
     identity::{Container, Names},
     story::Audience,
     tracker::{Cgroup, Instance, Summary, Tracker},
@@ -20,8 +21,8 @@ use inotify_trace_model::{
 use serde::Serialize;
 
 use super::{
-    UserNames, actor,
-    blame::{self, Blame},
+    actor,
+    blame::Blame,
     device, ending,
     failure::{self, Limit, errno_name},
     finding, lived, mask,
@@ -39,7 +40,7 @@ pub struct Json<W> {
 impl<W: Write> Json<W> {
     /// JSON lines on `out`.
     pub fn new(out: W, clock: Clock) -> Self {
-        Self { out, clock, blame: Blame::new(UserNames::default()) }
+        Self { out, clock, blame: Blame::default() }
     }
 
     /// Where the lines go.
@@ -272,7 +273,7 @@ impl<W: Write> Audience for Json<W> {
             limit_level: quota.map(|Quota { level, .. }| level).filter(|&level| level > 0),
             detail: detail(event, subject, tracker),
             culprits: culprits.as_ref().map(|culprits| {
-                blame::named(culprits).iter().map(|it| Suspect::new(it, tracker)).collect()
+                culprits.holders.iter().take(NAMED).map(|it| Suspect::new(it, tracker)).collect()
             }),
             not_visible: culprits.as_ref().map(|culprits| culprits.unseen),
         };

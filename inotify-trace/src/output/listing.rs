@@ -13,8 +13,7 @@ use inotify_trace_model::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Cell, Column, Table, UserNames, device, mask};
-use crate::output::{cgroup_name, container_name, shorten};
+use super::{Cell, Column, Table, UserNames, device, mask, shorten};
 
 /// Characters of a name that may take a whole line otherwise.
 const NAME: usize = 40;
@@ -352,7 +351,7 @@ impl<'a> Listing<'a> {
 
     /// A cgroup's short name.
     fn place(&self, id: CgroupId) -> String {
-        match cgroup_name(self.tracker.cgroups(), id) {
+        match self.tracker.cgroups().display(id) {
             Some(name) => shorten(&name, NAME).into_owned(),
             None => format!("cgroup {}", id.0),
         }
@@ -360,7 +359,7 @@ impl<'a> Listing<'a> {
 
     /// What a container is called, or its runtime and id.
     fn name(&self, container: &Container) -> String {
-        container_name(self.tracker.cgroups(), container)
+        self.tracker.cgroups().display_container(container)
     }
 
     /// The containers it is in; or which it is.

@@ -15,22 +15,21 @@ mod names;
 mod shim;
 mod table;
 mod text;
+pub(crate) mod words;
 
-pub(crate) use blame::Blame;
 pub use bytes::Bytes;
 pub use columns::Column;
 pub use duration::Approximate;
 pub(crate) use failure::{Limit, errno_name, limit as failed_limit};
 pub use filter::{Filter, Filtered};
-pub use finding::Findings;
-pub(crate) use finding::line as finding_line;
+pub(crate) use finding::json as finding_json;
 pub use json::Json;
 pub use limits::LimitsReport;
 pub(crate) use limits::wrapped;
 pub use listing::Listing;
 pub(crate) use mask::{instance_flags, watch_mask};
 pub use names::UserNames;
-pub(crate) use names::{cgroup_name, container_name, shorten};
+pub(crate) use names::shorten;
 pub use table::{Cell, Table};
 pub use text::{Text, Width};
 

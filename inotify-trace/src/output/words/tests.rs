@@ -1,15 +1,19 @@
-use inotify_trace_model::testing::{Machine, at, shim};
+use inotify_trace_model::{
+    findings::Finding,
+    testing::{Machine, at, shim},
+};
+use serde_json::{Value, json};
 
-use super::*;
-use crate::host;
+use super::{in_lines, line};
+use crate::{host, output::finding_json};
 
 /// What is said of the only verdict.
 fn said(story: &Machine, seconds: u64) -> (String, String, Value) {
     let verdicts = story.verdicts(seconds);
     let [verdict] = &verdicts[..] else { panic!("one verdict: {verdicts:?}") };
-    let mut findings = Findings::new(host::clock());
-    let text = findings.text(verdict, &story.0, at(seconds));
-    (text, line(verdict, &story.0), findings.json(verdict, &story.0, at(seconds)))
+    let (mut clock, finding) = (host::clock(), Finding::of(verdict, &story.0));
+    let text = in_lines(&finding, &mut clock, at(seconds));
+    (text, line(&finding), finding_json(verdict, &story.0, &clock, at(seconds)).into())
 }
 
 const WHO: &str = "containerd-shim (100) of pod default/web in containerd.service";
