@@ -14,6 +14,7 @@ mod misses;
 mod programs;
 mod records;
 mod tracefs;
+mod trial;
 mod window;
 
 pub use ask::{Asker, InstanceAddress, copy};
@@ -22,3 +23,4 @@ pub use error::KernelError;
 pub use iterate::Iteration;
 pub use programs::{Programs, Settings};
 pub use records::{RawEvent, decode};
+pub use trial::{Trial, try_backends};
