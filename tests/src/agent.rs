@@ -21,7 +21,7 @@ use crate::{backend::Backend, system, world::World};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Every event there is, so that nothing an agent says goes unchecked.
-pub const EVERYTHING: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,\
+pub const EVERYTHING: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,held,\
      release,range-close,fork,exec,exit,charged,cgroup-found,cgroup-create,cgroup-rename,cgroup-remove,lost";
 
 /// All that there is, for programs.
