@@ -8,13 +8,15 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
+use inotify_trace_model::{story::Story, verdict::Grace};
 
 use super::{
     progress::Progress,
     recordings::{Files, exit_code, open, tell},
 };
-use crate::export::{
-    Csv, Exporter, Flat, JsonLines, Output, Parquet, Partitioned, Perfetto, export,
+use crate::{
+    export::{Csv, Exporter, Flat, JsonLines, Output, Parquet, Partitioned, Perfetto},
+    feed::Until,
 };
 
 #[derive(Debug, clap::Args)]
@@ -73,7 +75,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let output_is_on_terminal = args.output.is_none() && io::stdout().is_terminal();
     for mut run in opened.runs {
         let progress = Progress::new(run.size(), output_is_on_terminal);
-        let exported = export(&mut run, exporter.as_mut(), |position| progress.at(position));
+        let mut story = Story::new(run.header().started, Grace::default());
+        let audience = exporter.as_mut();
+        let exported = audience.begin(run.header()).and_then(|()| {
+            Until::end(&mut run).run(&mut story, audience, |position| progress.at(position))?;
+            story.end(audience)
+        });
         drop(progress);
         tell(run.problems())?;
         is_damaged |= !run.problems().is_empty();

@@ -7,20 +7,26 @@ use std::{
 };
 
 use clap::ValueEnum;
-use tokio::time::{Instant, timeout_at};
+use inotify_trace_model::{
+    clock::Clock,
+    event::BootTime,
+    story::{Audience, Story},
+    tracker::Tracker,
+    verdict::{Grace, Verdict, verdicts},
+};
+use tokio::time::Instant;
 
 use super::{
     EXIT_ERROR,
+    choice::one_of,
     past::{Past, PastArgs},
-    session::{Session, Wake, event_loop, instant, seconds},
+    session::{self, event_loop, seconds},
 };
 use crate::{
-    event::{BootTime, Event},
+    feed::{Live, Options, Session},
+    host,
     kernel::{Backend, Settings},
-    output::{Clock, Findings},
-    source::{self, Live, Options},
-    tracker::Tracker,
-    verdict::{Grace, Verdict, Watcher, verdicts},
+    output::Findings,
 };
 
 /// Exit code for leaks that were found.
@@ -46,7 +52,7 @@ pub(super) struct Args {
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     /// How to hook inotify [default: the best that this kernel allows]
-    #[arg(long, value_enum, value_name = "BACKEND")]
+    #[arg(long, value_parser = one_of::<Backend>(), value_name = "BACKEND")]
     backend: Option<Backend>,
     #[command(flatten)]
     past: PastArgs,
@@ -88,30 +94,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// What is leaked now.
 async fn look(args: &Args) -> anyhow::Result<ExitCode> {
     // Most machines leak nothing, which one look shows.
-    let mut tracker = Tracker::new();
-    Live::survey(args.options())?.iter().for_each(|event| tracker.apply(event));
+    let mut story = Story::without_verdicts(host::now());
+    let Ok(()) = story.take(Live::survey(args.options())?, &mut ());
     let at_once = Grace { target: Duration::ZERO, idle: Duration::MAX };
-    let mut reached = source::clock();
     let mut grace = at_once;
-    if !verdicts(&tracker, reached, &at_once).is_empty() {
+    if !verdicts(story.tracker(), story.now(), &at_once).is_empty() {
         // What is still there in a moment is. It is followed meanwhile, and not just found again.
-        let mut live = Live::start(args.options())?;
-        let end = Instant::now() + args.settle;
-        tracker = Tracker::new();
-        let mut events = Vec::new();
-        while Instant::now() < end {
-            if let Ok(result) = timeout_at(end, live.next(&mut events, &tracker)).await {
-                result?;
-            }
-            events.drain(..).for_each(|event| tracker.apply(&event));
-        }
-        live.finish(&mut events, &tracker);
-        events.drain(..).for_each(|event| tracker.apply(&event));
-        reached = source::clock();
+        let mut session = Session::new(Live::start(args.options())?);
+        session.end_at(Instant::now() + args.settle);
+        story = Story::without_verdicts(host::now());
+        session.run(&mut story, &mut (), |_, _, ()| Ok(())).await?;
         // Found at the start, some time before the settling was over.
         grace.target = args.settle;
     }
-    tell(Say::new(args.output, Clock::of_this_machine()), &tracker, reached, &grace)
+    tell(Say::new(args.output, host::clock()), story.tracker(), story.now(), &grace)
 }
 
 /// What was leaked at a moment of a recording.
@@ -132,34 +128,21 @@ fn tell(mut say: Say, tracker: &Tracker, now: BootTime, grace: &Grace) -> anyhow
         let instances = tracker.instances().count();
         writeln!(say.out, "No leak found among {instances} instances.")?;
     }
-    Ok(exit_code(found.iter().any(|verdict| verdict.kind.is_leak())))
+    Ok(exit_code(say.has_leak))
 }
 
 /// What leaks from now on, and what is leaked already.
 async fn watch(args: &Args, duration: Option<Duration>) -> anyhow::Result<ExitCode> {
-    let mut session = Session::start(args.options(), duration)?;
-    let mut tracker = Tracker::new();
-    let mut events: Vec<Event> = Vec::new();
-    session.live.next(&mut events, &tracker).await?;
-    events.drain(..).for_each(|event| tracker.apply(&event));
-    session.greet(&tracker)?;
-    let mut watcher = Watcher::new(Grace { target: args.grace, idle: args.idle });
-    let mut say = Say::new(args.output, Clock::of_this_machine());
-    let mut has_leak = false;
-    loop {
-        let wake = session.next(&mut events, watcher.due().map(instant), &tracker).await?;
-        events.drain(..).for_each(|event| tracker.apply(&event));
-        let now = source::clock();
-        if watcher.is_due(now) {
-            for verdict in watcher.reached(&tracker, now) {
-                has_leak |= verdict.kind.is_leak();
-                say.verdict(&verdict, &tracker, now)?;
-            }
-        }
-        if wake == Wake::Ended {
-            return Ok(exit_code(has_leak));
-        }
-    }
+    let mut session = session::start(args.options(), duration)?;
+    let grace = Grace { target: args.grace, idle: args.idle };
+    let mut story = Story::new(host::now(), grace);
+    let mut say = Say::new(args.output, host::clock());
+    session
+        .run(&mut story, &mut say, |session, story, _| {
+            Ok(session::greet(session, story.tracker())?)
+        })
+        .await?;
+    Ok(exit_code(say.has_leak))
 }
 
 fn exit_code(has_leak: bool) -> ExitCode {
@@ -178,14 +161,21 @@ struct Say {
     findings: Findings,
     format: Format,
     out: io::Stdout,
+    /// Whether one was of a leak.
+    has_leak: bool,
 }
 
 impl Say {
     fn new(format: Format, clock: Clock) -> Self {
-        Self { findings: Findings::new(clock), format, out: io::stdout() }
+        Self { findings: Findings::new(clock), format, out: io::stdout(), has_leak: false }
     }
+}
+
+impl Audience for Say {
+    type Error = io::Error;
 
     fn verdict(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
+        self.has_leak |= verdict.kind.is_leak();
         match self.format {
             Format::Text => write!(self.out, "{}", self.findings.text(verdict, tracker, now))?,
             Format::Json => {

@@ -9,21 +9,28 @@ use std::{
 
 use anyhow::bail;
 use clap::ValueEnum;
+use inotify_trace_model::{
+    event::{BootTime, Event},
+    feed::Batch,
+    story::{Audience, Story},
+    tracker::{Tracker, User},
+    usage,
+};
 use tokio::time::Instant;
 
 use super::{
-    EXIT_ERROR, list,
+    EXIT_ERROR,
+    choice::one_of,
+    list,
     past::{Past, PastArgs},
-    session::{Session, Wake, event_loop, seconds},
+    session::{self, event_loop, seconds},
 };
 use crate::{
+    feed::Options,
+    host::{self, procfs},
     kernel::{Backend, Settings},
-    limits::{self, Changes, DEFAULT_PODS, Rate, Seen, apply::Plan, files::Root},
+    limits::{self, Changes, Counted, DEFAULT_PODS, Rate, Seen, apply::Plan, files::Root},
     output::{LimitsReport, UserNames},
-    procfs,
-    source::Options,
-    tracker::{Tracker, User},
-    usage,
 };
 
 /// Exit code for users who are too close to a limit.
@@ -57,7 +64,7 @@ pub(super) struct Args {
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     /// With --watch: how to hook inotify [default: the best that this kernel allows]
-    #[arg(long, value_enum, value_name = "BACKEND", requires = "watch", hide_short_help = true)]
+    #[arg(long, value_parser = one_of::<Backend>(), value_name = "BACKEND", requires = "watch", hide_short_help = true)]
     backend: Option<Backend>,
     /// Look in /proc, even if the kernel has BPF iterators
     #[arg(long, hide_short_help = true)]
@@ -114,38 +121,75 @@ async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
     let kernel =
         Settings { backend: args.backend, walk_proc: args.walk_proc, ..Settings::default() };
     let options = Options { kernel, registry: args.host.registry(), find_paths: false };
-    let mut session = Session::start(options, None)?;
-    let (mut tracker, mut changes, mut events) = (Tracker::new(), Changes::default(), Vec::new());
-    session.live.next(&mut events, &tracker).await?;
-    for event in events.drain(..) {
-        tracker.apply(&event);
-    }
-    // What comes from now on counts, also while the greeting is written.
-    let start = Instant::now();
-    session.greet(&tracker)?;
-    session.end = args.watch.flatten().and_then(|duration| start.checked_add(duration));
-    let mut next = args.interval.and_then(|interval| start.checked_add(interval));
-    loop {
-        // A report is about all that happened until it is made: had the agent not been given the
-        // processor for a while, time would have passed and nothing have been counted.
-        let wake = session.next(&mut events, next, &tracker).await?;
-        if wake == Wake::Due {
-            session.live.finish(&mut events, &tracker);
-        }
-        let during = start.elapsed();
-        for event in events.drain(..) {
-            tracker.apply(&event);
-            changes.add(&event, &tracker);
-        }
-        if wake != Wake::Events {
-            let report = report(args, &tracker, true, Some((&changes, during)));
-            let code = show(args, &report)?;
-            if wake == Wake::Ended {
-                return Ok(code);
+    let mut session = session::start(options, None)?;
+    let mut story = Story::without_verdicts(host::now());
+    let mut reports = Reports { args, counted: Counted::default(), due: None, code: None };
+    session
+        .run(&mut story, &mut reports, |session, story, reports| {
+            // What comes from now on counts, also while the greeting is written.
+            let start = Instant::now();
+            reports.due = reports.next();
+            session::greet(session, story.tracker())?;
+            if let Some(end) = args.watch.flatten().and_then(|it| start.checked_add(it)) {
+                session.end_at(end);
             }
-            let interval = args.interval.unwrap_or_default();
-            next = Instant::now().checked_add(interval);
-        }
+            Ok(())
+        })
+        .await?;
+    story.end(&mut reports)?;
+    Ok(reports.code.unwrap_or(ExitCode::SUCCESS))
+}
+
+/// Counts what comes and goes, and reports at the end, or every now and then.
+struct Reports<'a> {
+    args: &'a Args,
+    counted: Counted,
+    due: Option<BootTime>,
+    /// Whether anyone was too close to a limit, by the last report.
+    code: Option<ExitCode>,
+}
+
+impl Reports<'_> {
+    /// When to report next.
+    fn next(&self) -> Option<BootTime> {
+        let interval = u64::try_from(self.args.interval?.as_nanos()).ok()?;
+        host::now().0.checked_add(interval).map(BootTime)
+    }
+
+    fn report(&mut self, tracker: &Tracker, now: BootTime) -> anyhow::Result<()> {
+        let during = self.counted.since.map(|since| now.since(since)).unwrap_or_default();
+        let report = report(self.args, tracker, true, Some((&self.counted.changes, during)));
+        self.code = Some(show(self.args, &report)?);
+        Ok(())
+    }
+}
+
+impl Audience for Reports<'_> {
+    type Error = anyhow::Error;
+
+    fn event(&mut self, event: &Event, tracker: &Tracker) -> anyhow::Result<()> {
+        Ok(self.counted.event(event, tracker)?)
+    }
+
+    fn batch(&mut self, batch: &mut Batch, tracker: &Tracker) -> anyhow::Result<()> {
+        Ok(self.counted.batch(batch, tracker)?)
+    }
+
+    fn due(&self) -> Option<BootTime> {
+        self.due
+    }
+
+    /// A report is about all that happened until it is made, and not until it was due: had the
+    /// agent not been given the processor for a while, time would have passed and nothing have been
+    /// counted.
+    fn moment(&mut self, tracker: &Tracker, now: BootTime) -> anyhow::Result<()> {
+        self.report(tracker, now)?;
+        self.due = self.next();
+        Ok(())
+    }
+
+    fn end(&mut self, tracker: &Tracker, now: BootTime) -> anyhow::Result<()> {
+        self.report(tracker, now)
     }
 }
 
@@ -179,7 +223,7 @@ fn report(
         changes.map(|(changes, during)| changes.rates(tracker, during));
     notes.extend(changes.and_then(|(changes, _)| lost(changes)));
     LimitsReport {
-        names: UserNames::of_this_machine(),
+        names: UserNames::from_map(host::users()),
         standings: is_known.then(|| usage::standings(tracker)),
         rates,
         settings,
@@ -197,7 +241,7 @@ fn report(
 fn look_back(args: &Args, past: &Past) -> LimitsReport {
     let settings = past.header.sysctls.settings();
     LimitsReport {
-        names: past.header.user_names(),
+        names: UserNames::from_map(past.header.users.clone()),
         standings: Some(usage::standings(&past.tracker)),
         rates: Some(past.changes.rates(&past.tracker, past.during)),
         recommendation: recommend(args, &past.tracker, &settings),

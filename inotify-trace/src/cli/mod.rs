@@ -1,7 +1,9 @@
 //! The command line: one file for each command.
 
 mod check;
+mod choice;
 mod export;
+mod kernel;
 mod leaks;
 mod limits;
 mod list;
@@ -9,6 +11,7 @@ mod moment;
 mod past;
 mod progress;
 mod record;
+mod recorder;
 mod recordings;
 mod replay;
 mod report;
@@ -20,7 +23,7 @@ use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::container::Registry;
+use crate::host::runtimes::Registry;
 
 /// Exit code for everything that kept a command from doing its work.
 const EXIT_ERROR: u8 = 2;

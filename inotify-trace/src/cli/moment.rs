@@ -5,7 +5,7 @@ use std::{str::FromStr, time::Duration};
 use anyhow::Context as _;
 use jiff::{Timestamp, ToSpan as _, civil, tz::TimeZone};
 
-use crate::{event::BootTime, output::Clock};
+use inotify_trace_model::{clock::Clock, event::BootTime};
 
 /// A point in time of a recording.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use inotify_trace_model::{event::BootTime, story::Story, tracker::Tracker};
 
 use super::{
     moment::Moment,
@@ -14,11 +15,9 @@ use super::{
     recordings::{open, tell},
 };
 use crate::{
-    event::BootTime,
-    limits::Changes,
-    recording::{Header, Item},
-    source::Replay,
-    tracker::Tracker,
+    feed::{Replay, Until},
+    limits::{Changes, Counted},
+    recording::Header,
 };
 
 /// Which moment.
@@ -92,32 +91,13 @@ impl PastArgs {
 fn until_then(run: &mut Replay, until: BootTime) -> Past {
     let header = run.header().clone();
     let progress = Progress::new(run.size(), false);
-    let (mut tracker, mut changes) = (Tracker::new(), Changes::default());
-    let mut time = header.started;
-    // What was found at the start did not come then.
-    let mut has_begun = false;
-    while let Some(item) = run.next_item() {
-        match item {
-            Item::Restart => tracker.forget(),
-            Item::Part(part) => tracker.restore(part),
-            Item::End(end) => time = time.max(end.min(until)),
-            Item::Batch(batch) => {
-                for event in batch.events.iter().filter(|event| event.time <= until) {
-                    tracker.apply(event);
-                    if has_begun {
-                        changes.add(event, &tracker);
-                    }
-                }
-                has_begun = true;
-                progress.at(run.position());
-                time = time.max(batch.time.min(until));
-                if batch.time > until {
-                    break;
-                }
-            }
-        }
-    }
+    let mut story = Story::without_verdicts(header.started);
+    let mut counted = Counted::default();
+    let Ok(()) =
+        Until::new(run, until).run(&mut story, &mut counted, |position| progress.at(position));
+    let time = story.now();
     let during = time.since(header.started);
     let is_damaged = !run.problems().is_empty();
+    let (tracker, changes) = (story.into_tracker(), counted.changes);
     Past { header, tracker, time, changes, during, is_damaged }
 }

@@ -2,28 +2,30 @@
 
 use std::{
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
+use inotify_trace_model::{
+    event::BootTime,
+    story::{Audience, Story},
+    tracker::Tracker,
+    verdict::{Grace, Verdict},
+};
 
 use super::{
     Host,
-    session::{Session, Wake, event_loop, instant, seconds},
-    trace::{KernelArgs, log_at},
+    kernel::{KernelArgs, log_at},
+    recorder::Recording,
+    session::{self, event_loop, seconds},
 };
 use crate::{
-    output::{Bytes, Clock},
-    recording::{Batch, Header, Recorder, Rotation, Store},
-    source::{self, Options},
-    tracker::Tracker,
-    verdict::{Grace, Watcher},
+    feed::Options,
+    host,
+    recording::{Rotation, Store},
 };
-
-/// How long a batch may take to be on disk, unless it is said.
-const FLUSH: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -99,43 +101,19 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let kernel = args.kernel.settings(args.verbose);
     let options = Options { kernel, registry: args.host.registry(), find_paths: true };
-    let mut session = Session::start(options, args.duration)?;
-    let clock = Clock::of_this_machine();
-    let mut recorder = recorder(store, args.flush, &session, &args.host, &clock)?;
-    let (mut tracker, mut watcher) = (Tracker::new(), Watcher::new(Grace::default()));
-    let mut leaks = 0;
-    let mut events = Vec::new();
-    session.live.next(&mut events, &tracker).await?;
-    let mut wake = Wake::Events;
-    let mut has_greeted = false;
-    loop {
-        events.iter().for_each(|event| tracker.apply(event));
-        let time = source::clock();
-        let judged = watcher.is_due(time);
-        if judged {
-            let reached = watcher.reached(&tracker, time);
-            leaks += reached.iter().filter(|verdict| verdict.kind.is_leak()).count();
-        }
-        if judged || !events.is_empty() {
-            let batch = Batch { time, judged, events: std::mem::take(&mut events) };
-            recorder.record(batch, &tracker);
-        }
-        if !has_greeted {
-            session.greet(&tracker)?;
-            has_greeted = true;
-        }
-        if wake == Wake::Ended {
-            break;
-        }
-        match session.next(&mut events, watcher.due().map(instant), &tracker).await {
-            Ok(next) => wake = next,
-            Err(error) => {
-                finish(recorder)?;
-                return Err(error);
-            }
-        }
-    }
-    finish(recorder)?;
+    let mut session = session::start(options, args.duration)?;
+    let clock = host::clock();
+    let mut story = Story::new(host::now(), Grace::default());
+    let recording = Recording::start(store, args.flush, &session, &args.host, &clock)?;
+    let mut audience = (recording, Leaks::default());
+    let told = session
+        .run(&mut story, &mut audience, |session, story, _| {
+            Ok(session::greet(session, story.tracker())?)
+        })
+        .await;
+    let (recording, Leaks(leaks)) = audience;
+    recording.finish()?;
+    told?;
     if leaks > 0 {
         writeln!(
             io::stderr().lock(),
@@ -146,50 +124,17 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Begins to record into one file, or a directory.
-pub(super) fn start(
-    path: &Path,
-    session: &Session,
-    host: &Host,
-    clock: &Clock,
-) -> anyhow::Result<Recorder> {
-    recorder(Store::new(path, Rotation::default())?, FLUSH, session, host, clock)
-}
+/// Counts leaks.
+#[derive(Default)]
+struct Leaks(usize);
 
-fn recorder(
-    store: Store,
-    flush: Duration,
-    session: &Session,
-    host: &Host,
-    clock: &Clock,
-) -> anyhow::Result<Recorder> {
-    let mut header = Header::of_this_machine(&host.root(), clock, source::clock());
-    header.backend = session.live.backend().map(|it| it.to_string()).unwrap_or_default();
-    header.unseen = session.live.unseen().iter().map(ToString::to_string).collect();
-    let say = Box::new(|message: &str| {
-        // Nobody is left to tell where standard error is gone too.
-        let _ = writeln!(io::stderr(), "inotify-trace: {message}");
-    });
-    Ok(Recorder::start(store, header, flush, say)?)
-}
+impl Audience for Leaks {
+    type Error = io::Error;
 
-/// Ends a recording, and says what it has become.
-pub(super) fn finish(recorder: Recorder) -> anyhow::Result<()> {
-    let (totals, result) = recorder.finish(source::clock());
-    let mut err = io::stderr().lock();
-    writeln!(
-        err,
-        "Recorded {} event{} in {} file{} ({}).",
-        totals.events,
-        if totals.events == 1 { "" } else { "s" },
-        totals.files,
-        if totals.files == 1 { "" } else { "s" },
-        Bytes(totals.bytes),
-    )?;
-    if totals.unrecorded > 0 {
-        writeln!(err, "{} events could not be recorded, and are missing.", totals.unrecorded)?;
+    fn verdict(&mut self, verdict: &Verdict, _: &Tracker, _: BootTime) -> io::Result<()> {
+        self.0 += usize::from(verdict.kind.is_leak());
+        Ok(())
     }
-    result.context("the end of the recording")
 }
 
 /// A number of bytes, with a unit if there is one: powers of 1024.

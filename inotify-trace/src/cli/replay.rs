@@ -8,20 +8,22 @@ use std::{
 };
 
 use anyhow::bail;
+use inotify_trace_model::{
+    clock::Clock,
+    event::{BootTime, Event},
+    story::{Audience, Story},
+    tracker::Tracker,
+    verdict::{Grace, Verdict},
+};
 use jiff::Timestamp;
 
 use super::{
     moment::Moment,
     progress::Progress,
     recordings::{Files, exit_code, open, tell},
-    view::{View, ViewArgs},
+    view::ViewArgs,
 };
-use crate::{
-    event::BootTime,
-    output::Clock,
-    recording::{Header, Item},
-    source::Replay,
-};
+use crate::{feed::Until, recording::Header};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -79,11 +81,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         greet(run.header())?;
         let clock = run.header().clock();
         let range = range.of_machine_with(&clock);
-        let mut view = args.view.view(clock);
-        replay(&mut run, &mut view, &range, args.speed)?;
+        let mut story = Story::new(run.header().started, Grace::default());
+        let inner = Paced::new(args.view.audience(clock), args.speed);
+        let mut audience = Since { start: range.from, inner };
+        let progress = Progress::new(run.size(), io::stdout().is_terminal());
+        Until::new(&mut run, range.to)
+            .run(&mut story, &mut audience, |position| progress.at(position))?;
+        audience.flush()?;
+        drop(progress);
         tell(run.problems())?;
         is_damaged |= !run.problems().is_empty();
-        view.summarise()?;
+        story.end(&mut audience)?;
     }
     Ok(exit_code(is_damaged))
 }
@@ -140,62 +148,84 @@ impl Range {
     }
 }
 
-fn replay(run: &mut Replay, view: &mut View, range: &RunRange, speed: Speed) -> io::Result<()> {
-    let mut pace = Pace { speed, start: None };
-    let progress = Progress::new(run.size(), io::stdout().is_terminal());
-    while let Some(item) = run.next_item() {
-        match item {
-            Item::Restart => view.tracker.forget(),
-            Item::Part(part) => view.tracker.restore(part),
-            Item::End(_) => {}
-            Item::Batch(batch) => {
-                for event in &batch.events {
-                    if event.time > range.to {
-                        continue;
-                    }
-                    let is_wanted = event.time >= range.from;
-                    if is_wanted && pace.must_wait(event.time) {
-                        view.flush()?;
-                        pace.wait(event.time);
-                    }
-                    view.event(event, is_wanted)?;
-                }
-                if batch.time > range.to {
-                    break;
-                }
-                progress.at(run.position());
-                if batch.judged {
-                    view.judge(batch.time, batch.time >= range.from)?;
-                }
-            }
-        }
-    }
-    view.flush()
+/// Passes on what happened from a moment on.
+struct Since<A> {
+    start: BootTime,
+    inner: A,
 }
 
-/// Keeps time.
-struct Pace {
+impl<A: Audience> Audience for Since<A> {
+    type Error = A::Error;
+
+    fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), A::Error> {
+        if event.time >= self.start { self.inner.event(event, tracker) } else { Ok(()) }
+    }
+
+    fn verdict(
+        &mut self,
+        verdict: &Verdict,
+        tracker: &Tracker,
+        now: BootTime,
+    ) -> Result<(), A::Error> {
+        if now >= self.start { self.inner.verdict(verdict, tracker, now) } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), A::Error> {
+        self.inner.flush()
+    }
+
+    fn end(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), A::Error> {
+        self.inner.end(tracker, now)
+    }
+}
+
+/// Passes on what happened at the pace at which it did.
+struct Paced<A> {
+    inner: A,
     speed: Speed,
-    /// When the first event was shown, and when it happened.
+    /// When the first event was passed on, and when it happened.
     start: Option<(Instant, BootTime)>,
 }
 
-impl Pace {
-    /// Whether it is too early for what happened at `time`.
-    fn must_wait(&mut self, time: BootTime) -> bool {
-        self.due(time).is_some_and(|due| due > Instant::now())
+impl<A> Paced<A> {
+    fn new(inner: A, speed: Speed) -> Self {
+        Self { inner, speed, start: None }
     }
 
-    fn wait(&mut self, time: BootTime) {
-        if let Some(due) = self.due(time) {
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-        }
-    }
-
+    /// When to pass on what happened at `time`; None if at once.
     fn due(&mut self, time: BootTime) -> Option<Instant> {
         let Speed::Times(times) = self.speed else { return None };
         let (started, first) = *self.start.get_or_insert((Instant::now(), time));
         let after = Duration::try_from_secs_f64(time.since(first).as_secs_f64() / times).ok()?;
         started.checked_add(after)
+    }
+}
+
+impl<A: Audience> Audience for Paced<A> {
+    type Error = A::Error;
+
+    fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), A::Error> {
+        if let Some(due) = self.due(event.time).filter(|due| *due > Instant::now()) {
+            self.inner.flush()?;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        self.inner.event(event, tracker)
+    }
+
+    fn verdict(
+        &mut self,
+        verdict: &Verdict,
+        tracker: &Tracker,
+        now: BootTime,
+    ) -> Result<(), A::Error> {
+        self.inner.verdict(verdict, tracker, now)
+    }
+
+    fn flush(&mut self) -> Result<(), A::Error> {
+        self.inner.flush()
+    }
+
+    fn end(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), A::Error> {
+        self.inner.end(tracker, now)
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use inotify_trace::event::CgroupId;
+use inotify_trace_model::event::CgroupId;
 
 use crate::{
     made::{self, Truth, task},

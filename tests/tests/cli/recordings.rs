@@ -10,9 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use inotify_trace::{
+use inotify_trace::recording::{Header, Recorder, Store};
+use inotify_trace_model::{
     event::{BootTime, CgroupId, Event, EventKind, InstanceId, Task},
-    recording::{Batch, Header, Recorder, Store},
+    feed::Batch,
     tracker::Tracker,
 };
 use serde_json::Value;

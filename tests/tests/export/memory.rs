@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use inotify_trace::event::CgroupId;
+use inotify_trace_model::event::CgroupId;
 use inotify_trace_tests::agent::binary;
 
 use crate::made::{Machine, task};
