@@ -10,7 +10,7 @@ use crate::environment;
 use crate::kernel;
 use crate::privilege;
 use crate::step;
-use crate::workspace::{Workspace, expect_built};
+use crate::workspace::{OBJECT_VARIABLE, Workspace, expect_built};
 
 const NAME: &str = "inotify-trace";
 
@@ -34,9 +34,9 @@ pub fn cargo(workspace: &Workspace, object: &Path) -> Command {
     // Where the agent's build script looks by itself it needs no variable; one that comes and goes
     // would make cargo build the agent again each time.
     if object == workspace.object() {
-        command.env_remove(kernel::OBJECT_VARIABLE);
+        command.env_remove(OBJECT_VARIABLE);
     } else {
-        command.env(kernel::OBJECT_VARIABLE, object);
+        command.env(OBJECT_VARIABLE, object);
     }
     command
 }

@@ -11,7 +11,7 @@ use crate::kernel;
 use crate::step;
 use crate::tool::Tool;
 use crate::toolchain::{self, Toolchain};
-use crate::workspace::{Workspace, which};
+use crate::workspace::{OBJECT_VARIABLE, Workspace, which};
 
 const CARGO_FUZZ: Tool = Tool {
     name: "cargo-fuzz",
@@ -86,7 +86,7 @@ fn with(
     let object = kernel::build(workspace)?;
     let command = |task: &str| -> Result<_> {
         let mut command = toolchain.command_of(&cargo_fuzz)?;
-        command.current_dir(&workspace.root).env(kernel::OBJECT_VARIABLE, &object);
+        command.current_dir(&workspace.root).env(OBJECT_VARIABLE, &object);
         command.args([task, "--fuzz-dir", "fuzz", "--sanitizer", "address", "--target-dir"]);
         command.arg(workspace.target.join("fuzz"));
         Ok(command)

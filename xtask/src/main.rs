@@ -2,31 +2,14 @@
 //!
 //! Every task first sets up what it is missing, and says so before it does.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-
-mod agent;
-mod apt;
-mod bench;
-mod btf_fixture;
-mod environment;
-mod fuzz;
-mod kernel;
-mod linker;
-mod lint;
-mod object;
-mod privilege;
-mod python;
-mod step;
-mod test;
-mod tool;
-mod toolchain;
-mod vm;
-mod workspace;
-
-use workspace::Workspace;
+use xtask::workspace::Workspace;
+use xtask::{agent, bench, fuzz, kernel, lint, step, test, vm};
 
 /// Build, run, test and install inotify-trace.
 ///
@@ -94,56 +77,11 @@ enum Task {
         #[arg(long)]
         target: Option<fuzz::Target>,
     },
-    /// Measure what inotify-trace costs, next to bpftrace, and write docs/benchmarks.md.
+    /// Measure what inotify-trace costs, and write docs/benchmarks.md. `bench --help` tells more.
+    #[command(disable_help_flag = true)]
     Bench {
-        /// One minute instead of eleven: fewer and shorter rounds.
-        #[arg(long)]
-        quick: bool,
-        /// Measure only what is measured in a virtual machine, and keep the rest of the report.
-        #[arg(long)]
-        only_vm: bool,
-        /// Measure only what looks at the machine cost, and keep the rest of the report.
-        #[arg(long, conflicts_with = "only_vm")]
-        only_list: bool,
-        /// Measure only recordings, and keep the rest of the report.
-        #[arg(long, conflicts_with_all = ["only_vm", "only_list"])]
-        only_record: bool,
-    },
-    /// The part of `bench` that is root's.
-    #[command(hide = true)]
-    BenchMeasure {
-        #[arg(long)]
-        agent: PathBuf,
-        #[arg(long)]
-        quick: bool,
-        #[arg(long)]
-        only_record: bool,
-    },
-    /// The part of `bench` that a virtual machine runs.
-    #[command(hide = true)]
-    BenchBackends {
-        #[arg(long)]
-        agent: PathBuf,
-        #[arg(long)]
-        rounds: usize,
-        #[arg(long)]
-        batches: u32,
-    },
-    /// The part of `bench` that times looks at the machine.
-    #[command(hide = true)]
-    BenchList(bench::Rounds),
-    /// A plain look through /proc, to compare with.
-    #[command(hide = true)]
-    BenchScan,
-    /// The processes that `bench` traces.
-    #[command(hide = true, subcommand)]
-    BenchLoad(bench::Load),
-    /// Cut a kernel's BTF down to what the layout tests need.
-    BtfFixture {
-        /// A whole kernel's BTF, such as /sys/kernel/btf/vmlinux.
-        input: PathBuf,
-        /// The file to write.
-        output: PathBuf,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        args: Vec<String>,
     },
 }
 
@@ -180,19 +118,11 @@ fn perform(task: Task) -> anyhow::Result<()> {
         }
         Task::Fuzz { seconds, target } => fuzz::run(&workspace, seconds, target),
         Task::Lint => lint::run(&workspace),
-        Task::Bench { quick, only_vm: true, .. } => bench::run_only_vm(&workspace, quick),
-        Task::Bench { quick, only_list: true, .. } => bench::run_only_list(&workspace, quick),
-        Task::Bench { quick, only_record: true, .. } => bench::run_only_record(&workspace, quick),
-        Task::Bench { quick, .. } => bench::run(&workspace, quick),
-        Task::BenchMeasure { agent, quick, only_record } => {
-            bench::measure(&agent, quick, only_record)
+        Task::Bench { args } => {
+            // Becomes it: its exit status is handed on.
+            let mut command = bench::command(&workspace);
+            let error = command.args(args).exec();
+            Err(error).with_context(|| format!("cannot start {}", step::shown(&command)))
         }
-        Task::BenchBackends { agent, rounds, batches } => {
-            bench::measure_backends(&agent, rounds, batches)
-        }
-        Task::BenchList(rounds) => bench::measure_list(&rounds),
-        Task::BenchScan => bench::scan(),
-        Task::BenchLoad(load) => bench::run_load(&load),
-        Task::BtfFixture { input, output } => btf_fixture::run(&input, &output),
     }
 }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use super::console::{self, Progress};
 use crate::step;
 
+/// The emulator.
 pub const QEMU: &str = "qemu-system-x86_64";
 
 /// Enough for the agent and its live tests.

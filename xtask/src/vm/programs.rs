@@ -21,16 +21,15 @@ pub const LIVE: &str = "live";
 pub const WORKLOAD: &str = "workload";
 
 pub const AGENT: &str = "inotify-trace";
-pub const XTASK: &str = "xtask";
 
 /// Builds the agent.
 pub fn agent(workspace: &Workspace) -> Result<Program> {
     binary(workspace, AGENT, "the agent")
 }
 
-/// Builds this program, for its hidden tasks.
-pub fn xtask(workspace: &Workspace) -> Result<Program> {
-    binary(workspace, XTASK, "the loads")
+/// Builds a program of the workspace.
+pub fn program(workspace: &Workspace, name: &str) -> Result<Program> {
+    binary(workspace, name, name)
 }
 
 fn binary(workspace: &Workspace, name: &str, what: &str) -> Result<Program> {

@@ -18,11 +18,15 @@ pub struct Contents {
     pub name: &'static str,
     /// The kernel, by suite or series.
     pub kernel: &'static str,
-    /// Files besides the agent and xtask, which are programs at hand.
+    /// A program of the workspace that is at hand besides the agent.
+    pub program: &'static str,
+    /// Other files, under the paths that they have here.
     pub files: Vec<PathBuf>,
+    /// What its shell runs.
     pub script: String,
-    /// As QEMU takes it.
-    pub memory: &'static str,
+    /// In MiB.
+    pub memory: u32,
+    /// How long the script may take.
     pub limit: Duration,
 }
 
@@ -46,7 +50,7 @@ pub fn run(workspace: &Workspace, contents: &Contents) -> Result<Left> {
     let image = Cache::open()?
         .image(kernel)
         .with_context(|| format!("cannot have the kernel of Debian {}", kernel.suite))?;
-    let programs = [programs::agent(workspace)?, programs::xtask(workspace)?];
+    let programs = [programs::agent(workspace)?, programs::program(workspace, contents.program)?];
 
     let results = workspace.target.join("vm");
     let work = of_this_run(&results)?;
@@ -58,7 +62,7 @@ pub fn run(workspace: &Workspace, contents: &Contents) -> Result<Left> {
         name: format!("{} ({})", image.version, kernel.suite),
         directory: contents.name,
         initramfs: &path,
-        memory: contents.memory,
+        memory: &format!("{}M", contents.memory),
         limit: contents.limit,
         stream: true,
     };
