@@ -35,7 +35,7 @@ mod vm;
 
 /// Measure what inotify-trace costs, next to bpftrace, and write docs/benchmarks.md.
 #[derive(Parser)]
-#[command(name = "bench", args_conflicts_with_subcommands = true)]
+#[command(name = "bench", bin_name = "cargo xtask bench", args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(flatten)]
     args: publish::Args,
