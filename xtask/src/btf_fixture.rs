@@ -105,6 +105,7 @@ enum Keep {
 pub struct Record {
     kind: u8,
     count: usize,
+    /// Where its name is.
     pub name: u32,
     info: u32,
     size_or_type: u32,
@@ -126,6 +127,7 @@ pub struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
+    /// Finds the types.
     pub fn read(data: &'a [u8]) -> Result<Self> {
         ensure!(data.starts_with(&[0x9f, 0xeb, 1]), "it does not begin like BTF version 1");
         let section = |field| -> Result<(usize, usize)> {

@@ -7,11 +7,14 @@ use anyhow::{Context, Result, bail};
 
 /// The checkout and its target directory.
 pub struct Workspace {
+    /// Where Cargo.toml is.
     pub root: PathBuf,
+    /// Where builds go.
     pub target: PathBuf,
 }
 
 impl Workspace {
+    /// The one whose package cargo runs.
     pub fn locate() -> Result<Self> {
         // Cargo sets it at run time. The value at compile time would be wrong in a checkout that
         // was moved or that shares its target directory with another one.

@@ -21,7 +21,7 @@ const HEADING: &str = "## Added cost of other system calls, by backend (virtual 
 const KERNEL: &str = "6.12";
 
 /// bpftrace's libraries are 300 MB, which are in memory twice while the kernel unpacks them.
-const MEMORY: &str = "3G";
+const MEMORY: u32 = 3 << 10;
 
 /// Starting bpftrace takes most of it: its compiler is emulated too.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -49,6 +49,7 @@ pub fn measure(workspace: &Workspace, quick: bool) -> Result<String> {
     let contents = vm::Contents {
         name: "bench",
         kernel: KERNEL,
+        program: "xtask",
         script: format!(
             "export CARGO_MANIFEST_DIR=/programs PATH=\"$PATH:{}\"\n\
              exec xtask {} --agent /programs/inotify-trace --rounds {rounds} --batches {batches} \

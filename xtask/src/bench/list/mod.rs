@@ -42,7 +42,7 @@ const PROGRAMS: [(&str, &[&str]); 3] =
 const KERNEL: &str = "6.12";
 
 /// For 1200 threads, and the programs in memory.
-const MEMORY: &str = "2G";
+const MEMORY: u32 = 2 << 10;
 
 const LIMIT: Duration = Duration::from_secs(900);
 
@@ -150,6 +150,7 @@ fn inside(workspace: &Workspace, quick: bool) -> Result<String> {
     let contents = vm::Contents {
         name: "bench-list",
         kernel: KERNEL,
+        program: "xtask",
         // Before busybox's, whose `find` knows less.
         script: format!(
             "export CARGO_MANIFEST_DIR=/programs PATH=\"/usr/bin:$PATH\"\n\
