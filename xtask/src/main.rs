@@ -2,6 +2,7 @@
 //!
 //! Every task first sets up what it is missing, and says so before it does.
 
+use std::env;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use xtask::workspace::Workspace;
-use xtask::{agent, bench, fuzz, kernel, lint, step, test, vm};
+use xtask::{agent, bench, fuzz, kernel, lint, packages, python, step, testbed};
 
 /// Build, run, test and install inotify-trace.
 ///
@@ -38,18 +39,8 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Run every test; those that trace for real run as root.
-    Test {
-        /// Leave out the live tests on the kernels of virtual machines, which take minutes.
-        #[arg(long)]
-        no_vm: bool,
-        /// A kernel that may be missing where it can't be fetched; may be repeated.
-        #[arg(long, value_name = "NAME")]
-        allow_missing: Vec<vm::Kernel>,
-        /// Arguments of `cargo test`: a test's name, `-p PACKAGE`, `-- --nocapture`.
-        #[arg(last = true)]
-        args: Vec<String>,
-    },
+    /// Run the tests; those that trace for real run as root. `test --help` tells more.
+    Test(Handed),
     /// Build the kernel programs' object and the agent that contains it.
     Build {
         /// Build the agent without optimisation (the kernel programs always have it).
@@ -62,8 +53,8 @@ enum Task {
         #[arg(long, default_value = "/usr/local")]
         prefix: PathBuf,
     },
-    /// Run the live tests, or a command, on the kernels of virtual machines.
-    Vm(vm::Args),
+    /// Run live tests, or a command, on the kernels of virtual machines. `vm --help` tells more.
+    Vm(Handed),
     /// Only install what building and testing need.
     Setup,
     /// Check formatting, run clippy on everything, and check the documentation.
@@ -78,51 +69,67 @@ enum Task {
         target: Option<fuzz::Target>,
     },
     /// Measure what inotify-trace costs, and write docs/benchmarks.md. `bench --help` tells more.
-    #[command(disable_help_flag = true)]
-    Bench {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
-        args: Vec<String>,
-    },
+    Bench(Handed),
+}
+
+/// What `testbed` or `bench` takes for itself.
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+struct Handed {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    args: Vec<String>,
 }
 
 fn main() -> ExitCode {
-    match perform(Cli::parse().task) {
+    let result = match handed_on() {
+        Some((task, args)) => become_program(&task, &args),
+        None => perform(Cli::parse().task),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             step::say(&format!("error: {error:#}"));
-            // A command's own status is handed on.
-            let status = error.downcast_ref::<vm::Failed>().map(|failed| failed.status);
-            status.map_or(ExitCode::FAILURE, ExitCode::from)
+            ExitCode::FAILURE
         }
     }
+}
+
+/// A task of another program with its arguments as they are: clap would take the first `--` away.
+fn handed_on() -> Option<(String, Vec<String>)> {
+    let mut args = env::args().skip(1);
+    let task = args.next().filter(|task| ["test", "vm", "bench"].contains(&task.as_str()))?;
+    Some((task, args.collect()))
+}
+
+/// Becomes `testbed` or `bench`: its exit status is handed on.
+fn become_program(task: &str, args: &[String]) -> anyhow::Result<()> {
+    let workspace = Workspace::locate()?;
+    let mut command = match task {
+        "bench" => bench::command(&workspace),
+        task => testbed::command(&workspace, task),
+    };
+    let error = command.args(args).exec();
+    Err(error).with_context(|| format!("cannot start {}", step::shown(&command)))
 }
 
 fn perform(task: Task) -> anyhow::Result<()> {
     let workspace = Workspace::locate()?;
     match task {
         Task::Run { debug, args } => agent::run(&workspace, debug, &args),
-        Task::Test { no_vm, allow_missing, args } => {
-            let kernels = (!no_vm).then_some(allow_missing);
-            test::run(&workspace, kernels, &args)
-        }
+        Task::Test(Handed { args }) => become_program("test", &args),
         Task::Build { debug } => agent::build(&workspace, debug).map(drop),
         Task::Install { prefix } => agent::install(&workspace, &prefix),
-        Task::Vm(args) => vm::run(&workspace, &args),
+        Task::Vm(Handed { args }) => become_program("vm", &args),
         Task::Setup => {
             kernel::setup(&workspace)?;
             lint::setup(&workspace)?;
-            test::setup();
-            test::python(&workspace);
+            packages::setup();
+            python::setup_if_possible(&workspace);
             step::say("set up");
             Ok(())
         }
         Task::Fuzz { seconds, target } => fuzz::run(&workspace, seconds, target),
         Task::Lint => lint::run(&workspace),
-        Task::Bench { args } => {
-            // Becomes it: its exit status is handed on.
-            let mut command = bench::command(&workspace);
-            let error = command.args(args).exec();
-            Err(error).with_context(|| format!("cannot start {}", step::shown(&command)))
-        }
+        Task::Bench(Handed { args }) => become_program("bench", &args),
     }
 }

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
-use super::machine::QEMU;
 use super::mirror::KEYRING;
-use crate::apt;
-use crate::step;
-use crate::workspace::which;
+use xtask::apt;
+use xtask::step;
+use xtask::vm::QEMU;
+use xtask::workspace::which;
 
 /// A program or a file with its path, and the package it is in.
 type Tool = (&'static str, &'static str);
@@ -33,8 +33,14 @@ const TO_FETCH: &[Tool] = &[
 /// By path, because users' PATH may lack root's programs.
 const TO_MAKE_ROOTS: &[Tool] = &[("/usr/sbin/debootstrap", "debootstrap"), ("cpio", "cpio")];
 
+/// Whether there are kernels for this machine's processor.
+pub fn is_possible() -> bool {
+    std::env::consts::ARCH == "x86_64"
+}
+
 /// Installs what is missing.
 pub fn setup() -> Result<()> {
+    ensure!(is_possible(), "the virtual machines' kernels are for x86_64 only");
     install(TO_RUN, TO_FETCH)
 }
 

@@ -1,17 +1,19 @@
 //! Debian's userland for virtual machines: made of packages once, and kept.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
-use crate::privilege;
-use crate::step;
-use crate::vm::kernels::cache_directory;
-use crate::vm::mirror::{KEYRING, Mirror};
-use crate::vm::scratch::Scratch;
-use crate::vm::tools;
+use crate::kernels::cache_directory;
+use crate::mirror::{KEYRING, Mirror};
+use crate::scratch::Scratch;
+use crate::tools;
+use xtask::privilege;
+use xtask::step;
 
 const SCRIPT: &str = include_str!("rootfs.sh");
 
@@ -27,6 +29,8 @@ pub fn archive(scenario: &str, suite: &str, packages: &[&str]) -> Result<PathBuf
     let packages = packages.join(",");
     let name = format!("{suite}-{:016x}.{ARCHIVE}", hash(&[&packages, SCRIPT]));
     let path = directory.join(&name);
+    let making = lock_of(&path);
+    let _alone = making.lock().unwrap_or_else(PoisonError::into_inner);
     if path.is_file() {
         return Ok(path);
     }
@@ -46,6 +50,13 @@ pub fn archive(scenario: &str, suite: &str, packages: &[&str]) -> Result<PathBuf
     fs::rename(&made, &path).with_context(|| format!("cannot keep {}", path.display()))?;
     forget_older(&directory, suite, &name);
     Ok(path)
+}
+
+/// Held while an archive is made: several machines may want it.
+fn lock_of(path: &Path) -> Arc<Mutex<()>> {
+    static LOCKS: Mutex<BTreeMap<PathBuf, Arc<Mutex<()>>>> = Mutex::new(BTreeMap::new());
+    let mut locks = LOCKS.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(locks.entry(path.to_path_buf()).or_default())
 }
 
 /// Removes what is no longer used since the packages or the script have changed.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::truth::Pod;
 use super::verdict::verdicts;
-use crate::step;
+use xtask::step;
 
 /// The events that the traces of pods tell, as the machine's script has them.
 const EVENTS: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,\

@@ -10,13 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::console::{self, Progress};
-use crate::step;
+use xtask::step;
+use xtask::vm::QEMU;
 
-/// The emulator.
-pub const QEMU: &str = "qemu-system-x86_64";
-
-/// Enough for the agent and its live tests.
-pub const MEMORY: &str = "1G";
+/// Enough for the agent and its live tests, in MiB.
+pub const MEMORY: u32 = 1024;
 
 /// From power on to the first command: two to four seconds on an idle machine.
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
@@ -31,8 +29,8 @@ pub struct Machine<'a> {
     pub kernel: &'a Path,
     pub initramfs: &'a Path,
     pub directory: &'a Path,
-    /// As QEMU takes it.
-    pub memory: &'a str,
+    /// In MiB.
+    pub memory: u32,
     /// For the command.
     pub limit: Duration,
     /// Whether to show the output while it comes.
@@ -128,7 +126,7 @@ impl Machine<'_> {
             .args(["-machine", "q35", "-accel", "tcg,thread=single", "-cpu", "max"])
             // With several processors emulated in parallel, kernels crash at times while they patch
             // their own code, as attaching a program makes them do.
-            .args(["-smp", "1", "-m", self.memory])
+            .args(["-smp", "1", "-m", &self.memory.to_string()])
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
             .arg("-kernel")
             .arg(self.kernel)
@@ -226,7 +224,7 @@ pub fn text(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::{Outcome, verdict};
-    use crate::vm::console::Progress;
+    use crate::console::Progress;
 
     fn of(started: bool, status: Option<u8>, trouble: Option<&str>, why: &str) -> Outcome {
         verdict(Progress { started, status }, trouble, || why.to_owned())

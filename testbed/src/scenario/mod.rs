@@ -1,22 +1,21 @@
 //! The real world in virtual machines: leaks, with the programs that had them, and containers.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use xtask::step;
 
-use super::initramfs::{self, Program};
-use super::kernels::{self, Cache, Image, Kernel};
-use super::machine::Outcome;
-use super::report::{self, Report};
-use super::single::{Boot, End};
-use super::{Args, of_this_run, parallel, programs, tools};
-use crate::step;
-use crate::workspace::Workspace;
+use crate::boot::{Boot, End};
+use crate::initramfs::{self, Program};
+use crate::kernels::{self, Cache, Image, Kernel};
+use crate::machine::Outcome;
+use crate::parallel::Job;
+use crate::report::{self, Report};
 
 mod check;
 mod churn;
@@ -47,8 +46,11 @@ const SCRIPTS: [(&str, &str); 3] = [
 /// What the script needs besides a minimal Debian.
 const PACKAGES: &[&str] = &["busybox-static", "containerd", "jq", "procps", "runc"];
 
-/// The archive and what is unpacked from it are there at the same time.
-const MEMORY: &str = "2G";
+/// The archive and what is unpacked from it are there at the same time, in MiB.
+const MEMORY: u32 = 2048;
+
+/// About how long a machine takes that does nothing else, in seconds.
+const SECONDS: u32 = 400;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
@@ -91,84 +93,134 @@ const CASES: [Case; 4] = [
     Case { kernel: "sid", suite: "bullseye", leaks: true, empties: true },
 ];
 
-/// What all machines share.
-struct Plan<'a> {
-    args: &'a Args,
-    cache: Cache,
+/// What the caller chooses.
+pub struct Options {
+    /// None is all.
+    pub kernels: Vec<Kernel>,
+    /// Kernels that may be missing.
+    pub allow_missing: Vec<Kernel>,
+    pub restarts: u32,
+    /// Instead of leaks, for how many seconds pods come and go.
+    pub churn: Option<u64>,
+    pub limit: Duration,
+    /// Whether to show the output while it comes.
+    pub stream: bool,
+}
+
+/// Where machines find what they need, and leave what they write.
+pub struct Place<'a> {
+    pub agent: PathBuf,
+    pub cache: &'a Cache,
+    pub work: &'a Path,
+    pub results: &'a Path,
+}
+
+/// A scenario on some machines.
+pub trait Run {
+    /// What is to be done, in any order.
+    fn jobs(&self) -> Vec<Job<'_>>;
+
+    /// What came of it, when all is done; shows tables.
+    fn conclude(&self) -> Vec<Report>;
+}
+
+/// The leak on some machines.
+struct Leaks<'a> {
+    place: &'a Place<'a>,
+    options: &'a Options,
+    cases: Vec<(Case, Kernel)>,
     programs: Vec<Program>,
-    /// The archive of each suite, or why there is none.
-    roots: BTreeMap<&'static str, Result<PathBuf, String>>,
-    work: &'a Path,
-    results: &'a Path,
-    is_single: bool,
+    told: Mutex<Vec<(Case, Kernel, Report, Told)>>,
 }
 
 /// What is known of what happened on a machine.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Told {
     rows: Vec<Row>,
     churned: Option<Churned>,
 }
 
 impl Scenario {
-    /// Boots the machines, and fails if inotify-trace does not say what is true there.
-    pub fn run(self, workspace: &Workspace, args: &Args) -> Result<()> {
+    pub const ALL: [Self; 2] = [Self::Containerd5670, Self::Runtimes];
+
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Containerd5670 => Self::leak(workspace, args),
-            Self::Runtimes => runtimes::run(workspace, args),
+            Self::Containerd5670 => NAME,
+            Self::Runtimes => runtimes::NAME,
         }
     }
 
-    /// Fails if inotify-trace and /proc differ in what was leaked.
-    fn leak(workspace: &Workspace, args: &Args) -> Result<()> {
-        ensure!(
-            std::env::consts::ARCH == "x86_64",
-            "the virtual machines' kernels are for x86_64 only"
-        );
-        tools::setup()?;
+    /// What boots the machines, and finds out whether inotify-trace says what is true there.
+    pub fn prepare<'a>(
+        self,
+        place: &'a Place<'a>,
+        options: &'a Options,
+    ) -> Result<Box<dyn Run + 'a>> {
+        Ok(match self {
+            Self::Containerd5670 => Box::new(Leaks::new(place, options)?),
+            Self::Runtimes => Box::new(runtimes::Runtimes::new(place, options)?),
+        })
+    }
+}
+
+impl<'a> Leaks<'a> {
+    fn new(place: &'a Place<'a>, options: &'a Options) -> Result<Self> {
         let cases: Vec<_> = CASES
             .into_iter()
             .filter_map(|case| Some((case, kernel(case.kernel)?)))
-            .filter(|(_, kernel)| args.kernels.is_empty() || args.kernels.contains(kernel))
+            .filter(|(_, kernel)| options.kernels.is_empty() || options.kernels.contains(kernel))
             // Of what leaks it says nothing that it leaks.
-            .filter(|(case, _)| args.churn.is_none() || !case.leaks)
+            .filter(|(case, _)| options.churn.is_none() || !case.leaks)
             .collect();
-        let results = workspace.target.join("vm");
-        let work = of_this_run(&results)?;
-        let mut programs = vec![programs::agent(workspace)?];
+        let mut programs = vec![Program::from_path(&place.agent)?];
         for (name, text) in SCRIPTS {
-            let script = work.path.join(name);
+            let script = place.work.join(name);
             fs::write(&script, text)
                 .with_context(|| format!("cannot write {}", script.display()))?;
             programs.push(Program::from_path(&script)?);
         }
-        let mut roots = BTreeMap::new();
-        for (case, _) in &cases {
-            roots.entry(case.suite).or_insert_with(|| {
-                rootfs::archive(NAME, case.suite, PACKAGES).map_err(|error| format!("{error:#}"))
-            });
-        }
-        let plan = Plan {
-            args,
-            cache: Cache::open()?,
-            programs,
-            roots,
-            work: &work.path,
-            results: &results,
-            is_single: cases.len() == 1,
+        Ok(Self { place, options, cases, programs, told: Mutex::default() })
+    }
+}
+
+impl Run for Leaks<'_> {
+    fn jobs(&self) -> Vec<Job<'_>> {
+        let seconds =
+            SECONDS.max(self.options.churn.map_or(0, |it| u32::try_from(it).unwrap_or(u32::MAX)));
+        let job = |(case, kernel): &(Case, Kernel)| {
+            let (case, kernel) = (*case, *kernel);
+            Job::new(seconds, MEMORY, move || {
+                let (report, told) = self.run(case, kernel);
+                let mut all = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+                all.push((case, kernel, report, told));
+            })
         };
-        let (reports, told): (Vec<_>, Vec<_>) =
-            parallel::map(&cases, |(case, kernel)| plan.run(*case, *kernel)).into_iter().unzip();
-        let (rows, churned): (Vec<_>, Vec<_>) =
-            told.into_iter().map(|Told { rows, churned }| (rows, churned)).unzip();
+        self.cases.iter().map(job).collect()
+    }
+
+    fn conclude(&self) -> Vec<Report> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = std::mem::take(&mut *told);
+        let (mut cases, mut reports) = (Vec::new(), Vec::new());
+        let (mut rows, mut churned) = (Vec::new(), Vec::new());
+        for wanted in &self.cases {
+            let Some(index) = told.iter().position(|(case, ..)| case.kernel == wanted.0.kernel)
+            else {
+                continue;
+            };
+            let (case, kernel, report, told) = &told[index];
+            cases.push((*case, *kernel));
+            reports.push(report.clone());
+            rows.push(told.rows.clone());
+            churned.push(told.churned.clone());
+        }
         if rows.iter().any(|rows| !rows.is_empty()) {
             println!("{}", table::restarts(&cases, &reports, &rows));
         }
         if churned.iter().any(Option::is_some) {
             println!("{}", table::churn(&cases, &reports, &churned));
         }
-        print!("{}", report::table(&reports));
-        Ok(report::conclude(&format!("the scenario {NAME}"), &reports)?)
+        reports
     }
 }
 
@@ -176,16 +228,21 @@ fn kernel(suite: &str) -> Option<Kernel> {
     kernels::ALL.into_iter().find(|kernel| kernel.suite == suite)
 }
 
-impl Plan<'_> {
+fn root(case: Case) -> Result<PathBuf> {
+    rootfs::archive(NAME, case.suite, PACKAGES)
+        .with_context(|| format!("Debian {} can't be had", case.suite))
+}
+
+impl Leaks<'_> {
     fn run(&self, case: Case, kernel: Kernel) -> (Report, Told) {
         let mut report = Report::new(kernel, report::Result::Ended(0));
-        let (root, image) = match self.root(case).and_then(|root| {
-            let image = self.cache.image(kernel);
+        let (root, image) = match root(case).and_then(|root| {
+            let image = self.place.cache.image(kernel);
             Ok((root, image.with_context(|| format!("the kernel of Debian {}", kernel.suite))?))
         }) {
             Ok(there) => there,
             Err(error) => {
-                let allowed = self.args.allow_missing.contains(&kernel);
+                let allowed = self.options.allow_missing.contains(&kernel);
                 let why = format!("{error:#}");
                 step::say(&format!("{}: NOT RUN: {why}", report.name()));
                 report.result = report::Result::NotRun { why, allowed };
@@ -194,7 +251,7 @@ impl Plan<'_> {
         };
         report.version = Some(image.version.clone());
         let started = Instant::now();
-        let told = self.boot(case, &image, root, &mut report).unwrap_or_else(|error| {
+        let told = self.boot(case, &image, &root, &mut report).unwrap_or_else(|error| {
             report.result = report::Result::Lost(format!("{error:#}"));
             Told::default()
         });
@@ -202,38 +259,34 @@ impl Plan<'_> {
         (report, told)
     }
 
-    fn root(&self, case: Case) -> Result<&Path> {
-        match &self.roots[case.suite] {
-            Ok(path) => Ok(path),
-            Err(why) => Err(anyhow::anyhow!("Debian {} can't be had: {why}", case.suite)),
-        }
-    }
-
     fn boot(&self, case: Case, image: &Image, root: &Path, report: &mut Report) -> Result<Told> {
-        let initramfs = self.work.join(format!("{}.cpio", case.kernel));
-        let (story, churn) = match self.args.churn {
+        let (story, churn) = match self.options.churn {
             None => ("restarts", 0),
             Some(seconds) => ("churn", seconds),
         };
-        let restarts = self.args.restarts;
+        let kind = if churn > 0 { "-churn" } else { "" };
+        let directory = format!("{NAME}{kind}-{}", case.kernel);
+        let initramfs = self.place.work.join(format!("{directory}.cpio"));
+        let restarts = self.options.restarts;
         let script = format!("export STORY={story} RESTARTS={restarts} CHURN={churn}\n{SCRIPT}");
         write(&initramfs, &initramfs::build(&self.programs, &[], &script)?, root)
             .with_context(|| format!("cannot write {}", initramfs.display()))?;
         let boot = Boot {
             image,
+            suite: case.kernel,
             name: format!("{} with containerd of {}", report.name(), case.suite),
-            directory: &format!("{NAME}{}-{}", if churn > 0 { "-churn" } else { "" }, case.kernel),
+            directory: &directory,
             initramfs: &initramfs,
             memory: MEMORY,
-            limit: Duration::from_secs(self.args.limit),
-            stream: self.is_single,
+            limit: self.options.limit,
+            stream: self.options.stream,
         };
-        let End { outcome, retried, kept } = boot.run(self.work, self.results)?;
+        let End { outcome, retried, kept } = boot.run(self.place.work, self.place.results)?;
         report.retried = retried;
         match outcome {
             Outcome::Ended(0) => {}
             Outcome::Ended(status) => {
-                if !self.is_single {
+                if !self.options.stream {
                     let output = fs::read_to_string(kept.join("output.txt")).unwrap_or_default();
                     step::say(&format!("output of {}:\n{output}", report.name()));
                 }
@@ -261,12 +314,12 @@ impl Plan<'_> {
     }
 
     fn read(&self, case: Case, report: &Report, files: &Path) -> Result<Told> {
-        if let Some(seconds) = self.args.churn {
+        if let Some(seconds) = self.options.churn {
             let churned = Some(churn::read(files, seconds)?);
             return Ok(Told { churned, ..Told::default() });
         }
         let expected = Expected {
-            restarts: usize::try_from(self.args.restarts)?,
+            restarts: usize::try_from(self.options.restarts)?,
             leaks: case.leaks,
             empties: case.empties,
             backends: report.kernel.backends,

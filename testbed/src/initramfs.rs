@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::cpio::Archive;
-use crate::workspace::which;
+use xtask::workspace::which;
 
 const INIT: &str = include_str!("init.sh");
 

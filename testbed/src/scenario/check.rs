@@ -11,7 +11,7 @@ use super::truth::{Pod, Quota, Truth};
 use super::verdict::{Verdict, last_told, refusal, verdicts};
 
 /// What a machine left, for one backend.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub containerd: String,
     pub backend: String,
@@ -188,9 +188,9 @@ fn row(containerd: &str, pod: &Pod, said: &Said, afterwards: Quota, expected: Ex
 #[cfg(test)]
 mod tests {
     use super::{Expected, Row, Said, onlooker, row};
-    use crate::vm::scenario::story::Trace;
-    use crate::vm::scenario::truth::{Descriptor, Pod, Quota};
-    use crate::vm::scenario::verdict::Verdict;
+    use crate::scenario::story::Trace;
+    use crate::scenario::truth::{Descriptor, Pod, Quota};
+    use crate::scenario::verdict::Verdict;
 
     fn pod(counts: &[usize], deaf: usize) -> Pod {
         let descriptor = |gone| Descriptor { watches: 1, gone };

@@ -11,7 +11,7 @@ use super::truth::Truth;
 const POD: u64 = 90;
 
 /// What a machine left.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Churned {
     pub containerd: String,
     pub pods: usize,

@@ -2,13 +2,13 @@
 
 use std::fmt::{self, Display};
 
-use super::kernels::Kernel;
-use super::suite::Results;
+use crate::kernels::{self, Kernel};
+use crate::suite::Results;
 
 /// The status when a command did not come to one of its own.
 const NO_STATUS: u8 = 125;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Result {
     /// The command's status.
     Ended(u8),
@@ -22,7 +22,7 @@ pub enum Result {
     NotRun { why: String, allowed: bool },
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Report {
     pub kernel: Kernel,
     /// The package's version, once known.
@@ -46,13 +46,18 @@ impl Report {
     }
 
     /// What is wrong about it, if anything is.
-    fn failure(&self) -> Option<u8> {
+    pub fn failure(&self) -> Option<u8> {
         match &self.result {
             Result::Ended(0) | Result::NotRun { allowed: true, .. } => None,
             Result::Ended(status) => Some(*status),
             Result::Lacks(_) | Result::Wrong(_) => Some(1),
             Result::Lost(_) | Result::NotRun { .. } => Some(NO_STATUS),
         }
+    }
+
+    /// Whether there was nothing to boot, which was not allowed.
+    pub fn is_missing(&self) -> bool {
+        matches!(self.result, Result::NotRun { allowed: false, .. })
     }
 
     fn outcome(&self) -> String {
@@ -69,6 +74,11 @@ impl Report {
         };
         if self.retried { format!("{outcome} (second try)") } else { outcome }
     }
+}
+
+/// In the order of kernels: machines end in any.
+pub fn sort(reports: &mut [Report]) {
+    reports.sort_by_key(|report| kernels::ALL.iter().position(|kernel| *kernel == report.kernel));
 }
 
 /// One line for each kernel, under a heading.
@@ -122,7 +132,7 @@ pub fn conclude(what: &str, reports: &[Report]) -> std::result::Result<(), Faile
 #[cfg(test)]
 mod tests {
     use super::{Report, Result, conclude, table};
-    use crate::vm::kernels::ALL;
+    use crate::kernels::ALL;
 
     fn report(index: usize, result: Result) -> Report {
         let version = (index < 3).then(|| "5.10.223-1".to_owned());

@@ -3,8 +3,8 @@
 use super::Case;
 use super::check::Row;
 use super::churn::Churned;
-use crate::vm::kernels::Kernel;
-use crate::vm::report::Report;
+use crate::kernels::Kernel;
+use crate::report::Report;
 
 const HEADING: &str = "\
 Instances leaked, by /proc (truth), by the trace, which may have lost something, the list, and leaks;
@@ -99,7 +99,7 @@ fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
 mod tests {
     use super::super::{CASES, kernel};
     use super::*;
-    use crate::vm::report::Result;
+    use crate::report::Result;
 
     fn report() -> Report {
         Report {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::index;
-use crate::step;
+use xtask::step;
 
 /// Names the mirror where apt's own configuration names none.
 pub const VARIABLE: &str = "MIRROR";

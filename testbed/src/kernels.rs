@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -13,7 +14,7 @@ use super::index;
 use super::mirror::Mirror;
 use super::scratch::Scratch;
 use super::suite::BACKENDS;
-use crate::step;
+use xtask::step;
 
 /// The package that depends on a suite's newest kernel: the small one for virtual machines.
 const META: &str = "linux-image-cloud-amd64";
@@ -82,16 +83,19 @@ pub fn cache_directory(name: &str) -> Result<PathBuf> {
 /// Where images are kept.
 pub struct Cache {
     directory: PathBuf,
+    /// Held while one is fetched, which several may want.
+    fetching: Mutex<()>,
 }
 
 impl Cache {
     pub fn open() -> Result<Self> {
         let directory = cache_directory("kernels")?;
-        Ok(Self { directory })
+        Ok(Self { directory, fetching: Mutex::new(()) })
     }
 
     /// The image of the suite's newest kernel, or the one kept if the mirror cannot be asked.
     pub fn image(&self, kernel: Kernel) -> Result<Image> {
+        let _alone = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = self.kept(kernel);
         if let Some((image, true)) = &kept {
             return Ok(image.clone());

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::report::Report;
+use crate::failures::Failure;
+use crate::report::Report;
+use crate::results::{self, Test};
 
 /// What the machine runs.
 pub const SCRIPT: &str = include_str!("suite.sh");
@@ -17,13 +19,14 @@ pub enum Outcome {
     /// The machine did not get to the end of it.
     #[default]
     Unfinished,
+    /// None of its tests was chosen.
+    NotChosen,
     /// The agent does not start with it.
     Missing,
     Tested {
-        passed: u32,
-        /// Tests that found nothing to do, which the harness takes for passed.
-        skipped: u32,
-        failed: u32,
+        passed: usize,
+        skipped: usize,
+        failed: usize,
         status: u8,
         seconds: u32,
     },
@@ -34,6 +37,7 @@ impl Outcome {
     pub fn words(self) -> String {
         match self {
             Self::Unfinished => "not finished".to_owned(),
+            Self::NotChosen => "not chosen".to_owned(),
             Self::Missing => "not offered".to_owned(),
             Self::Tested { status: 0, passed, skipped: 0, .. } => format!("{passed} tests passed"),
             Self::Tested { status: 0, passed, skipped, .. } => {
@@ -49,27 +53,90 @@ impl Outcome {
     }
 }
 
+/// Which live tests to run, with each of [`BACKENDS`]: parts of their names, or whole names after
+/// `=`. None is no test, and no name is all tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice([Option<Vec<String>>; BACKENDS.len()]);
+
+impl Choice {
+    /// What depends on the kernel once, and what depends on the backend with each.
+    pub fn dependent() -> Self {
+        let names = |names: &[&str]| Some(names.iter().map(|it| (*it).to_owned()).collect());
+        let rest = names(&["each_backend"]);
+        Self([names(&["each_kernel", "each_backend"]), rest.clone(), rest])
+    }
+
+    /// Everything, with each backend.
+    pub fn all() -> Self {
+        Self([const { Some(Vec::new()) }; BACKENDS.len()])
+    }
+
+    /// Those that failed on the kernel of a suite; None if nothing did.
+    pub fn again(failures: &[Failure], suite: &str) -> Option<Self> {
+        let is_lost = Failure::Machine { suite: suite.to_owned() };
+        if failures.contains(&is_lost) {
+            return Some(Self::dependent());
+        }
+        let of = |name: &str| {
+            let tests: Vec<_> = failures
+                .iter()
+                .filter_map(|failure| match failure {
+                    Failure::Kernel { suite: on, backend, test }
+                        if on == suite && backend == name =>
+                    {
+                        Some(format!("={test}"))
+                    }
+                    _ => None,
+                })
+                .collect();
+            (!tests.is_empty()).then_some(tests)
+        };
+        let chosen = Self(BACKENDS.map(of));
+        chosen.0.iter().any(Option::is_some).then_some(chosen)
+    }
+
+    /// What the machine runs.
+    pub fn script(&self) -> String {
+        let variable = |(name, filters): (&str, &Option<Vec<String>>)| {
+            let value = match filters {
+                None => "none".to_owned(),
+                Some(filters) if filters.is_empty() => "all".to_owned(),
+                Some(filters) => filters.join(" "),
+            };
+            format!("FILTERS_{name}='{value}'\n")
+        };
+        BACKENDS.into_iter().zip(&self.0).map(variable).collect::<String>() + SCRIPT
+    }
+
+    fn chooses(&self, backend: usize) -> bool {
+        self.0[backend].is_some()
+    }
+}
+
 /// What one kernel's machine left.
 #[derive(Clone, Debug, Default)]
 pub struct Results {
     /// In the order of [`BACKENDS`].
     pub outcomes: [Outcome; BACKENDS.len()],
+    /// The tests with each of them.
+    pub tests: [Vec<Test>; BACKENDS.len()],
     /// What `inotify-trace check` found to be less than good: subject and detail.
     pub limitations: Vec<(String, String)>,
 }
 
 impl Results {
     /// From the files that came out of the machine. Those it never wrote count as empty.
-    pub fn read(files: &Path) -> Self {
+    pub fn read(files: &Path, choice: &Choice) -> Self {
         let text = |name: &str| fs::read_to_string(files.join(name)).unwrap_or_default();
         let lines = text("backends.txt");
-        Self {
-            outcomes: BACKENDS.map(|name| {
-                let (output, skipped) = (format!("{name}.txt"), format!("{name}-skipped.txt"));
-                outcome(&lines, name, &text(&output), &text(&skipped))
-            }),
-            limitations: limitations(&text("check.txt")),
+        let tests = BACKENDS.map(|name| results::read(&files.join(name)));
+        let mut outcomes = [const { Outcome::NotChosen }; BACKENDS.len()];
+        for (index, name) in BACKENDS.into_iter().enumerate() {
+            if choice.chooses(index) {
+                outcomes[index] = outcome(&lines, name, &tests[index]);
+            }
         }
+        Self { outcomes, tests, limitations: limitations(&text("check.txt")) }
     }
 
     /// Those of `expected` that the kernel does not offer.
@@ -84,8 +151,8 @@ impl Results {
     }
 }
 
-/// From a line of `backends.txt`, what the tests said, and the list of those that were skipped.
-fn outcome(lines: &str, backend: &str, output: &str, skipped: &str) -> Outcome {
+/// From a line of `backends.txt`, and what became of the tests.
+fn outcome(lines: &str, backend: &str, tests: &[Test]) -> Outcome {
     let mut words = lines.lines().map(str::split_whitespace);
     let Some(mut words) = words.find(|words| words.clone().next() == Some(backend)) else {
         return Outcome::Unfinished;
@@ -95,22 +162,15 @@ fn outcome(lines: &str, backend: &str, output: &str, skipped: &str) -> Outcome {
         return Outcome::Missing;
     }
     let Ok(status) = status.parse() else { return Outcome::Unfinished };
-    let skipped = u32::try_from(skipped.lines().count()).unwrap_or(u32::MAX);
+    let count =
+        |of: fn(&results::Outcome) -> bool| tests.iter().filter(|test| of(&test.outcome)).count();
     Outcome::Tested {
-        passed: count(output, "passed").saturating_sub(skipped),
-        skipped,
-        failed: count(output, "failed"),
+        passed: count(|it| matches!(it, results::Outcome::Passed)),
+        skipped: count(|it| matches!(it, results::Outcome::Skipped(_))),
+        failed: count(|it| matches!(it, results::Outcome::Failed(_))),
         status,
         seconds: seconds.parse().unwrap_or_default(),
     }
-}
-
-/// A number in the test harness's last line, as in `test result: ok. 40 passed; 0 failed; ...`.
-fn count(output: &str, what: &str) -> u32 {
-    let result = output.lines().rfind(|line| line.starts_with("test result:"));
-    let mut parts = result.unwrap_or_default().split([';', '.']);
-    let number = parts.find_map(|part| part.trim().strip_suffix(what)?.trim().parse().ok());
-    number.unwrap_or_default()
 }
 
 /// The lines of `inotify-trace check` that do not say `ok`.
@@ -148,27 +208,44 @@ pub fn table(reports: &[Report]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Outcome, Results, SCRIPT, count, limitations, outcome};
+    use super::{Choice, Outcome, Results, SCRIPT, limitations, outcome};
+    use crate::failures::Failure;
+    use crate::results::{self, Test};
 
-    const OUTPUT: &str = "running 3 tests\ntest result: FAILED. 38 passed; 2 failed; 0 ignored; 0 \
-                          measured; 24 filtered out; finished in 72.94s\n";
-
-    #[test]
-    fn numbers_come_from_the_harness_s_last_line() {
-        assert_eq!((count(OUTPUT, "passed"), count(OUTPUT, "failed")), (38, 2));
-        assert_eq!(count("test result: ok. 40 passed; 0 failed;", "passed"), 40);
-        assert_eq!(count("killed\n", "passed"), 0);
+    fn test(outcome: results::Outcome) -> Test {
+        Test { outcome, seconds: 1.0, binary: "live".to_owned(), name: "a::here".to_owned() }
     }
 
     #[test]
     fn a_backend_without_a_line_was_not_finished() {
-        let lines = "fentry 101 73\nkprobe missing 0\n";
-        let tested =
-            Outcome::Tested { passed: 37, skipped: 1, failed: 2, status: 101, seconds: 73 };
-        assert_eq!(outcome(lines, "fentry", OUTPUT, "a: b\n"), tested);
-        assert!(tested.words() == "FAILED: 2 of 39");
-        assert_eq!(outcome(lines, "kprobe", "", ""), Outcome::Missing);
-        assert_eq!(outcome(lines, "tracepoint", "", ""), Outcome::Unfinished);
+        let lines = "fentry 1 73\nkprobe missing 0\n";
+        let tests = [
+            test(results::Outcome::Passed),
+            test(results::Outcome::Skipped("why".to_owned())),
+            test(results::Outcome::Failed("how".to_owned())),
+        ];
+        let tested = Outcome::Tested { passed: 1, skipped: 1, failed: 1, status: 1, seconds: 73 };
+        assert_eq!(outcome(lines, "fentry", &tests), tested);
+        assert_eq!(tested.words(), "FAILED: 1 of 2");
+        assert_eq!(outcome(lines, "kprobe", &[]), Outcome::Missing);
+        assert_eq!(outcome(lines, "tracepoint", &[]), Outcome::Unfinished);
+    }
+
+    #[test]
+    fn what_failed_is_chosen_with_its_backend() {
+        let failed = Failure::Kernel {
+            suite: "sid".to_owned(),
+            backend: "kprobe".to_owned(),
+            test: "a::here".to_owned(),
+        };
+        let choice = Choice::again(std::slice::from_ref(&failed), "sid").unwrap();
+        let variables =
+            "FILTERS_fentry='none'\nFILTERS_kprobe='=a::here'\nFILTERS_tracepoint='none'\n";
+        assert!(choice.script().starts_with(variables), "{}", choice.script());
+        assert_eq!(Choice::again(&[failed], "bookworm"), None);
+        let lost = Failure::Machine { suite: "sid".to_owned() };
+        assert_eq!(Choice::again(&[lost], "sid"), Some(Choice::dependent()));
+        assert!(Choice::all().script().starts_with("FILTERS_fentry='all'\n"));
     }
 
     #[test]

@@ -11,10 +11,10 @@ const HEAD: &str = "\
 # Kernels
 
 Made by `cargo xtask vm`, which boots these kernels of Debian in virtual machines and runs live
-tests with each backend: change xtask/src/vm/support.rs, not this file. The tests are those that
-depend on the kernel (beginnings and ends of instances, holders, limits, namespaces, containers);
-the others run on the developer's own kernel by `cargo xtask test`. Skipped are tests of what a
-backend does not tell.
+tests with each backend: change testbed/src/support.rs, not this file. With `fentry` these are the tests
+that depend on the kernel or the backend (beginnings and ends of instances, holders, limits,
+namespaces, containers, listings), with the others those that depend on the backend. The rest runs on
+the developer's own kernel by `cargo xtask test`. Skipped are tests of what a backend does not tell.
 
 `inotify-trace` chooses the leftmost backend that the kernel offers; `--backend` chooses another.
 
@@ -74,9 +74,9 @@ pub fn document(reports: &[Report], all: &[Kernel]) -> std::result::Result<Strin
 #[cfg(test)]
 mod tests {
     use super::document;
-    use crate::vm::kernels::ALL;
-    use crate::vm::report::{Report, Result};
-    use crate::vm::suite::{Outcome, Results};
+    use crate::kernels::ALL;
+    use crate::report::{Report, Result};
+    use crate::suite::{Outcome, Results};
 
     fn report(index: usize, result: Result) -> Report {
         let good = Outcome::Tested { passed: 40, skipped: 0, failed: 0, status: 0, seconds: 70 };
@@ -88,7 +88,7 @@ mod tests {
             result,
             seconds: 1.0,
             retried: false,
-            suite: Some(Results { outcomes, limitations }),
+            suite: Some(Results { outcomes, limitations, ..Results::default() }),
         }
     }
 

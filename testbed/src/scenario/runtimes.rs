@@ -1,22 +1,20 @@
 //! Containers of real runtimes, and what inotify-trace calls them.
 
 use std::fs;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use xtask::step;
 
-use crate::step;
-use crate::vm::initramfs::{self, Program};
-use crate::vm::kernels::{Cache, Kernel};
-use crate::vm::machine::Outcome;
-use crate::vm::report::{self, Report};
-use crate::vm::single::{Boot, End};
-use crate::vm::{Args, of_this_run, programs, tools};
-use crate::workspace::Workspace;
-
-use super::rootfs;
+use super::{Options, Place, Run, rootfs};
+use crate::boot::{Boot, End};
+use crate::initramfs::{self, Program};
+use crate::kernels::Kernel;
+use crate::machine::Outcome;
+use crate::parallel::Job;
+use crate::report::{self, Report};
 
 pub const NAME: &str = "runtimes";
 
@@ -39,85 +37,95 @@ const PACKAGES: &[&str] = &[
 /// Where all of it is from, its kernel included unless another is asked for.
 const SUITE: &str = "bookworm";
 
-/// The archive and what is unpacked from it are there at the same time.
-const MEMORY: &str = "4G";
+/// The archive and what is unpacked from it are there at the same time, in MiB.
+const MEMORY: u32 = 4096;
 
-/// Boots the machine, and fails if a container is not called what its runtime calls it.
-pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    ensure!(
-        std::env::consts::ARCH == "x86_64",
-        "the virtual machines' kernels are for x86_64 only"
-    );
-    tools::setup()?;
-    let kernels = match args.kernels.as_slice() {
-        [] => vec![super::kernel(SUITE).context("its kernel is not known")?],
-        chosen => chosen.to_vec(),
-    };
-    let results = workspace.target.join("vm");
-    let work = of_this_run(&results)?;
-    let script = work.path.join("runtimes.sh");
-    fs::write(&script, SCRIPT).with_context(|| format!("cannot write {}", script.display()))?;
-    let root = rootfs::archive(NAME, SUITE, PACKAGES)
-        .with_context(|| format!("Debian {SUITE} can't be had"))?;
-    let programs = [programs::agent(workspace)?, Program::from_path(&script)?];
-    let cache = Cache::open()?;
-    let mut reports = Vec::new();
-    for kernel in kernels {
-        let mut report = Report::new(kernel, report::Result::Ended(0));
-        let started = Instant::now();
-        let machine = Place { args, work: &work.path, results: &results, root: &root };
-        if let Err(error) = machine.run(&cache, kernel, &programs, &mut report) {
-            report.result = report::Result::Wrong(format!("{error:#}"));
-        }
-        report.seconds = started.elapsed().as_secs_f32();
-        reports.push(report);
+/// About how long a machine takes that does nothing else, in seconds.
+const SECONDS: u32 = 240;
+
+/// Containers on some machines.
+pub struct Runtimes<'a> {
+    place: &'a Place<'a>,
+    options: &'a Options,
+    kernels: Vec<Kernel>,
+    programs: [Program; 2],
+    reports: Mutex<Vec<Report>>,
+}
+
+impl<'a> Runtimes<'a> {
+    pub fn new(place: &'a Place<'a>, options: &'a Options) -> Result<Self> {
+        let kernels = match options.kernels.as_slice() {
+            [] => vec![super::kernel(SUITE).context("its kernel is not known")?],
+            chosen => chosen.to_vec(),
+        };
+        let script = place.work.join("runtimes.sh");
+        fs::write(&script, SCRIPT).with_context(|| format!("cannot write {}", script.display()))?;
+        let programs = [Program::from_path(&place.agent)?, Program::from_path(&script)?];
+        Ok(Self { place, options, kernels, programs, reports: Mutex::default() })
     }
-    print!("{}", report::table(&reports));
-    Ok(report::conclude(&format!("the scenario {NAME}"), &reports)?)
 }
 
-/// Where machines find what they need, and leave what they write.
-struct Place<'a> {
-    args: &'a Args,
-    work: &'a Path,
-    results: &'a Path,
-    root: &'a Path,
+impl Run for Runtimes<'_> {
+    fn jobs(&self) -> Vec<Job<'_>> {
+        let job = |kernel: &Kernel| {
+            let kernel = *kernel;
+            Job::new(SECONDS, MEMORY, move || {
+                let mut report = Report::new(kernel, report::Result::Ended(0));
+                let started = Instant::now();
+                if let Err(error) = self.run(&mut report) {
+                    report.result = report::Result::Wrong(format!("{error:#}"));
+                }
+                report.seconds = started.elapsed().as_secs_f32();
+                self.reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
+            })
+        };
+        self.kernels.iter().map(job).collect()
+    }
+
+    fn conclude(&self) -> Vec<Report> {
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        report::sort(&mut reports);
+        std::mem::take(&mut *reports)
+    }
 }
 
-impl Place<'_> {
-    fn run(
-        &self,
-        cache: &Cache,
-        kernel: Kernel,
-        programs: &[Program],
-        report: &mut Report,
-    ) -> Result<()> {
-        let image = match cache.image(kernel) {
+impl Runtimes<'_> {
+    /// Boots the machine; an error if a container is not called what its runtime calls it.
+    fn run(&self, report: &mut Report) -> Result<()> {
+        let kernel = report.kernel;
+        let root = rootfs::archive(NAME, SUITE, PACKAGES)
+            .with_context(|| format!("Debian {SUITE} can't be had"))?;
+        let image = match self.place.cache.image(kernel) {
             Ok(image) => image,
             Err(error) => {
-                let allowed = self.args.allow_missing.contains(&kernel);
+                let allowed = self.options.allow_missing.contains(&kernel);
                 report.result = report::Result::NotRun { why: format!("{error:#}"), allowed };
                 return Ok(());
             }
         };
         report.version = Some(image.version.clone());
-        let initramfs = self.work.join(format!("{}.cpio", kernel.suite));
-        super::write(&initramfs, &initramfs::build(programs, &[], &entry())?, self.root)
+        let initramfs = self.place.work.join(format!("{NAME}-{}.cpio", kernel.suite));
+        super::write(&initramfs, &initramfs::build(&self.programs, &[], &entry())?, &root)
             .with_context(|| format!("cannot write {}", initramfs.display()))?;
         let boot = Boot {
             image: &image,
+            suite: kernel.suite,
             name: format!("{} with runtimes of {SUITE}", report.name()),
             directory: &format!("{NAME}-{}", kernel.suite),
             initramfs: &initramfs,
             memory: MEMORY,
-            limit: Duration::from_secs(self.args.limit),
-            stream: true,
+            limit: self.options.limit,
+            stream: self.options.stream,
         };
-        let End { outcome, retried, kept } = boot.run(self.work, self.results)?;
+        let End { outcome, retried, kept } = boot.run(self.place.work, self.place.results)?;
         report.retried = retried;
         match outcome {
             Outcome::Ended(0) => {}
             Outcome::Ended(status) => {
+                if !self.options.stream {
+                    let output = fs::read_to_string(kept.join("output.txt")).unwrap_or_default();
+                    step::say(&format!("output of {}:\n{output}", report.name()));
+                }
                 report.result = report::Result::Ended(status);
                 return Ok(());
             }
@@ -194,7 +202,7 @@ fn problems(truths: &[Truth], list: &str, trace: &str) -> Result<Vec<String>> {
             name.as_ref().filter(|name| *name != id).cloned().unwrap_or(format!("{runtime}:{id}"));
         let pids = |row: &&Value| {
             let pids = row.get("pid").and_then(Value::as_array);
-            pids.is_some_and(|pids| pids.contains(&Value::from(pid.to_string())))
+            pids.is_some_and(|pids| pids.iter().any(|it| *it == *pid || *it == pid.to_string()))
         };
         let row = rows.iter().find(|row| row["container"] == shown);
         match row {
