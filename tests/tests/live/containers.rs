@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use inotify_trace_tests::{Agent, Cgroup, Process, World, cgroup, require_root, system};
+use inotify_trace_tests::{Agent, Cgroup, Process, World, cgroup, live_test, system};
 use serde_json::{Value, json};
 
 use crate::{nothing_lost, scene};
@@ -25,9 +25,8 @@ macro_rules! cgroup {
     };
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_container_from_before_the_start_is_named() {
-    require_root!();
     let machine = system::the_machine();
     let cgroup = cgroup!(Cgroup::of_containerd());
     let agent = Agent::start();
@@ -40,9 +39,8 @@ fn a_container_from_before_the_start_is_named() {
     drop(machine);
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_container_that_is_gone_at_once_is_named() {
-    require_root!();
     let directory = system::directory();
     let (_machine, world, agent) = scene();
     for _ in 0..10 {
@@ -63,9 +61,8 @@ fn a_container_that_is_gone_at_once_is_named() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_process_that_moves_is_where_it_is() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let (first, second) = (cgroup!(Cgroup::new()), cgroup!(Cgroup::of_containerd()));
     let mut subject = world.subject();
@@ -79,9 +76,8 @@ fn a_process_that_moves_is_where_it_is() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn an_instance_from_before_has_its_holder_s_container() {
-    require_root!();
     let _machine = system::the_machine();
     let cgroup = cgroup!(Cgroup::of_containerd());
     let world = World::new();
@@ -95,9 +91,8 @@ fn an_instance_from_before_has_its_holder_s_container() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_watch_on_a_cgroup_s_file_tells_whom_it_serves() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let cgroup = cgroup!(Cgroup::of_containerd());
     let mut subject = world.subject();
@@ -116,9 +111,8 @@ fn a_watch_on_a_cgroup_s_file_tells_whom_it_serves() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_watch_from_before_tells_whom_it_serves() {
-    require_root!();
     let _machine = system::the_machine();
     let (cgroup, directory) = (cgroup!(Cgroup::of_containerd()), system::directory());
     let world = World::new();
@@ -140,9 +134,8 @@ fn a_watch_from_before_tells_whom_it_serves() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_renamed_cgroup_has_its_new_name() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let cgroup = cgroup!(Cgroup::new());
     let renamed = cgroup.directory().with_extension("renamed");
@@ -173,9 +166,8 @@ fn bundle(root: &Path, id: &str, name: &str) -> PathBuf {
     directory
 }
 
-#[test]
+#[live_test(each = kernel, emulated = "three hundred containers take minutes")]
 fn three_hundred_short_lived_containers_have_names() {
-    require_root!();
     const CONTAINERS: usize = 300;
     // Twenty a second.
     const PACE: Duration = Duration::from_millis(50);
@@ -231,9 +223,8 @@ fn three_hundred_short_lived_containers_have_names() {
     assert!(used[2] < used[0] + 1024, "the agent grows: {used:?} KiB");
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_container_from_before_has_its_name_too() {
-    require_root!();
     let machine = system::directory();
     let root = machine.path().to_str().unwrap().to_owned();
     let _machine = system::the_machine();

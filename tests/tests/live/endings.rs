@@ -1,6 +1,6 @@
 //! How instances begin and end.
 
-use inotify_trace_tests::{Backend, Subject, require_root, system};
+use inotify_trace_tests::{Backend, Subject, live_test, system};
 
 use serde_json::json;
 
@@ -16,9 +16,8 @@ fn traced(act: impl FnOnce(&mut Subject, &dyn Fn())) {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = backend)]
 fn create_watch_unwatch_close() {
-    require_root!();
     let directory = system::directory();
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -37,9 +36,8 @@ fn create_watch_unwatch_close() {
     });
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_watch_goes_with_its_target() {
-    require_root!();
     let directory = system::directory();
     let [one, two] = ["one", "two"].map(|name| directory.path().join(name));
     for file in [&one, &two] {
@@ -59,9 +57,8 @@ fn a_watch_goes_with_its_target() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = backend)]
 fn flags_and_the_legacy_call() {
-    require_root!();
     traced(|subject, _| {
         let both = libc::IN_NONBLOCK | libc::IN_CLOEXEC;
         for flags in [0, libc::IN_NONBLOCK, libc::IN_CLOEXEC, both] {
@@ -77,9 +74,8 @@ fn flags_and_the_legacy_call() {
     });
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_copy_keeps_the_instance_open() {
-    require_root!();
     traced(|subject, _| {
         let fd = subject.create(libc::IN_NONBLOCK).unwrap();
         let copy = subject.dup(fd);
@@ -88,9 +84,8 @@ fn a_copy_keeps_the_instance_open() {
     });
 }
 
-#[test]
+#[live_test(each = backend)]
 fn copying_over_an_instance_closes_it() {
-    require_root!();
     traced(|subject, _| {
         let (one, two) = (subject.create(0).unwrap(), subject.create(0).unwrap());
         subject.dup_over(one, two, None);
@@ -110,9 +105,8 @@ fn copying_over_an_instance_closes_it() {
     });
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_failed_copy_closes_nothing() {
-    require_root!();
     traced(|subject, _| {
         let fd = subject.create(0).unwrap();
         assert_eq!(subject.process.call(&format!("dup2 77 {fd}")), Err(libc::EBADF));
@@ -122,9 +116,8 @@ fn a_failed_copy_closes_nothing() {
     });
 }
 
-#[test]
+#[live_test(each = backend)]
 fn close_range_closes_what_it_spans() {
-    require_root!();
     traced(|subject, all_told| {
         for _ in 0..4 {
             subject.create(0).unwrap();
@@ -136,9 +129,8 @@ fn close_range_closes_what_it_spans() {
     });
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_range_can_take_one_of_two_copies() {
-    require_root!();
     traced(|subject, _| {
         let fd = subject.create(0).unwrap();
         subject.dup_over(fd, 20, None);
@@ -147,9 +139,8 @@ fn a_range_can_take_one_of_two_copies() {
     });
 }
 
-#[test]
+#[live_test(each = backend)]
 fn exit_without_close() {
-    require_root!();
     let directory = system::directory();
     traced(|subject, _| {
         let fd = subject.create(0).unwrap();
@@ -158,9 +149,8 @@ fn exit_without_close() {
     });
 }
 
-#[test]
+#[live_test(each = backend)]
 fn exit_with_many_open() {
-    require_root!();
     traced(|subject, _| {
         for _ in 0..30 {
             subject.create(libc::IN_CLOEXEC).unwrap();
@@ -169,18 +159,16 @@ fn exit_with_many_open() {
     });
 }
 
-#[test]
+#[live_test(each = backend)]
 fn killed() {
-    require_root!();
     traced(|subject, _| {
         subject.create(0).unwrap();
         subject.kill();
     });
 }
 
-#[test]
+#[live_test(each = backend)]
 fn executing_a_program_ends_what_is_close_on_exec() {
-    require_root!();
     traced(|subject, all_told| {
         let fd = subject.create(libc::IN_CLOEXEC).unwrap();
         subject.exec();
@@ -191,9 +179,8 @@ fn executing_a_program_ends_what_is_close_on_exec() {
     });
 }
 
-#[test]
+#[live_test(each = backend)]
 fn what_is_not_close_on_exec_ends_with_the_new_program() {
-    require_root!();
     traced(|subject, all_told| {
         subject.create(0).unwrap();
         subject.create(libc::IN_CLOEXEC).unwrap();
@@ -203,9 +190,8 @@ fn what_is_not_close_on_exec_ends_with_the_new_program() {
     });
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_new_program_that_makes_an_instance_at_once_is_followed() {
-    require_root!();
     const TIMES: usize = 100;
     let (_machine, _world, agent) = scene();
     let mut process = inotify_trace_tests::Process::start();
@@ -226,9 +212,8 @@ fn a_new_program_that_makes_an_instance_at_once_is_followed() {
     assert_eq!((by_exec + unknown, closed), (TIMES, TIMES), "{unknown} unknown");
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_close_through_io_uring_ends_the_instance() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let mut subject = world.subject();
     let alone = subject.create(0).unwrap();
@@ -244,9 +229,8 @@ fn a_close_through_io_uring_ends_the_instance() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_child_that_closes_last_ends_the_instance() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let mut parent = world.subject();
     let fd = parent.create(0).unwrap();
@@ -258,9 +242,8 @@ fn a_child_that_closes_last_ends_the_instance() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_parent_that_closes_last_ends_the_instance() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let mut parent = world.subject();
     let fd = parent.create(0).unwrap();
@@ -272,9 +255,8 @@ fn a_parent_that_closes_last_ends_the_instance() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = backend)]
 fn an_orphan_that_exits_last_ends_the_instance() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let mut parent = world.subject();
     parent.create(0).unwrap();

@@ -1,6 +1,6 @@
 //! Instances that change hands, and references that are no descriptors.
 
-use inotify_trace_tests::{Backend, Subject, require_root, system};
+use inotify_trace_tests::{Backend, Subject, live_test, system};
 use serde_json::{Value, json};
 
 use crate::{nothing_lost, scene};
@@ -13,9 +13,8 @@ fn connected(subject: &mut Subject) -> (i32, i32, Subject) {
     (ours, theirs, child)
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_receiver_that_closes_last_ends_the_instance() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let mut sender = world.subject();
     let (ours, theirs, mut receiver) = connected(&mut sender);
@@ -29,9 +28,8 @@ fn a_receiver_that_closes_last_ends_the_instance() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_receiver_that_uses_it_is_known_as_a_holder() {
-    require_root!();
     let directory = system::directory();
     let (_machine, world, agent) = scene();
     let mut sender = world.subject();
@@ -46,9 +44,8 @@ fn a_receiver_that_uses_it_is_known_as_a_holder() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_descriptor_in_a_dead_socket_ends_with_it() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let mut subject = world.subject();
     let pair = subject.process.ask("socketpair");
@@ -65,9 +62,8 @@ fn a_descriptor_in_a_dead_socket_ends_with_it() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = backend)]
 fn what_outlives_all_its_known_holders_is_ended_by_nobody_known() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let mut sender = world.subject();
     let (ours, theirs, mut keeper) = connected(&mut sender);
@@ -100,9 +96,8 @@ fn what_outlives_all_its_known_holders_is_ended_by_nobody_known() {
     }
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_read_that_blocks_keeps_the_instance() {
-    require_root!();
     let directory = system::directory();
     let (_machine, world, agent) = scene();
     let mut main = world.subject();
@@ -137,9 +132,8 @@ fn until_blocked_in_read(pid: u32, tid: u32, fd: i32) {
     }
 }
 
-#[test]
+#[live_test(each = backend)]
 fn threads_share_their_process_s_instances() {
-    require_root!();
     let directory = system::directory();
     let (_machine, world, agent) = scene();
     let mut main = world.subject();
@@ -155,9 +149,8 @@ fn threads_share_their_process_s_instances() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = backend)]
 fn one_s_user_changes_and_the_payer_stays() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let mut subject = world.subject_of_root();
     let (payer, later) = (system::fresh_uid(), system::fresh_uid());

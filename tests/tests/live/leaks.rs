@@ -9,8 +9,9 @@ use std::{
 use inotify_trace_tests::{
     Agent, Cgroup, Process,
     agent::binary,
+    live_test,
     process::{hex, workload},
-    require_root, system,
+    system,
 };
 use serde_json::{Value, json};
 
@@ -39,9 +40,8 @@ fn leaks(process: &Process, arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
     (ours, status.code())
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn what_is_leaked_already_is_found() {
-    require_root!();
     const NAME: &str = "leaks::what_is_leaked_already_is_found";
     let _machine = system::the_machine();
     let Some(living) = Cgroup::new() else { return system::skip(NAME, "no cgroup v2") };
@@ -60,9 +60,8 @@ fn what_is_leaked_already_is_found() {
     assert_eq!(status, Some(1));
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_watched_file_that_is_replaced_is_no_leak() {
-    require_root!();
     let _machine = system::the_machine();
     let directory = system::directory();
     let log = directory.path().join("app.log");
@@ -77,9 +76,8 @@ fn a_watched_file_that_is_replaced_is_no_leak() {
     assert_eq!(leaks(&process, &watched).0, [] as [Value; 0]);
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_leak_is_told_when_the_grace_period_is_over_and_not_before() {
-    require_root!();
     const NAME: &str = "leaks::a_leak_is_told_when_the_grace_period_is_over_and_not_before";
     const GRACE: Duration = Duration::from_secs(2);
     let _machine = system::the_machine();
@@ -105,9 +103,8 @@ fn a_leak_is_told_when_the_grace_period_is_over_and_not_before() {
     assert_eq!(run.status.code(), Some(1));
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_shim_says_whom_it_serves_whether_it_was_there_before_or_not() {
-    require_root!();
     let _machine = system::the_machine();
     let directory = system::directory();
     // Named like one, which is all that makes it one.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use inotify_trace_tests::{
-    Agent, Process, World, agent::binary, listing::ROADS, require_root, system,
+    Agent, Process, World, agent::binary, listing::ROADS, live_test, system,
 };
 use serde_json::{Value, json};
 
@@ -69,9 +69,8 @@ fn process_with(uid: u32, instances: u32) -> Process {
     process
 }
 
-#[test]
+#[live_test]
 fn a_user_s_share_is_told_and_answered_for() {
-    require_root!();
     let _machine = system::the_machine();
     let most = system::number_in("/proc/sys/fs/inotify/max_user_instances");
     // So close that nobody else on the machine is as close.
@@ -95,9 +94,8 @@ fn a_user_s_share_is_told_and_answered_for() {
     assert!(said.contains(&format!("{uid} has used 80% or more of a limit.")), "{said}");
 }
 
-#[test]
+#[live_test]
 fn without_privileges_it_tells_what_it_can() {
-    require_root!();
     let _machine = system::the_machine();
     let directory = system::directory();
     let program = directory.path().join("inotify-trace");
@@ -157,9 +155,8 @@ fn check_rate(told: &Value, truth: f64) {
     assert!((number("seconds_left") / left - 1.0).abs() < 0.001, "{left} s: {told}");
 }
 
-#[test]
+#[live_test]
 fn the_rate_is_the_truth_s() {
-    require_root!();
     let _machine = system::the_machine();
     let (uid, other) = (system::fresh_uid(), system::fresh_uid());
     let mut process = process_with(uid, 2);
@@ -187,9 +184,8 @@ fn the_rate_is_the_truth_s() {
     assert!((2.0..4.0).contains(&seconds), "{seconds}");
 }
 
-#[test]
+#[live_test]
 fn several_reports_are_made_until_it_is_stopped() {
-    require_root!();
     let _machine = system::the_machine();
     let uid = system::fresh_uid();
     let mut process = process_with(uid, 1);
@@ -210,9 +206,8 @@ fn several_reports_are_made_until_it_is_stopped() {
     assert!(of_each("seconds").is_sorted() && of_each("created").is_sorted(), "since the start");
 }
 
-#[test]
+#[live_test]
 fn a_report_that_is_late_counts_what_happened_meanwhile() {
-    require_root!();
     const INTERVAL: Duration = Duration::from_millis(500);
     let _machine = system::the_machine();
     let uid = system::fresh_uid();
@@ -236,9 +231,8 @@ fn a_report_that_is_late_counts_what_happened_meanwhile() {
     assert_eq!((&told["rate"]["created"], &told["instances"]["used"]), (&json!(20), &json!(21)));
 }
 
-#[test]
+#[live_test]
 fn the_agent_s_own_instance_is_in_nobody_s_rate() {
-    require_root!();
     let _machine = system::the_machine();
     // Others on this machine may make instances as root while this runs, but not every time.
     let disturbed = |_: &i32| {
@@ -251,9 +245,8 @@ fn the_agent_s_own_instance_is_in_nobody_s_rate() {
     assert!(rates.len() < 5, "in each run: {rates:?}");
 }
 
-#[test]
+#[live_test]
 fn the_namespace_whose_limit_binds_is_named() {
-    require_root!();
     let _machine = system::the_machine();
     let world = World::new();
     let mut subject = world.subject();

@@ -5,16 +5,15 @@ mod containerd;
 use std::fs;
 
 use inotify_trace_tests::{
-    Agent, Listing, cgroup, listing::ROADS, require_program, require_root, system,
+    Agent, Listing, cgroup, listing::ROADS, live_test, require_program, system,
 };
 use serde_json::json;
 
 use crate::nothing_lost;
 use containerd::{Containerd, IMAGE, static_busybox};
 
-#[test]
+#[live_test]
 fn a_container_of_kubernetes_is_asked_for() {
-    require_root!();
     require_program!("containerd");
     require_program!("runc");
     let test = "cri::a_container_of_kubernetes_is_asked_for";

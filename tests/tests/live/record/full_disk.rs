@@ -12,7 +12,7 @@ use std::{
 use inotify_trace_tests::{
     Agent, Listing,
     agent::{EVERYTHING, PATIENCE},
-    require_root, system,
+    live_test, system,
 };
 use serde_json::Value;
 
@@ -76,9 +76,8 @@ fn everything(recording: &Path) -> Vec<Value> {
     replayed.events
 }
 
-#[test]
+#[live_test]
 fn a_full_disk_costs_what_happens_meanwhile_and_nothing_else() {
-    require_root!();
     let _machine = system::the_machine();
     let disk = Mounted::new("size=10m");
     let watched = system::directory();

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use inotify_trace_tests::{require_root, system, system::boot_ns};
+use inotify_trace_tests::{live_test, system, system::boot_ns};
 
 use super::{Witness, in_directory, record, replay};
 
@@ -26,9 +26,8 @@ impl Random {
 }
 
 /// Several recorders at once, each into its own file: to attach takes longer than what is tested.
-#[test]
+#[live_test]
 fn whenever_it_is_killed_what_was_due_is_there() {
-    require_root!();
     let _machine = system::the_machine();
     // In milliseconds: how long until the last is killed, and until an event is due, which is
     // `FLUSH` and what a busy machine takes.

@@ -15,8 +15,9 @@ use std::{
 use inotify_trace_tests::{
     Agent, Listing, Process,
     agent::{EVERYTHING, PATIENCE, binary},
+    live_test,
     process::hex,
-    require_root, system,
+    system,
     system::boot_ns,
 };
 use serde_json::{Value, json};
@@ -170,9 +171,8 @@ fn run(arguments: &[&str]) -> Output {
     Command::new(binary()).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
-#[test]
+#[live_test]
 fn a_recording_is_private_and_ends_in_good_order_with_either_signal() {
-    require_root!();
     let _machine = system::the_machine();
     let directory = system::directory();
     for (name, signal) in [("interrupted", libc::SIGINT), ("terminated", libc::SIGTERM)] {
@@ -202,9 +202,8 @@ fn a_recording_is_private_and_ends_in_good_order_with_either_signal() {
     }
 }
 
-#[test]
+#[live_test]
 fn what_happens_is_on_disk_in_time() {
-    require_root!();
     let _machine = system::the_machine();
     let directory = system::directory();
     let path = in_directory(&directory, "growing.itrec");
@@ -229,9 +228,8 @@ fn what_happens_is_on_disk_in_time() {
     assert_eq!(agent.stop().status.code(), Some(0));
 }
 
-#[test]
+#[live_test]
 fn in_a_storm_each_event_is_recorded_or_counted() {
-    require_root!();
     let count: u32 = if system::is_emulated() { 10_000 } else { 200_000 };
     let _machine = system::the_machine();
     let directory = system::directory();
