@@ -12,9 +12,11 @@ pub mod cgroup;
 pub mod compat;
 pub mod expected;
 pub mod listing;
+pub mod peak;
 pub mod process;
 pub mod subject;
 pub mod system;
+pub mod wait;
 pub mod world;
 
 pub use agent::{Agent, Run};
