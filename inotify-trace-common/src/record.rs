@@ -35,6 +35,8 @@ pub enum Kind {
     CgroupWatchFound,
     /// The agent asked about an instance, and it is gone.
     InstanceGone,
+    /// The agent asked about an instance, and it still has references, of whomever.
+    InstanceHeld,
     /// The agent asked what is charged to the user that `payer` counts for: this many instances,
     /// at the level that `quota` names.
     InstancesCharged,
@@ -56,7 +58,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of their values.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::InstanceCreated,
         Self::CreateFailed,
         Self::WatchAdded,
@@ -69,6 +71,7 @@ impl Kind {
         Self::InstanceFound,
         Self::CgroupWatchFound,
         Self::InstanceGone,
+        Self::InstanceHeld,
         Self::InstancesCharged,
         Self::WatchesCharged,
         Self::CgroupCreated,

@@ -85,8 +85,10 @@ fn is_ending(group: u64, payer: u64) -> bool {
         && pointer(group, offset!(group_ucounts)) == Some(payer)
 }
 
-/// `(file, group, payer, uid)`: is this instance still there? Answers with `InstanceGone`, and what
-/// its user (`uid`, charged through `payer`) has left, if it is not; with nothing if it is.
+/// `(file, group, payer, uid, tell_held)`: is this instance still there? Answers with
+/// `InstanceGone`, and what its user (`uid`, charged through `payer`) has left, if it is not; if it
+/// is, and something refers to it, with `InstanceHeld` where `tell_held` is not 0. Answers nothing
+/// otherwise, also while the kernel takes it apart.
 #[raw_tracepoint]
 pub fn ask_gone(ctx: RawTracePointContext) -> i32 {
     let (file, group) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
@@ -95,7 +97,14 @@ pub fn ask_gone(ctx: RawTracePointContext) -> i32 {
     // until it is itself an instance; that is then told by its creation.
     let alive = Instance::of_file(file)
         .is_some_and(|instance| instance.group == group && instance.references() > 0);
-    if alive || is_ending(group, payer) {
+    if alive {
+        if ctx.arg::<u64>(4) != 0 {
+            let instance = Instance { file, group };
+            emit(Kind::InstanceHeld, |record| instance.describe(record, Counted::Instances));
+        }
+        return 0;
+    }
+    if is_ending(group, payer) {
         return 0;
     }
     // The counters go with the user's last charge, and their memory may be another user's now.

@@ -100,12 +100,12 @@ async fn look(args: &Args) -> anyhow::Result<ExitCode> {
         tracker = Tracker::new();
         let mut events = Vec::new();
         while Instant::now() < end {
-            if let Ok(result) = timeout_at(end, live.next(&mut events)).await {
+            if let Ok(result) = timeout_at(end, live.next(&mut events, &tracker)).await {
                 result?;
             }
             events.drain(..).for_each(|event| tracker.apply(&event));
         }
-        live.finish(&mut events);
+        live.finish(&mut events, &tracker);
         events.drain(..).for_each(|event| tracker.apply(&event));
         reached = source::clock();
         // Found at the start, some time before the settling was over.
@@ -140,14 +140,14 @@ async fn watch(args: &Args, duration: Option<Duration>) -> anyhow::Result<ExitCo
     let mut session = Session::start(args.options(), duration)?;
     let mut tracker = Tracker::new();
     let mut events: Vec<Event> = Vec::new();
-    session.live.next(&mut events).await?;
+    session.live.next(&mut events, &tracker).await?;
     events.drain(..).for_each(|event| tracker.apply(&event));
     session.greet(&tracker)?;
     let mut watcher = Watcher::new(Grace { target: args.grace, idle: args.idle });
     let mut say = Say::new(args.output, Clock::of_this_machine());
     let mut has_leak = false;
     loop {
-        let wake = session.next(&mut events, watcher.due().map(instant)).await?;
+        let wake = session.next(&mut events, watcher.due().map(instant), &tracker).await?;
         events.drain(..).for_each(|event| tracker.apply(&event));
         let now = source::clock();
         if watcher.is_due(now) {

@@ -116,7 +116,7 @@ async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
     let options = Options { kernel, registry: args.host.registry(), find_paths: false };
     let mut session = Session::start(options, None)?;
     let (mut tracker, mut changes, mut events) = (Tracker::new(), Changes::default(), Vec::new());
-    session.live.next(&mut events).await?;
+    session.live.next(&mut events, &tracker).await?;
     for event in events.drain(..) {
         tracker.apply(&event);
     }
@@ -128,9 +128,9 @@ async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
     loop {
         // A report is about all that happened until it is made: had the agent not been given the
         // processor for a while, time would have passed and nothing have been counted.
-        let wake = session.next(&mut events, next).await?;
+        let wake = session.next(&mut events, next, &tracker).await?;
         if wake == Wake::Due {
-            session.live.finish(&mut events);
+            session.live.finish(&mut events, &tracker);
         }
         let during = start.elapsed();
         for event in events.drain(..) {

@@ -105,7 +105,7 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
     let (mut tracker, mut watcher) = (Tracker::new(), Watcher::new(Grace::default()));
     let mut leaks = 0;
     let mut events = Vec::new();
-    session.live.next(&mut events).await?;
+    session.live.next(&mut events, &tracker).await?;
     let mut wake = Wake::Events;
     let mut has_greeted = false;
     loop {
@@ -127,7 +127,7 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
         if wake == Wake::Ended {
             break;
         }
-        match session.next(&mut events, watcher.due().map(instant)).await {
+        match session.next(&mut events, watcher.due().map(instant), &tracker).await {
             Ok(next) => wake = next,
             Err(error) => {
                 finish(recorder)?;

@@ -59,11 +59,12 @@ impl Session {
     }
 
     /// Waits for events, or until `due`, and adds what has come to `events`: when it is over, all
-    /// that has happened until then.
+    /// that has happened until then. `tracker` is what all earlier events have led to.
     pub(super) async fn next(
         &mut self,
         events: &mut Vec<Event>,
         due: Option<Instant>,
+        tracker: &Tracker,
     ) -> anyhow::Result<Wake> {
         let wake = tokio::select! {
             biased;
@@ -71,13 +72,13 @@ impl Session {
             _ = self.terminate.recv() => Wake::Ended,
             () = at(self.end) => Wake::Ended,
             () = at(due) => Wake::Due,
-            result = self.live.next(events) => { result?; Wake::Events }
+            result = self.live.next(events, tracker) => { result?; Wake::Events }
         };
         match wake {
             Wake::Events => {}
             // What is judged now must not rest on what was so a moment ago.
             Wake::Due => self.live.catch_up(events),
-            Wake::Ended => self.live.finish(events),
+            Wake::Ended => self.live.finish(events, tracker),
         }
         Ok(wake)
     }

@@ -88,11 +88,11 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let mut view = args.view.view(clock);
     let mut events = Vec::new();
-    session.live.next(&mut events).await?;
+    session.live.next(&mut events, &view.tracker).await?;
     take(&mut events, &mut view, recorder.as_mut())?;
     session.greet(&view.tracker)?;
     let ended = loop {
-        match session.next(&mut events, view.watcher.due().map(instant)).await {
+        match session.next(&mut events, view.watcher.due().map(instant), &view.tracker).await {
             Ok(wake) => {
                 let result = take(&mut events, &mut view, recorder.as_mut());
                 if wake == Wake::Ended || result.is_err() {

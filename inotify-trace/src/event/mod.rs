@@ -258,6 +258,16 @@ pub enum EventKind {
         /// Instances charged to its user.
         quota: Option<Quota>,
     },
+    /// Every known holder has given the instance up and is through with it, and it is still held: in
+    /// flight through a socket, or by a process that is not known to have got it.
+    InstanceHeld {
+        /// The instance.
+        instance: InstanceId,
+        /// References to it: descriptors, and calls under way.
+        left: u32,
+        /// Instances charged to its user.
+        quota: Option<Quota>,
+    },
     /// The instance is gone.
     InstanceReleased {
         /// The instance.
@@ -404,6 +414,7 @@ impl EventKind {
             | Self::WatchAdded { instance, .. }
             | Self::WatchRemoved { instance, .. }
             | Self::DescriptorClosed { instance, .. }
+            | Self::InstanceHeld { instance, .. }
             | Self::InstanceReleased { instance, .. } => Some(instance),
             Self::WatchFailed { instance, .. } => instance,
             _ => None,
@@ -421,6 +432,7 @@ impl EventKind {
             | Self::WatchFailed { quota, .. }
             | Self::WatchRemoved { quota, .. }
             | Self::DescriptorClosed { quota, .. }
+            | Self::InstanceHeld { quota, .. }
             | Self::InstanceReleased { quota, .. } => quota,
             _ => None,
         }

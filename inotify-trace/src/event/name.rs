@@ -24,6 +24,8 @@ pub enum EventName {
     Unwatch,
     /// A descriptor was closed; the instance lives on
     Close,
+    /// An instance is still held, though every known holder has given it up
+    Held,
     /// An instance is gone
     Release,
     /// A holder closed a range of descriptors
@@ -84,6 +86,7 @@ impl EventKind {
             Self::WatchFailed { .. } => EventName::WatchFailed,
             Self::WatchRemoved { .. } => EventName::Unwatch,
             Self::DescriptorClosed { .. } => EventName::Close,
+            Self::InstanceHeld { .. } => EventName::Held,
             Self::InstanceReleased { .. } => EventName::Release,
             Self::RangeClosed { .. } => EventName::RangeClose,
             Self::ProcessForked { .. } => EventName::Fork,

@@ -187,8 +187,9 @@ fn of_event<'a>(run: &'a Run, event: &'a Event, tracker: &'a Tracker) -> Row<'a>
             row.set(Column::Fd, *fd);
             row.set(Column::Left, *left);
         }
+        EventKind::InstanceHeld { left, .. } => row.set(Column::Left, *left),
         EventKind::InstanceReleased { fd, .. } => {
-            let leaver = subject.and_then(|instance| instance.last_leaver);
+            let leaver = subject.and_then(|instance| instance.ended_by);
             row.maybe(Column::Fd, fd.or(leaver.and_then(|leaver| leaver.fd)));
             row.set(Column::How, ending(subject));
             row.maybe(Column::LivedNs, lived(event, subject));

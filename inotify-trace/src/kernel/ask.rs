@@ -64,8 +64,21 @@ impl Asker<'_> {
     /// # Errors
     /// If the kernel refuses to run the program.
     pub fn gone(self, instance: &InstanceAddress) -> Result<(), KernelError> {
+        self.gone_or_held(instance, false)
+    }
+
+    /// Asks whether an instance is gone or held. The answer is an `InstanceGone` or `InstanceHeld`
+    /// record; there is none while the kernel takes it apart.
+    ///
+    /// # Errors
+    /// If the kernel refuses to run the program.
+    pub fn held(self, instance: &InstanceAddress) -> Result<(), KernelError> {
+        self.gone_or_held(instance, true)
+    }
+
+    fn gone_or_held(self, instance: &InstanceAddress, tell_held: bool) -> Result<(), KernelError> {
         let InstanceAddress { file, group, payer, uid } = *instance;
-        self.run("ask_gone", &[file, group, payer, u64::from(uid)])
+        self.run("ask_gone", &[file, group, payer, u64::from(uid), u64::from(tell_held)])
     }
 
     /// Says that a process holds nothing, unless it made or used an instance since its last exec.

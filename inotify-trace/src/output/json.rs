@@ -336,6 +336,7 @@ fn detail<'a>(event: &'a Event, subject: Option<&Instance>, tracker: &'a Tracker
         EventKind::DescriptorClosed { fd, left, .. } => {
             Detail { fd: Some(*fd), left: Some(*left), ..none }
         }
+        EventKind::InstanceHeld { left, .. } => Detail { left: Some(*left), ..none },
         EventKind::InstanceReleased { fd, .. } => released(*fd, event, subject),
         EventKind::RangeClosed { first, last } => {
             Detail { first: Some(*first), last: Some(*last), ..none }
@@ -392,7 +393,7 @@ fn on<'a>(target: &'a Target, tracker: &'a Tracker) -> Detail<'a> {
 }
 
 fn released(fd: Option<i32>, event: &Event, subject: Option<&Instance>) -> Detail<'static> {
-    let leaver = subject.and_then(|instance| instance.last_leaver);
+    let leaver = subject.and_then(|instance| instance.ended_by);
     Detail {
         fd: fd.or(leaver.and_then(|leaver| leaver.fd)),
         how: Some(ending(subject)),

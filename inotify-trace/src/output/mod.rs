@@ -75,7 +75,7 @@ pub trait Sink {
 pub(crate) fn actor(event: &Event, subject: Option<&Instance>) -> Option<Task> {
     event.task.or_else(|| {
         let subject = subject?;
-        subject.last_leaver.map(|leaver| leaver.task).or(match subject.origin {
+        subject.ended_by.map(|leaver| leaver.task).or(match subject.origin {
             Origin::Created(task) => Some(task),
             Origin::Found | Origin::CreatedUnseen => None,
         })
@@ -84,7 +84,7 @@ pub(crate) fn actor(event: &Event, subject: Option<&Instance>) -> Option<Task> {
 
 /// How an instance that was released came to its end.
 pub(crate) fn ending(subject: Option<&Instance>) -> &'static str {
-    match subject.and_then(|instance| instance.last_leaver).map(|leaver| leaver.how) {
+    match subject.and_then(|instance| instance.ended_by).map(|leaver| leaver.how) {
         Some(Departure::Closed) => "closed",
         Some(Departure::Executed) => "exec",
         Some(Departure::Exited) => "exit",

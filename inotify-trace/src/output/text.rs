@@ -223,6 +223,7 @@ fn label(kind: &EventKind) -> &'static str {
         EventName::WatchFailed => "WATCH-FAIL",
         EventName::Unwatch => "unwatch",
         EventName::Close => "close",
+        EventName::Held => "held",
         EventName::Release => "release",
         EventName::RangeClose => "range-close",
         EventName::Fork => "fork",
@@ -256,7 +257,7 @@ fn place(line: &mut String, kind: &EventKind, subject: Option<&Instance>) {
         | EventKind::DescriptorClosed { fd, .. }
         | EventKind::InstanceReleased { fd: Some(fd), .. } => write!(line, "{fd}"),
         EventKind::InstanceReleased { fd: None, .. } => {
-            match subject.and_then(|instance| instance.last_leaver) {
+            match subject.and_then(|instance| instance.ended_by) {
                 Some(Leaver { fd: Some(fd), .. }) => write!(line, "{fd}"),
                 _ => write!(line, "-"),
             }
@@ -336,7 +337,7 @@ fn describe(line: &mut String, event: &Event, subject: Option<&Instance>) {
         }
         EventKind::WatchRemoved { fd: Some(_), .. } => write!(line, "on request"),
         EventKind::WatchRemoved { fd: None, .. } => write!(line, "target gone or one shot"),
-        EventKind::DescriptorClosed { left, .. } => {
+        EventKind::DescriptorClosed { left, .. } | EventKind::InstanceHeld { left, .. } => {
             write!(line, "{left} reference{} left", if *left == 1 { "" } else { "s" })
         }
         EventKind::InstanceReleased { .. } => {
@@ -384,7 +385,7 @@ fn charged(line: &mut String, charges: &[Charge]) -> std::fmt::Result {
 fn released(detail: &mut String, event: &Event, subject: Option<&Instance>) {
     let Some(instance) = subject else { return };
     let was_seen = event.task.is_some();
-    detail.push_str(match instance.last_leaver.map(|leaver| leaver.how) {
+    detail.push_str(match instance.ended_by.map(|leaver| leaver.how) {
         Some(Departure::Exited) => "exit, ",
         Some(Departure::Executed) => "exec, ",
         Some(Departure::Closed) if was_seen => "",

@@ -1,6 +1,7 @@
 //! What `/proc` tells about processes and their inotify descriptors.
 
 mod build_info;
+mod exit;
 mod fdinfo;
 mod handle;
 mod targets;
@@ -12,6 +13,7 @@ use std::{
 };
 
 pub use build_info::go_build_info;
+pub use exit::{has_closed, has_exited};
 pub use fdinfo::{FdInfo, WatchInfo};
 pub use handle::FileHandle;
 pub use targets::{Targets, Whereabouts};

@@ -102,6 +102,7 @@ fn to_kind(kind: Option<wire::Kind>, instance: InstanceId, quota: Option<Quota>)
         wire::Kind::DescriptorClosed(it) => {
             EventKind::DescriptorClosed { instance, fd: it.fd, left: it.left, quota }
         }
+        wire::Kind::InstanceHeld(left) => EventKind::InstanceHeld { instance, left, quota },
         wire::Kind::InstanceReleased(it) => {
             EventKind::InstanceReleased { instance, fd: it.fd, quota }
         }
@@ -192,7 +193,9 @@ fn to_instance(instance: &wire::Instance) -> Instance {
         queued: instance.queued,
         served: instance.served.iter().copied().map(CgroupId).collect(),
         emptied: instance.emptied.map(BootTime),
-        last_leaver: instance.last_leaver.as_ref().and_then(to_leaver),
+        leavers: instance.leavers.iter().filter_map(to_leaver).collect(),
+        // State is of open instances.
+        ended_by: None,
         descriptors: instance.descriptors.iter().map(|it| (it.pid, it.fd)).collect(),
         watches: BTreeMap::new(),
     }

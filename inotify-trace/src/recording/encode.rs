@@ -167,6 +167,7 @@ impl Encoder {
             EventKind::DescriptorClosed { fd, left, .. } => {
                 wire::Kind::DescriptorClosed(wire::DescriptorClosed { fd, left })
             }
+            EventKind::InstanceHeld { left, .. } => wire::Kind::InstanceHeld(left),
             EventKind::InstanceReleased { fd, .. } => {
                 wire::Kind::InstanceReleased(wire::Released { fd })
             }
@@ -324,7 +325,7 @@ fn to_instance(instance: Instance) -> wire::Instance {
         queued: instance.queued,
         served: instance.served.into_iter().map(|cgroup| cgroup.0).collect(),
         emptied: instance.emptied.map(|time| time.0),
-        last_leaver: instance.last_leaver.as_ref().map(to_leaver),
+        leavers: instance.leavers.iter().map(to_leaver).collect(),
         descriptors: descriptors.map(|(pid, fd)| wire::HolderDescriptor { pid, fd }).collect(),
     }
 }

@@ -1,6 +1,9 @@
 //! The running kernel as a source of events.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Instant,
+};
 
 use inotify_trace_common::record;
 use tokio::time::{Duration, sleep_until};
@@ -15,9 +18,10 @@ use super::{
     sweep::{Schedule, Search},
 };
 use crate::{
-    event::{Event, EventKind, Loss},
+    event::{Event, EventKind, InstanceId, Loss},
     kernel::{Backend, KernelError, Programs},
     procfs,
+    tracker::{Departure, Leaver, Tracker},
 };
 
 /// How many records are taken before the sinks get their turn.
@@ -111,13 +115,18 @@ impl Live {
     }
 
     /// Waits for events and adds them to `events`, oldest first. The first call gives what was
-    /// found at the start. It may add none.
+    /// found at the start. It may add none. `tracker` is what all earlier events have led to: it
+    /// says what is worth asking about.
     ///
     /// Cancelling the wait loses nothing.
     ///
     /// # Errors
     /// If the kernel cannot be listened to any more.
-    pub async fn next(&mut self, events: &mut Vec<Event>) -> Result<(), KernelError> {
+    pub async fn next(
+        &mut self,
+        events: &mut Vec<Event>,
+        tracker: &Tracker,
+    ) -> Result<(), KernelError> {
         if !self.found.is_empty() {
             events.append(&mut self.found);
             return Ok(());
@@ -130,7 +139,11 @@ impl Live {
         }
         let now = Instant::now();
         if self.sweep.due() <= now {
-            if self.may_miss() { self.ask_what_is_gone()? } else { self.sweep.asked(now, now) }
+            if self.may_miss() {
+                self.ask_what_is_gone(tracker)?;
+            } else {
+                self.sweep.asked(now, now);
+            }
         }
         if self.search.due() <= now {
             self.tell_skipped(events);
@@ -173,13 +186,13 @@ impl Live {
     }
 
     /// All that has happened until now, without waiting: for the end, or to sum up in between.
-    pub fn finish(&mut self, events: &mut Vec<Event>) {
+    pub fn finish(&mut self, events: &mut Vec<Event>, tracker: &Tracker) {
         events.append(&mut self.found);
         self.drain_all(events);
         self.tell_skipped(events);
         if self.may_miss() {
             // An answer that cannot be had any more is no reason to hold back the rest.
-            let _ = self.ask_what_is_gone();
+            let _ = self.ask_what_is_gone(tracker);
         }
         self.drain_all(events);
     }
@@ -287,13 +300,36 @@ impl Live {
         !self.is_exact() || self.has_lost
     }
 
-    fn ask_what_is_gone(&mut self) -> Result<(), KernelError> {
+    fn ask_what_is_gone(&mut self, tracker: &Tracker) -> Result<(), KernelError> {
         let started = Instant::now();
+        let outlived = with_no_known_holder(tracker);
         // Oldest first: ends that are noticed together are told in the order of creation.
-        for address in self.known.addresses.values() {
-            self.programs.ask().gone(address)?;
+        for (instance, address) in &self.known.addresses {
+            if outlived.contains(instance) {
+                self.programs.ask().held(address)?;
+            } else {
+                self.programs.ask().gone(address)?;
+            }
         }
         self.sweep.asked(started, Instant::now());
         Ok(())
     }
+}
+
+/// Instances that every known holder has given up and is through with: what still refers to one of
+/// them is nobody's who is known. Looked up before the kernel is asked, whose answer is then about
+/// a later moment.
+fn with_no_known_holder(tracker: &Tracker) -> HashSet<InstanceId> {
+    let mut exited = HashMap::new();
+    let mut is_through = |leaver: &Leaver| {
+        let pid = leaver.task.pid;
+        match leaver.how {
+            // The kernel says so when it has closed what goes.
+            Departure::Executed => true,
+            Departure::Exited => *exited.entry(pid).or_insert_with(|| procfs::has_exited(pid)),
+            Departure::Closed => leaver.fd.is_some_and(|fd| procfs::has_closed(pid, fd)),
+        }
+    };
+    let given_up = tracker.given_up();
+    given_up.filter(|it| it.leavers.iter().all(&mut is_through)).map(|it| it.id).collect()
 }

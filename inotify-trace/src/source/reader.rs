@@ -57,10 +57,15 @@ impl Known {
         Some(instance)
     }
 
+    /// The instance at these addresses; not one that took over one of them since.
+    fn still_at(&self, record: &Record) -> Option<InstanceId> {
+        let instance = *self.by_group.get(&record.group)?;
+        (self.addresses.get(&instance)?.file == record.file).then_some(instance)
+    }
+
     /// Forgets the instance at these addresses; not one that took over one of them since.
     fn remove_gone(&mut self, record: &Record) -> Option<InstanceId> {
-        let address = self.addresses.get(self.by_group.get(&record.group)?)?;
-        if address.file == record.file { self.remove(record.group) } else { None }
+        self.still_at(record).and_then(|_| self.remove(record.group))
     }
 }
 
@@ -160,6 +165,13 @@ impl Reader<'_> {
             Kind::InstanceGone => {
                 if let Some(instance) = self.known.remove_gone(&record) {
                     let kind = EventKind::InstanceReleased { instance, fd: None, quota };
+                    events.push(Event { time: BootTime(record.time), task: None, kind });
+                }
+                return;
+            }
+            Kind::InstanceHeld => {
+                if let Some(instance) = self.known.still_at(&record) {
+                    let kind = EventKind::InstanceHeld { instance, left: record.refs, quota };
                     events.push(Event { time: BootTime(record.time), task: None, kind });
                 }
                 return;

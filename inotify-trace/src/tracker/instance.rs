@@ -1,16 +1,13 @@
 //! One instance and what is known about it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::User;
 use crate::event::{BootTime, CgroupId, Event, IN_CLOEXEC, InstanceId, Target, Task};
 
-/// An end noticed longer than this after a process left was not that process's doing: it is asked
-/// several times within half of it.
-const SOON: Duration = Duration::from_millis(600);
+/// How many processes that gave up an instance are remembered, the latest: enough for all that can
+/// be killed together, and a holder may fork for ever.
+const LEAVERS: usize = 16;
 
 /// What has watched more cgroups than this serves none in particular.
 pub const SERVED: usize = 16;
@@ -36,8 +33,11 @@ pub struct Instance {
     pub served: BTreeSet<CgroupId>,
     /// When its last watch went; None if it has one, or never had.
     pub emptied: Option<BootTime>,
-    /// The process that ended it or, while it is open, the last that may turn out to have.
-    pub last_leaver: Option<Leaver>,
+    /// Known holders that gave it up, the latest last, at most one entry a process: one of them ends
+    /// it, unless it is seen to be held after they are through with giving it up.
+    pub leavers: Vec<Leaver>,
+    /// Who ended it; None while it is open, and where several may have.
+    pub ended_by: Option<Leaver>,
     /// Process id and descriptor, for every descriptor known.
     pub(crate) descriptors: Vec<(u32, i32)>,
     /// By watch descriptor.
@@ -64,7 +64,8 @@ pub struct Watch {
     pub mask: u32,
 }
 
-/// A process that gave up a descriptor.
+/// A process that gave up a descriptor. The kernel may take its time to free what was given up: what
+/// is noticed to be gone later is still the doing of who left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leaver {
     /// The process.
@@ -120,7 +121,8 @@ impl Instance {
             queued: None,
             served: BTreeSet::new(),
             emptied: None,
-            last_leaver: None,
+            leavers: Vec::new(),
+            ended_by: None,
             descriptors: Vec::new(),
             watches: BTreeMap::new(),
         }
@@ -141,13 +143,25 @@ impl Instance {
     /// When it was over: where its end was noticed only afterwards, when its last holder left.
     #[must_use]
     pub fn ended(&self, release: &Event) -> BootTime {
-        match self.last_leaver {
+        match self.ended_by {
             Some(leaver) if release.task.is_none() => leaver.time,
             _ => release.time,
         }
     }
 
+    /// Whether every holder that is known has given it up, and it is not known to be held since.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.descriptors.is_empty() && !self.leavers.is_empty()
+    }
+
+    /// It is still held, after all who gave it up are through with that: by somebody else.
+    pub(super) fn outlived_leavers(&mut self) {
+        self.leavers.clear();
+    }
+
     pub(super) fn add_descriptor(&mut self, pid: u32, fd: i32) {
+        self.leavers.retain(|leaver| leaver.task.pid != pid);
         if !self.descriptors.contains(&(pid, fd)) {
             self.descriptors.push((pid, fd));
         }
@@ -162,27 +176,45 @@ impl Instance {
         self.flags & IN_CLOEXEC != 0
     }
 
-    pub(super) fn left(&mut self, event: &Event, fd: Option<i32>, how: Departure) {
-        if let Some(task) = event.task {
-            self.last_leaver = Some(Leaver { task, fd, how, time: event.time });
+    /// A process gave up a descriptor. The entry goes when the process is seen to hold it again.
+    pub(super) fn left(&mut self, leaver: Leaver) {
+        self.leavers.retain(|other| other.task.pid != leaver.task.pid);
+        if self.leavers.len() == LEAVERS {
+            self.leavers.remove(0);
         }
+        self.leavers.push(leaver);
     }
 
-    /// It ends: by the task that released it; by what that task did just before, in the course of
-    /// which it did; or, noticed afterwards, by whoever gave up a descriptor right before that.
-    pub(super) fn end(&mut self, release: &Event, fd: Option<i32>) {
-        let since = |leaver: &Leaver| release.time.since(leaver.time);
-        let recent = self.last_leaver.filter(|leaver| since(leaver) < SOON);
-        let pid = release.task.map(|task| task.pid);
-        let on_the_way_out =
-            |leaver: &Leaver| Some(leaver.task.pid) == pid && leaver.how != Departure::Closed;
-        self.last_leaver = match (release.task, fd) {
-            (None, _) => recent,
-            (Some(_), None) if recent.as_ref().is_some_and(on_the_way_out) => recent,
-            (Some(_), _) => {
-                self.left(release, fd, Departure::Closed);
-                self.last_leaver
+    /// It ends. `holder` is the task of the one process that is known to hold it, where there is
+    /// just one.
+    ///
+    /// Who ended it follows from who held it and what each of them did, in the order in which that
+    /// happened, and never from how much time has passed: a busy machine takes seconds to free what
+    /// a process held.
+    pub(super) fn end(&mut self, release: &Event, fd: Option<i32>, holder: Option<Task>) {
+        let closed = |task, fd| Leaver { task, fd, how: Departure::Closed, time: release.time };
+        self.ended_by = match release.task {
+            // The kernel names who did it. Without a descriptor it is not said how: in the course of
+            // an exit or exec, if that is how this process gave up the last one it had.
+            Some(task) => {
+                let is_its_own = |leaver: &&Leaver| leaver.task.pid == task.pid;
+                let holds = self.descriptors.iter().any(|&(pid, _)| pid == task.pid);
+                let left = self.leavers.iter().find(is_its_own).filter(|_| fd.is_none() && !holds);
+                let on_the_way_out = left.filter(|leaver| leaver.how != Departure::Closed);
+                Some(on_the_way_out.copied().unwrap_or_else(|| closed(task, fd)))
             }
+            // Noticed afterwards, when all had left: it was the last of them.
+            None if self.descriptors.is_empty() => self.leavers.last().copied(),
+            // Noticed afterwards, and nobody was seen to leave: the only holder has closed it in a way
+            // that is not seen. Of several, or if others have left as well, it can be any.
+            None if self.leavers.is_empty() => holder.map(|task| {
+                let fd = match self.descriptors[..] {
+                    [(_, fd)] => Some(fd),
+                    _ => None,
+                };
+                closed(task, fd)
+            }),
+            None => None,
         };
     }
 

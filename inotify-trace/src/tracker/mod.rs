@@ -96,7 +96,7 @@ impl Tracker {
                 instance.queued = Some(*queued);
                 if let Some(task) = event.task {
                     instance.add_descriptor(task.pid, *fd);
-                    self.own(task, *fd, *id);
+                    self.own(event, task, *fd, *id);
                 }
             }
             EventKind::InstanceCreated { instance: id, fd, flags, quota } => {
@@ -104,7 +104,7 @@ impl Tracker {
                 let mut instance = Instance::created(*id, event.time, event.task, *flags, user);
                 if let Some(task) = event.task {
                     instance.add_descriptor(task.pid, *fd);
-                    self.own(task, *fd, *id);
+                    self.own(event, task, *fd, *id);
                 }
                 self.instances.insert(*id, instance);
                 if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
@@ -128,11 +128,17 @@ impl Tracker {
                     self.disown(pid, *fd, *instance);
                 }
             }
-            EventKind::InstanceReleased { instance, fd, .. } => {
+            EventKind::InstanceHeld { instance, .. } => {
                 if let Some(instance) = self.instances.get_mut(instance) {
-                    instance.end(event, *fd);
+                    instance.outlived_leavers();
                 }
-                self.release(*instance);
+            }
+            EventKind::InstanceReleased { instance: id, fd, .. } => {
+                let holder = self.only_holder(*id);
+                if let Some(instance) = self.instances.get_mut(id) {
+                    instance.end(event, *fd, holder);
+                }
+                self.release(*id);
             }
             EventKind::RangeClosed { first, last } => {
                 let range = *first..=*last;
@@ -217,14 +223,30 @@ impl Tracker {
 
     /// Notes that a descriptor leads to an instance. If it led to another, that one's holder has
     /// closed it unseen.
-    fn own(&mut self, task: Task, fd: i32, id: InstanceId) {
+    fn own(&mut self, event: &Event, task: Task, fd: i32, id: InstanceId) {
         let process = self.processes.entry(task.pid).or_insert_with(|| Process::new(task));
         let before = process.descriptors.insert(fd, id);
         if let Some(before) = before.filter(|&before| before != id)
             && let Some(instance) = self.instances.get_mut(&before)
         {
             instance.remove_descriptor(task.pid, fd);
+            let (how, time) = (Departure::Closed, event.time);
+            instance.left(Leaver { task, fd: Some(fd), how, time });
         }
+    }
+
+    /// The process that holds an instance, if just one is known to.
+    fn only_holder(&self, id: InstanceId) -> Option<Task> {
+        let descriptors = self.instance(id)?.descriptors();
+        let &(pid, _) = descriptors.first()?;
+        let is_alone = descriptors.iter().all(|&(other, _)| other == pid);
+        self.process(pid).filter(|_| is_alone).map(|process| process.task)
+    }
+
+    /// Instances that all known holders have given up, with those who did. The kernel frees them a
+    /// moment later, unless somebody holds them who is not known.
+    pub fn given_up(&self) -> impl Iterator<Item = &Instance> {
+        self.instances().filter(|instance| instance.is_given_up())
     }
 
     /// Notes that a descriptor is closed.
@@ -244,7 +266,8 @@ impl Tracker {
 
     /// The event's process loses the descriptors that `lost` picks.
     fn leave(&mut self, event: &Event, how: Departure, lost: impl Fn(i32, &Instance) -> bool) {
-        let Some(pid) = event.task.map(|task| task.pid) else { return };
+        let Some(task) = event.task else { return };
+        let (pid, time) = (task.pid, event.time);
         let Some(process) = self.processes.get(&pid) else { return };
         let is_lost = |&(fd, id): &(i32, InstanceId)| {
             self.instances.get(&id).is_some_and(|instance| lost(fd, instance))
@@ -254,7 +277,7 @@ impl Tracker {
         for (fd, id) in gone {
             self.disown(pid, fd, id);
             if let Some(instance) = self.instances.get_mut(&id) {
-                instance.left(event, Some(fd), how);
+                instance.left(Leaver { task, fd: Some(fd), how, time });
             }
         }
     }

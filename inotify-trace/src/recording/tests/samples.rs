@@ -135,7 +135,7 @@ fn loss() -> BoxedStrategy<Loss> {
 
 /// How many kinds there are, and which of them one is. A new one does not compile until it is
 /// here, and [`kind`] has to make it too: `every_kind_is_made` sees to that.
-pub(super) const KINDS: usize = 21;
+pub(super) const KINDS: usize = 22;
 
 pub(super) fn which(kind: &EventKind) -> usize {
     match kind {
@@ -160,6 +160,7 @@ pub(super) fn which(kind: &EventKind) -> usize {
         EventKind::CgroupRemoved { .. } => 18,
         EventKind::Lost { .. } => 19,
         EventKind::ShimIdentified { .. } => 20,
+        EventKind::InstanceHeld { .. } => 21,
     }
 }
 
@@ -182,6 +183,8 @@ fn of_instances() -> BoxedStrategy<EventKind> {
         (instance(), fd(), number(), quota()).prop_map(|(instance, fd, left, quota)| {
             EventKind::DescriptorClosed { instance, fd, left, quota }
         }),
+        (instance(), number(), quota())
+            .prop_map(|(instance, left, quota)| EventKind::InstanceHeld { instance, left, quota }),
         (instance(), option::of(fd()), quota()).prop_map(|(instance, fd, quota)| {
             EventKind::InstanceReleased { instance, fd, quota }
         }),
@@ -273,13 +276,13 @@ fn instance_state() -> BoxedStrategy<Instance> {
         option::of(number()),
         proptest::collection::btree_set(cgroup(), 0..5),
         option::of(time()),
-        option::of(leaver()),
+        vec(leaver(), 0..3),
         vec((number(), fd()), 0..5),
     );
     (identity, history)
         .prop_map(|(identity, history)| {
             let (id, origin, since, creator_cgroup, flags, charged) = identity;
-            let (queued, served, emptied, last_leaver, descriptors) = history;
+            let (queued, served, emptied, leavers, descriptors) = history;
             Instance {
                 id,
                 origin,
@@ -290,7 +293,8 @@ fn instance_state() -> BoxedStrategy<Instance> {
                 queued,
                 served,
                 emptied,
-                last_leaver,
+                leavers,
+                ended_by: None,
                 descriptors,
                 // They come in parts of their own.
                 watches: BTreeMap::new(),

@@ -113,8 +113,8 @@ pub(in crate::recording) struct Instance {
     pub served: Vec<u64>,
     #[prost(uint64, optional, tag = "10")]
     pub emptied: Option<u64>,
-    #[prost(message, optional, tag = "11")]
-    pub last_leaver: Option<Leaver>,
+    #[prost(message, repeated, tag = "11")]
+    pub leavers: Vec<Leaver>,
     #[prost(message, repeated, tag = "12")]
     pub descriptors: Vec<HolderDescriptor>,
 }

@@ -1,0 +1,66 @@
+//! Whether the kernel is through with what a process gave up.
+
+use std::{fs, path::Path};
+
+use super::{is_inotify, numbered_entries};
+
+/// `PF_EXITING` of `include/linux/sched.h`.
+const PF_EXITING: u64 = 4;
+
+/// Whether a process that was seen to exit has closed all its descriptors by now. The kernel says that
+/// it exits before it closes them (`do_exit` in `kernel/exit.c`), which can take seconds.
+#[must_use]
+pub fn has_exited(pid: u32) -> bool {
+    let tasks = format!("/proc/{pid}/task");
+    let mut tasks = numbered_entries(Path::new(&tasks))
+        .filter_map(|tid: u32| fs::read(format!("/proc/{pid}/task/{tid}/stat")).ok())
+        .filter_map(|stat| state_and_flags(&stat));
+    // A task becomes a zombie after it has closed what it had. One that is not about to exit is
+    // another process's, which has got the number.
+    tasks.all(|(state, flags)| matches!(state, b'Z' | b'X') || flags & PF_EXITING == 0)
+}
+
+/// Whether a process that was about to close a descriptor has done so by now.
+#[must_use]
+pub fn has_closed(pid: u32, fd: i32) -> bool {
+    !is_inotify(pid, fd)
+}
+
+/// Of `/proc/PID/stat`; the name of the command before them may contain anything.
+fn state_and_flags(stat: &[u8]) -> Option<(u8, u64)> {
+    let end_of_name = stat.iter().rposition(|&byte| byte == b')')?;
+    let rest = std::str::from_utf8(&stat[end_of_name + 1..]).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    // Parent, group, session, terminal and its group come between.
+    Some((state, fields.nth(5)?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn state_and_flags_come_after_the_name() {
+        let stat = b"7 (a) R (b) Z 1 7 7 0 -1 4228364 0 0";
+        assert_eq!(state_and_flags(stat), Some((b'Z', 4_228_364)));
+        assert_eq!(state_and_flags(b"7 (a"), None);
+        assert_eq!(state_and_flags(b"7 (a) Z 1"), None);
+    }
+
+    #[test]
+    fn a_process_has_exited_when_only_its_status_is_left() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let stat = format!("/proc/{}/stat", child.id());
+        let is_zombie = || state_and_flags(&fs::read(&stat).unwrap()).unwrap().0 == b'Z';
+        drop(child.stdin.take());
+        while !is_zombie() {
+            std::thread::yield_now();
+        }
+        assert!(has_exited(child.id()));
+        child.wait().unwrap();
+        assert!(has_exited(child.id()));
+    }
+}
