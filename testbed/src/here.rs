@@ -15,8 +15,8 @@ use crate::failures::Failure;
 use crate::programs::{LIVE, RUNNER, WORKLOAD};
 use crate::results::{self, Outcome, Test};
 
-/// What no test comes near, in seconds.
-const LIMIT: &str = "300";
+/// More than a test waits for something that does not come, in seconds.
+const LIMIT: &str = "600";
 
 /// What the tests need.
 pub struct Here<'a> {

@@ -15,13 +15,10 @@ use crate::{
     backend::Backend,
     keep::{Files, Log, Recording},
     system,
+    wait::Wait,
     world::World,
 };
 use serde_json::Value;
-
-/// How long an event may take to arrive. A busy machine needs a fraction of it; only a test that
-/// fails waits for the end.
-pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Every event there is, so that nothing an agent says goes unchecked.
 pub const EVERYTHING: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,held,\
@@ -266,18 +263,19 @@ impl Agent {
     }
 
     fn wait(&self, condition: impl Fn(&Said) -> bool) -> bool {
-        let deadline = Instant::now() + PATIENCE;
+        let wait = Wait::begin();
         let mut said = self.heard.lock();
         loop {
             let (started, ended) = (Instant::now(), said.ended);
             if condition(&said) {
                 return true;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = wait.left();
             if left.is_zero() || ended {
                 return false;
             }
-            // A condition that looks at 100 000 lines must not do so for each of them.
+            // How long to rest, which decides nothing: a condition that looks at 100 000 lines must
+            // not do so for each of them.
             let pause = (10 * started.elapsed()).min(left);
             if pause > Duration::from_millis(1) {
                 drop(said);

@@ -14,9 +14,11 @@ pub mod expected;
 mod keep;
 pub mod listing;
 pub mod live;
+pub mod peak;
 pub mod process;
 pub mod subject;
 pub mod system;
+pub mod wait;
 pub mod world;
 
 pub use agent::{Agent, Run};

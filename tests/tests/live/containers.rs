@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
 use inotify_trace_tests::{Agent, Cgroup, Process, World, cgroup, live_test, system};
@@ -169,8 +168,6 @@ fn bundle(root: &Path, id: &str, name: &str) -> PathBuf {
 #[live_test(each = kernel, emulated = "three hundred containers take minutes")]
 fn three_hundred_short_lived_containers_have_names() {
     const CONTAINERS: usize = 300;
-    // Twenty a second.
-    const PACE: Duration = Duration::from_millis(50);
     let machine = system::directory();
     let root = machine.path().to_str().unwrap().to_owned();
     let _machine = system::the_machine();
@@ -183,7 +180,6 @@ fn three_hundred_short_lived_containers_have_names() {
         cgroup.remove();
         fs::remove_dir_all(directory).unwrap();
     };
-    let began = Instant::now();
     for number in 0..CONTAINERS {
         let mut directory = PathBuf::new();
         let prepare = |id: &str| directory = bundle(machine.path(), id, &format!("web-{number}"));
@@ -191,13 +187,14 @@ fn three_hundred_short_lived_containers_have_names() {
         cgroup.add(process.pid);
         let fd = process.call("init1 0").unwrap();
         process.call(&format!("close {fd}")).unwrap();
-        // The pace is the workload's, and nothing is waited for by it.
-        let next = began + PACE * u32::try_from(number + 1).unwrap();
-        std::thread::sleep(next.saturating_duration_since(Instant::now()));
         let (path, _) = home.clone().unwrap();
         let home = cgroup::mount_point().unwrap().join(path.trim_start_matches('/'));
         fs::write(home.join("cgroup.procs"), process.pid.to_string()).unwrap();
-        // Each lives for a tenth of a second.
+        // Each is gone as soon as it was told of: from then on only memory knows its name.
+        let closed = |event: &&Value| event["pid"] == process.pid && event["event"] == "release";
+        agent.wait_for("the instance's end", |events| {
+            events.iter().rev().filter(closed).count() == number + 1
+        });
         last.replace((cgroup, directory)).into_iter().for_each(remove);
         if number % 100 == 99 {
             used.push(system::resident_kib(agent.pid()));

@@ -1,6 +1,6 @@
 //! Instances that change hands, and references that are no descriptors.
 
-use inotify_trace_tests::{Backend, Subject, live_test, system};
+use inotify_trace_tests::{Backend, Subject, live_test, system, wait};
 use serde_json::{Value, json};
 
 use crate::{nothing_lost, scene};
@@ -124,12 +124,10 @@ fn a_read_that_blocks_keeps_the_instance() {
 /// Waits until the thread sleeps in read(2) of this descriptor, which the kernel tells.
 fn until_blocked_in_read(pid: u32, tid: u32, fd: i32) {
     let blocked = format!("{} {fd:#x} ", libc::SYS_read);
-    while !std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall"))
-        .unwrap()
-        .starts_with(&blocked)
-    {
-        std::thread::yield_now();
-    }
+    let call = format!("/proc/{pid}/task/{tid}/syscall");
+    wait::until("the thread is blocked", || {
+        std::fs::read_to_string(&call).unwrap().starts_with(&blocked)
+    });
 }
 
 #[live_test(each = backend)]

@@ -123,7 +123,7 @@ fn stress_ng() {
     let (_machine, _, agent) = scene();
     let directory = system::directory();
     let path = directory.path().to_str().unwrap();
-    let options = ["--inotify", "2", "--timeout", "5s", "--temp-path", path];
+    let options = ["--inotify", "2", "--inotify-ops", "10", "--temp-path", path];
     let mut stress = Program::start(&program, &options);
     let status = stress.0.wait().unwrap();
     assert!(status.success(), "{status}");

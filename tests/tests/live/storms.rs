@@ -60,12 +60,13 @@ fn a_small_buffer_overflows_and_the_agent_goes_on() {
     let directory = system::directory();
     let mut processes = [Process::start(), Process::start()];
     let agent = Agent::unparsed(&["-o", "json", "--buffer", "64K"]);
-    for process in &mut processes {
-        process.tell(&storm(COUNT, &directory));
-    }
-    for process in &mut processes {
-        assert_eq!(process.answer("storm"), Ok(COUNT.cast_signed()));
-    }
+    // While the agent stands still, which fills a buffer of any machine; and while it catches up.
+    agent.signal(libc::SIGSTOP);
+    let [first, second] = &mut processes;
+    assert_eq!(first.call(&storm(COUNT, &directory)), Ok(COUNT.cast_signed()));
+    second.tell(&storm(COUNT, &directory));
+    agent.signal(libc::SIGCONT);
+    assert_eq!(second.answer("storm"), Ok(COUNT.cast_signed()));
     agent.wait_for("a loss is told", |lines| lost(lines) > 0);
     // Afterwards everything is told again.
     let world = World::new();

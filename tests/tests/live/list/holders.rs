@@ -3,7 +3,7 @@
 use std::fs;
 
 use inotify_trace_tests::{
-    Cgroup, Listing, Process, World, listing::ROADS, live_test, process::hex, system,
+    Cgroup, Listing, Process, World, listing::ROADS, live_test, process::hex, system, wait,
 };
 use serde_json::json;
 
@@ -91,9 +91,9 @@ fn a_process_whose_first_thread_has_ended_holds_on() {
     main.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
     main.process.tell("end");
     // /proc/PID/fd has nothing to show any more.
-    while fs::read_dir(format!("/proc/{pid}/fd")).unwrap().next().is_some() {
-        std::thread::yield_now();
-    }
+    wait::until("the first thread has ended", || {
+        fs::read_dir(format!("/proc/{pid}/fd")).unwrap().next().is_none()
+    });
     threads[0].dup(fd);
     let listing = Listing::by("process", &["--watches"]);
     let row = listing.process(pid).unwrap();
