@@ -11,17 +11,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::{
+    backend::Backend,
+    keep::{Files, Log, Recording},
+    system,
+    wait::Wait,
+    world::World,
+};
 use serde_json::Value;
-use tempfile::TempDir;
-
-use crate::{backend::Backend, system, world::World};
-
-/// How long an event may take to arrive. A busy machine needs a fraction of it; only a test that
-/// fails waits for the end.
-pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Every event there is, so that nothing an agent says goes unchecked.
-pub const EVERYTHING: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,\
+pub const EVERYTHING: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,held,\
      release,range-close,fork,exec,exit,charged,cgroup-found,cgroup-create,cgroup-rename,cgroup-remove,lost";
 
 /// All that there is, for programs.
@@ -36,7 +36,7 @@ pub struct Agent {
     err: Option<JoinHandle<()>>,
     /// Where it records, if the output is JSON with every event: that can be held against the
     /// summary, and against a replay.
-    recording: Option<TempDir>,
+    recording: Option<Recording>,
     backend: Backend,
 }
 
@@ -65,24 +65,25 @@ pub struct Run {
     pub errors: String,
     /// How it ended.
     pub status: ExitStatus,
-    recording: Option<TempDir>,
+    recording: Option<Recording>,
 }
 
 impl Run {
     /// What it recorded, if it did.
     #[must_use]
     pub fn recording(&self) -> Option<PathBuf> {
-        self.recording.as_ref().map(file_in)
+        self.recording.as_ref().map(|it| it.file().to_path_buf())
     }
 }
 
 /// Where the binary is.
 #[must_use]
 pub fn binary() -> PathBuf {
-    let mut candidates: Vec<_> =
-        system::beside_test().iter().map(|place| place.join("inotify-trace")).collect();
-    let release = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/inotify-trace");
-    candidates.insert(0, release);
+    let places = system::beside_test();
+    // The one that users get comes first.
+    let release = places.last().map(|debug| debug.join("../release"));
+    let candidates: Vec<_> =
+        release.iter().chain(&places).map(|place| place.join("inotify-trace")).collect();
     system::binary("INOTIFY_TRACE_BIN", &candidates)
 }
 
@@ -91,39 +92,42 @@ impl Agent {
     /// a replay of what it records must tell, too.
     #[must_use]
     pub fn start() -> Self {
-        let directory = system::directory();
-        let file = file_in(&directory);
-        let record = ["--record", file.to_str().expect("a path without oddities")];
-        let mut agent = Self::spawn(&[&ALL[..], &record].concat(), parsed);
-        agent.recording = Some(directory);
+        let files = Files::next();
+        let recording = files.recording();
+        let record = ["--record", recording.file().to_str().expect("a path without oddities")];
+        let mut agent = Self::spawn(&[&ALL[..], &record].concat(), parsed, &files);
+        agent.recording = Some(recording);
         agent
     }
 
     /// Starts an agent that writes JSON, and waits until it traces.
     #[must_use]
     pub fn with(arguments: &[&str]) -> Self {
-        Self::spawn(&[&["-o", "json"], arguments].concat(), parsed)
+        Self::spawn(&[&["-o", "json"], arguments].concat(), parsed, &Files::next())
     }
 
     /// Starts an agent whose lines are kept as text, which is quick, and waits until it traces.
     #[must_use]
     pub fn unparsed(arguments: &[&str]) -> Self {
-        Self::spawn(arguments, Value::String)
+        Self::spawn(arguments, Value::String, &Files::next())
     }
 
-    fn spawn(arguments: &[&str], keep: fn(String) -> Value) -> Self {
-        let mut child = Command::new(binary())
+    fn spawn(arguments: &[&str], keep: fn(String) -> Value, files: &Files) -> Self {
+        let mut command = Command::new(binary());
+        command
             .args(arguments)
             .args(std::env::var("INOTIFY_TRACE_BACKEND").map(|name| format!("--backend={name}")))
             .env_remove("NO_COLOR")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the agent must start");
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the agent must start");
         let heard = Arc::new(Heard::default());
-        let out = child.stdout.take().map(|out| listen(&heard, out, keep));
-        let err = child.stderr.take().map(|err| listen_to_errors(&heard, err));
+        let out = child.stdout.take().map(|out| listen(&heard, out, keep, files.output()));
+        let err = child.stderr.take().map(|err| {
+            let log = files.errors(&command);
+            listen_to_errors(&heard, err, log)
+        });
         let backend = Backend::Tracepoints;
         let mut agent = Self { child, heard, out, err, recording: None, backend };
         agent.wait_until("it says that it traces", |said| greeting(said).is_some());
@@ -238,9 +242,9 @@ impl Agent {
         drop(said);
         let is_summary = events.last().is_some_and(|last| last["event"] == "summary");
         let summary = if is_summary { events.pop() } else { None }.unwrap_or(Value::Null);
-        if let Some(directory) = &self.recording {
+        if let Some(recording) = &self.recording {
             check_summary(&events, &summary);
-            check_replay(&file_in(directory), &events, &summary);
+            check_replay(recording.file(), &events, &summary);
         }
         let recording = self.recording.take();
         Run { events, summary, errors, status, recording }
@@ -259,18 +263,19 @@ impl Agent {
     }
 
     fn wait(&self, condition: impl Fn(&Said) -> bool) -> bool {
-        let deadline = Instant::now() + PATIENCE;
+        let wait = Wait::begin();
         let mut said = self.heard.lock();
         loop {
             let (started, ended) = (Instant::now(), said.ended);
             if condition(&said) {
                 return true;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = wait.left();
             if left.is_zero() || ended {
                 return false;
             }
-            // A condition that looks at 100 000 lines must not do so for each of them.
+            // How long to rest, which decides nothing: a condition that looks at 100 000 lines must
+            // not do so for each of them.
             let pause = (10 * started.elapsed()).min(left);
             if pause > Duration::from_millis(1) {
                 drop(said);
@@ -313,10 +318,16 @@ fn greeting(said: &Said) -> Option<&str> {
     said.errors.lines().find(|line| line.starts_with("Tracing inotify"))
 }
 
-fn listen(heard: &Arc<Heard>, out: ChildStdout, keep: fn(String) -> Value) -> JoinHandle<()> {
+fn listen(
+    heard: &Arc<Heard>,
+    out: ChildStdout,
+    keep: fn(String) -> Value,
+    mut log: Log,
+) -> JoinHandle<()> {
     let heard = Arc::clone(heard);
     std::thread::spawn(move || {
         for line in BufReader::with_capacity(1 << 20, out).lines().map_while(Result::ok) {
+            log.line(&line);
             let line = keep(line);
             heard.add(|said| said.lines.push(line));
         }
@@ -324,10 +335,15 @@ fn listen(heard: &Arc<Heard>, out: ChildStdout, keep: fn(String) -> Value) -> Jo
     })
 }
 
-fn listen_to_errors(heard: &Arc<Heard>, err: impl Read + Send + 'static) -> JoinHandle<()> {
+fn listen_to_errors(
+    heard: &Arc<Heard>,
+    err: impl Read + Send + 'static,
+    mut log: Log,
+) -> JoinHandle<()> {
     let heard = Arc::clone(heard);
     std::thread::spawn(move || {
         for line in BufReader::new(err).lines().map_while(Result::ok) {
+            log.line(&line);
             heard.add(|said| said.errors = format!("{}{line}\n", said.errors));
         }
     })
@@ -338,10 +354,6 @@ fn listen_to_errors(heard: &Arc<Heard>, err: impl Read + Send + 'static) -> Join
 pub fn has(event: &Value, fields: &Value) -> bool {
     let fields = fields.as_object().expect("an object of fields");
     fields.iter().all(|(name, value)| event.get(name) == Some(value))
-}
-
-fn file_in(directory: &TempDir) -> PathBuf {
-    directory.path().join("run.itrec")
 }
 
 /// A replay must tell what the agent told.

@@ -5,10 +5,11 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
+
+use crate::wait::Wait;
 
 /// A cgroup of the v2 hierarchy with everything above it that did not exist before. Removed when
 /// dropped.
@@ -107,14 +108,14 @@ impl Cgroup {
 
     fn remove_all(&mut self) {
         // The kernel lets go of a process a moment after its parent has waited for it.
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let wait = Wait::begin();
         for directory in std::mem::take(&mut self.made) {
             while let Err(error) = fs::remove_dir(&directory) {
                 // Another test may use what was made here as its parent.
                 let busy = error.raw_os_error() == Some(libc::EBUSY);
                 let children = fs::read_dir(&directory)
                     .is_ok_and(|entries| entries.flatten().any(|entry| entry.path().is_dir()));
-                if !busy || children || Instant::now() > deadline {
+                if !busy || children || wait.left().is_zero() {
                     return;
                 }
                 std::thread::yield_now();

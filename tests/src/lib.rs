@@ -11,15 +11,20 @@ pub mod cgroup;
 #[cfg(target_arch = "x86_64")]
 pub mod compat;
 pub mod expected;
+mod keep;
 pub mod listing;
+pub mod live;
+pub mod peak;
 pub mod process;
 pub mod subject;
 pub mod system;
+pub mod wait;
 pub mod world;
 
 pub use agent::{Agent, Run};
 pub use backend::Backend;
 pub use cgroup::Cgroup;
+pub use inotify_trace_test_macros::live_test;
 pub use listing::Listing;
 pub use process::Process;
 pub use subject::Subject;

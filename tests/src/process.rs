@@ -11,16 +11,12 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
 };
 
-use crate::system;
+use crate::{system, wait::patience};
 
 /// What the kernel answered: a result, or a positive errno.
 pub type Answer = Result<i32, i32>;
-
-/// How long a step may take: nothing in a test that works comes near.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A thread of a process that does what it is told. It ends when this is dropped.
 #[derive(Debug)]
@@ -167,7 +163,7 @@ impl Drop for Process {
 }
 
 fn buffered(stream: UnixStream) -> BufReader<UnixStream> {
-    stream.set_read_timeout(Some(PATIENCE)).expect("a time limit above zero");
+    stream.set_read_timeout(Some(patience())).expect("a time limit above zero");
     BufReader::new(stream)
 }
 

@@ -139,6 +139,15 @@ impl Drop for Setting {
     }
 }
 
+/// How many files a process may have open at most, without a privilege to raise that.
+#[must_use]
+pub fn most_open_files() -> usize {
+    let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes to a local variable.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limits) };
+    usize::try_from(limits.rlim_max).unwrap_or(usize::MAX)
+}
+
 /// The inode number of a process's user namespace.
 #[must_use]
 pub fn user_namespace(pid: u32) -> u64 {

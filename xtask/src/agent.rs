@@ -6,39 +6,17 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::environment;
-use crate::kernel;
 use crate::privilege;
+use crate::programs;
 use crate::step;
-use crate::workspace::{Workspace, expect_built};
+use crate::workspace::Workspace;
 
-const NAME: &str = "inotify-trace";
+/// The program's name.
+pub const NAME: &str = "inotify-trace";
 
 /// Builds the kernel programs and the agent, and returns the agent's path.
 pub fn build(workspace: &Workspace, debug: bool) -> Result<PathBuf> {
-    let object = kernel::build(workspace)?;
-    let mut command = cargo(workspace, &object);
-    command.args(["build", "--package", NAME]);
-    if !debug {
-        command.arg("--release");
-    }
-    step::run("building the agent", &mut command)?;
-    let binary = workspace.target.join(if debug { "debug" } else { "release" }).join(NAME);
-    expect_built("the agent", binary)
-}
-
-/// A cargo command in the workspace whose builds of the agent contain the kernel programs `object`.
-pub fn cargo(workspace: &Workspace, object: &Path) -> Command {
-    let mut command = environment::cargo();
-    command.current_dir(&workspace.root);
-    // Where the agent's build script looks by itself it needs no variable; one that comes and goes
-    // would make cargo build the agent again each time.
-    if object == workspace.object() {
-        command.env_remove(kernel::OBJECT_VARIABLE);
-    } else {
-        command.env(kernel::OBJECT_VARIABLE, object);
-    }
-    command
+    programs::program(workspace, NAME, debug)
 }
 
 /// Builds the agent, and becomes it: signals and the exit status are its own.

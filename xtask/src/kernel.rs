@@ -3,17 +3,18 @@
 use std::env;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::environment;
 use crate::linker;
 use crate::object;
 use crate::step;
 use crate::toolchain::{self, TARGET};
-use crate::workspace::Workspace;
+use crate::workspace::{OBJECT_VARIABLE, Workspace};
 
-/// Names a ready-made object; inotify-trace's build script reads it too.
-pub const OBJECT_VARIABLE: &str = "INOTIFY_TRACE_BPF_OBJECT";
+/// The kernel programs' package.
 pub const PACKAGE: &str = "inotify-trace-ebpf";
 
 /// Installs what [`build`] needs.
@@ -23,11 +24,6 @@ pub fn setup(workspace: &Workspace) -> Result<()> {
         linker::setup(workspace)?;
     }
     Ok(())
-}
-
-/// The object's path, whether it is built yet or not.
-pub fn object(workspace: &Workspace) -> Result<PathBuf> {
-    Ok(handed_in()?.unwrap_or_else(|| workspace.object()))
 }
 
 /// Brings the object up to date, and returns its path.
@@ -66,6 +62,21 @@ pub fn build(workspace: &Workspace) -> Result<PathBuf> {
     let object = workspace.object();
     finish(&built, &object)?;
     Ok(object)
+}
+
+/// A cargo command in the workspace whose builds of the agent contain the kernel programs.
+pub fn cargo(workspace: &Workspace) -> Result<Command> {
+    let object = build(workspace)?;
+    let mut command = environment::cargo();
+    command.current_dir(&workspace.root);
+    // Where the agent's build script looks by itself it needs no variable; one that comes and goes
+    // would make cargo build the agent again each time.
+    if object == workspace.object() {
+        command.env_remove(OBJECT_VARIABLE);
+    } else {
+        command.env(OBJECT_VARIABLE, object);
+    }
+    Ok(command)
 }
 
 /// The object that somebody built before, if the user names one.

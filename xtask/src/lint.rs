@@ -4,7 +4,6 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::agent;
 use crate::environment;
 use crate::kernel;
 use crate::step;
@@ -37,8 +36,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     format.current_dir(workspace.root.join("fuzz")).args(["fmt", "--check"]);
     step::run("checking the formatting of fuzz/ (`cargo fmt` there repairs it)", &mut format)?;
 
-    let object = kernel::build(workspace)?;
-    let mut clippy = agent::cargo(workspace, &object);
+    let mut clippy = kernel::cargo(workspace)?;
     clippy.args(["clippy", "--workspace", "--exclude", kernel::PACKAGE, "--all-targets"]);
     clippy.args(["--", "-D", "warnings"]);
     step::run("clippy", &mut clippy)?;
@@ -52,7 +50,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     clippy.args(["--", "-D", "warnings"]);
     step::run("clippy for the kernel programs", &mut clippy)?;
 
-    let mut doc = agent::cargo(workspace, &object);
+    let mut doc = kernel::cargo(workspace)?;
     doc.env("RUSTDOCFLAGS", "-D warnings");
     doc.args(["doc", "--workspace", "--exclude", kernel::PACKAGE, "--no-deps"]);
     step::run("checking the documentation", &mut doc)

@@ -2,31 +2,15 @@
 //!
 //! Every task first sets up what it is missing, and says so before it does.
 
+use std::env;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-
-mod agent;
-mod apt;
-mod bench;
-mod btf_fixture;
-mod environment;
-mod fuzz;
-mod kernel;
-mod linker;
-mod lint;
-mod object;
-mod privilege;
-mod python;
-mod step;
-mod test;
-mod tool;
-mod toolchain;
-mod vm;
-mod workspace;
-
-use workspace::Workspace;
+use xtask::workspace::Workspace;
+use xtask::{agent, bench, fuzz, kernel, lint, packages, python, step, testbed};
 
 /// Build, run, test and install inotify-trace.
 ///
@@ -55,18 +39,8 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Run every test; those that trace for real run as root.
-    Test {
-        /// Leave out the live tests on the kernels of virtual machines, which take minutes.
-        #[arg(long)]
-        no_vm: bool,
-        /// A kernel that may be missing where it can't be fetched; may be repeated.
-        #[arg(long, value_name = "NAME")]
-        allow_missing: Vec<vm::Kernel>,
-        /// Arguments of `cargo test`: a test's name, `-p PACKAGE`, `-- --nocapture`.
-        #[arg(last = true)]
-        args: Vec<String>,
-    },
+    /// Run the tests; those that trace for real run as root. `test --help` tells more.
+    Test(Handed),
     /// Build the kernel programs' object and the agent that contains it.
     Build {
         /// Build the agent without optimisation (the kernel programs always have it).
@@ -79,8 +53,8 @@ enum Task {
         #[arg(long, default_value = "/usr/local")]
         prefix: PathBuf,
     },
-    /// Run the live tests, or a command, on the kernels of virtual machines.
-    Vm(vm::Args),
+    /// Run live tests, or a command, on the kernels of virtual machines. `vm --help` tells more.
+    Vm(Handed),
     /// Only install what building and testing need.
     Setup,
     /// Check formatting, run clippy on everything, and check the documentation.
@@ -94,105 +68,68 @@ enum Task {
         #[arg(long)]
         target: Option<fuzz::Target>,
     },
-    /// Measure what inotify-trace costs, next to bpftrace, and write docs/benchmarks.md.
-    Bench {
-        /// One minute instead of eleven: fewer and shorter rounds.
-        #[arg(long)]
-        quick: bool,
-        /// Measure only what is measured in a virtual machine, and keep the rest of the report.
-        #[arg(long)]
-        only_vm: bool,
-        /// Measure only what looks at the machine cost, and keep the rest of the report.
-        #[arg(long, conflicts_with = "only_vm")]
-        only_list: bool,
-        /// Measure only recordings, and keep the rest of the report.
-        #[arg(long, conflicts_with_all = ["only_vm", "only_list"])]
-        only_record: bool,
-    },
-    /// The part of `bench` that is root's.
-    #[command(hide = true)]
-    BenchMeasure {
-        #[arg(long)]
-        agent: PathBuf,
-        #[arg(long)]
-        quick: bool,
-        #[arg(long)]
-        only_record: bool,
-    },
-    /// The part of `bench` that a virtual machine runs.
-    #[command(hide = true)]
-    BenchBackends {
-        #[arg(long)]
-        agent: PathBuf,
-        #[arg(long)]
-        rounds: usize,
-        #[arg(long)]
-        batches: u32,
-    },
-    /// The part of `bench` that times looks at the machine.
-    #[command(hide = true)]
-    BenchList(bench::Rounds),
-    /// A plain look through /proc, to compare with.
-    #[command(hide = true)]
-    BenchScan,
-    /// The processes that `bench` traces.
-    #[command(hide = true, subcommand)]
-    BenchLoad(bench::Load),
-    /// Cut a kernel's BTF down to what the layout tests need.
-    BtfFixture {
-        /// A whole kernel's BTF, such as /sys/kernel/btf/vmlinux.
-        input: PathBuf,
-        /// The file to write.
-        output: PathBuf,
-    },
+    /// Measure what inotify-trace costs, and write docs/benchmarks.md. `bench --help` tells more.
+    Bench(Handed),
+}
+
+/// What `testbed` or `bench` takes for itself.
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+struct Handed {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    args: Vec<String>,
 }
 
 fn main() -> ExitCode {
-    match perform(Cli::parse().task) {
+    let result = match handed_on() {
+        Some((task, args)) => become_program(&task, &args),
+        None => perform(Cli::parse().task),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             step::say(&format!("error: {error:#}"));
-            // A command's own status is handed on.
-            let status = error.downcast_ref::<vm::Failed>().map(|failed| failed.status);
-            status.map_or(ExitCode::FAILURE, ExitCode::from)
+            ExitCode::FAILURE
         }
     }
+}
+
+/// A task of another program with its arguments as they are: clap would take the first `--` away.
+fn handed_on() -> Option<(String, Vec<String>)> {
+    let mut args = env::args().skip(1);
+    let task = args.next().filter(|task| ["test", "vm", "bench"].contains(&task.as_str()))?;
+    Some((task, args.collect()))
+}
+
+/// Becomes `testbed` or `bench`: its exit status is handed on.
+fn become_program(task: &str, args: &[String]) -> anyhow::Result<()> {
+    let workspace = Workspace::locate()?;
+    let mut command = match task {
+        "bench" => bench::command(&workspace),
+        task => testbed::command(&workspace, task),
+    };
+    let error = command.args(args).exec();
+    Err(error).with_context(|| format!("cannot start {}", step::shown(&command)))
 }
 
 fn perform(task: Task) -> anyhow::Result<()> {
     let workspace = Workspace::locate()?;
     match task {
         Task::Run { debug, args } => agent::run(&workspace, debug, &args),
-        Task::Test { no_vm, allow_missing, args } => {
-            let kernels = (!no_vm).then_some(allow_missing);
-            test::run(&workspace, kernels, &args)
-        }
+        Task::Test(Handed { args }) => become_program("test", &args),
         Task::Build { debug } => agent::build(&workspace, debug).map(drop),
         Task::Install { prefix } => agent::install(&workspace, &prefix),
-        Task::Vm(args) => vm::run(&workspace, &args),
+        Task::Vm(Handed { args }) => become_program("vm", &args),
         Task::Setup => {
             kernel::setup(&workspace)?;
             lint::setup(&workspace)?;
-            test::setup();
-            test::python(&workspace);
+            packages::setup();
+            python::setup_if_possible(&workspace);
             step::say("set up");
             Ok(())
         }
         Task::Fuzz { seconds, target } => fuzz::run(&workspace, seconds, target),
         Task::Lint => lint::run(&workspace),
-        Task::Bench { quick, only_vm: true, .. } => bench::run_only_vm(&workspace, quick),
-        Task::Bench { quick, only_list: true, .. } => bench::run_only_list(&workspace, quick),
-        Task::Bench { quick, only_record: true, .. } => bench::run_only_record(&workspace, quick),
-        Task::Bench { quick, .. } => bench::run(&workspace, quick),
-        Task::BenchMeasure { agent, quick, only_record } => {
-            bench::measure(&agent, quick, only_record)
-        }
-        Task::BenchBackends { agent, rounds, batches } => {
-            bench::measure_backends(&agent, rounds, batches)
-        }
-        Task::BenchList(rounds) => bench::measure_list(&rounds),
-        Task::BenchScan => bench::scan(),
-        Task::BenchLoad(load) => bench::run_load(&load),
-        Task::BtfFixture { input, output } => btf_fixture::run(&input, &output),
+        Task::Bench(Handed { args }) => become_program("bench", &args),
     }
 }

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 
 use crate::workspace::which;
 
+/// Whether this process is root's.
 pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }

@@ -17,6 +17,13 @@ pub const VARIABLE: &str = "INOTIFY_TRACE_PYTHON";
 /// How long fetching 25 MiB may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Like [`setup`]; says so if that does not work: tests that need it are skipped then.
+pub fn setup_if_possible(workspace: &Workspace) -> Option<PathBuf> {
+    setup(workspace)
+        .inspect_err(|error| step::say(&format!("{error:#}; tests of exports will be skipped")))
+        .ok()
+}
+
 /// Makes the environment unless it is there, and returns its Python.
 pub fn setup(workspace: &Workspace) -> Result<PathBuf> {
     let wanted = workspace.root.join("tests/requirements.txt");

@@ -192,12 +192,13 @@ impl<A> Paced<A> {
         Self { inner, speed, start: None }
     }
 
-    /// When to pass on what happened at `time`; None if at once.
-    fn due(&mut self, time: BootTime) -> Option<Instant> {
+    /// How long to wait with what happened at `time`, if it is too early for it now.
+    fn wait(&mut self, time: BootTime, now: Instant) -> Option<Duration> {
         let Speed::Times(times) = self.speed else { return None };
-        let (started, first) = *self.start.get_or_insert((Instant::now(), time));
+        let (started, first) = *self.start.get_or_insert((now, time));
         let after = Duration::try_from_secs_f64(time.since(first).as_secs_f64() / times).ok()?;
-        started.checked_add(after)
+        let wait = started.checked_add(after)?.saturating_duration_since(now);
+        (!wait.is_zero()).then_some(wait)
     }
 }
 
@@ -205,9 +206,9 @@ impl<A: Audience> Audience for Paced<A> {
     type Error = A::Error;
 
     fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), A::Error> {
-        if let Some(due) = self.due(event.time).filter(|due| *due > Instant::now()) {
+        if let Some(wait) = self.wait(event.time, Instant::now()) {
             self.inner.flush()?;
-            thread::sleep(due.saturating_duration_since(Instant::now()));
+            thread::sleep(wait);
         }
         self.inner.event(event, tracker)
     }
@@ -227,5 +228,46 @@ impl<A: Audience> Audience for Paced<A> {
 
     fn end(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), A::Error> {
         self.inner.end(tracker, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGINNING: BootTime = BootTime(100_000_000_000);
+
+    /// How long a replay waits with what happened so many milliseconds after the beginning, when
+    /// it is shown so many milliseconds after that.
+    fn waits(speed: Speed, events: &[(u64, u64)]) -> Vec<u128> {
+        let (mut pace, start) = (Paced::new((), speed), Instant::now());
+        let mut wait = |&(happened, now): &(u64, u64)| {
+            let time = BootTime(BEGINNING.0 + happened * 1_000_000);
+            let wait = pace.wait(time, start + Duration::from_millis(now));
+            wait.map_or(0, |it| it.as_millis())
+        };
+        events.iter().map(&mut wait).collect()
+    }
+
+    #[test]
+    fn each_event_waits_for_its_time() {
+        let events = [(0, 0), (0, 1), (1000, 1), (1000, 600), (4000, 700)];
+        for (speed, expected) in [
+            (speed("1"), [0, 0, 999, 400, 3300]),
+            (speed("10"), [0, 0, 99, 0, 0]),
+            (speed("5x"), [0, 0, 199, 0, 100]),
+            (speed("0.5"), [0, 0, 1999, 1400, 7300]),
+            (speed("max"), [0; 5]),
+        ] {
+            let speed = speed.unwrap();
+            assert_eq!(waits(speed, &events), expected, "{speed:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_never_comes_is_not_waited_for() {
+        assert_eq!(waits(Speed::Times(f64::MIN_POSITIVE), &[(0, 0), (1, 0)]), [0, 0]);
+        // Clocks of several processors may disagree.
+        assert_eq!(waits(Speed::Times(1.0), &[(5, 0), (3, 0)]), [0, 0]);
     }
 }

@@ -1,7 +1,6 @@
 //! The kernel side: what this kernel offers, loading and attaching the programs, and reading what
 //! they say. The only module that knows aya.
 
-pub mod btf;
 pub mod layout;
 pub mod probe;
 
@@ -14,6 +13,7 @@ mod misses;
 mod programs;
 mod records;
 mod tracefs;
+mod trial;
 mod window;
 
 pub use ask::{Asker, InstanceAddress, copy};
@@ -22,3 +22,4 @@ pub use error::KernelError;
 pub use iterate::Iteration;
 pub use programs::{Programs, Settings};
 pub use records::{RawEvent, decode};
+pub use trial::{Trial, try_backends};

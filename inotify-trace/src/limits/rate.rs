@@ -68,7 +68,8 @@ impl Changes {
                 }
             }
             EventKind::InstanceReleased { .. } => count(0, 1),
-            EventKind::Lost { count, .. } => self.lost += count,
+            // A recording may say anything.
+            EventKind::Lost { count, .. } => self.lost = self.lost.saturating_add(count),
             _ => {}
         }
     }

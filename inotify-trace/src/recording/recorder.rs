@@ -38,7 +38,7 @@ pub struct Recorder {
     jobs: SyncSender<Job>,
     shared: Arc<Shared>,
     /// Events that found no place to wait, and must be told as missing.
-    missed: u64,
+    pub(super) missed: u64,
     thread: JoinHandle<(Totals, Result<(), RecordingError>)>,
 }
 
@@ -105,6 +105,12 @@ impl Recorder {
                 self.shared.wants_state.store(false, Ordering::Relaxed);
             }
         }
+    }
+
+    /// How many batches wait to be written. Where there are too many, the next is not recorded.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.waiting.load(Ordering::Relaxed)
     }
 
     /// Writes what is left, and says what was written.

@@ -17,7 +17,7 @@ use super::{
     wire,
 };
 
-/// How long to wait before trying again what failed.
+/// How long to wait before trying again what failed, unless a test says otherwise.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Bytes of frames gathered before they are written, while state is written.
@@ -36,6 +36,8 @@ pub(super) struct Writer {
     /// Events in the frame.
     pending: u64,
     pub(super) output: Option<Output>,
+    /// How long to wait before trying again what failed.
+    pub(super) retry: Duration,
     /// When the last attempt to write failed, if it did: nothing is recorded until one succeeds.
     failed: Option<Instant>,
     /// Events that were not recorded, and of which the recording does not tell yet.
@@ -73,6 +75,7 @@ impl Writer {
             due: None,
             pending: 0,
             output: None,
+            retry: RETRY,
             failed: None,
             unrecorded: 0,
             totals: Totals::default(),
@@ -83,7 +86,7 @@ impl Writer {
 
     /// How long until something must be written, or tried again.
     pub(super) fn due(&self) -> Option<Duration> {
-        let retry = self.failed.map(|failed| failed + RETRY).filter(|&at| at > Instant::now());
+        let retry = self.failed.map(|failed| failed + self.retry).filter(|&at| at > Instant::now());
         let due = [self.due, retry].into_iter().flatten().min()?;
         Some(due.saturating_duration_since(Instant::now()))
     }
@@ -91,7 +94,7 @@ impl Writer {
     /// Whether the state is needed to go on: for the next file, or after a failure.
     pub(super) fn wants_state(&self) -> bool {
         match (self.failed, &self.output) {
-            (Some(failed), _) => failed.elapsed() >= RETRY,
+            (Some(failed), _) => failed.elapsed() >= self.retry,
             (None, Some(output)) => self.store.is_over(output),
             (None, None) => true,
         }

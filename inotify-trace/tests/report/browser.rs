@@ -11,14 +11,10 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
-    time::{Duration, Instant},
 };
 
-use inotify_trace_tests::system;
+use inotify_trace_tests::{system, wait::Wait};
 use serde_json::{Value, json};
-
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Debian's package for it, and what else has the same options.
 const PROGRAMS: [&str; 4] =
@@ -165,13 +161,12 @@ impl Browser {
     }
 
     fn wait(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
-        let end = Instant::now() + PATIENCE;
+        let wait = Wait::begin();
         loop {
             if let Some(at) = self.events.iter().position(&is_it) {
                 return self.events.remove(at);
             }
-            let left = end.saturating_duration_since(Instant::now());
-            match self.messages.recv_timeout(left) {
+            match self.messages.recv_timeout(wait.left()) {
                 Ok(message) => self.events.push(message),
                 Err(error) => panic!("no answer of the browser to {what}: {error}"),
             }

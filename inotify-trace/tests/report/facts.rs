@@ -5,10 +5,10 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use inotify_trace_model::event::CgroupId;
+use inotify_trace_tests::peak::peak_kib;
 
 use crate::{
     made::{self, Truth, task},
@@ -204,25 +204,13 @@ fn of_very_many_runs_the_newest_are_shown_in_full() {
     assert!(page.contains("The newest 20 are shown in full"));
 }
 
-/// Makes a page, and says how much memory that took, in KiB: what wait4 says would be that of the
-/// test itself, from which the process was forked.
+/// Makes a page, and says how much memory that took, in KiB.
 fn peak(recording: &Path, page: &Path) -> u64 {
     let mut command = Command::new(env!("CARGO_BIN_EXE_inotify-trace"));
     command.arg("report").arg(recording).arg("-o").arg(page).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    let mut peak = 0;
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success(), "{status}");
-            return peak;
-        }
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id()));
-        let status = status.unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let now = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        peak = peak.max(now.unwrap_or_default());
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let (peak, status) = peak_kib(&mut command);
+    assert!(status.success(), "{status}");
+    peak
 }
 
 /// Ten hours of a machine on which thousands of containers come and go.
@@ -251,16 +239,15 @@ fn long_recordings_make_small_pages_in_little_memory() {
     make(&short, 200);
     make(&long, 5000);
     let measure = |path: &Path| {
-        let time = Instant::now();
         let page = directory.path().join("page.html");
         let kib = peak(path, &page);
-        (fs::read_to_string(page).unwrap(), kib, time.elapsed())
+        (fs::read_to_string(page).unwrap(), kib)
     };
-    let (page, more, took) = measure(&long);
-    let (_, less, _) = measure(&short);
+    let (page, more) = measure(&long);
+    let (_, less) = measure(&short);
     assert!(page.contains("<dd>200000</dd>"), "all of them are counted");
     assert!(page.len() < 1_000_000, "{} bytes", page.len());
-    println!("{} bytes, {less} and {more} KiB, {took:?}", page.len());
+    println!("{} bytes, {less} and {more} KiB", page.len());
     // What is remembered of cgroups that are gone is bounded too, but not used up here.
     assert!(less > 0 && more < less + 20_000, "{less} KiB for little, {more} KiB for much");
 }

@@ -20,16 +20,10 @@ use inotify_trace_model::{
     identity::Names,
     tracker::{Tracker, User},
 };
+use inotify_trace_tests::wait;
 
 /// 2026-03-14 01:00:00 UTC, in nanoseconds since 1970: when these machines booted.
 const BOOTED: i64 = 1_773_450_000_000_000_000;
-
-/// So soon that a recording has several frames.
-const FLUSH: Duration = Duration::from_millis(20);
-
-/// How long to wait after each batch: a real run takes its time, and a made one must not be faster
-/// than the disk. On a slow one, the next of these is tried.
-const PAUSES: [u64; 3] = [5, 20, 100];
 
 /// Each is a run of its own.
 static RUNS: AtomicU64 = AtomicU64::new(1);
@@ -50,11 +44,10 @@ pub struct Maker {
     now: u64,
     used: u32,
     next: u64,
-    pause: Duration,
 }
 
 impl Maker {
-    fn new(path: &Path, rotation: Rotation, host: &str, pause: Duration) -> Self {
+    fn new(path: &Path, rotation: Rotation, host: &str) -> Self {
         let header = Header {
             tool_version: "0.1.0".to_owned(),
             run: RUNS.fetch_add(1, Ordering::Relaxed),
@@ -77,9 +70,10 @@ impl Maker {
         };
         let store = Store::new(path, rotation).unwrap();
         let say = Box::new(|message: &str| panic!("{message}"));
-        let recorder = Recorder::start(store, header, FLUSH, say).unwrap();
+        // Each batch is a frame of its own, and written at once.
+        let recorder = Recorder::start(store, header, Duration::ZERO, say).unwrap();
         let (tracker, events) = (Tracker::new(), Vec::new());
-        Self { recorder, tracker, events, now: START * 1_000_000_000, used: 0, next: 1, pause }
+        Self { recorder, tracker, events, now: START * 1_000_000_000, used: 0, next: 1 }
     }
 
     /// So many seconds after the beginning.
@@ -102,7 +96,8 @@ impl Maker {
         let events = std::mem::take(&mut self.events);
         let batch = Batch { time: BootTime(self.now), judged: true, events };
         self.recorder.record(batch, &self.tracker);
-        std::thread::sleep(self.pause);
+        // A made run must not be faster than the disk.
+        wait::until("the batch is written", || self.recorder.waiting() == 0);
     }
 
     pub fn cgroup(&mut self, cgroup: CgroupId, path: &str) {
@@ -177,36 +172,23 @@ impl Maker {
         self.used >= 128
     }
 
-    /// How many events could not be recorded.
-    fn finish(self) -> u64 {
+    fn finish(self) {
         let (totals, result) = self.recorder.finish(BootTime(self.now));
         result.unwrap();
-        totals.unrecorded
+        assert_eq!(totals.unrecorded, 0);
     }
 }
 
-/// Makes a recording, as slowly as it takes.
+/// Makes a recording.
 pub fn make<T>(path: &Path, host: &str, story: impl Fn(&mut Maker) -> T) -> T {
-    let rotation = Rotation::default();
-    attempt(path, rotation, host, story, || fs::remove_file(path).unwrap())
+    make_in(path, Rotation::default(), host, story)
 }
 
-fn attempt<T>(
-    path: &Path,
-    rotation: Rotation,
-    host: &str,
-    story: impl Fn(&mut Maker) -> T,
-    discard: impl Fn(),
-) -> T {
-    for pause in PAUSES {
-        let mut made = Maker::new(path, rotation, host, Duration::from_millis(pause));
-        let truth = story(&mut made);
-        if made.finish() == 0 {
-            return truth;
-        }
-        discard();
-    }
-    panic!("this machine is too slow to write {}", path.display());
+fn make_in<T>(path: &Path, rotation: Rotation, host: &str, story: impl Fn(&mut Maker) -> T) -> T {
+    let mut made = Maker::new(path, rotation, host);
+    let truth = story(&mut made);
+    made.finish();
+    truth
 }
 
 pub fn task(pid: u32, comm: &str, cgroup: CgroupId) -> Task {
@@ -247,11 +229,7 @@ pub fn night(path: &Path) -> &'static Truth {
 /// The same night in several files of a directory.
 pub fn rotated_night(directory: &Path) -> Truth {
     let rotation = Rotation { size: Some(2000), ..Rotation::default() };
-    attempt(directory, rotation, "node-7", make_night, || {
-        fs::read_dir(directory)
-            .unwrap()
-            .for_each(|it| fs::remove_file(it.unwrap().path()).unwrap());
-    })
+    make_in(directory, rotation, "node-7", make_night)
 }
 
 fn make_night(made: &mut Maker) -> Truth {

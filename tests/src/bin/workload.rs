@@ -70,6 +70,7 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
     match *words.first()? {
         "init" => one(legacy_init()),
         "init1" => one(create(number(1)?)),
+        "create" => one(create_many(number(1)?)),
         "watch" => one(watch(number(1)?, &bytes(2)?, number(3)?)),
         "unwatch" => one(call(libc::SYS_inotify_rm_watch, [number(1)?, number(2)?, 0])),
         "close" => one(close(number(1)?)),
@@ -181,6 +182,11 @@ fn outcome(result: libc::c_long) -> i64 {
 
 fn create(flags: i64) -> i64 {
     call(libc::SYS_inotify_init1, [flags, 0, 0])
+}
+
+/// Makes so many instances. Answers how many, or the first errno.
+fn create_many(count: i64) -> i64 {
+    (0..count).map(|_| create(0)).find(|&result| result < 0).unwrap_or(count)
 }
 
 fn close(fd: i64) -> i64 {

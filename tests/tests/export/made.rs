@@ -2,8 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use inotify_trace::recording::{EXTENSION, Header, Recorder, Rotation, Store};
@@ -13,6 +12,7 @@ use inotify_trace_model::{
     identity::Names,
     tracker::{Tracker, User},
 };
+use inotify_trace_tests::wait::{self, Wait};
 
 /// 2026-03-01T00:00:00Z, when machines booted.
 pub const BOOTED: i64 = 1_772_323_200;
@@ -246,18 +246,15 @@ impl Machine {
         let events = std::mem::take(&mut self.events);
         events.iter().for_each(|event| self.tracker.apply(event));
         self.recorder.record(Batch { time: BootTime(self.now), judged, events }, &self.tracker);
-        let deadline = Instant::now() + Duration::from_secs(20);
         // Each batch is written at once.
-        while written(&self.directory) == before {
-            assert!(Instant::now() < deadline, "nothing was written");
-            thread::yield_now();
-        }
+        wait::until("the batch is written", || written(&self.directory) != before);
         // The next file is begun by whatever is recorded after that.
-        while self.rotates && recordings(&self.directory).len() == files {
-            assert!(Instant::now() < deadline, "no file was begun");
+        let is_begun = || !self.rotates || recordings(&self.directory).len() != files;
+        let wait = Wait::begin();
+        while !is_begun() {
             let nothing = Batch { time: BootTime(self.now), ..Batch::default() };
             self.recorder.record(nothing, &self.tracker);
-            thread::sleep(Duration::from_millis(1));
+            wait.look_again(|| "no file was begun".to_owned());
         }
     }
 }

@@ -3,38 +3,19 @@
 use std::{
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use inotify_trace_model::event::CgroupId;
-use inotify_trace_tests::agent::binary;
+use inotify_trace_tests::{agent::binary, peak::peak_kib};
 
 use crate::made::{Machine, task};
 
 /// The most memory that exporting a recording has resident, in KiB.
 fn peak(directory: &Path, file: &Path, format: &str) -> u64 {
     let out = directory.join(format!("out.{format}"));
-    let mut child = Command::new(binary())
-        .arg("export")
-        .arg(file)
-        .args(["--format", format, "-o"])
-        .arg(&out)
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("the agent must start");
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    // What wait4 says would include this process as it was when it forked.
-    let ended = loop {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let now = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        peak = peak.max(now.unwrap_or(0));
-        if let Some(ended) = child.try_wait().expect("it is a child") {
-            break ended;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    };
+    let mut command = Command::new(binary());
+    command.arg("export").arg(file).args(["--format", format, "-o"]).arg(&out);
+    let (peak, ended) = peak_kib(command.stdin(Stdio::null()));
     assert!(ended.success(), "{format}: {ended}");
     std::fs::remove_file(out).expect("the export");
     peak

@@ -3,15 +3,14 @@
 use std::{collections::HashSet, fs};
 
 use inotify_trace_tests::{
-    Agent, Cgroup, Process, Subject, World, process::hex, require_root, system,
+    Agent, Cgroup, Process, Subject, World, live_test, process::hex, system,
 };
 use serde_json::{Value, json};
 
 use crate::nothing_lost;
 
-#[test]
+#[live_test(each = backend)]
 fn an_instance_from_before_ends_with_its_true_holder() {
-    require_root!();
     let directory = system::directory();
     let _machine = system::the_machine();
     let world = World::new();
@@ -28,9 +27,8 @@ fn an_instance_from_before_ends_with_its_true_holder() {
     assert!(!created, "it was made before");
 }
 
-#[test]
+#[live_test(each = backend)]
 fn an_instance_from_before_is_used_and_ends_by_exit() {
-    require_root!();
     let directory = system::directory();
     let _machine = system::the_machine();
     let world = World::new();
@@ -46,9 +44,8 @@ fn an_instance_from_before_is_used_and_ends_by_exit() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn each_of_many_watches_from_before_is_known() {
-    require_root!();
     let directory = system::directory();
     let _machine = system::the_machine();
     let world = World::new();
@@ -67,9 +64,8 @@ fn each_of_many_watches_from_before_is_known() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_shared_instance_from_before_is_one() {
-    require_root!();
     let _machine = system::the_machine();
     let world = World::new();
     let mut parent = world.subject();
@@ -86,9 +82,8 @@ fn a_shared_instance_from_before_is_one() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn many_shared_instances_from_before_count_once() {
-    require_root!();
     const EACH: usize = 100;
     let _machine = system::the_machine();
     let world = World::new();
@@ -117,9 +112,8 @@ fn many_shared_instances_from_before_count_once() {
     let _ = agent;
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_machine_full_of_instances_is_found_whole() {
-    require_root!();
     const PROCESSES: usize = 200;
     const INSTANCES: usize = 4;
     /// By each process in turn: 6000 in all.
@@ -158,9 +152,8 @@ fn a_machine_full_of_instances_is_found_whole() {
     }
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn every_cgroup_that_is_watched_is_found() {
-    require_root!();
     let Some(cgroup) = Cgroup::new() else {
         return system::skip("before::every_cgroup_that_is_watched_is_found", "no cgroup v2");
     };
@@ -181,9 +174,8 @@ fn every_cgroup_that_is_watched_is_found() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn unread_events_are_counted() {
-    require_root!();
     let directory = system::directory();
     let _machine = system::the_machine();
     let mut process = Process::start();
@@ -207,9 +199,8 @@ fn instances_found(agent: &Agent, pids: &[u32]) -> usize {
     ours.flat_map(|event| event["instance"].as_u64()).collect::<HashSet<_>>().len()
 }
 
-#[test]
+#[live_test(each = backend, emulated = "the agent starts many times")]
 fn what_happens_while_the_agent_starts_is_told_once() {
-    require_root!();
     let _machine = system::the_machine();
     let mut process = Process::start();
     let directory = system::directory();

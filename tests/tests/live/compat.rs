@@ -1,11 +1,10 @@
 //! 32-bit programs.
 
-use inotify_trace_tests::{Agent, Backend, Process, compat, process::hex, require_root, system};
+use inotify_trace_tests::{Agent, Backend, Process, compat, live_test, process::hex, system};
 use serde_json::json;
 
-#[test]
+#[live_test(each = backend)]
 fn a_32_bit_program() {
-    require_root!();
     if !compat::is_possible() {
         system::skip("compat::a_32_bit_program", "the kernel takes no 32-bit system calls");
         return;
@@ -45,9 +44,8 @@ fn a_32_bit_program() {
     assert_eq!(told, expected);
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_32_bit_program_that_only_holds_is_found_after_a_while() {
-    require_root!();
     const NAME: &str = "compat::a_32_bit_program_that_only_holds_is_found_after_a_while";
     if !compat::is_possible() {
         return system::skip(NAME, "the kernel takes no 32-bit system calls");

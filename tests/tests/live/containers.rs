@@ -3,10 +3,9 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
-use inotify_trace_tests::{Agent, Cgroup, Process, World, cgroup, require_root, system};
+use inotify_trace_tests::{Agent, Cgroup, Process, World, cgroup, live_test, system};
 use serde_json::{Value, json};
 
 use crate::{nothing_lost, scene};
@@ -25,9 +24,8 @@ macro_rules! cgroup {
     };
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_container_from_before_the_start_is_named() {
-    require_root!();
     let machine = system::the_machine();
     let cgroup = cgroup!(Cgroup::of_containerd());
     let agent = Agent::start();
@@ -40,9 +38,8 @@ fn a_container_from_before_the_start_is_named() {
     drop(machine);
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_container_that_is_gone_at_once_is_named() {
-    require_root!();
     let directory = system::directory();
     let (_machine, world, agent) = scene();
     for _ in 0..10 {
@@ -63,9 +60,8 @@ fn a_container_that_is_gone_at_once_is_named() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_process_that_moves_is_where_it_is() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let (first, second) = (cgroup!(Cgroup::new()), cgroup!(Cgroup::of_containerd()));
     let mut subject = world.subject();
@@ -79,9 +75,8 @@ fn a_process_that_moves_is_where_it_is() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn an_instance_from_before_has_its_holder_s_container() {
-    require_root!();
     let _machine = system::the_machine();
     let cgroup = cgroup!(Cgroup::of_containerd());
     let world = World::new();
@@ -95,9 +90,8 @@ fn an_instance_from_before_has_its_holder_s_container() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_watch_on_a_cgroup_s_file_tells_whom_it_serves() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let cgroup = cgroup!(Cgroup::of_containerd());
     let mut subject = world.subject();
@@ -116,9 +110,8 @@ fn a_watch_on_a_cgroup_s_file_tells_whom_it_serves() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_watch_from_before_tells_whom_it_serves() {
-    require_root!();
     let _machine = system::the_machine();
     let (cgroup, directory) = (cgroup!(Cgroup::of_containerd()), system::directory());
     let world = World::new();
@@ -140,9 +133,8 @@ fn a_watch_from_before_tells_whom_it_serves() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_renamed_cgroup_has_its_new_name() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let cgroup = cgroup!(Cgroup::new());
     let renamed = cgroup.directory().with_extension("renamed");
@@ -173,12 +165,9 @@ fn bundle(root: &Path, id: &str, name: &str) -> PathBuf {
     directory
 }
 
-#[test]
+#[live_test(each = kernel, emulated = "three hundred containers take minutes")]
 fn three_hundred_short_lived_containers_have_names() {
-    require_root!();
     const CONTAINERS: usize = 300;
-    // Twenty a second.
-    const PACE: Duration = Duration::from_millis(50);
     let machine = system::directory();
     let root = machine.path().to_str().unwrap().to_owned();
     let _machine = system::the_machine();
@@ -191,7 +180,6 @@ fn three_hundred_short_lived_containers_have_names() {
         cgroup.remove();
         fs::remove_dir_all(directory).unwrap();
     };
-    let began = Instant::now();
     for number in 0..CONTAINERS {
         let mut directory = PathBuf::new();
         let prepare = |id: &str| directory = bundle(machine.path(), id, &format!("web-{number}"));
@@ -199,13 +187,14 @@ fn three_hundred_short_lived_containers_have_names() {
         cgroup.add(process.pid);
         let fd = process.call("init1 0").unwrap();
         process.call(&format!("close {fd}")).unwrap();
-        // The pace is the workload's, and nothing is waited for by it.
-        let next = began + PACE * u32::try_from(number + 1).unwrap();
-        std::thread::sleep(next.saturating_duration_since(Instant::now()));
         let (path, _) = home.clone().unwrap();
         let home = cgroup::mount_point().unwrap().join(path.trim_start_matches('/'));
         fs::write(home.join("cgroup.procs"), process.pid.to_string()).unwrap();
-        // Each lives for a tenth of a second.
+        // Each is gone as soon as it was told of: from then on only memory knows its name.
+        let closed = |event: &&Value| event["pid"] == process.pid && event["event"] == "release";
+        agent.wait_for("the instance's end", |events| {
+            events.iter().rev().filter(closed).count() == number + 1
+        });
         last.replace((cgroup, directory)).into_iter().for_each(remove);
         if number % 100 == 99 {
             used.push(system::resident_kib(agent.pid()));
@@ -231,9 +220,8 @@ fn three_hundred_short_lived_containers_have_names() {
     assert!(used[2] < used[0] + 1024, "the agent grows: {used:?} KiB");
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_container_from_before_has_its_name_too() {
-    require_root!();
     let machine = system::directory();
     let root = machine.path().to_str().unwrap().to_owned();
     let _machine = system::the_machine();

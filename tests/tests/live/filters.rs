@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use inotify_trace_tests::{Agent, Backend, Cgroup, Run, Subject, World, require_root, system};
+use inotify_trace_tests::{Agent, Backend, Cgroup, Run, Subject, World, live_test, system};
 
 /// Both do the same, and fail once each.
 fn act(subjects: [&mut Subject; 2]) {
@@ -76,23 +76,20 @@ fn is_complete(told: &[String], backend: Backend) {
     assert_eq!(counts, (9 + closes, 3, 3), "{told:?}");
 }
 
-#[test]
+#[live_test]
 fn by_process() {
-    require_root!();
     let _machine = system::the_machine();
     picks_the_first(|one| strings(&["-p", &one.pid().to_string()]));
 }
 
-#[test]
+#[live_test]
 fn by_user() {
-    require_root!();
     let _machine = system::the_machine();
     picks_the_first(|one| strings(&["-u", &one.actor.uid.to_string()]));
 }
 
-#[test]
+#[live_test]
 fn by_command() {
-    require_root!();
     let _machine = system::the_machine();
     // Executing makes the second one `exe`.
     let filter = |_: &Subject| strings(&["-c", "workload"]);
@@ -101,9 +98,8 @@ fn by_command() {
     is_complete(&first, backend);
 }
 
-#[test]
+#[live_test]
 fn by_cgroup_and_below() {
-    require_root!();
     let _machine = system::the_machine();
     let (Some(one), Some(two)) = (Cgroup::of_containerd(), Cgroup::new()) else {
         system::skip("filters::by_cgroup_and_below", "no cgroup v2 hierarchy is mounted");
@@ -122,17 +118,15 @@ fn by_cgroup_and_below() {
     }
 }
 
-#[test]
+#[live_test]
 fn failures_only() {
-    require_root!();
     let _machine = system::the_machine();
     let (told, _) = told_of(|_| strings(&["-x"]), |_, _| ());
     assert_eq!(told, [["watch-failed"], ["watch-failed"]]);
 }
 
-#[test]
+#[live_test]
 fn by_event() {
-    require_root!();
     let _machine = system::the_machine();
     let filter = |_: &Subject| strings(&["-e", "exit,unwatch", "-e", "range-close"]);
     let (told, backend) = told_of(filter, |_, _| ());
@@ -143,9 +137,8 @@ fn by_event() {
     assert_eq!(told, [expected.clone(), expected]);
 }
 
-#[test]
+#[live_test]
 fn several_at_once_must_all_hold() {
-    require_root!();
     let _machine = system::the_machine();
     let ([first, second], _) = told_of(
         |one| {
@@ -164,9 +157,8 @@ fn several_at_once_must_all_hold() {
     assert_eq!((first, second.len()), (strings(&["watch-failed"]), 0));
 }
 
-#[test]
+#[live_test]
 fn a_duration_ends_it() {
-    require_root!();
     let _machine = system::the_machine();
     let agent = Agent::with(&["-d", "0.2"]);
     let run = agent.join();
@@ -174,18 +166,16 @@ fn a_duration_ends_it() {
     assert!(run.status.success());
 }
 
-#[test]
+#[live_test]
 fn sigterm_ends_it_with_a_summary() {
-    require_root!();
     let _machine = system::the_machine();
     let agent = Agent::start();
     let run = agent.stop_with(libc::SIGTERM);
     assert!(run.summary["open"].is_u64(), "{}", run.summary);
 }
 
-#[test]
+#[live_test]
 fn what_came_before_a_signal_is_told() {
-    require_root!();
     let _machine = system::the_machine();
     for _ in 0..3 {
         let world = World::new();

@@ -1,7 +1,7 @@
 //! Instances that change hands, and references that are no descriptors.
 
-use inotify_trace_tests::{Subject, require_root, system};
-use serde_json::json;
+use inotify_trace_tests::{Backend, Subject, live_test, system, wait};
+use serde_json::{Value, json};
 
 use crate::{nothing_lost, scene};
 
@@ -13,9 +13,8 @@ fn connected(subject: &mut Subject) -> (i32, i32, Subject) {
     (ours, theirs, child)
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_receiver_that_closes_last_ends_the_instance() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let mut sender = world.subject();
     let (ours, theirs, mut receiver) = connected(&mut sender);
@@ -29,9 +28,8 @@ fn a_receiver_that_closes_last_ends_the_instance() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_receiver_that_uses_it_is_known_as_a_holder() {
-    require_root!();
     let directory = system::directory();
     let (_machine, world, agent) = scene();
     let mut sender = world.subject();
@@ -46,9 +44,8 @@ fn a_receiver_that_uses_it_is_known_as_a_holder() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_descriptor_in_a_dead_socket_ends_with_it() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let mut subject = world.subject();
     let pair = subject.process.ask("socketpair");
@@ -65,9 +62,42 @@ fn a_descriptor_in_a_dead_socket_ends_with_it() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = backend)]
+fn what_outlives_all_its_known_holders_is_ended_by_nobody_known() {
+    let (_machine, world, agent) = scene();
+    let mut sender = world.subject();
+    let (ours, theirs, mut keeper) = connected(&mut sender);
+    let fd = sender.create(0).unwrap();
+    // It is in flight while its only holder exits; nobody is known to hold it then.
+    sender.process.call(&format!("send {ours} {fd}")).unwrap();
+    let (pid, backend) = (sender.pid(), agent.backend());
+    sender.exit();
+    if backend == Backend::Tracepoints {
+        agent.wait_for_event(&json!({ "event": "held", "left": 1 }));
+    }
+    for socket in [ours, theirs] {
+        keeper.process.call(&format!("close {socket}")).unwrap();
+    }
+    let end_of_it = |events: &[Value]| {
+        let made = |event: &&Value| event["event"] == "create" && event["pid"] == pid;
+        let instance = events.iter().find(made)?["instance"].clone();
+        let ends = |event: &&Value| event["event"] == "release" && event["instance"] == instance;
+        events.iter().find(ends).cloned()
+    };
+    agent.wait_for("its end", |events| end_of_it(events).is_some());
+    let run = agent.stop();
+    nothing_lost(&run);
+    let end = end_of_it(&run.events).unwrap();
+    if backend == Backend::Tracepoints {
+        // Its maker is named, since no more is known.
+        assert_eq!((&end["how"], &end["pid"]), (&json!("unknown"), &json!(pid)), "{end}");
+    } else {
+        assert_eq!((&end["how"], &end["pid"]), (&json!("closed"), &json!(keeper.pid())), "{end}");
+    }
+}
+
+#[live_test(each = backend)]
 fn a_read_that_blocks_keeps_the_instance() {
-    require_root!();
     let directory = system::directory();
     let (_machine, world, agent) = scene();
     let mut main = world.subject();
@@ -94,17 +124,14 @@ fn a_read_that_blocks_keeps_the_instance() {
 /// Waits until the thread sleeps in read(2) of this descriptor, which the kernel tells.
 fn until_blocked_in_read(pid: u32, tid: u32, fd: i32) {
     let blocked = format!("{} {fd:#x} ", libc::SYS_read);
-    while !std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall"))
-        .unwrap()
-        .starts_with(&blocked)
-    {
-        std::thread::yield_now();
-    }
+    let call = format!("/proc/{pid}/task/{tid}/syscall");
+    wait::until("the thread is blocked", || {
+        std::fs::read_to_string(&call).unwrap().starts_with(&blocked)
+    });
 }
 
-#[test]
+#[live_test(each = backend)]
 fn threads_share_their_process_s_instances() {
-    require_root!();
     let directory = system::directory();
     let (_machine, world, agent) = scene();
     let mut main = world.subject();
@@ -120,9 +147,8 @@ fn threads_share_their_process_s_instances() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = backend)]
 fn one_s_user_changes_and_the_payer_stays() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let mut subject = world.subject_of_root();
     let (payer, later) = (system::fresh_uid(), system::fresh_uid());

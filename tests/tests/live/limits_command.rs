@@ -2,15 +2,16 @@
 //! it reads from files and writes to them, the command line's tests look at.
 
 use std::{
-    fs,
+    fs::{self, File},
     os::unix::process::CommandExt as _,
-    process::{Command, Output},
+    path::Path,
+    process::{Child, Command, Output},
     thread,
     time::{Duration, Instant},
 };
 
 use inotify_trace_tests::{
-    Agent, Process, World, agent::binary, listing::ROADS, require_root, system,
+    Agent, Process, World, agent::binary, listing::ROADS, live_test, system, wait,
 };
 use serde_json::{Value, json};
 
@@ -69,9 +70,8 @@ fn process_with(uid: u32, instances: u32) -> Process {
     process
 }
 
-#[test]
+#[live_test]
 fn a_user_s_share_is_told_and_answered_for() {
-    require_root!();
     let _machine = system::the_machine();
     let most = system::number_in("/proc/sys/fs/inotify/max_user_instances");
     // So close that nobody else on the machine is as close.
@@ -95,9 +95,8 @@ fn a_user_s_share_is_told_and_answered_for() {
     assert!(said.contains(&format!("{uid} has used 80% or more of a limit.")), "{said}");
 }
 
-#[test]
+#[live_test]
 fn without_privileges_it_tells_what_it_can() {
-    require_root!();
     let _machine = system::the_machine();
     let directory = system::directory();
     let program = directory.path().join("inotify-trace");
@@ -133,112 +132,183 @@ fn without_privileges_it_tells_what_it_can() {
     assert!(errors.contains("CAP_BPF") && errors.contains("sudo"), "{errors}");
 }
 
-/// Makes an instance, or one less, in every step of so long; how many are made a minute in truth.
-fn steadily(process: &mut Process, step: Duration, until: impl Fn() -> bool) -> f64 {
-    let (start, mut made) = (Instant::now(), 0_u32);
-    while !until() {
-        made += 1;
-        process.call("init1 0").unwrap();
-        let next = start + step * made;
-        thread::sleep(next.saturating_duration_since(Instant::now()));
-    }
-    f64::from(made) / start.elapsed().as_secs_f64() * 60.0
-}
-
-/// What it says of the rate must be near the truth, and everything in it must fit together.
-fn check_rate(told: &Value, truth: f64) {
+/// What it says of a rate: so many made in a time between these two; everything in it must fit
+/// together.
+fn check_rate(told: &Value, created: u32, (least, most): (Duration, Duration)) {
     let number = |field: &str| told["rate"][field].as_f64().unwrap_or_else(|| panic!("{told}"));
-    let per_minute = number("per_minute");
-    assert!((per_minute / truth - 1.0).abs() < 0.3, "{truth} a minute: {told}");
-    let more = number("created") - number("released");
-    assert!((more / number("seconds") * 60.0 / per_minute - 1.0).abs() < 0.001, "{told}");
+    assert_eq!((number("created"), number("released")), (f64::from(created), 0.0), "{told}");
+    let (seconds, per_minute) = (number("seconds"), number("per_minute"));
+    // It measures a time that contains one which the test has measured, and is in another, on
+    // the same clock: a busy machine makes all of them longer.
+    let (least, most) = (least.as_secs_f64() - 0.001, most.as_secs_f64() + 0.001);
+    assert!((least..most).contains(&seconds), "{least} to {most} s: {told}");
+    assert!((f64::from(created) / seconds * 60.0 / per_minute - 1.0).abs() < 0.001, "{told}");
     let level = |field: &str| told["instances"][field].as_f64().unwrap();
     let left = (level("limit") - level("used")) / per_minute * 60.0;
     assert!((number("seconds_left") / left - 1.0).abs() < 0.001, "{left} s: {told}");
 }
 
-#[test]
+fn parsed(line: &Value) -> Value {
+    serde_json::from_str(line.as_str().unwrap()).unwrap()
+}
+
+#[live_test]
 fn the_rate_is_the_truth_s() {
-    require_root!();
     let _machine = system::the_machine();
     let (uid, other) = (system::fresh_uid(), system::fresh_uid());
     let mut process = process_with(uid, 2);
     let mut balanced = process_with(other, 1);
-    let agent = Agent::unparsed(&["limits", "--watch", "2", "-o", "json"]);
+    let before = Instant::now();
+    let agent = Agent::unparsed(&["limits", "--watch", "-o", "json"]);
+    let within = Instant::now();
     for _ in 0..5 {
         balanced.call("init1 0").unwrap();
         balanced.call("close 4").unwrap();
     }
-    // As many as the test asks for end before the agent does, or the rate is of what came before.
-    let truth = steadily(&mut process, Duration::from_millis(100), || !agent.events().is_empty());
-    let run = agent.join();
-    let report: Value = serde_json::from_str(run.events[0].as_str().unwrap()).unwrap();
+    for _ in 0..20 {
+        process.call("init1 0").unwrap();
+    }
+    let least = within.elapsed();
+    let run = agent.stop();
+    let most = before.elapsed();
+    assert_eq!(run.events.len(), 1, "{:?}", run.events);
+    let report = parsed(&run.events[0]);
     let told = user(&report, uid);
-    check_rate(told, truth);
-    assert_eq!(told["rate"]["released"], 0, "{told}");
+    check_rate(told, 20, (least, most));
+    assert_eq!(told["instances"]["used"], 22, "{told}");
     let told = user(&report, other);
     let rate = &told["rate"];
     assert_eq!((&rate["created"], &rate["released"]), (&json!(5), &json!(5)), "{told}");
     assert_eq!(rate["per_minute"], 0.0, "{told}");
     assert_eq!(rate.get("seconds_left"), None, "never: {told}");
     assert_eq!(told["instances"]["used"], 1);
-    // The agent's own instances are none of anybody's business.
-    let seconds = rate["seconds"].as_f64().unwrap();
-    assert!((2.0..4.0).contains(&seconds), "{seconds}");
 }
 
-#[test]
+#[live_test]
+fn a_report_is_made_by_itself_when_the_time_is_over() {
+    let _machine = system::the_machine();
+    let uid = system::fresh_uid();
+    let _process = process_with(uid, 2);
+    let said = Said::to_root(&["--watch", "0.5"]);
+    assert_eq!(said.status, Some(0), "{}", said.errors);
+    assert_eq!(user(&said.report, uid)["instances"]["used"], 2);
+}
+
+#[live_test]
 fn several_reports_are_made_until_it_is_stopped() {
-    require_root!();
+    const EACH: u32 = 3;
     let _machine = system::the_machine();
     let uid = system::fresh_uid();
     let mut process = process_with(uid, 1);
-    let agent = Agent::unparsed(&["limits", "--watch", "--interval", "0.7", "-o", "json"]);
-    let step = Duration::from_millis(50);
-    let truth = steadily(&mut process, step, || agent.events().len() >= 3);
-    let run = agent.stop();
-    let parse = |line: &Value| serde_json::from_str::<Value>(line.as_str().unwrap()).unwrap();
-    let reports: Vec<_> = run.events.iter().map(parse).collect();
-    // One more at the end.
-    assert!(reports.len() >= 4, "{}", reports.len());
-    for report in &reports[..3] {
-        check_rate(user(report, uid), truth);
+    let before = Instant::now();
+    let agent = Agent::unparsed(&["limits", "--watch", "--interval", "0.2", "-o", "json"]);
+    let within = Instant::now();
+    for round in 1..=3 {
+        for _ in 0..EACH {
+            process.call("init1 0").unwrap();
+        }
+        let least = within.elapsed();
+        let knows = |line: &Value| user(&parsed(line), uid)["rate"]["created"] == round * EACH;
+        agent.wait_for("a report knows of them", |lines| lines.iter().any(knows));
+        let most = before.elapsed();
+        let report = agent.events().into_iter().find(knows).unwrap();
+        check_rate(user(&parsed(&report), uid), round * EACH, (least, most));
     }
+    let (least, until_then) = (within.elapsed(), agent.events().len());
+    let run = agent.stop();
+    let reports: Vec<_> = run.events.iter().map(parsed).collect();
+    assert!(reports.len() > until_then, "one more at the end");
+    let last = user(reports.last().unwrap(), uid);
+    check_rate(last, 3 * EACH, (least, before.elapsed()));
     let of_each = |field: &str| -> Vec<f64> {
-        reports.iter().map(|it| user(it, uid)["rate"][field].as_f64().unwrap()).collect()
+        let rates = reports.iter().map(|it| user(it, uid)["rate"][field].as_f64());
+        rates.map(Option::unwrap_or_default).collect()
     };
     assert!(of_each("seconds").is_sorted() && of_each("created").is_sorted(), "since the start");
 }
 
-#[test]
+#[live_test]
 fn a_report_that_is_late_counts_what_happened_meanwhile() {
-    require_root!();
     const INTERVAL: Duration = Duration::from_millis(500);
     let _machine = system::the_machine();
-    let uid = system::fresh_uid();
+    let (uid, directory) = (system::fresh_uid(), system::directory());
     let mut process = process_with(uid, 1);
+    // What is in a file was written: nothing of it is on its way.
+    let [out, errors] = ["out", "errors"].map(|name| directory.path().join(name));
     let interval = INTERVAL.as_secs_f64().to_string();
-    let agent = Agent::unparsed(&["limits", "--watch", "--interval", &interval, "-o", "json"]);
-    agent.wait_for("a report", |lines| !lines.is_empty());
-    // As on a machine that is too busy to let it run when its next report is due.
-    agent.signal(libc::SIGSTOP);
+    let mut command = Command::new(binary());
+    command.args(["limits", "--watch", "--interval", &interval, "-o", "json"]);
+    command.stdout(File::create(&out).unwrap()).stderr(File::create(&errors).unwrap());
+    let agent = Killed(command.spawn().unwrap());
+    let written = |path: &Path| fs::read_to_string(path).unwrap();
+    let reports = || written(&out).matches('\n').count();
+    wait::until(&format!("a report: {}", written(&errors)), || reports() > 0);
+    // As on a machine that is too busy to let it run when its next report is due, and not in the
+    // middle of one.
+    wait::until("it stands still while it waits", || {
+        agent.signal(libc::SIGSTOP);
+        wait::until("it stands still", || agent.stands_still());
+        agent.waits() || {
+            agent.signal(libc::SIGCONT);
+            false
+        }
+    });
+    let before = reports();
     for _ in 0..20 {
         process.call("init1 0").unwrap();
     }
+    // So that its next report is overdue, which is what this is about; if it takes longer, it is
+    // all the more.
     thread::sleep(INTERVAL * 3);
-    let before = agent.events().len();
     agent.signal(libc::SIGCONT);
-    agent.wait_for("another report", |lines| lines.len() > before);
-    let run = agent.stop();
-    let late: Value = serde_json::from_str(run.events[before].as_str().unwrap()).unwrap();
+    wait::until("another report", || reports() > before);
+    let late: Value = serde_json::from_str(written(&out).lines().nth(before).unwrap()).unwrap();
     let told = user(&late, uid);
     assert!(told["rate"].is_object(), "nothing was counted: {told}");
     assert_eq!((&told["rate"]["created"], &told["instances"]["used"]), (&json!(20), &json!(21)));
 }
 
-#[test]
+/// A child that is killed with its test.
+struct Killed(Child);
+
+impl Killed {
+    fn signal(&self, signal: i32) {
+        // SAFETY: it has not been waited for, so the process id is its own.
+        let result = unsafe { libc::kill(self.0.id().cast_signed(), signal) };
+        assert_eq!(result, 0, "kill: {}", std::io::Error::last_os_error());
+    }
+
+    /// Whether it waits for events or the next report.
+    fn waits(&self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        const CALLS: [i64; 2] = [libc::SYS_epoll_wait, libc::SYS_epoll_pwait];
+        #[cfg(not(target_arch = "x86_64"))]
+        const CALLS: [i64; 1] = [libc::SYS_epoll_pwait];
+        let call = fs::read_to_string(format!("/proc/{}/syscall", self.0.id())).unwrap();
+        let number = call.split(' ').next().and_then(|it| it.trim().parse().ok());
+        number.is_some_and(|it| CALLS.contains(&it))
+    }
+
+    /// Whether each of its threads has been stopped.
+    fn stands_still(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap();
+        threads.flatten().all(|thread| {
+            let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+            status.lines().any(|line| line.starts_with("State:\tT"))
+        })
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[live_test]
 fn the_agent_s_own_instance_is_in_nobody_s_rate() {
-    require_root!();
     let _machine = system::the_machine();
     // Others on this machine may make instances as root while this runs, but not every time.
     let disturbed = |_: &i32| {
@@ -251,9 +321,8 @@ fn the_agent_s_own_instance_is_in_nobody_s_rate() {
     assert!(rates.len() < 5, "in each run: {rates:?}");
 }
 
-#[test]
+#[live_test]
 fn the_namespace_whose_limit_binds_is_named() {
-    require_root!();
     let _machine = system::the_machine();
     let world = World::new();
     let mut subject = world.subject();

@@ -1,6 +1,6 @@
 //! User namespaces: whose limit binds.
 
-use inotify_trace_tests::{Subject, World, process::hex, require_root, system};
+use inotify_trace_tests::{Subject, World, live_test, process::hex, system};
 use serde_json::json;
 
 use crate::{nothing_lost, scene};
@@ -54,9 +54,8 @@ fn pays_in_its_namespace(world: &World, subject: &mut Subject, level: u32) {
     subject.payer = world.payer(subject.actor.uid, userns, level);
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn the_host_s_limit_binds_in_a_namespace_without_one() {
-    require_root!();
     let directory = system::directory();
     let (_machine, world, agent) = scene();
     let mut subject = world.subject();
@@ -73,9 +72,8 @@ fn the_host_s_limit_binds_in_a_namespace_without_one() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = backend)]
 fn a_namespace_s_own_limits_bind() {
-    require_root!();
     let directory = system::directory();
     let (_machine, world, agent) = scene();
     let mut subject = world.subject();
@@ -107,9 +105,8 @@ fn a_namespace_s_own_limits_bind() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn the_limit_of_a_namespace_in_between_binds() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let mut subject = world.subject();
     let map = format!("0 {} 1", subject.actor.uid);

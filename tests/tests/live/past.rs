@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use inotify_trace_tests::{Cgroup, Listing, agent::binary, require_root, system};
+use inotify_trace_tests::{Cgroup, Listing, agent::binary, live_test, system};
 use serde_json::{Value, json};
 
 use crate::scene;
@@ -20,9 +20,8 @@ fn said(arguments: &[&str], recording: Option<&Path>) -> (Vec<Value>, Option<i32
     (lines, output.status.code())
 }
 
-#[test]
+#[live_test]
 fn a_listing_of_the_past_is_what_it_was_then() {
-    require_root!();
     let (_machine, world, agent) = scene();
     let directory = system::directory();
     let mut subject = world.subject();
@@ -50,9 +49,8 @@ fn a_listing_of_the_past_is_what_it_was_then() {
     assert_ne!(before.process(subject.pid()), at_the_end.process(subject.pid()));
 }
 
-#[test]
+#[live_test]
 fn limits_and_leaks_of_the_past_are_what_they_were() {
-    require_root!();
     const NAME: &str = "past::limits_and_leaks_of_the_past_are_what_they_were";
     let (_machine, world, agent) = scene();
     let Some(gone) = Cgroup::new() else { return system::skip(NAME, "no cgroup v2") };

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use inotify_trace_tests::{require_root, system};
+use inotify_trace_tests::{live_test, system};
 
 use crate::{nothing_lost, scene};
 
@@ -19,9 +19,8 @@ fn stretched(path: &Path, length: usize) -> PathBuf {
     text.into()
 }
 
-#[test]
+#[live_test]
 fn paths_of_every_length_come_whole() {
-    require_root!();
     let directory = system::directory();
     let (_machine, world, agent) = scene();
     let mut subject = world.subject();
@@ -39,9 +38,8 @@ fn paths_of_every_length_come_whole() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[test]
+#[live_test]
 fn odd_paths() {
-    require_root!();
     let directory = system::directory();
     let (_machine, world, agent) = scene();
     let mut subject = world.subject();

@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use inotify_trace_tests::{Run, require_program, require_root, system};
+use inotify_trace_tests::{Run, live_test, require_program, system};
 use serde_json::{Value, json};
 
 use crate::{count, nothing_lost, scene};
@@ -47,9 +47,8 @@ fn of<'a>(run: &'a Run, pid: u32, name: &'a str) -> impl Iterator<Item = &'a Val
     run.events.iter().filter(move |event| event["pid"] == pid && event["event"] == name)
 }
 
-#[test]
+#[live_test]
 fn tail() {
-    require_root!();
     let program = require_program!("tail");
     if std::fs::canonicalize(&program).is_ok_and(|path| path.ends_with("busybox")) {
         return system::skip("programs::tail", "this tail is busybox's, which polls");
@@ -69,9 +68,8 @@ fn tail() {
     nothing_lost(&run);
 }
 
-#[test]
+#[live_test]
 fn inotifywait_on_a_tree() {
-    require_root!();
     const DIRECTORIES: usize = 50;
     let program = require_program!("inotifywait");
     let directory = system::directory();
@@ -100,9 +98,8 @@ fn inotifywait_on_a_tree() {
     nothing_lost(&run);
 }
 
-#[test]
+#[live_test]
 fn node() {
-    require_root!();
     let program = require_program!("node");
     let directory = system::directory();
     let path = directory.path().to_str().unwrap();
@@ -120,14 +117,13 @@ fn node() {
     nothing_lost(&agent.stop());
 }
 
-#[test]
+#[live_test]
 fn stress_ng() {
-    require_root!();
     let program = require_program!("stress-ng");
     let (_machine, _, agent) = scene();
     let directory = system::directory();
     let path = directory.path().to_str().unwrap();
-    let options = ["--inotify", "2", "--timeout", "5s", "--temp-path", path];
+    let options = ["--inotify", "2", "--inotify-ops", "10", "--temp-path", path];
     let mut stress = Program::start(&program, &options);
     let status = stress.0.wait().unwrap();
     assert!(status.success(), "{status}");

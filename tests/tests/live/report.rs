@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 use inotify_trace_tests::{
     Process,
     agent::{Agent, binary},
-    require_root, system,
+    live_test, system,
 };
 
 /// The report on a recording, spaces and line ends alike.
@@ -19,9 +19,8 @@ fn report(recording: &Path) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-#[test]
+#[live_test]
 fn a_report_tells_who_was_refused_and_who_had_it_all() {
-    require_root!();
     let _machine = system::the_machine();
     let directory = system::directory();
     let recording = directory.path().join("run.itrec");

@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use inotify_trace_tests::{Agent, Listing, cgroup, listing::ROADS, require_root, system};
+use inotify_trace_tests::{Agent, Listing, cgroup, listing::ROADS, live_test, system};
 use serde_json::{Value, json};
 
 use crate::nothing_lost;
@@ -123,7 +123,6 @@ impl Drop for Container {
 const PARENTS: [&str; 2] = ["", "/user.slice/inotify-trace-test.slice/session.scope"];
 
 fn is_told(runtime: &'static str) {
-    require_root!();
     if system::which(runtime).is_none() {
         skip!("{runtime} is not installed");
     }
@@ -163,12 +162,12 @@ fn is_told(runtime: &'static str) {
     nothing_lost(&agent.stop());
 }
 
-#[test]
+#[live_test]
 fn a_container_of_runc_is_told_by_its_state() {
     is_told("runc");
 }
 
-#[test]
+#[live_test]
 fn a_container_of_crun_is_told_by_its_state() {
     is_told("crun");
 }

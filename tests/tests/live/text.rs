@@ -1,6 +1,6 @@
 //! Lines for people.
 
-use inotify_trace_tests::{Agent, Run, World, require_root, system};
+use inotify_trace_tests::{Agent, Run, World, live_test, system};
 use serde_json::Value;
 
 /// The widest line that fits where lines have fewer than 120 columns.
@@ -41,9 +41,8 @@ fn run(arguments: &[&str], expected: usize) -> (u32, Run) {
     (pid, agent.stop())
 }
 
-#[test]
+#[live_test]
 fn lines_are_aligned_and_fit() {
-    require_root!();
     let _machine = system::the_machine();
     let (pid, run) = run(&[], 7);
     let lines = lines(&run);
@@ -64,9 +63,8 @@ fn lines_are_aligned_and_fit() {
     assert!(run.errors.contains("lost"), "the summary tells of losses: {}", run.errors);
 }
 
-#[test]
+#[live_test]
 fn failures_name_their_limit() {
-    require_root!();
     let _machine = system::the_machine();
     let (pid, files) = run(&["-x"], 2);
     let told = lines(&files);
@@ -93,9 +91,8 @@ fn failures_name_their_limit() {
     assert!(lines(&run)[3].contains("fs.inotify.max_user_instances"), "{}", lines(&run)[3]);
 }
 
-#[test]
+#[live_test]
 fn wide_lines_are_whole() {
-    require_root!();
     let _machine = system::the_machine();
     let (pid, run) = run(&["--wide"], 7);
     let lines = lines(&run);

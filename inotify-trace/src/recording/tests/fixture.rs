@@ -219,6 +219,7 @@ fn ending() -> Vec<(Option<Task>, EventKind)> {
     let first = InstanceId(1);
     vec![
         (Some(node), EventKind::RangeClosed { first: 3, last: i32::MAX }),
+        (None, EventKind::InstanceHeld { instance: first, left: 2, quota: quota(2, 128) }),
         (
             Some(node),
             EventKind::InstanceReleased {

@@ -4,10 +4,9 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
-use inotify_trace_tests::system;
+use inotify_trace_tests::{system, wait::Wait};
 use prost::Message;
 use serde_json::json;
 use tonic::{Request, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
@@ -15,8 +14,6 @@ use tonic_prost::ProstCodec;
 
 /// The image of everything in it: a busybox, under a name that no registry has.
 pub const IMAGE: &str = "localhost/inotify-trace-test:1";
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The fields of `runtime.v1` (api.proto of cri-api) that a pod needs.
 mod api {
@@ -187,7 +184,7 @@ impl Containerd {
 
     fn connect(&mut self) {
         let uri = format!("unix://{}", self.socket().display());
-        let end = Instant::now() + PATIENCE;
+        let wait = Wait::begin();
         loop {
             let endpoint = tonic::transport::Endpoint::from_shared(uri.clone()).unwrap();
             if let Ok(channel) = self.runtime.block_on(endpoint.connect()) {
@@ -198,8 +195,8 @@ impl Containerd {
                 }
             }
             let ended = self.child.try_wait().unwrap();
-            assert!(Instant::now() < end && ended.is_none(), "containerd: {}", self.log());
-            std::thread::sleep(Duration::from_millis(50));
+            assert!(ended.is_none(), "containerd: {}", self.log());
+            wait.look_again(|| format!("containerd: {}", self.log()));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use inotify_trace_tests::{
-    Cgroup, Listing, Process, World, listing::ROADS, process::hex, require_root, system,
+    Cgroup, Listing, Process, World, listing::ROADS, live_test, process::hex, system, wait,
 };
 use serde_json::json;
 
@@ -15,9 +15,8 @@ fn sockets(process: &mut Process) -> (i32, i32) {
     (i32::try_from(pair[0]).unwrap(), i32::try_from(pair[1]).unwrap())
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn forty_instances_are_forty() {
-    require_root!();
     let _machine = system::the_machine();
     let mut forty = Forty::new();
     forty.world.check_listings();
@@ -62,9 +61,8 @@ fn row_name(payer: &inotify_trace_tests::world::Payer) -> String {
     payer.uid.to_string()
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn threads_are_one_process() {
-    require_root!();
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());
     let mut subject = world.subject();
@@ -82,9 +80,8 @@ fn threads_are_one_process() {
     world.check_listings();
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_process_whose_first_thread_has_ended_holds_on() {
-    require_root!();
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());
     let mut main = world.subject();
@@ -94,9 +91,9 @@ fn a_process_whose_first_thread_has_ended_holds_on() {
     main.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
     main.process.tell("end");
     // /proc/PID/fd has nothing to show any more.
-    while fs::read_dir(format!("/proc/{pid}/fd")).unwrap().next().is_some() {
-        std::thread::yield_now();
-    }
+    wait::until("the first thread has ended", || {
+        fs::read_dir(format!("/proc/{pid}/fd")).unwrap().next().is_none()
+    });
     threads[0].dup(fd);
     let listing = Listing::by("process", &["--watches"]);
     let row = listing.process(pid).unwrap();
@@ -105,9 +102,8 @@ fn a_process_whose_first_thread_has_ended_holds_on() {
     assert_eq!(row["targets"][0]["path"], json!(directory.path().to_str()), "{row}");
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn an_exec_keeps_what_is_not_close_on_exec() {
-    require_root!();
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());
     let mut subject = world.subject();
@@ -123,9 +119,8 @@ fn an_exec_keeps_what_is_not_close_on_exec() {
     world.check_listings();
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn what_is_closed_in_a_range_or_copied_over_is_gone() {
-    require_root!();
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());
     let mut subject = world.subject();
@@ -143,9 +138,8 @@ fn what_is_closed_in_a_range_or_copied_over_is_gone() {
     world.check_listings();
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn an_instance_is_sent_to_another_user_and_container() {
-    require_root!();
     let _machine = system::the_machine();
     let (Some(cgroup), Some(home)) = (Cgroup::of_containerd(), Cgroup::new()) else {
         return system::skip(
@@ -193,9 +187,8 @@ fn an_instance_is_sent_to_another_user_and_container() {
     world.check_listings();
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn both_ends_hold_what_was_sent() {
-    require_root!();
     let _machine = system::the_machine();
     let world = World::new();
     let mut sender = world.subject_of_root();
@@ -212,9 +205,8 @@ fn both_ends_hold_what_was_sent() {
     world.check_listings();
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn whoever_copies_a_descriptor_holds_the_instance() {
-    require_root!();
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());
     let (mut owner, mut copier) = (world.subject(), world.subject_of_root());
@@ -228,9 +220,8 @@ fn whoever_copies_a_descriptor_holds_the_instance() {
     world.check_listings();
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_killed_holder_is_gone_and_its_child_holds_on() {
-    require_root!();
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());
     let mut lone = world.subject();
@@ -249,9 +240,8 @@ fn a_killed_holder_is_gone_and_its_child_holds_on() {
     world.check_listings();
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_process_id_is_no_inheritance() {
-    require_root!();
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());
     let mut maker = world.subject_of_root();
@@ -271,9 +261,8 @@ fn a_process_id_is_no_inheritance() {
     world.check_listings();
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn tens_of_thousands_of_watches_are_all_there() {
-    require_root!();
     let watches: u32 = if system::is_emulated() { 5_000 } else { 50_000 };
     if watches < 50_000 {
         system::skip(

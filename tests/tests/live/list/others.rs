@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use inotify_trace_tests::{Listing, listing::ROADS, require_root, system};
+use inotify_trace_tests::{Listing, listing::ROADS, live_test, system};
 
 use super::Forty;
 
@@ -172,9 +172,8 @@ fn is_right(said: &Said, payer: u32) -> bool {
 /// Programs made for this question; none is in Debian 12.
 const NOT_EVALUATED: [&str; 2] = ["inotify-info", "inotify-consumers"];
 
-#[test]
+#[live_test]
 fn what_is_right_here_others_get_wrong() {
-    require_root!();
     let _machine = system::the_machine();
     let forty = Forty::new();
     let payer = forty.world.payer_at(forty.payer);

@@ -2,12 +2,11 @@
 
 use std::process::Command;
 
-use inotify_trace_tests::{Cgroup, Listing, World, agent, listing::ROADS, require_root, system};
+use inotify_trace_tests::{Cgroup, Listing, World, agent, listing::ROADS, live_test, system};
 use serde_json::{Value, json};
 
-#[test]
+#[live_test(each = kernel)]
 fn an_instance_for_one_container_is_that_container_s() {
-    require_root!();
     let _machine = system::the_machine();
     let cgroups = (Cgroup::new(), Cgroup::of_containerd(), Cgroup::of_containerd());
     let (Some(home), Some(first), Some(second)) = cgroups else {

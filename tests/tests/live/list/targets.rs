@@ -6,7 +6,7 @@ use std::{
 };
 
 use inotify_trace_tests::{
-    Cgroup, Listing, Process, listing::ROADS, process::hex, require_root, system,
+    Cgroup, Listing, Process, listing::ROADS, live_test, process::hex, system,
 };
 use serde_json::{Value, json};
 
@@ -66,9 +66,8 @@ fn in_its_own_mounts(point: &Path) -> Process {
     process
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_path_that_only_its_holder_sees() {
-    require_root!();
     let _machine = system::the_machine();
     let directory = system::directory();
     let mut process = in_its_own_mounts(directory.path());
@@ -79,9 +78,8 @@ fn a_path_that_only_its_holder_sees() {
     is_gone(&process);
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn what_is_mounted_over_is_not_taken_for_what_is_below() {
-    require_root!();
     let _machine = system::the_machine();
     let directory = system::directory();
     let mut process = in_its_own_mounts(directory.path());
@@ -93,9 +91,8 @@ fn what_is_mounted_over_is_not_taken_for_what_is_below() {
     }
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_path_that_another_mount_hides_is_not_told() {
-    require_root!();
     let _machine = system::the_machine();
     let directory = system::directory();
     let mut process = in_its_own_mounts(directory.path());
@@ -112,9 +109,8 @@ fn a_path_that_another_mount_hides_is_not_told() {
     }
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn what_is_mounted_in_part_is_found_in_that_part() {
-    require_root!();
     let _machine = system::the_machine();
     let directory = system::directory();
     let (whole, part) = (directory.path().join("whole"), directory.path().join("part"));
@@ -145,9 +141,8 @@ fn what_is_mounted_in_part_is_found_in_that_part() {
     assert_eq!(paths(&process), [one.clone(), one]);
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_path_in_a_chroot_is_told_from_outside() {
-    require_root!();
     let _machine = system::the_machine();
     let directory = system::directory();
     let file = directory.path().join("sub").join("file");
@@ -159,9 +154,8 @@ fn a_path_in_a_chroot_is_told_from_outside() {
     is_at(&process, &file);
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_file_that_moves_is_where_it_is() {
-    require_root!();
     let _machine = system::the_machine();
     let directory = system::directory();
     let before = directory.path().join("before");
@@ -180,9 +174,8 @@ fn a_file_that_moves_is_where_it_is() {
     drop(open);
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_file_of_a_cgroup_that_was_removed_is_gone() {
-    require_root!();
     let _machine = system::the_machine();
     // The watch is kept by itself, and with a descriptor as containerd has it.
     for is_open in [false, true] {

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::PathBuf};
 
-use inotify_trace_tests::{Listing, World, agent, listing::ROADS, require_root, system};
+use inotify_trace_tests::{Listing, World, agent, listing::ROADS, live_test, system};
 use serde_json::{Value, json};
 
 /// A copy of the agent that every user can reach.
@@ -20,9 +20,8 @@ fn compares_files() -> bool {
     result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENOSYS)
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_user_sees_its_own_and_is_told_what_it_cannot_know() {
-    require_root!();
     if !compares_files() {
         return system::skip(
             "list::unprivileged::a_user_sees_its_own_and_is_told_what_it_cannot_know",
@@ -73,9 +72,8 @@ fn a_user_sees_its_own_and_is_told_what_it_cannot_know() {
     }
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_user_with_nothing_is_told_of_nothing() {
-    require_root!();
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());
     let program = reachable(&directory);

@@ -1,12 +1,11 @@
 //! Who pays, and how much of how much.
 
-use inotify_trace_tests::{Listing, World, listing::ROADS, require_root, system};
+use inotify_trace_tests::{Listing, World, listing::ROADS, live_test, system};
 
 use crate::namespaces::{enter, limit};
 
-#[test]
+#[live_test(each = kernel)]
 fn those_above_a_user_namespace_pay_too() {
-    require_root!();
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());
     let mut subject = world.subject();
@@ -40,9 +39,8 @@ fn those_above_a_user_namespace_pay_too() {
     world.check_listings();
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_full_watch_limit_is_shown_full() {
-    require_root!();
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());
     let mut subject = world.subject();
@@ -84,9 +82,8 @@ fn a_full_watch_limit_is_shown_full() {
     }
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn a_full_instance_limit_is_shown_full() {
-    require_root!();
     let _machine = system::the_machine();
     let world = World::new();
     let mut subject = world.subject();
@@ -99,9 +96,8 @@ fn a_full_instance_limit_is_shown_full() {
     world.check_listings();
 }
 
-#[test]
+#[live_test(each = kernel)]
 fn two_users_of_one_process_are_told_apart() {
-    require_root!();
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());
     let mut subject = world.subject_of_root();

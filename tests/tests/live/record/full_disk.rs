@@ -6,13 +6,13 @@ use std::{
     io::{ErrorKind, Write as _},
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
-    time::Instant,
 };
 
 use inotify_trace_tests::{
     Agent, Listing,
-    agent::{EVERYTHING, PATIENCE},
-    require_root, system,
+    agent::EVERYTHING,
+    live_test, system,
+    wait::{self, Wait},
 };
 use serde_json::Value;
 
@@ -62,10 +62,10 @@ impl Drop for Mounted {
 
 /// Makes events until what was said is so.
 fn act_until(witness: &mut Witness, agent: &Agent, is_so: impl Fn(&str) -> bool) {
-    let begun = Instant::now();
+    let wait = Wait::begin();
     while !is_so(&agent.errors()) {
         witness.step();
-        assert!(begun.elapsed() < PATIENCE, "{}", agent.errors());
+        wait.look_again(|| agent.errors());
     }
 }
 
@@ -76,9 +76,8 @@ fn everything(recording: &Path) -> Vec<Value> {
     replayed.events
 }
 
-#[test]
+#[live_test]
 fn a_full_disk_costs_what_happens_meanwhile_and_nothing_else() {
-    require_root!();
     let _machine = system::the_machine();
     let disk = Mounted::new("size=10m");
     let watched = system::directory();
@@ -90,14 +89,10 @@ fn a_full_disk_costs_what_happens_meanwhile_and_nothing_else() {
     witness.deeds.clear();
     witness.hold(watched.path(), libc::IN_DELETE);
     witness.steps(50);
-    let begun = Instant::now();
-    loop {
+    wait::until("all of it is on disk", || {
         let told = told_until_now(&witness, &file);
-        if witness.missing(&told).len() <= hidden(&told) {
-            break;
-        }
-        assert!(begun.elapsed() < PATIENCE, "not on disk");
-    }
+        witness.missing(&told).len() <= hidden(&told)
+    });
     let before = witness.deeds.len();
 
     let ballast = disk.fill();

@@ -4,20 +4,22 @@ use std::{
     path::Path,
 };
 
+use inotify_trace_tests::wait::patience;
+
 use super::*;
 
 fn container(runtime: impl Into<Option<Runtime>>) -> Container {
     Container { runtime: runtime.into(), id: "a1".repeat(32), pod: None, qos: None }
 }
 
-/// What is answered by whoever listens below a root, and how long that took.
-fn asked(root: &Path) -> (Option<Answer>, Duration) {
-    let (mut cri, began) = (Cri::new(root, None), Instant::now());
+/// What is answered by whoever listens below a root.
+fn asked(root: &Path) -> Option<Answer> {
+    let mut cri = Cri::new(root, None);
     assert!(cri.ask(&container(Runtime::Containerd)));
-    assert!(began.elapsed() < Duration::from_secs(1), "asking does not wait");
-    let answer = cri.wait(began + Duration::from_secs(20));
+    assert!(cri.is_open(), "asking does not wait");
+    let answer = cri.wait(Instant::now() + patience());
     assert!(!cri.is_open());
-    (answer, began.elapsed())
+    answer
 }
 
 fn listener(root: &Path) -> UnixListener {
@@ -44,9 +46,7 @@ fn a_socket_that_hangs_is_given_up() {
     let root = tempfile::tempdir().unwrap();
     // Connections are made, and nobody ever reads.
     let _listener = listener(root.path());
-    let (answer, took) = asked(root.path());
-    assert_eq!(answer.map(|it| it.names), Some(None));
-    assert!(took >= worker::LIMIT && took < worker::LIMIT * 3, "{took:?}");
+    assert_eq!(asked(root.path()).map(|it| it.names), Some(None));
 }
 
 #[test]
@@ -58,15 +58,14 @@ fn a_socket_that_talks_otherwise_is_passed_over() {
         let _ = stream.read(&mut [0; 64]);
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     });
-    let (answer, took) = asked(root.path());
+    let answer = asked(root.path());
     server.join().unwrap();
     assert_eq!(answer.map(|it| it.names), Some(None));
-    assert!(took < worker::LIMIT * 3, "{took:?}");
 }
 
 #[test]
 fn a_socket_that_nobody_listens_on_is_passed_over() {
     let root = tempfile::tempdir().unwrap();
     drop(listener(root.path()));
-    assert_eq!(asked(root.path()).0.map(|it| it.names), Some(None));
+    assert_eq!(asked(root.path()).map(|it| it.names), Some(None));
 }

@@ -1,0 +1,311 @@
+//! Whether what inotify-trace says of the shims is what /proc says, and what should be.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use super::past;
+use super::story::{Trace, listed};
+use super::truth::{Pod, Quota, Truth};
+use super::verdict::{Verdict, last_told, refusal, verdicts};
+
+/// What a machine left, for one backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub containerd: String,
+    pub backend: String,
+    pub restarts: usize,
+    /// By /proc.
+    pub truth: usize,
+    /// By the trace.
+    pub trace: usize,
+    /// By the list that was made afterwards.
+    pub list: usize,
+    /// By `leaks`, which was asked afterwards too.
+    pub leaks: usize,
+    /// By `leaks --watch` beside the trace, the last time that it told.
+    pub watch: usize,
+    /// How long after the grace period that told of a leak, at most, in milliseconds.
+    pub delay: Option<u64>,
+    /// What the trace says it lost. That is no problem as long as nothing is missing: an agent
+    /// that says so is one that works.
+    pub lost: Vec<String>,
+    /// What is not as it should be.
+    pub problems: Vec<String>,
+}
+
+/// What is expected of a machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    pub restarts: usize,
+    /// Whether each of them leaks an instance.
+    pub leaks: bool,
+    /// Whether the kernel empties an instance whose cgroup is gone, which then tells nobody whom it
+    /// was for.
+    pub empties: bool,
+    /// The backends that the kernel offers.
+    pub backends: &'a [&'a str],
+}
+
+/// What inotify-trace says of a pod's shim.
+#[derive(Debug, Default)]
+struct Said {
+    trace: Trace,
+    list: usize,
+    leaks: Vec<Verdict>,
+    watch: Vec<Verdict>,
+}
+
+/// One row for each backend, from the files that came out of the machine; recordings among them are
+/// replayed by `agent`.
+pub fn read(files: &Path, agent: &Path, expected: Expected<'_>) -> Result<Vec<Row>> {
+    let text = |name: &str| {
+        fs::read_to_string(files.join(name)).with_context(|| format!("the machine left no {name}"))
+    };
+    let truth = Truth::parse(&text("truth.txt")?).context("truth.txt")?;
+    for backend in expected.backends {
+        ensure!(
+            truth.pods.iter().any(|pod| pod.backend == *backend),
+            "the agent does not start with {backend}, which this kernel offers"
+        );
+    }
+    ensure!(!truth.pods.is_empty(), "no backend was tried");
+    let status = text("leaks.status")?;
+    let mut rows = Vec::new();
+    for pod in &truth.pods {
+        let named = |what: &str| format!("{what}-{}.json", pod.backend);
+        let [trace, list, watch] = ["trace", "list", "watch"].map(named);
+        let said = Said {
+            trace: Trace::read(&text(&trace)?, pod.shim).context(trace)?,
+            list: listed(&text(&list)?, pod.shim).context(list)?,
+            leaks: verdicts(&text("leaks.json")?, pod.shim).context("leaks.json")?,
+            watch: verdicts(&text(&watch)?, pod.shim).context(watch)?,
+        };
+        let mut row = row(&truth.containerd, pod, &said, truth.quota, expected);
+        if status.trim() != if expected.leaks { "1" } else { "0" } {
+            row.problems.push(format!("leaks ended with {}", status.trim()));
+        }
+        let leaks = if expected.leaks { expected.restarts } else { 0 };
+        row.problems.extend(past::of_pod(agent, files, pod, leaks)?);
+        let gone = format!("for: {} containers of default/{} that were gone", row.truth, pod.name);
+        if expected.leaks && !text("leaks.txt")?.contains(&gone) {
+            row.problems.push(format!("leaks does not say {gone:?}"));
+        }
+        rows.push(row);
+    }
+    // Of the first pod the trace that runs all along has told everything by now.
+    if let [pod, _, ..] = &*truth.pods {
+        let told = verdicts(&text("trace.json")?, pod.shim).context("trace.json")?;
+        let leaks = if expected.leaks { expected.restarts } else { 0 };
+        rows[0].problems.extend(onlooker(pod, &told, leaks));
+        rows[0].problems.extend(past::of_onlooker(agent, files)?);
+    }
+    // What ran out of instances was in the last pod.
+    if let (Some(pod), Some(row)) = (truth.pods.last(), rows.last_mut()) {
+        let shims: Vec<_> = truth.pods.iter().map(|pod| pod.shim).collect();
+        let most = if expected.leaks { expected.restarts + 1 } else { 1 };
+        row.problems.extend(refusal(&text("failures.json")?, pod, &shims, most)?);
+    }
+    Ok(rows)
+}
+
+/// What is wrong with the verdicts of a trace that does nothing but look on.
+fn onlooker(pod: &Pod, told: &[Verdict], leaks: usize) -> Vec<String> {
+    let count = told.last().map_or(0, |verdict| verdict.instances);
+    let mut problems = Vec::new();
+    if count != last_told(leaks) {
+        problems.push(format!("leaked by the trace's verdict: {count} of {leaks}"));
+    }
+    for verdict in told {
+        // Other pods use up instances at the same time.
+        let left = verdict.restarts_left.unwrap_or_default();
+        let quota = Quota { used: pod.quota.limit.saturating_sub(left), ..pod.quota };
+        problems.extend(verdict.problems(pod, quota));
+    }
+    problems
+}
+
+fn row(containerd: &str, pod: &Pod, said: &Said, afterwards: Quota, expected: Expected<'_>) -> Row {
+    let Said { trace, list, leaks: judged, watch } = said;
+    let mut problems = Vec::new();
+    let mut is = |what: &str, is: usize, should: usize| {
+        if is != should {
+            problems.push(format!("{what}: {is} instead of {should}"));
+        }
+    };
+    let leaks = if expected.leaks { expected.restarts } else { 0 };
+    let truth = pod.leaked();
+    let told = watch.last().map_or(0, |verdict| verdict.instances);
+    let counted = judged.iter().map(|verdict| verdict.instances).sum();
+    is("restarts", pod.restarts(), expected.restarts);
+    is("leaked by /proc", truth.unwrap_or_default(), leaks);
+    is("leaked by /proc that can hear of nothing", pod.deaf(), leaks);
+    is("leaked by the trace", trace.leaked, leaks);
+    is("leaked by the list", *list, leaks);
+    is("leaked by leaks", counted, leaks);
+    is("leaked by leaks --watch", told, last_told(leaks));
+    is("open by the trace, on cgroups that exist", trace.open, 0);
+    // Without them nothing could have leaked, and that nothing has would mean nothing.
+    if trace.made < expected.restarts {
+        problems.push(format!("the shim made {} instances by the trace", trace.made));
+    }
+    if truth.is_none() {
+        problems.push("the shim has fewer instances than before".to_owned());
+    }
+    problems.extend(judged.iter().flat_map(|verdict| verdict.problems(pod, afterwards)));
+    // The count of the kernel was taken when all had ended.
+    let last = watch.last().filter(|verdict| verdict.instances == leaks);
+    problems.extend(last.iter().flat_map(|verdict| verdict.problems(pod, pod.quota)));
+    let delays: Vec<_> = watch.iter().map(|it| it.delay(&trace.removed, pod.grace)).collect();
+    if delays.contains(&None) {
+        problems.push("leaks --watch told before the grace period was over".to_owned());
+    }
+    if judged.iter().any(|verdict| verdict.is_inferred != expected.empties) {
+        problems.push("leaks infers what it can see, or sees what it cannot".to_owned());
+    }
+    if pod.status != i32::from(expected.leaks) {
+        problems.push(format!("leaks --watch ended with {}", pod.status));
+    }
+    if watch.iter().any(|verdict| verdict.is_inferred) {
+        problems.push("leaks --watch infers what it has seen".to_owned());
+    }
+    Row {
+        containerd: containerd.to_owned(),
+        backend: pod.backend.clone(),
+        restarts: pod.restarts(),
+        truth: truth.unwrap_or_default(),
+        trace: trace.leaked,
+        list: *list,
+        leaks: counted,
+        watch: told,
+        delay: delays.into_iter().flatten().max().map(|delay| delay / 1_000_000),
+        lost: trace.lost.clone(),
+        problems,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Expected, Row, Said, onlooker, row};
+    use crate::scenario::story::Trace;
+    use crate::scenario::truth::{Descriptor, Pod, Quota};
+    use crate::scenario::verdict::Verdict;
+
+    fn pod(counts: &[usize], deaf: usize) -> Pod {
+        let descriptor = |gone| Descriptor { watches: 1, gone };
+        let descriptors = std::iter::once(descriptor(0))
+            .chain(std::iter::repeat_with(|| descriptor(1)).take(deaf))
+            .collect();
+        Pod {
+            backend: "kprobe".to_owned(),
+            name: "crashing".to_owned(),
+            shim: 7,
+            counts: counts.to_vec(),
+            descriptors,
+            grace: 10,
+            quota: QUOTA,
+            status: i32::from(deaf > 0),
+        }
+    }
+
+    const EXPECTED: Expected<'_> =
+        Expected { restarts: 2, leaks: true, empties: false, backends: &["kprobe"] };
+
+    const QUOTA: Quota = Quota { used: 4, limit: 128 };
+
+    /// A verdict as it should be, 5 ns after it was due.
+    fn verdict(instances: usize) -> Verdict {
+        Verdict {
+            time: 65,
+            instances,
+            pod: "default/crashing".to_owned(),
+            ended: instances as u64,
+            per_restart: 1.0,
+            restarts_left: Some(124),
+            limit: Some(128),
+            newest: vec![20],
+            ..Verdict::default()
+        }
+    }
+
+    fn said(leaked: usize, list: usize) -> Said {
+        let removed = [(20, 50)].into();
+        let trace = Trace { leaked, made: 2, removed, ..Trace::default() };
+        let verdicts = || (list > 0).then(|| verdict(list)).into_iter().collect();
+        Said { trace, list, leaks: verdicts(), watch: verdicts() }
+    }
+
+    fn of(pod: &Pod, leaked: usize, list: usize, leaks: bool) -> Row {
+        let expected = Expected { leaks, ..EXPECTED };
+        row("1.4", pod, &said(leaked, list), QUOTA, expected)
+    }
+
+    #[test]
+    fn all_have_to_agree_with_what_should_be() {
+        let leaky = of(&pod(&[1, 2, 3], 2), 2, 2, true);
+        assert_eq!((leaky.truth, leaky.trace, leaky.list), (2, 2, 2));
+        assert_eq!(leaky.problems, [""; 0]);
+        assert_eq!(of(&pod(&[1, 1, 1], 0), 0, 0, false).problems, [""; 0]);
+    }
+
+    #[test]
+    fn every_difference_is_a_problem() {
+        let problems = |pod: &Pod, leaked, list, leaks| of(pod, leaked, list, leaks).problems;
+        assert_eq!(
+            problems(&pod(&[1, 2, 3], 2), 1, 2, true),
+            ["leaked by the trace: 1 instead of 2"]
+        );
+        assert_eq!(
+            problems(&pod(&[1, 2, 3], 2), 2, 3, true),
+            [
+                "leaked by the list: 3 instead of 2",
+                "leaked by leaks: 3 instead of 2",
+                "leaked by leaks --watch: 3 instead of 2"
+            ]
+        );
+        assert_eq!(problems(&pod(&[1, 2], 2), 2, 2, true).len(), 2);
+        // A control that leaks, and a leak that does not.
+        assert_eq!(problems(&pod(&[1, 2, 3], 2), 2, 2, false).len(), 7);
+        assert_eq!(problems(&pod(&[1, 1, 1], 0), 0, 0, true).len(), 7);
+        let expected = Expected { leaks: false, ..EXPECTED };
+        let idle = row("1.6", &pod(&[1, 1, 1], 0), &Said::default(), QUOTA, expected).problems;
+        assert_eq!(idle, ["the shim made 0 instances by the trace"]);
+        // An instance less than before is no leak of zero.
+        let fewer = problems(&pod(&[2, 2, 1], 0), 0, 0, false);
+        assert_eq!(fewer, ["the shim has fewer instances than before"]);
+    }
+
+    #[test]
+    fn what_is_told_early_or_wrong_is_a_problem() {
+        let expected = EXPECTED;
+        let of = |change: fn(&mut Said), quota| {
+            let mut said = said(2, 2);
+            change(&mut said);
+            row("1.4", &pod(&[1, 2, 3], 2), &said, quota, expected).problems.len()
+        };
+        assert_eq!(of(|_| (), QUOTA), 0);
+        assert_eq!(of(|it| it.watch[0].time = 59, QUOTA), 1);
+        assert_eq!(of(|it| it.watch[0].is_inferred = true, QUOTA), 1);
+        assert_eq!(of(|it| it.watch[0].pod.clear(), QUOTA), 1);
+        assert_eq!(of(|it| it.leaks[0].per_restart = 2.0, QUOTA), 1);
+        assert_eq!(of(|it| it.leaks[0].is_inferred = true, QUOTA), 1);
+        assert_eq!(of(|it| it.leaks.clear(), QUOTA), 1);
+        // What `leaks --watch` said was at another time.
+        assert_eq!(of(|_| (), Quota { used: 5, ..QUOTA }), 1);
+    }
+
+    #[test]
+    fn a_trace_that_looks_on_has_to_tell_of_all() {
+        let pod = pod(&[1, 2, 3], 2);
+        let told = [verdict(1), verdict(2)];
+        assert_eq!(onlooker(&pod, &told, 2), [""; 0]);
+        assert_eq!(onlooker(&pod, &told[..1], 2), ["leaked by the trace's verdict: 1 of 2"]);
+        assert_eq!(onlooker(&pod, &[], 0), [""; 0]);
+        assert_eq!(onlooker(&pod, &told, 0).len(), 1);
+        let wrong = [verdict(1), Verdict { ended: 3, ..verdict(2) }];
+        assert_eq!(onlooker(&pod, &wrong, 2).len(), 1);
+        let unknown = [verdict(1), Verdict { restarts_left: None, ..verdict(2) }];
+        assert_eq!(onlooker(&pod, &unknown, 2).len(), 1);
+    }
+}

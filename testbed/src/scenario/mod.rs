@@ -1,0 +1,354 @@
+//! The real world in virtual machines: leaks, with the programs that had them, and containers.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use xtask::step;
+
+use crate::boot::{Boot, End};
+use crate::initramfs::{self, Program};
+use crate::kernels::{self, Cache, Image, Kernel};
+use crate::machine::Outcome;
+use crate::parallel::Job;
+use crate::report::{self, Report};
+
+mod check;
+mod churn;
+mod past;
+mod rootfs;
+mod runtimes;
+mod story;
+mod table;
+mod truth;
+mod verdict;
+
+use check::{Expected, Row};
+use churn::Churned;
+
+/// Enough to tell a leak from an accident.
+pub const RESTARTS: u32 = 8;
+
+const NAME: &str = "containerd-5670";
+
+/// What the machine runs at first, and then below Debian's root.
+const SCRIPT: &str = include_str!("machine.sh");
+const SCRIPTS: [(&str, &str); 3] = [
+    ("common.sh", include_str!("common.sh")),
+    ("restarts.sh", include_str!("restarts.sh")),
+    ("churn.sh", include_str!("churn.sh")),
+];
+
+/// What the script needs besides a minimal Debian.
+const PACKAGES: &[&str] = &["busybox-static", "containerd", "jq", "procps", "runc"];
+
+/// The archive and what is unpacked from it are there at the same time, in MiB.
+const MEMORY: u32 = 2048;
+
+/// About how long a machine takes that does nothing else, in seconds.
+const SECONDS: u32 = 400;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// A pod's container that crashes again and again leaves an instance in the pod's shim each
+    /// time, which waits for memory.events of a cgroup that is gone.
+    Containerd5670,
+    /// A container of each runtime, which has a name.
+    Runtimes,
+}
+
+impl FromStr for Scenario {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            NAME => Ok(Self::Containerd5670),
+            runtimes::NAME => Ok(Self::Runtimes),
+            _ => Err(format!("there are {NAME} and {}", runtimes::NAME)),
+        }
+    }
+}
+
+/// One machine.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    /// By suite.
+    kernel: &'static str,
+    /// Where containerd and runc are from.
+    suite: &'static str,
+    leaks: bool,
+    /// Whether this kernel removes the watch with the cgroup, so that an instance stays without any.
+    empties: bool,
+}
+
+const CASES: [Case; 4] = [
+    Case { kernel: "bullseye", suite: "bullseye", leaks: true, empties: false },
+    // Fixed in containerd 1.5.12 and 1.6.0.
+    Case { kernel: "bookworm", suite: "bookworm", leaks: false, empties: false },
+    Case { kernel: "trixie", suite: "trixie", leaks: false, empties: false },
+    Case { kernel: "sid", suite: "bullseye", leaks: true, empties: true },
+];
+
+/// What the caller chooses.
+pub struct Options {
+    /// None is all.
+    pub kernels: Vec<Kernel>,
+    /// Kernels that may be missing.
+    pub allow_missing: Vec<Kernel>,
+    pub restarts: u32,
+    /// Instead of leaks, for how many seconds pods come and go.
+    pub churn: Option<u64>,
+    pub limit: Duration,
+    /// Whether to show the output while it comes.
+    pub stream: bool,
+}
+
+/// Where machines find what they need, and leave what they write.
+pub struct Place<'a> {
+    pub agent: PathBuf,
+    pub cache: &'a Cache,
+    pub work: &'a Path,
+    pub results: &'a Path,
+}
+
+/// A scenario on some machines.
+pub trait Run {
+    /// What is to be done, in any order.
+    fn jobs(&self) -> Vec<Job<'_>>;
+
+    /// What came of it, when all is done; shows tables.
+    fn conclude(&self) -> Vec<Report>;
+}
+
+/// The leak on some machines.
+struct Leaks<'a> {
+    place: &'a Place<'a>,
+    options: &'a Options,
+    cases: Vec<(Case, Kernel)>,
+    programs: Vec<Program>,
+    told: Mutex<Vec<(Case, Kernel, Report, Told)>>,
+}
+
+/// What is known of what happened on a machine.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    rows: Vec<Row>,
+    churned: Option<Churned>,
+}
+
+impl Scenario {
+    pub const ALL: [Self; 2] = [Self::Containerd5670, Self::Runtimes];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Containerd5670 => NAME,
+            Self::Runtimes => runtimes::NAME,
+        }
+    }
+
+    /// What boots the machines, and finds out whether inotify-trace says what is true there.
+    pub fn prepare<'a>(
+        self,
+        place: &'a Place<'a>,
+        options: &'a Options,
+    ) -> Result<Box<dyn Run + 'a>> {
+        Ok(match self {
+            Self::Containerd5670 => Box::new(Leaks::new(place, options)?),
+            Self::Runtimes => Box::new(runtimes::Runtimes::new(place, options)?),
+        })
+    }
+}
+
+impl<'a> Leaks<'a> {
+    fn new(place: &'a Place<'a>, options: &'a Options) -> Result<Self> {
+        let cases: Vec<_> = CASES
+            .into_iter()
+            .filter_map(|case| Some((case, kernel(case.kernel)?)))
+            .filter(|(_, kernel)| options.kernels.is_empty() || options.kernels.contains(kernel))
+            // Of what leaks it says nothing that it leaks.
+            .filter(|(case, _)| options.churn.is_none() || !case.leaks)
+            .collect();
+        let mut programs = vec![Program::from_path(&place.agent)?];
+        for (name, text) in SCRIPTS {
+            let script = place.work.join(name);
+            fs::write(&script, text)
+                .with_context(|| format!("cannot write {}", script.display()))?;
+            programs.push(Program::from_path(&script)?);
+        }
+        Ok(Self { place, options, cases, programs, told: Mutex::default() })
+    }
+}
+
+impl Run for Leaks<'_> {
+    fn jobs(&self) -> Vec<Job<'_>> {
+        let seconds =
+            SECONDS.max(self.options.churn.map_or(0, |it| u32::try_from(it).unwrap_or(u32::MAX)));
+        let job = |(case, kernel): &(Case, Kernel)| {
+            let (case, kernel) = (*case, *kernel);
+            Job::new(seconds, MEMORY, move || {
+                let (report, told) = self.run(case, kernel);
+                let mut all = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+                all.push((case, kernel, report, told));
+            })
+        };
+        self.cases.iter().map(job).collect()
+    }
+
+    fn conclude(&self) -> Vec<Report> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = std::mem::take(&mut *told);
+        let (mut cases, mut reports) = (Vec::new(), Vec::new());
+        let (mut rows, mut churned) = (Vec::new(), Vec::new());
+        for wanted in &self.cases {
+            let Some(index) = told.iter().position(|(case, ..)| case.kernel == wanted.0.kernel)
+            else {
+                continue;
+            };
+            let (case, kernel, report, told) = &told[index];
+            cases.push((*case, *kernel));
+            reports.push(report.clone());
+            rows.push(told.rows.clone());
+            churned.push(told.churned.clone());
+        }
+        if rows.iter().any(|rows| !rows.is_empty()) {
+            println!("{}", table::restarts(&cases, &reports, &rows));
+        }
+        if churned.iter().any(Option::is_some) {
+            println!("{}", table::churn(&cases, &reports, &churned));
+        }
+        reports
+    }
+}
+
+fn kernel(suite: &str) -> Option<Kernel> {
+    kernels::ALL.into_iter().find(|kernel| kernel.suite == suite)
+}
+
+fn root(case: Case) -> Result<PathBuf> {
+    rootfs::archive(NAME, case.suite, PACKAGES)
+        .with_context(|| format!("Debian {} can't be had", case.suite))
+}
+
+impl Leaks<'_> {
+    fn run(&self, case: Case, kernel: Kernel) -> (Report, Told) {
+        let mut report = Report::new(kernel, report::Result::Ended(0));
+        let (root, image) = match root(case).and_then(|root| {
+            let image = self.place.cache.image(kernel);
+            Ok((root, image.with_context(|| format!("the kernel of Debian {}", kernel.suite))?))
+        }) {
+            Ok(there) => there,
+            Err(error) => {
+                let allowed = self.options.allow_missing.contains(&kernel);
+                let why = format!("{error:#}");
+                step::say(&format!("{}: NOT RUN: {why}", report.name()));
+                report.result = report::Result::NotRun { why, allowed };
+                return (report, Told::default());
+            }
+        };
+        report.version = Some(image.version.clone());
+        let started = Instant::now();
+        let told = self.boot(case, &image, &root, &mut report).unwrap_or_else(|error| {
+            report.result = report::Result::Lost(format!("{error:#}"));
+            Told::default()
+        });
+        report.seconds = started.elapsed().as_secs_f32();
+        (report, told)
+    }
+
+    fn boot(&self, case: Case, image: &Image, root: &Path, report: &mut Report) -> Result<Told> {
+        let (story, churn) = match self.options.churn {
+            None => ("restarts", 0),
+            Some(seconds) => ("churn", seconds),
+        };
+        let kind = if churn > 0 { "-churn" } else { "" };
+        let directory = format!("{NAME}{kind}-{}", case.kernel);
+        let initramfs = self.place.work.join(format!("{directory}.cpio"));
+        let restarts = self.options.restarts;
+        let script = format!("export STORY={story} RESTARTS={restarts} CHURN={churn}\n{SCRIPT}");
+        write(&initramfs, &initramfs::build(&self.programs, &[], &script)?, root)
+            .with_context(|| format!("cannot write {}", initramfs.display()))?;
+        let boot = Boot {
+            image,
+            suite: case.kernel,
+            name: format!("{} with containerd of {}", report.name(), case.suite),
+            directory: &directory,
+            initramfs: &initramfs,
+            memory: MEMORY,
+            limit: self.options.limit,
+            stream: self.options.stream,
+        };
+        let End { outcome, retried, kept } = boot.run(self.place.work, self.place.results)?;
+        report.retried = retried;
+        match outcome {
+            Outcome::Ended(0) => {}
+            Outcome::Ended(status) => {
+                if !self.options.stream {
+                    let output = fs::read_to_string(kept.join("output.txt")).unwrap_or_default();
+                    step::say(&format!("output of {}:\n{output}", report.name()));
+                }
+                report.result = report::Result::Ended(status);
+                return Ok(Told::default());
+            }
+            Outcome::Lost { why, .. } => {
+                report.result = report::Result::Lost(why);
+                return Ok(Told::default());
+            }
+        }
+        let files = kept.join("files");
+        let told =
+            self.read(case, report, &files).with_context(|| format!("in {}", kept.display()))?;
+        let problems: Vec<_> = told
+            .rows
+            .iter()
+            .flat_map(|row| row.problems.iter().map(|it| format!("{}: {it}", row.backend)))
+            .chain(told.churned.iter().flat_map(|it| it.problems.clone()))
+            .collect();
+        if !problems.is_empty() {
+            report.result = report::Result::Wrong(problems.join("; "));
+        }
+        Ok(told)
+    }
+
+    fn read(&self, case: Case, report: &Report, files: &Path) -> Result<Told> {
+        if let Some(seconds) = self.options.churn {
+            let churned = Some(churn::read(files, seconds)?);
+            return Ok(Told { churned, ..Told::default() });
+        }
+        let expected = Expected {
+            restarts: usize::try_from(self.options.restarts)?,
+            leaks: case.leaks,
+            empties: case.empties,
+            backends: report.kernel.backends,
+        };
+        let agent = &self.programs[0].path;
+        Ok(Told { rows: check::read(files, agent, expected)?, churned: None })
+    }
+}
+
+/// Writes an archive with another behind it, which the kernel unpacks as well.
+fn write(path: &Path, first: &[u8], second: &Path) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    io::Write::write_all(&mut file, first)?;
+    io::copy(&mut File::open(second)?, &mut file).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CASES, Scenario, kernel};
+
+    #[test]
+    fn a_scenario_goes_by_its_name() {
+        assert_eq!("containerd-5670".parse(), Ok(Scenario::Containerd5670));
+        assert_eq!("runtimes".parse(), Ok(Scenario::Runtimes));
+        assert!("containerd".parse::<Scenario>().unwrap_err().contains("containerd-5670"));
+    }
+
+    #[test]
+    fn every_case_has_a_kernel() {
+        assert!(CASES.iter().all(|case| kernel(case.kernel).is_some()));
+    }
+}

@@ -1,0 +1,73 @@
+//! Whether this machine tells from recordings what another one told when it made them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::truth::Pod;
+use super::verdict::verdicts;
+use xtask::step;
+
+/// The events that the traces of pods tell, as the machine's script has them.
+const EVENTS: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,\
+    release,cgroup-create,cgroup-remove,container-name,shim,exit,lost";
+
+/// What is wrong with the recording of a pod's trace: it must tell the same, byte for byte, and
+/// what leaks.
+pub fn of_pod(agent: &Path, files: &Path, pod: &Pod, leaks: usize) -> Result<Vec<String>> {
+    let name = format!("trace-{}", pod.backend);
+    let mut problems = difference(agent, files, &name, &["-e", EVENTS])?;
+    let mut command = Command::new(agent);
+    command.args(["leaks", "-o", "json", "--recording"]).arg(recording(files, &name));
+    // Its exit code says whether anything leaks, which is what the text says, too.
+    let output = command.output().with_context(|| step::shown(&command))?;
+    let told = verdicts(&String::from_utf8_lossy(&output.stdout), pod.shim)?;
+    let told: usize = told.iter().map(|verdict| verdict.instances).sum();
+    if told != leaks {
+        problems.push(format!("leaked by the recording: {told} instead of {leaks}"));
+    }
+    Ok(problems)
+}
+
+/// The same of the trace that looks on all along, with its verdicts.
+pub fn of_onlooker(agent: &Path, files: &Path) -> Result<Vec<String>> {
+    difference(agent, files, "trace", &["-c", "containerd-shim"])
+}
+
+fn recording(files: &Path, name: &str) -> PathBuf {
+    files.join(format!("{name}.itrec"))
+}
+
+/// How the replay of a recording differs from what was told when it was made.
+fn difference(agent: &Path, files: &Path, name: &str, view: &[&str]) -> Result<Vec<String>> {
+    let live = fs::read(files.join(format!("{name}.json")))
+        .with_context(|| format!("the machine left no {name}.json"))?;
+    let mut command = Command::new(agent);
+    command.arg("replay").arg(recording(files, name)).args(["-o", "json"]).args(view);
+    let output = command.output().with_context(|| step::shown(&command))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Ok(vec![format!("the recording of {name} can't be replayed: {}", said.trim())]);
+    }
+    if output.stdout == live {
+        return Ok(Vec::new());
+    }
+    let (told, live) = (lines(&output.stdout), lines(&live));
+    let at = told.iter().zip(&live).take_while(|(told, live)| told == live).count();
+    let shown = |lines: &[&[u8]]| match lines.get(at) {
+        Some(line) => String::from_utf8_lossy(line).into_owned(),
+        None => "the end".to_owned(),
+    };
+    Ok(vec![format!(
+        "line {} of the replay of {name} is {}, and was {}",
+        at + 1,
+        shown(&told),
+        shown(&live)
+    )])
+}
+
+fn lines(text: &[u8]) -> Vec<&[u8]> {
+    text.split_inclusive(|&byte| byte == b'\n').collect()
+}

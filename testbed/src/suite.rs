@@ -1,0 +1,274 @@
+//! The live tests with every backend of a kernel: what became of them.
+
+use std::fs;
+use std::path::Path;
+
+use crate::failures::Failure;
+use crate::report::Report;
+use crate::results::{self, Test};
+
+/// What the machine runs.
+pub const SCRIPT: &str = include_str!("suite.sh");
+
+/// In the order in which the agent prefers them.
+pub const BACKENDS: [&str; 3] = ["fentry", "kprobe", "tracepoint"];
+
+/// What a kernel makes of one backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// The machine did not get to the end of it.
+    #[default]
+    Unfinished,
+    /// None of its tests was chosen.
+    NotChosen,
+    /// The agent does not start with it.
+    Missing,
+    Tested {
+        passed: usize,
+        skipped: usize,
+        failed: usize,
+        status: u8,
+        seconds: u32,
+    },
+}
+
+impl Outcome {
+    /// In few words.
+    pub fn words(self) -> String {
+        match self {
+            Self::Unfinished => "not finished".to_owned(),
+            Self::NotChosen => "not chosen".to_owned(),
+            Self::Missing => "not offered".to_owned(),
+            Self::Tested { status: 0, passed, skipped: 0, .. } => format!("{passed} tests passed"),
+            Self::Tested { status: 0, passed, skipped, .. } => {
+                format!("{passed} tests passed, {skipped} skipped")
+            }
+            Self::Tested { passed, failed: 0, status, .. } => {
+                format!("FAILED with status {status} ({passed} tests passed)")
+            }
+            Self::Tested { passed, failed, .. } => {
+                format!("FAILED: {failed} of {}", passed + failed)
+            }
+        }
+    }
+}
+
+/// Which live tests to run, with each of [`BACKENDS`]: parts of their names, or whole names after
+/// `=`. None is no test, and no name is all tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice([Option<Vec<String>>; BACKENDS.len()]);
+
+impl Choice {
+    /// What depends on the kernel once, and what depends on the backend with each.
+    pub fn dependent() -> Self {
+        let names = |names: &[&str]| Some(names.iter().map(|it| (*it).to_owned()).collect());
+        let rest = names(&["each_backend"]);
+        Self([names(&["each_kernel", "each_backend"]), rest.clone(), rest])
+    }
+
+    /// Everything, with each backend.
+    pub fn all() -> Self {
+        Self([const { Some(Vec::new()) }; BACKENDS.len()])
+    }
+
+    /// Those that failed on the kernel of a suite; None if nothing did.
+    pub fn again(failures: &[Failure], suite: &str) -> Option<Self> {
+        let is_lost = Failure::Machine { suite: suite.to_owned() };
+        if failures.contains(&is_lost) {
+            return Some(Self::dependent());
+        }
+        let of = |name: &str| {
+            let tests: Vec<_> = failures
+                .iter()
+                .filter_map(|failure| match failure {
+                    Failure::Kernel { suite: on, backend, test }
+                        if on == suite && backend == name =>
+                    {
+                        Some(format!("={test}"))
+                    }
+                    _ => None,
+                })
+                .collect();
+            (!tests.is_empty()).then_some(tests)
+        };
+        let chosen = Self(BACKENDS.map(of));
+        chosen.0.iter().any(Option::is_some).then_some(chosen)
+    }
+
+    /// What the machine runs.
+    pub fn script(&self) -> String {
+        let variable = |(name, filters): (&str, &Option<Vec<String>>)| {
+            let value = match filters {
+                None => "none".to_owned(),
+                Some(filters) if filters.is_empty() => "all".to_owned(),
+                Some(filters) => filters.join(" "),
+            };
+            format!("FILTERS_{name}='{value}'\n")
+        };
+        BACKENDS.into_iter().zip(&self.0).map(variable).collect::<String>() + SCRIPT
+    }
+
+    fn chooses(&self, backend: usize) -> bool {
+        self.0[backend].is_some()
+    }
+}
+
+/// What one kernel's machine left.
+#[derive(Clone, Debug, Default)]
+pub struct Results {
+    /// In the order of [`BACKENDS`].
+    pub outcomes: [Outcome; BACKENDS.len()],
+    /// The tests with each of them.
+    pub tests: [Vec<Test>; BACKENDS.len()],
+    /// What `inotify-trace check` found to be less than good: subject and detail.
+    pub limitations: Vec<(String, String)>,
+}
+
+impl Results {
+    /// From the files that came out of the machine. Those it never wrote count as empty.
+    pub fn read(files: &Path, choice: &Choice) -> Self {
+        let text = |name: &str| fs::read_to_string(files.join(name)).unwrap_or_default();
+        let lines = text("backends.txt");
+        let tests = BACKENDS.map(|name| results::read(&files.join(name)));
+        let mut outcomes = [const { Outcome::NotChosen }; BACKENDS.len()];
+        for (index, name) in BACKENDS.into_iter().enumerate() {
+            if choice.chooses(index) {
+                outcomes[index] = outcome(&lines, name, &tests[index]);
+            }
+        }
+        Self { outcomes, tests, limitations: limitations(&text("check.txt")) }
+    }
+
+    /// Those of `expected` that the kernel does not offer.
+    pub fn withdrawn(&self, expected: &[&'static str]) -> Vec<&'static str> {
+        let missing = |name: &&str| {
+            BACKENDS
+                .iter()
+                .zip(self.outcomes)
+                .any(|(backend, outcome)| backend == name && outcome == Outcome::Missing)
+        };
+        expected.iter().copied().filter(missing).collect()
+    }
+}
+
+/// From a line of `backends.txt`, and what became of the tests.
+fn outcome(lines: &str, backend: &str, tests: &[Test]) -> Outcome {
+    let mut words = lines.lines().map(str::split_whitespace);
+    let Some(mut words) = words.find(|words| words.clone().next() == Some(backend)) else {
+        return Outcome::Unfinished;
+    };
+    let (status, seconds) = (words.nth(1).unwrap_or_default(), words.next().unwrap_or_default());
+    if status == "missing" {
+        return Outcome::Missing;
+    }
+    let Ok(status) = status.parse() else { return Outcome::Unfinished };
+    let count =
+        |of: fn(&results::Outcome) -> bool| tests.iter().filter(|test| of(&test.outcome)).count();
+    Outcome::Tested {
+        passed: count(|it| matches!(it, results::Outcome::Passed)),
+        skipped: count(|it| matches!(it, results::Outcome::Skipped(_))),
+        failed: count(|it| matches!(it, results::Outcome::Failed(_))),
+        status,
+        seconds: seconds.parse().unwrap_or_default(),
+    }
+}
+
+/// The lines of `inotify-trace check` that do not say `ok`.
+fn limitations(check: &str) -> Vec<(String, String)> {
+    let parts = |line: &str| {
+        // The subject is padded to this width, and may consist of several words.
+        let (subject, rest) = line.split_at_checked(18)?;
+        let (state, detail) = rest.trim_start().split_once(' ')?;
+        (state != "ok").then(|| (subject.trim().to_owned(), detail.trim().to_owned()))
+    };
+    check.lines().filter_map(parts).collect()
+}
+
+/// One line for each kernel and backend, under a heading.
+pub fn table(reports: &[Report]) -> String {
+    let width = reports.iter().map(|report| report.name().len()).max().unwrap_or(0).max(6);
+    let mut table = format!("{:width$}  {:10}  seconds  result\n", "kernel", "backend");
+    for report in reports {
+        let name = report.name();
+        let Some(results) = &report.suite else {
+            table.push_str(&format!("{name:width$}  {:10}  {:>7}  NOT RUN\n", "-", "-"));
+            continue;
+        };
+        for (backend, outcome) in BACKENDS.iter().zip(results.outcomes) {
+            let seconds = match outcome {
+                Outcome::Tested { seconds, .. } => seconds.to_string(),
+                _ => "-".to_owned(),
+            };
+            let words = outcome.words();
+            table.push_str(&format!("{name:width$}  {backend:10}  {seconds:>7}  {words}\n"));
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Choice, Outcome, Results, SCRIPT, limitations, outcome};
+    use crate::failures::Failure;
+    use crate::results::{self, Test};
+
+    fn test(outcome: results::Outcome) -> Test {
+        Test { outcome, seconds: 1.0, binary: "live".to_owned(), name: "a::here".to_owned() }
+    }
+
+    #[test]
+    fn a_backend_without_a_line_was_not_finished() {
+        let lines = "fentry 1 73\nkprobe missing 0\n";
+        let tests = [
+            test(results::Outcome::Passed),
+            test(results::Outcome::Skipped("why".to_owned())),
+            test(results::Outcome::Failed("how".to_owned())),
+        ];
+        let tested = Outcome::Tested { passed: 1, skipped: 1, failed: 1, status: 1, seconds: 73 };
+        assert_eq!(outcome(lines, "fentry", &tests), tested);
+        assert_eq!(tested.words(), "FAILED: 1 of 2");
+        assert_eq!(outcome(lines, "kprobe", &[]), Outcome::Missing);
+        assert_eq!(outcome(lines, "tracepoint", &[]), Outcome::Unfinished);
+    }
+
+    #[test]
+    fn what_failed_is_chosen_with_its_backend() {
+        let failed = Failure::Kernel {
+            suite: "sid".to_owned(),
+            backend: "kprobe".to_owned(),
+            test: "a::here".to_owned(),
+        };
+        let choice = Choice::again(std::slice::from_ref(&failed), "sid").unwrap();
+        let variables =
+            "FILTERS_fentry='none'\nFILTERS_kprobe='=a::here'\nFILTERS_tracepoint='none'\n";
+        assert!(choice.script().starts_with(variables), "{}", choice.script());
+        assert_eq!(Choice::again(&[failed], "bookworm"), None);
+        let lost = Failure::Machine { suite: "sid".to_owned() };
+        assert_eq!(Choice::again(&[lost], "sid"), Some(Choice::dependent()));
+        assert!(Choice::all().script().starts_with("FILTERS_fentry='all'\n"));
+    }
+
+    #[test]
+    fn a_backend_that_is_no_longer_offered_is_named() {
+        let outcomes = [Outcome::Missing, Outcome::Unfinished, Outcome::Missing];
+        let results = Results { outcomes, ..Results::default() };
+        assert_eq!(results.withdrawn(&["fentry", "kprobe"]), ["fentry"]);
+        assert!(results.withdrawn(&["kprobe"]).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_ok_is_a_limitation() {
+        let check = "kernel             ok       Linux 5.10\n\
+                     BTF                limited  not on this kernel: how much\n\
+                     backend tracepoint limited  no such thing\n";
+        let expected =
+            [("BTF", "not on this kernel: how much"), ("backend tracepoint", "no such thing")];
+        let expected = expected.map(|(subject, detail)| (subject.to_owned(), detail.to_owned()));
+        assert_eq!(limitations(check), expected);
+    }
+
+    #[test]
+    fn the_script_knows_every_backend() {
+        assert!(SCRIPT.contains(&format!("for backend in {};", super::BACKENDS.join(" "))));
+    }
+}

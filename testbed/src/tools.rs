@@ -1,0 +1,87 @@
+//! The programs of this machine that it takes to run others.
+
+use std::path::Path;
+
+use anyhow::{Result, bail, ensure};
+
+use super::mirror::KEYRING;
+use xtask::apt;
+use xtask::step;
+use xtask::vm::QEMU;
+use xtask::workspace::which;
+
+/// A program or a file with its path, and the package it is in.
+type Tool = (&'static str, &'static str);
+
+const TO_RUN: &[Tool] = &[
+    (QEMU, "qemu-system-x86"),
+    ("busybox", "busybox-static"),
+    ("setpriv", "util-linux"),
+    ("tar", "tar"),
+];
+
+const TO_FETCH: &[Tool] = &[
+    ("curl", "curl"),
+    ("gpgv", "gpgv"),
+    (KEYRING, "debian-archive-keyring"),
+    ("sha256sum", "coreutils"),
+    ("xz", "xz-utils"),
+    ("dpkg-deb", "dpkg"),
+];
+
+/// For the machines of scenarios, which have more of Debian than a kernel.
+/// By path, because users' PATH may lack root's programs.
+const TO_MAKE_ROOTS: &[Tool] = &[("/usr/sbin/debootstrap", "debootstrap"), ("cpio", "cpio")];
+
+/// Whether there are kernels for this machine's processor.
+pub fn is_possible() -> bool {
+    std::env::consts::ARCH == "x86_64"
+}
+
+/// Installs what is missing.
+pub fn setup() -> Result<()> {
+    ensure!(is_possible(), "the virtual machines' kernels are for x86_64 only");
+    install(TO_RUN, TO_FETCH)
+}
+
+/// Installs what is missing for making root file systems.
+pub fn setup_for_root_file_systems() -> Result<()> {
+    install(TO_MAKE_ROOTS, &[])
+}
+
+/// Without `to_run` nothing goes; without `to_fetch`, what was fetched before.
+fn install(to_run: &'static [Tool], to_fetch: &'static [Tool]) -> Result<()> {
+    let (run, fetch) = (missing(to_run), missing(to_fetch));
+    if run.is_empty() && fetch.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<_> = run.iter().chain(&fetch).map(|(_, package)| *package).collect();
+    let Err(error) = apt::update()
+        .and_then(|()| apt::install(&packages, "that run kernels in virtual machines"))
+    else {
+        return Ok(());
+    };
+    let lacking = missing(to_run);
+    if !lacking.is_empty() {
+        bail!("{error:#}; virtual machines need {}", names(&lacking));
+    }
+    if to_fetch.is_empty() {
+        return Ok(());
+    }
+    // Kernels that were fetched before do without the others.
+    let lacking = missing(to_fetch);
+    step::say(&format!("{error:#}; without {} no kernel can be fetched", names(&lacking)));
+    Ok(())
+}
+
+fn missing(tools: &[Tool]) -> Vec<Tool> {
+    let is_missing = |tool: &Tool| match tool.0 {
+        path if path.starts_with('/') => !Path::new(path).exists(),
+        program => which(program).is_none(),
+    };
+    tools.iter().filter(|tool| is_missing(tool)).copied().collect()
+}
+
+fn names(tools: &[Tool]) -> String {
+    tools.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}

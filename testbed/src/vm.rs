@@ -1,0 +1,212 @@
+//! `cargo xtask vm`: live tests, a command or a scenario on the kernels that one chooses.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use xtask::programs as builds;
+use xtask::step;
+use xtask::workspace::Workspace;
+
+use crate::boot::of_this_run;
+use crate::initramfs::{self, Program};
+use crate::kernels::{self, Cache, Kernel};
+use crate::live::{self, Plan, Task};
+use crate::machine;
+use crate::parallel;
+use crate::programs;
+use crate::report::{self, Report};
+use crate::scenario::{self, Scenario};
+use crate::suite::{self, Choice};
+use crate::support;
+use crate::tools;
+
+/// Which kernels to run, and what to run on them.
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// A kernel to run, as 6.1 or bookworm; may be repeated. All if none is given.
+    #[arg(long = "kernel", value_name = "NAME")]
+    kernels: Vec<Kernel>,
+    /// A kernel that may be missing where it can't be fetched; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    allow_missing: Vec<Kernel>,
+    /// A static program, or a file, to put beside the agent; may be repeated.
+    #[arg(long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// A program or a library to put where it is here; may be repeated.
+    #[arg(long = "same-path", value_name = "FILE")]
+    same_paths: Vec<PathBuf>,
+    /// The real world instead of the live tests: containerd-5670, a leak; runtimes, containers.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "same_paths", "command"])]
+    scenario: Option<Scenario>,
+    /// How often the scenario's container is restarted with each backend.
+    #[arg(long, value_name = "N", default_value_t = scenario::RESTARTS, requires = "scenario")]
+    restarts: u32,
+    /// Instead of leaks, have pods come and go that leave nothing, for this long.
+    #[arg(long, value_name = "SECONDS", requires = "scenario", value_parser = clap::value_parser!(u64).range(1..))]
+    churn: Option<u64>,
+    /// How long the command may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = LIMIT)]
+    limit: u64,
+    /// The machine's memory.
+    #[arg(long, value_name = "MIB", default_value_t = machine::MEMORY, conflicts_with = "scenario")]
+    memory: u32,
+    /// What to call the machine's directory below target/vm: of one kernel only.
+    #[arg(long, value_name = "NAME", conflicts_with = "scenario", requires = "kernels")]
+    name: Option<String>,
+    /// Every live test with each backend, instead of those that depend on kernel or backend.
+    #[arg(long, conflicts_with_all = ["scenario", "command"])]
+    all_tests: bool,
+    /// A command to run instead of the live tests. Without one, and if every kernel is run,
+    /// docs/support.md is written anew.
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+const HELP: &str = "\
+Examples:
+  cargo xtask vm                                     what depends on the kernel on every kernel,
+                                                     what depends on the backend with each
+  cargo xtask vm --kernel 6.1 -- inotify-trace check
+  cargo xtask vm --kernel 7 -- live filters          live tests with `filters` in their name
+  cargo xtask vm -- sh -c 'inotify-trace -d 3 & sleep 1; inotifyd true /tmp'
+  cargo xtask vm --scenario containerd-5670 --kernel bullseye
+                                                     a pod whose container crashes again and again,
+                                                     with Debian 11's containerd, which leaks an
+                                                     instance each time
+
+The command's exit status is handed on, or 125 if the kernel did not let it end. The live tests
+(`live`, `workload`) are at hand if the command names them. Anything left in the machine's /out
+comes to target/vm/SUITE/files, next to the machine's output and console; of a scenario, to
+target/vm/SCENARIO-SUITE.
+
+The scenario containerd-5670 runs containerd and runc of Debian 11, 12 and 13 on their own kernels,
+and of Debian 11 on sid's. What inotify-trace says is compared with /proc, for each backend. With
+--churn SECONDS pods come and go on Debian 12 and 13 instead, of which it must say nothing.
+The scenario runtimes runs a container each with runc, crun, containerd, Podman and Docker of Debian
+12. What inotify-trace calls them is compared with what their runtimes do.
+
+Environment:
+  MIRROR          a Debian mirror's address, instead of the one apt uses
+  XDG_CACHE_HOME  where to keep kernels and Debian's packages, instead of ~/.cache";
+
+/// A machine that hangs is given up. Everything else takes a fraction of it, on a busy machine too.
+pub const LIMIT: u64 = 3600;
+
+/// Boots the kernels and runs the command, or else the live tests, on each. Those show in the
+/// documentation which kernels work.
+pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    tools::setup()?;
+    if let Some(scenario) = args.scenario {
+        return run_scenario(workspace, args, scenario);
+    }
+    let reports = boot(workspace, args)?;
+    if args.command.is_empty() && args.kernels.is_empty() && !args.all_tests {
+        match support::document(&reports, &kernels::ALL) {
+            Ok(document) => {
+                let path = workspace.root.join(support::PATH);
+                fs::write(&path, document)
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            Err(why) => step::say(&format!("{} is left as it is: {why}", support::PATH)),
+        }
+    }
+    let what = if args.command.is_empty() { "the live tests" } else { "the command" };
+    Ok(report::conclude(what, &reports)?)
+}
+
+fn run_scenario(workspace: &Workspace, args: &Args, scenario: Scenario) -> Result<()> {
+    let results = live::results(workspace);
+    let work = of_this_run(&results)?;
+    let agent = builds::program(workspace, xtask::agent::NAME, false)?;
+    let options = scenario::Options {
+        kernels: args.kernels.clone(),
+        allow_missing: args.allow_missing.clone(),
+        restarts: args.restarts,
+        churn: args.churn,
+        limit: Duration::from_secs(args.limit),
+        stream: args.kernels.len() == 1,
+    };
+    let place =
+        scenario::Place { agent, cache: &Cache::open()?, work: &work.path, results: &results };
+    let run = scenario.prepare(&place, &options)?;
+    parallel::run(run.jobs());
+    let reports = run.conclude();
+    print!("{}", report::table(&reports));
+    Ok(report::conclude(&format!("the scenario {}", scenario.name()), &reports)?)
+}
+
+fn boot(workspace: &Workspace, args: &Args) -> Result<Vec<Report>> {
+    let is_command = !args.command.is_empty();
+    let mut contents =
+        vec![Program::from_path(&builds::program(workspace, xtask::agent::NAME, false)?)?];
+    if !is_command || names_tests(&args.command) {
+        contents.extend(programs::tests(workspace, &builds::tests(workspace)?)?);
+    }
+    for file in &args.files {
+        contents.push(Program::from_path(file)?);
+    }
+    let task = || match (is_command, args.all_tests) {
+        (true, _) => Task::Command(initramfs::script(&args.command)),
+        (false, true) => Task::Tests(Choice::all()),
+        (false, false) => Task::Tests(Choice::dependent()),
+    };
+    let tasks: Vec<_> = kernels::ALL
+        .into_iter()
+        .filter(|kernel| args.kernels.is_empty() || args.kernels.contains(kernel))
+        .map(|kernel| (kernel, task()))
+        .collect();
+    let results = live::results(workspace);
+    let work = of_this_run(&results)?;
+    let plan = Plan {
+        cache: &Cache::open()?,
+        programs: &contents,
+        files: &args.same_paths,
+        work: &work.path,
+        results,
+        name: args.name.as_deref(),
+        memory: args.memory,
+        limit: Duration::from_secs(args.limit),
+        allow_missing: &args.allow_missing,
+        stream: tasks.len() == 1,
+        terminal: &Mutex::new(()),
+    };
+    let reports = Mutex::new(Vec::new());
+    parallel::run(plan.jobs(&tasks, &reports));
+    let mut reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report::sort(&mut reports);
+    if !is_command {
+        println!("{}", suite::table(&reports));
+    }
+    if tasks.len() > 1 || !is_command {
+        print!("{}", report::table(&reports));
+    }
+    Ok(reports)
+}
+
+/// Whether a command uses the live tests' binaries, which take long to build.
+fn names_tests(command: &[String]) -> bool {
+    command
+        .iter()
+        .flat_map(|argument| argument.split(|c: char| c.is_whitespace() || "/;&|()".contains(c)))
+        .any(|word| [programs::LIVE, programs::WORKLOAD, programs::RUNNER].contains(&word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_tests;
+
+    #[test]
+    fn tests_are_built_for_commands_that_name_them() {
+        let names = |words: &[&str]| {
+            names_tests(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+        };
+        assert!(names(&["live", "filters"]));
+        assert!(names(&["sh", "-c", "sleep 1; /programs/workload&"]));
+        assert!(!names(&["inotify-trace", "check"]));
+        assert!(!names(&["echo", "alive"]));
+    }
+}

@@ -1,0 +1,86 @@
+//! Files by which a failure can be looked into: what each agent said, and what it recorded. Whoever
+//! runs a test names a directory for them, and removes it if the test passes.
+
+use std::{
+    env,
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use tempfile::TempDir;
+
+use crate::system;
+
+/// Names the directory.
+const KEEP: &str = "INOTIFY_TRACE_KEEP";
+
+/// The files of one agent.
+pub(crate) struct Files {
+    /// Their path without the extension, if they are kept.
+    stem: Option<PathBuf>,
+}
+
+/// Where an agent records. It goes with this unless it is kept.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    file: PathBuf,
+    _directory: Option<TempDir>,
+}
+
+/// A file that gets each line at once, so that it is complete if the test is killed.
+pub(crate) struct Log(Option<File>);
+
+impl Files {
+    /// Those of the next agent that this process starts.
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let directory = env::var_os(KEEP).map(PathBuf::from);
+        Self { stem: directory.map(|it| it.join(format!("agent-{number}"))) }
+    }
+
+    pub(crate) fn recording(&self) -> Recording {
+        match &self.stem {
+            Some(stem) => Recording { file: stem.with_extension("itrec"), _directory: None },
+            None => {
+                let directory = system::directory();
+                Recording { file: directory.path().join("run.itrec"), _directory: Some(directory) }
+            }
+        }
+    }
+
+    /// The file for what the agent writes to standard output.
+    pub(crate) fn output(&self) -> Log {
+        self.log("stdout.txt")
+    }
+
+    /// The file for its command line and what it writes to standard error.
+    pub(crate) fn errors(&self, command: &Command) -> Log {
+        let mut log = self.log("stderr.txt");
+        log.line(&format!("{command:?}"));
+        log
+    }
+
+    fn log(&self, extension: &str) -> Log {
+        let create = |stem: &PathBuf| File::create(stem.with_extension(extension));
+        Log(self.stem.as_ref().map(|stem| create(stem).expect("the directory is writable")))
+    }
+}
+
+impl Recording {
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+}
+
+impl Log {
+    pub(crate) fn line(&mut self, line: &str) {
+        if let Some(file) = &mut self.0 {
+            // On a full disk the test itself says what is wrong.
+            let _ = file.write_all(format!("{line}\n").as_bytes());
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! How much memory a program takes.
+
+use std::{
+    io,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    process::{Command, ExitStatus},
+    ptr,
+};
+
+/// Runs a program; the most memory it had resident, in KiB, and how it ended.
+///
+/// It is looked at when it is about to exit. What wait4(2) says would include the test itself,
+/// from which the program was forked, and whoever looks every now and then looks too late on a
+/// busy machine.
+///
+/// # Panics
+/// If the program cannot be started or traced.
+pub fn peak_kib(command: &mut Command) -> (u64, ExitStatus) {
+    // SAFETY: between fork and exec only this system call is made, which takes no pointer.
+    unsafe { command.pre_exec(|| ptrace(libc::PTRACE_TRACEME, 0, 0)) };
+    let child = command.spawn().expect("the program must start");
+    let pid = libc::pid_t::try_from(child.id()).expect("process ids fit");
+    let mut peak = 0;
+    // It stands still after it was executed, before its first instruction.
+    let mut status = wait_for(pid);
+    assert!(libc::WIFSTOPPED(status), "stopped at its beginning: {status:#x}");
+    ptrace(libc::PTRACE_SETOPTIONS, pid, libc::PTRACE_O_TRACEEXIT).expect("it is traced");
+    let mut signal = 0;
+    loop {
+        ptrace(libc::PTRACE_CONT, pid, signal).expect("it stands still");
+        status = wait_for(pid);
+        if !libc::WIFSTOPPED(status) {
+            return (peak, ExitStatus::from_raw(status));
+        }
+        signal = libc::WSTOPSIG(status);
+        if status >> 16 == libc::PTRACE_EVENT_EXIT {
+            (peak, signal) = (high_water_kib(pid), 0);
+        }
+    }
+}
+
+fn ptrace(request: libc::c_uint, pid: libc::pid_t, data: libc::c_int) -> io::Result<()> {
+    // SAFETY: none of the requests made through here writes to memory of this process.
+    let result = unsafe { libc::ptrace(request, pid, ptr::null_mut::<u8>(), i64::from(data)) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn wait_for(pid: libc::pid_t) -> libc::c_int {
+    let mut status = 0;
+    // SAFETY: the kernel writes the status of a child to a local variable.
+    let result = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    assert_eq!(result, pid, "waitpid: {}", io::Error::last_os_error());
+    status
+}
+
+fn high_water_kib(pid: libc::pid_t) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    kib.unwrap_or_else(|| panic!("no VmHWM of {pid}: {status}"))
+}

@@ -1,0 +1,22 @@
+//! What the project's tasks are made of: setting up, building, and telling the user about it.
+//! `testbed` and `bench` use it too.
+
+pub mod agent;
+pub mod apt;
+pub mod bench;
+pub mod environment;
+pub mod fuzz;
+pub mod kernel;
+mod linker;
+pub mod lint;
+mod object;
+pub mod packages;
+pub mod privilege;
+pub mod programs;
+pub mod python;
+pub mod step;
+pub mod testbed;
+mod tool;
+mod toolchain;
+pub mod vm;
+pub mod workspace;
