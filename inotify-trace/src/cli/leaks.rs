@@ -27,7 +27,7 @@ use crate::{
     feed::{Live, Options, Session},
     host,
     kernel::{Backend, Settings},
-    output::{finding_json, words},
+    output::{Json, words},
 };
 
 /// Exit code for leaks that were found.
@@ -125,9 +125,9 @@ fn tell(mut say: Say, tracker: &Tracker, now: BootTime, grace: &Grace) -> anyhow
     for verdict in &found {
         say.verdict(verdict, tracker, now)?;
     }
-    if found.is_empty() && say.format == Format::Text {
+    if let (Said::Text(out, _), true) = (&mut say.format, found.is_empty()) {
         let instances = tracker.instances().count();
-        writeln!(say.out, "No leak found among {instances} instances.")?;
+        writeln!(out, "No leak found among {instances} instances.")?;
     }
     Ok(exit_code(say.has_leak))
 }
@@ -159,16 +159,23 @@ impl Args {
 
 /// Writes verdicts.
 struct Say {
-    clock: Clock,
-    format: Format,
-    out: io::Stdout,
+    format: Said,
     /// Whether one was of a leak.
     has_leak: bool,
 }
 
+enum Said {
+    Text(io::Stdout, Clock),
+    Json(Json<io::Stdout>),
+}
+
 impl Say {
     fn new(format: Format, clock: Clock) -> Self {
-        Self { clock, format, out: io::stdout(), has_leak: false }
+        let format = match format {
+            Format::Text => Said::Text(io::stdout(), clock),
+            Format::Json => Said::Json(Json::new(io::stdout(), clock)),
+        };
+        Self { format, has_leak: false }
     }
 }
 
@@ -177,17 +184,16 @@ impl Audience for Say {
 
     fn verdict(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
         self.has_leak |= verdict.kind.is_leak();
-        match self.format {
-            Format::Text => {
+        match &mut self.format {
+            Said::Text(out, clock) => {
                 let finding = Finding::of(verdict, tracker);
-                write!(self.out, "{}", words::in_lines(&finding, &mut self.clock, now))?;
+                write!(out, "{}", words::in_lines(&finding, clock, now))?;
+                out.flush()
             }
-            Format::Json => {
-                let json = finding_json(verdict, tracker, &self.clock, now);
-                serde_json::to_writer(&mut self.out, &json)?;
-                writeln!(self.out)?;
+            Said::Json(lines) => {
+                lines.verdict(verdict, tracker, now)?;
+                lines.flush()
             }
         }
-        self.out.flush()
     }
 }

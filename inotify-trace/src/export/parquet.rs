@@ -23,12 +23,11 @@ use parquet::{
     schema::types::ColumnPath,
 };
 
-use super::{
-    Column, ExportError, Output, Rows,
-    column::{Row, Type, Value},
-    file::Names,
+use super::{ExportError, Output, Rows, file::Names};
+use crate::{
+    output::{Field as Column, Record, Type, Value},
+    recording::Header,
 };
-use crate::recording::Header;
 
 /// Rows handed over at once.
 const BATCH: usize = 8 << 10;
@@ -49,7 +48,7 @@ const OPEN: usize = 2;
 const HOUR: i64 = 3_600_000_000_000;
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-    let field = |column: &Column| {
+    let field = |column: Column| {
         let kind = match column.kind() {
             Type::Time => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
             Type::Bool => DataType::Boolean,
@@ -57,11 +56,14 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
             Type::U32 => DataType::UInt32,
             Type::U64 => DataType::UInt64,
             Type::F64 => DataType::Float64,
-            Type::Text => DataType::Utf8,
+            // Several names are one text; objects are in no column.
+            Type::Text | Type::Names | Type::Numbers | Type::Object | Type::Objects => {
+                DataType::Utf8
+            }
         };
         Field::new(column.name(), kind, true)
     };
-    Arc::new(Schema::new(Column::ALL.iter().map(field).collect::<Vec<_>>()))
+    Arc::new(Schema::new(Column::columns().map(field).collect::<Vec<_>>()))
 });
 
 /// Writes one Parquet file.
@@ -93,12 +95,12 @@ impl Parquet {
         }
         let writer = ArrowWriter::try_new(output, Arc::clone(&SCHEMA), Some(properties.build()))
             .map_err(|error| failed(path, error))?;
-        let columns = Column::ALL.iter().map(|column| Builder::new(column.kind())).collect();
+        let columns = Column::columns().map(|column| Builder::new(column.kind())).collect();
         Ok(Self { path: path.to_owned(), writer, columns, rows: 0 })
     }
 
-    fn add(&mut self, row: &Row<'_>) -> Result<(), ExportError> {
-        for (builder, value) in self.columns.iter_mut().zip(row.values()) {
+    fn add(&mut self, row: &Record<'_>) -> Result<(), ExportError> {
+        for (builder, value) in self.columns.iter_mut().zip(row.columns()) {
             builder.add(value);
         }
         self.rows += 1;
@@ -125,7 +127,7 @@ impl Parquet {
 }
 
 impl Rows for Parquet {
-    fn row(&mut self, row: &Row<'_>) -> Result<(), ExportError> {
+    fn row(&mut self, row: &Record<'_>) -> Result<(), ExportError> {
         self.add(row)
     }
 
@@ -228,9 +230,9 @@ impl Rows for Partitioned {
         Ok(())
     }
 
-    fn row(&mut self, row: &Row<'_>) -> Result<(), ExportError> {
+    fn row(&mut self, row: &Record<'_>) -> Result<(), ExportError> {
         let hour = match row.get(Column::Time) {
-            Some(Value::Time(nanoseconds)) => nanoseconds.div_euclid(HOUR),
+            Some(Value::Time(time)) => nanoseconds(*time).div_euclid(HOUR),
             _ => 0,
         };
         self.file(hour)?.add(row)
@@ -242,6 +244,11 @@ impl Rows for Partitioned {
         }
         self.closed.into_iter().try_for_each(Names::complete)
     }
+}
+
+/// Since 1970, as far as 64 bits reach.
+fn nanoseconds(time: jiff::Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 fn make(directory: &Path) -> Result<(), ExportError> {
@@ -277,19 +284,24 @@ impl Builder {
             Type::U32 => Self::U32(UInt32Builder::with_capacity(BATCH)),
             Type::U64 => Self::U64(UInt64Builder::with_capacity(BATCH)),
             Type::F64 => Self::F64(Float64Builder::with_capacity(BATCH)),
-            Type::Text => Self::Text(StringBuilder::with_capacity(BATCH, BATCH)),
+            Type::Text | Type::Names | Type::Numbers | Type::Object | Type::Objects => {
+                Self::Text(StringBuilder::with_capacity(BATCH, BATCH))
+            }
         }
     }
 
     fn add(&mut self, value: Option<&Value<'_>>) {
         match (self, value) {
-            (Self::Time(it), Some(Value::Time(value))) => it.append_value(*value),
+            (Self::Time(it), Some(Value::Time(time))) => it.append_value(nanoseconds(*time)),
             (Self::Bool(it), Some(Value::Bool(value))) => it.append_value(*value),
             (Self::I32(it), Some(Value::I32(value))) => it.append_value(*value),
             (Self::U32(it), Some(Value::U32(value))) => it.append_value(*value),
             (Self::U64(it), Some(Value::U64(value))) => it.append_value(*value),
             (Self::F64(it), Some(Value::F64(value))) => it.append_value(*value),
             (Self::Text(it), Some(Value::Text(value))) => it.append_value(value),
+            (Self::Text(it), Some(Value::Names(names))) if !names.is_empty() => {
+                it.append_value(names.join(","));
+            }
             (Self::Time(it), _) => it.append_null(),
             (Self::Bool(it), _) => it.append_null(),
             (Self::I32(it), _) => it.append_null(),

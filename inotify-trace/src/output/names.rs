@@ -15,6 +15,12 @@ impl UserNames {
         Self(names)
     }
 
+    /// A user's name, if there is one.
+    #[must_use]
+    pub fn get(&self, uid: u32) -> Option<&str> {
+        self.0.get(&uid).map(String::as_str)
+    }
+
     /// A user's name, or number if there is none.
     #[must_use]
     pub fn name(&self, uid: u32) -> String {

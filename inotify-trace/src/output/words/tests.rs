@@ -5,7 +5,10 @@ use inotify_trace_model::{
 use serde_json::{Value, json};
 
 use super::{in_lines, line};
-use crate::{host, output::finding_json};
+use crate::{
+    host,
+    output::{Context, fields},
+};
 
 /// What is said of the only verdict.
 fn said(story: &Machine, seconds: u64) -> (String, String, Value) {
@@ -13,7 +16,10 @@ fn said(story: &Machine, seconds: u64) -> (String, String, Value) {
     let [verdict] = &verdicts[..] else { panic!("one verdict: {verdicts:?}") };
     let (mut clock, finding) = (host::clock(), Finding::of(verdict, &story.0));
     let text = in_lines(&finding, &mut clock, at(seconds));
-    (text, line(&finding), finding_json(verdict, &story.0, &clock, at(seconds)).into())
+    let context = Context::new(clock);
+    let mut record = fields::finding(&context, verdict, &story.0, at(seconds));
+    fields::evidence(&mut record, &context, verdict, &story.0);
+    (text, line(&finding), json!(record))
 }
 
 const WHO: &str = "containerd-shim (100) of pod default/web in containerd.service";
@@ -36,7 +42,7 @@ fn a_shim_s_verdict_names_its_pod_and_what_a_restart_costs() {
     assert_eq!((&json["boot_ns"], &json["version_has_it"]), (&json!(at(200)), &json!(true)));
     assert_eq!((&json["per_restart"], &json["restarts_left"]), (&json!(1.0), &json!(100)));
     assert_eq!((&json["limit"], &json["containers_ended"]), (&json!(128), &json!(8)));
-    assert_eq!(json["shim"]["names"]["pod_name"], "web");
+    assert_eq!(json["shim"]["container"]["pod_name"], "web");
     assert_eq!(json["shim"]["containerd_version"], "1.5.9");
 }
 
