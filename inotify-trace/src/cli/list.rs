@@ -7,7 +7,7 @@ use std::{
 
 use clap::ValueEnum;
 
-use super::{past::PastArgs, recordings::exit_code, session::event_loop};
+use super::{past::PastArgs, recordings::exit_code, session::event_loop, units};
 use crate::{
     container::Registry,
     kernel::{KernelError, Settings},
@@ -21,7 +21,7 @@ use crate::{
 const SCREEN: usize = 20;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME]))]
 pub(super) struct Args {
     /// What to group instances by
     #[arg(long, value_enum, default_value_t)]

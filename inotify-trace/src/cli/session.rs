@@ -114,9 +114,3 @@ async fn at(moment: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
-
-/// A number of seconds on the command line.
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
-}

@@ -4,7 +4,8 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use super::{
     record,
-    session::{Session, Wake, event_loop, instant, seconds},
+    session::{Session, Wake, event_loop, instant},
+    units::{self, buffer_size, positive_duration},
     view::{View, ViewArgs},
 };
 use crate::{
@@ -16,11 +17,12 @@ use crate::{
 };
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = units::help(super::EXAMPLES, &[units::DURATION, units::SIZE]))]
 pub(super) struct Args {
     #[command(flatten)]
     view: ViewArgs,
-    /// End after this many seconds
-    #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
+    /// End after this long, as in 90s or 1h
+    #[arg(short, long, value_name = "DURATION", value_parser = positive_duration)]
     duration: Option<Duration>,
     /// Record everything too, whatever is shown, as `inotify-trace record` does
     #[arg(long, value_name = "FILE")]
@@ -43,7 +45,8 @@ pub(super) struct KernelArgs {
     /// Look for what exists in /proc, even if the kernel has BPF iterators
     #[arg(long, hide_short_help = true)]
     walk_proc: bool,
-    /// Size of the ring buffer between kernel and agent, as in 8M: larger survives longer storms
+    /// Size of the ring buffer between kernel and agent, a power of two from 64K to 1G: larger
+    /// survives longer storms
     #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = buffer_size)]
     buffer: u32,
 }
@@ -146,19 +149,4 @@ fn take(
         view.flush()?;
     }
     Ok(())
-}
-
-/// A power of two, which ring buffers need, of at least a page.
-fn buffer_size(text: &str) -> Result<u32, String> {
-    let (number, unit) = match text.trim_end_matches(['K', 'k', 'M', 'm']) {
-        number if number.len() == text.len() => (number, 1),
-        number if text.ends_with(['K', 'k']) => (number, 1 << 10),
-        number => (number, 1 << 20),
-    };
-    number
-        .parse::<u32>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit))
-        .filter(|size| size.is_power_of_two() && (64 << 10..=1 << 30).contains(size))
-        .ok_or_else(|| "must be a power of two from 64K to 1024M".to_owned())
 }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::recording::{EXTENSION, Header, Item, Reader, RecordingError};
+use crate::recording::{self, EXTENSION, End, Header, Item, Reader, RecordingError};
 
 /// What went wrong with a file. What could be read of it was used.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +130,14 @@ impl Replay {
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// The end of what it has to tell, which is in its last file. Known only before anything is
+    /// read; after that, and where that file cannot be read any more, it is the beginning.
+    #[must_use]
+    pub fn end(&self) -> End {
+        let end = self.files.last().and_then(|path| recording::end(path).ok());
+        end.unwrap_or(End { time: self.header.started, is_being_written: false })
     }
 
     /// What could not be read until now.
