@@ -68,7 +68,7 @@ impl Changes {
                 }
             }
             EventKind::InstanceReleased { .. } => count(0, 1),
-            EventKind::Lost { count, .. } => self.lost += count,
+            EventKind::Lost { count, .. } => self.lost = self.lost.saturating_add(count),
             _ => {}
         }
     }
