@@ -2,8 +2,16 @@
 
 use std::io;
 
-use inotify_trace_model::{event::BootTime, clock::Timestamps, feed::Item, tracker::Tracker, verdict::{Grace, Watcher}};
-use inotify_trace::{output::{Json, Sink as _, Text, Width}, recording::Reader};
+use inotify_trace::{
+    output::{Json, Text, UserNames, Width},
+    recording::Reader,
+};
+use inotify_trace_model::{
+    clock::Timestamps,
+    story::{Audience as _, Story},
+    tracker::Tracker,
+    verdict::Grace,
+};
 
 /// Replays a file; panics where that goes wrong in a way that no file may cause.
 pub fn replay(bytes: &[u8]) {
@@ -11,12 +19,14 @@ pub fn replay(bytes: &[u8]) {
         Ok(reader) => reader,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
-    let clock = reader.header().clock();
-    let _ = clock.utc(reader.header().started);
-    let mut json = Json::new(io::sink(), clock.clone());
-    let mut text = Text::new(io::sink(), clock, UserNames::from_map(reader.header().users.clone()), Timestamps::Iso, Width::Columns(80), false);
-    let mut tracker = Tracker::new();
-    let mut watcher = Watcher::new(Grace::default());
+    let header = reader.header();
+    let clock = header.clock();
+    let _ = clock.utc(header.started);
+    let users = UserNames::from_map(header.users.clone());
+    let mut story = Story::new(header.started, Grace::default());
+    let text =
+        Text::new(io::sink(), clock.clone(), users, Timestamps::Iso, Width::Columns(80), false);
+    let mut shown = (Json::new(io::sink(), clock), text);
     let mut before = reader.offset();
     loop {
         let item = match reader.next_item() {
@@ -29,31 +39,10 @@ pub fn replay(bytes: &[u8]) {
         };
         assert!(before <= reader.offset() && reader.offset() <= bytes.len() as u64);
         before = reader.offset();
-        match item {
-            Item::Restart => tracker.forget(),
-            Item::Part(part) => tracker.restore(part),
-            Item::End(_) => {}
-            Item::Batch(batch) => {
-                for event in &batch.events {
-                    tracker.apply(event);
-                    json.show(event, &tracker).expect("nothing is written");
-                    text.show(event, &tracker).expect("nothing is written");
-                }
-                if batch.judged {
-                    judge(&mut watcher, &tracker, batch.time, &mut json);
-                }
-            }
-        }
+        story.take(item, &mut shown).expect("nothing is written");
     }
-    let parts = tracker.parts();
-    json.summarise(&tracker.summary()).expect("nothing is written");
+    shown.0.end(story.tracker(), story.now()).expect("nothing is written");
     // A recorder that took over here would write a state that can be read.
     let mut again = Tracker::new();
-    parts.into_iter().for_each(|part| again.restore(part));
-}
-
-fn judge(watcher: &mut Watcher, tracker: &Tracker, time: BootTime, json: &mut Json<io::Sink>) {
-    for verdict in watcher.reached(tracker, time) {
-        json.judge(&verdict, tracker, time).expect("nothing is written");
-    }
+    story.tracker().parts().into_iter().for_each(|part| again.restore(part));
 }

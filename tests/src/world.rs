@@ -201,7 +201,12 @@ impl World {
                 let mut fields = target.clone();
                 fields.insert("event".to_owned(), json!("watch-found"));
                 fields.insert("wd".to_owned(), json!(wd));
-                fields.remove("path");
+                // A recording has where it is, whatever the program called it.
+                let called = fields.remove("path");
+                let called = called.as_ref().and_then(Value::as_str);
+                if let Some(Ok(path)) = called.map(std::fs::canonicalize) {
+                    fields.insert("path".to_owned(), json!(path.to_string_lossy()));
+                }
                 expect(fields, number);
             }
         }

@@ -3,7 +3,11 @@
 use std::{io, process::ExitCode};
 
 use super::EXIT_ERROR;
-use crate::kernel::probe::{self, Finding, State, Trial};
+use crate::kernel::{
+    Trial,
+    probe::{self, Finding, State},
+    try_backends,
+};
 
 pub(super) fn run() -> anyhow::Result<ExitCode> {
     let findings = probe::examine();
@@ -11,7 +15,7 @@ pub(super) fn run() -> anyhow::Result<ExitCode> {
     for Finding { subject, state, detail } in &findings {
         line(&mut out, subject, *state, detail)?;
     }
-    let trials = match probe::try_backends() {
+    let trials = match try_backends() {
         Ok(trials) => trials,
         Err(error) => {
             line(&mut out, "tracing", State::Missing, &error.to_string())?;

@@ -4,6 +4,7 @@
 //! so that whatever is shown of one can be shown of the other.
 
 mod charges;
+mod intake;
 mod live;
 mod naming;
 mod reader;

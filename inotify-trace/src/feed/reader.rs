@@ -7,8 +7,10 @@ use inotify_trace_model::event::{
     BootTime, CgroupId, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task,
 };
 
-use super::charges::Answers;
 use crate::kernel::{InstanceAddress, RawEvent};
+
+/// Answers to one question: what was counted, and how much, if it could be read.
+pub(super) type Answers = Vec<(Kind, Option<Quota>)>;
 
 /// Open instances, whose addresses the kernel reuses as soon as they are gone.
 #[derive(Debug, Default)]

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use inotify_trace_model::event::{CgroupId, Event, EventKind, InstanceId, Target, Task};
 
 use super::{
-    live::{BATCH, Live},
+    charges,
+    intake::{BATCH, Intake},
     naming::Naming,
     now, shims,
 };
@@ -33,70 +34,71 @@ pub(super) struct Hierarchy {
     pub(super) targets: Option<Targets>,
 }
 
-impl Live {
-    /// Finds the cgroups, instances and watches that exist already.
-    pub(super) fn snapshot(&mut self) -> Result<Vec<Event>, KernelError> {
-        let (mut hierarchy, mut events) = Hierarchy::found(&mut self.naming, self.find_paths);
-        let look = self.look()?;
-        look.complete(&mut hierarchy, &mut events);
-        self.ask_charges(&mut events)?;
-        Ok(events)
-    }
+/// Finds the cgroups, instances and watches that exist already.
+pub(super) fn of_machine(intake: &mut Intake, find_paths: bool) -> Result<Vec<Event>, KernelError> {
+    let (mut hierarchy, mut events) = Hierarchy::found(&mut intake.naming, find_paths);
+    let look = look(intake)?;
+    look.complete(&mut hierarchy, &mut events);
+    charges::ask(intake, &mut events)?;
+    Ok(events)
+}
 
-    /// Finds the instances whose beginning was overlooked: those of 32-bit programs by the
-    /// tracepoint backend, and what was lost when the ring buffer was full.
-    pub(super) fn find_overlooked(&mut self, events: &mut Vec<Event>) -> Result<(), KernelError> {
-        let newest = self.known.newest();
-        let mut look = self.look()?;
-        look.events.retain(|event| match event.kind {
-            EventKind::InstanceFound { instance, .. } | EventKind::WatchFound { instance, .. } => {
-                instance > newest
-            }
-            _ => true,
-        });
-        let found = |event: &Event| matches!(event.kind, EventKind::InstanceFound { .. });
-        if !look.events.iter().any(found) {
-            events.append(&mut look.events);
-            return Ok(());
+/// Finds the instances whose beginning was overlooked: those of 32-bit programs by the
+/// tracepoint backend, and what was lost when the ring buffer was full.
+pub(super) fn find_overlooked(
+    intake: &mut Intake,
+    events: &mut Vec<Event>,
+) -> Result<(), KernelError> {
+    let newest = intake.known.newest();
+    let mut look = look(intake)?;
+    look.events.retain(|event| match event.kind {
+        EventKind::InstanceFound { instance, .. } | EventKind::WatchFound { instance, .. } => {
+            instance > newest
         }
-        look.complete(&mut Hierarchy::read(|_, _| ()), events);
-        Ok(())
+        _ => true,
+    });
+    let found = |event: &Event| matches!(event.kind, EventKind::InstanceFound { .. });
+    if !look.events.iter().any(found) {
+        events.append(&mut look.events);
+        return Ok(());
     }
+    look.complete(&mut Hierarchy::read(|_, _| ()), events);
+    Ok(())
+}
 
-    /// Asks for every instance there is. What happens meanwhile comes with the answers.
-    fn look(&mut self) -> Result<Look, KernelError> {
-        let mut look = Look::default();
-        match self.programs.iterate() {
-            Some(mut iteration) => {
-                while iteration.step()? {
-                    self.drain_all(&mut look.events);
-                }
-            }
-            None => self.look_through_proc(&mut look)?,
-        }
-        self.drain_all(&mut look.events);
-        Ok(look)
-    }
-
-    /// Finds every instance by copying each inotify descriptor and asking what is behind it.
-    fn look_through_proc(&mut self, look: &mut Look) -> Result<(), KernelError> {
-        self.programs.prepare_to_identify()?;
-        let own_pid = std::process::id();
-        let mut identified = 0_usize;
-        for (pid, fd) in procfs::inotify_descriptors().filter(|&(pid, _)| pid != own_pid) {
-            let Some(copy) = kernel::copy(pid, fd) else { continue };
-            self.programs.ask().identify(&copy, pid, fd)?;
-            // Closed while it was looked at: then its holder does not hold it any more.
-            if !procfs::is_inotify(pid, fd) {
-                look.vanished.insert((pid, fd));
-            }
-            identified += 1;
-            if identified.is_multiple_of(BATCH) {
-                self.drain(&mut look.events);
+/// Asks for every instance there is. What happens meanwhile comes with the answers.
+fn look(intake: &mut Intake) -> Result<Look, KernelError> {
+    let mut look = Look::default();
+    match intake.programs.iterate() {
+        Some(mut iteration) => {
+            while iteration.step()? {
+                intake.drain_all(&mut look.events);
             }
         }
-        Ok(())
+        None => look_through_proc(intake, &mut look)?,
     }
+    intake.drain_all(&mut look.events);
+    Ok(look)
+}
+
+/// Finds every instance by copying each inotify descriptor and asking what is behind it.
+fn look_through_proc(intake: &mut Intake, look: &mut Look) -> Result<(), KernelError> {
+    intake.programs.prepare_to_identify()?;
+    let own_pid = std::process::id();
+    let mut identified = 0_usize;
+    for (pid, fd) in procfs::inotify_descriptors().filter(|&(pid, _)| pid != own_pid) {
+        let Some(copy) = kernel::copy(pid, fd) else { continue };
+        intake.programs.ask().identify(&copy, pid, fd)?;
+        // Closed while it was looked at: then its holder does not hold it any more.
+        if !procfs::is_inotify(pid, fd) {
+            look.vanished.insert((pid, fd));
+        }
+        identified += 1;
+        if identified.is_multiple_of(BATCH) {
+            intake.drain(&mut look.events);
+        }
+    }
+    Ok(())
 }
 
 impl Look {

@@ -13,6 +13,7 @@ mod misses;
 mod programs;
 mod records;
 mod tracefs;
+mod trial;
 mod window;
 
 pub use ask::{Asker, InstanceAddress, copy};
@@ -21,3 +22,4 @@ pub use error::KernelError;
 pub use iterate::Iteration;
 pub use programs::{Programs, Settings};
 pub use records::{RawEvent, decode};
+pub use trial::{Trial, try_backends};

@@ -68,6 +68,7 @@ impl Changes {
                 }
             }
             EventKind::InstanceReleased { .. } => count(0, 1),
+            // A recording may say anything.
             EventKind::Lost { count, .. } => self.lost = self.lost.saturating_add(count),
             _ => {}
         }

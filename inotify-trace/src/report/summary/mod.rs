@@ -126,7 +126,7 @@ impl Builder {
             }
             EventKind::Lost { count, what } => {
                 match self.losses.iter_mut().find(|it| it.0 == *what) {
-                    Some(loss) => (loss.1, loss.3) = (loss.1 + count, event.time),
+                    Some(loss) => (loss.1, loss.3) = (loss.1.saturating_add(*count), event.time),
                     None => self.losses.push((*what, *count, event.time, event.time)),
                 }
             }

@@ -201,7 +201,7 @@ impl Builder {
         let header = &self.header;
         let span = self.end.since(header.started);
         let or_unknown = |text: &str| if text.is_empty() { "not known" } else { text }.to_owned();
-        let losses: u64 = self.losses.iter().map(|it| it.1).sum();
+        let losses = self.losses.iter().fold(0_u64, |all, it| all.saturating_add(it.1));
         vec![
             ("Host", or_unknown(&header.host)),
             ("Kernel", format!("Linux {}", header.kernel)),

@@ -3,6 +3,7 @@
 mod full_disk;
 mod kills;
 mod rotation;
+mod start;
 
 use std::{
     fs,
