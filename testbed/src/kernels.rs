@@ -25,7 +25,9 @@ const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
 /// A kernel to boot, known by the suite of Debian it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel {
+    /// Of Debian.
     pub suite: &'static str,
+    /// The kernel's version, as 6.1.
     pub series: &'static str,
     /// The backends it is known to offer: one that is gone is a failure.
     pub backends: &'static [&'static str],

@@ -98,6 +98,7 @@ pub fn table(reports: &[Report]) -> String {
 /// A failure with the exit status that is to tell it.
 #[derive(Debug)]
 pub struct Failed {
+    /// The command's.
     pub status: u8,
     message: String,
 }

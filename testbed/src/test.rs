@@ -62,7 +62,7 @@ Tiers, with the time that they take on 2 processors:
             leak of containerd-5670 with the containerd that has it and with one that has not; 15 s
             of fuzzing a target
   --full    everything: each live test on each kernel with each backend, all scenarios, pods that
-            come and go for 10 minutes, 10 minutes of fuzzing a target
+            come and go for 10 minutes, 10 minutes of fuzzing a target, the loads of the benchmarks
 
 What a tier leaves out is said at its end. A test that fails leaves its output, and what its agents
 said and recorded, in a directory that is named with it; --again runs only what failed last time.";
@@ -121,10 +121,19 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let told = stages.run("tests on this kernel", || here.run(again.as_deref()))?;
 
     let elsewhere = Elsewhere { workspace, agent: &agent, tests: &tests, args, tier };
-    let elsewhere = match tier {
+    let mut elsewhere = match tier {
         Tier::Quick => Told::default(),
         _ => elsewhere.run(&mut stages, again.as_deref())?,
     };
+    let are_loads_chosen = match &again {
+        Some(failures) => failures.contains(&Failure::Loads),
+        None => tier == Tier::Full,
+    };
+    if are_loads_chosen {
+        elsewhere.loads = stages.run("the loads of the benchmarks", || {
+            Ok(loads(workspace, &agent).map_err(|error| format!("{error:#}")).err())
+        })?;
+    }
     conclude(workspace, &stages, &told, &elsewhere, tier)
 }
 
@@ -170,6 +179,19 @@ fn names_packages(args: &[String]) -> bool {
         .any(|arg| arg.starts_with("-p") || arg.starts_with("--package") || arg == "--workspace")
 }
 
+/// Has the agent trace what benchmarks measure. What they measure decides nothing, since other
+/// programs run; that they come to their end does.
+fn loads(workspace: &Workspace, agent: &Path) -> Result<()> {
+    let bench = builds::program(workspace, "bench", false)?;
+    let bench = bench.to_str().context("the target directory's name is not UTF-8")?;
+    let path = here::directory(workspace).join("bench.md");
+    let report =
+        fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut command = privilege::as_root(bench, "attach tracers to the kernel")?;
+    command.args(["here", "--quick", "--agent"]).arg(agent).stdout(report);
+    step::run("the loads of the benchmarks", &mut command)
+}
+
 /// All that is not tested on this machine's kernel.
 struct Elsewhere<'a> {
     workspace: &'a Workspace,
@@ -185,6 +207,8 @@ struct Told {
     kernels: Vec<Report>,
     scenarios: Vec<(&'static str, Vec<Report>)>,
     fuzzed: Vec<Target>,
+    /// Why the loads of benchmarks did not come to their end.
+    loads: Option<String>,
     /// What could not be done, and why.
     not_run: Vec<String>,
 }
@@ -323,7 +347,7 @@ fn conclude(
     elsewhere: &Told,
     tier: Tier,
 ) -> Result<()> {
-    let Told { kernels, scenarios, fuzzed, not_run } = elsewhere;
+    let Told { kernels, scenarios, fuzzed, loads, not_run } = elsewhere;
     let mut failed = here::failures(told);
     failed.extend(live::failures(kernels));
     for (name, reports) in scenarios {
@@ -334,6 +358,7 @@ fn conclude(
         }));
     }
     failed.extend(fuzzed.iter().map(|it| Failure::Fuzzing { target: it.name().to_owned() }));
+    failed.extend(loads.iter().map(|_| Failure::Loads));
     failures::write(workspace, &failed)?;
 
     println!("\nOn this kernel: {}", here::summary(told));
@@ -363,6 +388,9 @@ fn conclude(
     for failure in &failed {
         println!("FAILED: {failure}");
     }
+    if let Some(why) = loads {
+        println!("the loads of the benchmarks: {why}");
+    }
     let first = kernels.iter().chain(scenarios.iter().flat_map(|(_, reports)| reports));
     if let Some(missing) = first.into_iter().find(|report| report.is_missing()) {
         let suite = missing.kernel.suite;
@@ -383,7 +411,8 @@ fn left_out(tier: Tier, told: &[results::Test]) -> String {
             .collect();
         names.join(", ")
     };
-    let others = "containerd-5670 on trixie and sid, containerd-5670 --churn, runtimes";
+    let others = "containerd-5670 on trixie and sid, containerd-5670 --churn, runtimes; the loads of \
+                  the benchmarks";
     match tier {
         Tier::Quick => format!(
             "Left out by --quick: fuzzing; the scenarios containerd-5670 and runtimes; and on the \
@@ -397,9 +426,7 @@ fn left_out(tier: Tier, told: &[results::Test]) -> String {
             names(&["here"]),
             names(&["each_kernel"])
         ),
-        Tier::Full => {
-            "Left out by --full: nothing but benchmarks (`cargo xtask bench`)\n".to_owned()
-        }
+        Tier::Full => "Left out by --full: nothing\n".to_owned(),
         Tier::Again => "Left out by --again: all that passed last time\n".to_owned(),
     }
 }

@@ -13,7 +13,7 @@ use crate::kernel;
 use crate::programs;
 use crate::step;
 use crate::toolchain::{self, Toolchain};
-use crate::workspace::{Workspace, expect_built, which};
+use crate::workspace::{OBJECT_VARIABLE, Workspace, expect_built, which};
 
 /// Whatever a file says of itself, reading it takes no more than this at once, and in all. The
 /// address sanitizer's own memory is a part of the latter.
@@ -161,7 +161,7 @@ fn build(workspace: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> {
     let mut command = toolchain.command("cargo")?;
     command
         .current_dir(workspace.root.join("fuzz"))
-        .env(kernel::OBJECT_VARIABLE, object)
+        .env(OBJECT_VARIABLE, object)
         .env("CARGO_ENCODED_RUSTFLAGS", [&FLAGS[..], &["--cfg", "fuzzing"]].concat().join("\x1f"))
         // With the target named, build scripts do without the flags.
         .args(["build", "--release", "--bins", "--target", &host, "--target-dir"])

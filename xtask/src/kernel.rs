@@ -12,11 +12,9 @@ use crate::linker;
 use crate::object;
 use crate::step;
 use crate::toolchain::{self, TARGET};
-use crate::workspace::Workspace;
+use crate::workspace::{OBJECT_VARIABLE, Workspace};
 
-/// Names a ready-made object; inotify-trace's build script reads it too.
-pub const OBJECT_VARIABLE: &str = "INOTIFY_TRACE_BPF_OBJECT";
-/// Builds for BPF only.
+/// The kernel programs' package.
 pub const PACKAGE: &str = "inotify-trace-ebpf";
 
 /// Installs what [`build`] needs.

@@ -1,10 +1,10 @@
 //! What the project's tasks are made of: setting up, building, and telling the user about it.
-//! `testbed` and the measurements use it too.
+//! `testbed` and `bench` use it too.
 
 pub mod agent;
 pub mod apt;
-pub mod btf_fixture;
-pub mod environment;
+pub mod bench;
+mod environment;
 pub mod fuzz;
 pub mod kernel;
 mod linker;

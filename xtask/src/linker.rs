@@ -11,10 +11,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::kernel::OBJECT_VARIABLE;
 use crate::tool::Tool;
 use crate::toolchain::Toolchain;
-use crate::workspace::Workspace;
+use crate::workspace::{OBJECT_VARIABLE, Workspace};
 
 const LINKER: Tool = Tool {
     name: "bpf-linker",

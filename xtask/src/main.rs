@@ -9,14 +9,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-
-mod bench;
-
 use xtask::workspace::Workspace;
-use xtask::{
-    agent, apt, btf_fixture, environment, fuzz, kernel, lint, packages, privilege, python, step,
-};
-use xtask::{testbed, vm, workspace};
+use xtask::{agent, bench, fuzz, kernel, lint, packages, python, step, testbed};
 
 /// Build, run, test and install inotify-trace.
 ///
@@ -74,60 +68,11 @@ enum Task {
         #[arg(long)]
         target: Option<fuzz::Target>,
     },
-    /// Measure what inotify-trace costs, next to bpftrace, and write docs/benchmarks.md.
-    Bench {
-        /// One minute instead of eleven: fewer and shorter rounds.
-        #[arg(long)]
-        quick: bool,
-        /// Measure only what is measured in a virtual machine, and keep the rest of the report.
-        #[arg(long)]
-        only_vm: bool,
-        /// Measure only what looks at the machine cost, and keep the rest of the report.
-        #[arg(long, conflicts_with = "only_vm")]
-        only_list: bool,
-        /// Measure only recordings, and keep the rest of the report.
-        #[arg(long, conflicts_with_all = ["only_vm", "only_list"])]
-        only_record: bool,
-    },
-    /// The part of `bench` that is root's.
-    #[command(hide = true)]
-    BenchMeasure {
-        #[arg(long)]
-        agent: PathBuf,
-        #[arg(long)]
-        quick: bool,
-        #[arg(long)]
-        only_record: bool,
-    },
-    /// The part of `bench` that a virtual machine runs.
-    #[command(hide = true)]
-    BenchBackends {
-        #[arg(long)]
-        agent: PathBuf,
-        #[arg(long)]
-        rounds: usize,
-        #[arg(long)]
-        batches: u32,
-    },
-    /// The part of `bench` that times looks at the machine.
-    #[command(hide = true)]
-    BenchList(bench::Rounds),
-    /// A plain look through /proc, to compare with.
-    #[command(hide = true)]
-    BenchScan,
-    /// The processes that `bench` traces.
-    #[command(hide = true, subcommand)]
-    BenchLoad(bench::Load),
-    /// Cut a kernel's BTF down to what the layout tests need.
-    BtfFixture {
-        /// A whole kernel's BTF, such as /sys/kernel/btf/vmlinux.
-        input: PathBuf,
-        /// The file to write.
-        output: PathBuf,
-    },
+    /// Measure what inotify-trace costs, and write docs/benchmarks.md. `bench --help` tells more.
+    Bench(Handed),
 }
 
-/// What `testbed` takes for itself.
+/// What another program takes for itself.
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 struct Handed {
@@ -136,9 +81,13 @@ struct Handed {
 }
 
 fn main() -> ExitCode {
-    let result = match handed_on() {
-        Some((task, args)) => hand_on(&task, &args),
-        None => perform(Cli::parse().task),
+    // As they are: clap would take the first `--` away.
+    let mut args = env::args().skip(1);
+    let task = args.next().unwrap_or_default();
+    let result = if ["test", "vm", "bench"].contains(&task.as_str()) {
+        hand_on(&task, args)
+    } else {
+        perform(Cli::parse().task)
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -149,16 +98,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// A task of `testbed` with its arguments as they are: clap would take the first `--` away.
-fn handed_on() -> Option<(String, Vec<String>)> {
-    let mut args = env::args().skip(1);
-    let task = args.next().filter(|task| task == "test" || task == "vm")?;
-    Some((task, args.collect()))
-}
-
-/// Becomes `testbed`: its exit status is handed on.
-fn hand_on(task: &str, args: &[String]) -> anyhow::Result<()> {
-    let mut command = testbed::command(&Workspace::locate()?, task);
+/// Becomes the program that does the task: its exit status is handed on.
+fn hand_on(task: &str, args: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
+    let workspace = Workspace::locate()?;
+    let mut command = match task {
+        "bench" => bench::command(&workspace),
+        _ => testbed::command(&workspace, task),
+    };
     let error = command.args(args).exec();
     Err(error).with_context(|| format!("cannot start {}", step::shown(&command)))
 }
@@ -167,10 +113,10 @@ fn perform(task: Task) -> anyhow::Result<()> {
     let workspace = Workspace::locate()?;
     match task {
         Task::Run { debug, args } => agent::run(&workspace, debug, &args),
-        Task::Test(Handed { args }) => hand_on("test", &args),
+        Task::Test(Handed { args }) => hand_on("test", args),
         Task::Build { debug } => agent::build(&workspace, debug).map(drop),
         Task::Install { prefix } => agent::install(&workspace, &prefix),
-        Task::Vm(Handed { args }) => hand_on("vm", &args),
+        Task::Vm(Handed { args }) => hand_on("vm", args),
         Task::Setup => {
             kernel::setup(&workspace)?;
             lint::setup(&workspace)?;
@@ -181,19 +127,6 @@ fn perform(task: Task) -> anyhow::Result<()> {
         }
         Task::Fuzz { seconds, target } => fuzz::run(&workspace, seconds, target),
         Task::Lint => lint::run(&workspace),
-        Task::Bench { quick, only_vm: true, .. } => bench::run_only_vm(&workspace, quick),
-        Task::Bench { quick, only_list: true, .. } => bench::run_only_list(&workspace, quick),
-        Task::Bench { quick, only_record: true, .. } => bench::run_only_record(&workspace, quick),
-        Task::Bench { quick, .. } => bench::run(&workspace, quick),
-        Task::BenchMeasure { agent, quick, only_record } => {
-            bench::measure(&agent, quick, only_record)
-        }
-        Task::BenchBackends { agent, rounds, batches } => {
-            bench::measure_backends(&agent, rounds, batches)
-        }
-        Task::BenchList(rounds) => bench::measure_list(&rounds),
-        Task::BenchScan => bench::scan(),
-        Task::BenchLoad(load) => bench::run_load(&load),
-        Task::BtfFixture { input, output } => btf_fixture::run(&input, &output),
+        Task::Bench(Handed { args }) => hand_on("bench", args),
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use object::{Object as _, ObjectSection as _};
 
-use crate::btf_fixture::Source;
+use inotify_trace_btf::{Btf, kind};
 
 /// Makes every type's name in the object's BTF one that the kernel accepts.
 ///
@@ -24,17 +24,12 @@ pub fn make_names_valid(mut object: Vec<u8>) -> Result<Vec<u8>> {
 
 /// Where, in BTF, names of types have characters that C does not allow.
 fn invalid_bytes(btf: &[u8]) -> Result<Vec<usize>> {
-    let source = Source::read(btf)?;
-    let names = source.strings_start();
+    let parsed = Btf::parse(btf.to_vec())?;
     let mut invalid = Vec::new();
-    for id in 1..=u32::try_from(source.len())? {
-        let record = source.record(id)?;
-        if record.is_union() {
-            let name = source.name(record.name)?;
-            let bytes = name.bytes().enumerate();
-            let wrong = bytes.filter(|&(_, byte)| !byte.is_ascii_alphanumeric() && byte != b'_');
-            invalid.extend(wrong.map(|(at, _)| names + record.name as usize + at));
-        }
+    for (_, record) in parsed.types().filter(|(_, record)| record.kind == kind::UNION) {
+        let name = parsed.name_range(record.name).context("a union's name is missing")?;
+        let is_wrong = |&at: &usize| !btf[at].is_ascii_alphanumeric() && btf[at] != b'_';
+        invalid.extend(name.filter(is_wrong));
     }
     Ok(invalid)
 }

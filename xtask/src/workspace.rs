@@ -5,16 +5,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+/// Names a ready-made object of the kernel programs; inotify-trace's build script reads it too.
+pub const OBJECT_VARIABLE: &str = "INOTIFY_TRACE_BPF_OBJECT";
+
 /// The checkout and its target directory.
 pub struct Workspace {
-    /// Where Cargo.toml is.
+    /// The checkout.
     pub root: PathBuf,
-    /// Where builds go.
+    /// Where cargo builds.
     pub target: PathBuf,
 }
 
 impl Workspace {
-    /// The one whose package cargo runs.
+    /// Where this program was built and what from.
+    ///
+    /// # Errors
+    /// If cargo did not start it.
     pub fn locate() -> Result<Self> {
         // Cargo sets it at run time. The value at compile time would be wrong in a checkout that
         // was moved or that shares its target directory with another one.

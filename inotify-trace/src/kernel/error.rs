@@ -2,7 +2,9 @@
 
 use aya::{maps::MapError, programs::ProgramError};
 
-use super::{Backend, btf::BtfError, layout::LayoutError};
+use inotify_trace_btf::BtfError;
+
+use super::{Backend, layout::LayoutError};
 
 /// Why the kernel programs could not be loaded, attached or asked.
 #[derive(Debug, thiserror::Error)]

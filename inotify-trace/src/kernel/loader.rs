@@ -16,7 +16,6 @@ use super::{
     Backend, KernelError, Settings,
     ask::Asker,
     backend::{Attachment, Hook, QUESTIONS},
-    btf,
     error::{map_error, refused},
     layout, probe, tracefs,
 };
@@ -53,7 +52,7 @@ impl Loader {
     /// makes its maps.
     pub(super) fn new(settings: Settings) -> Result<Self, KernelError> {
         probe::require()?;
-        let layout = layout::resolve(&btf::Btf::from_running_kernel()?)?;
+        let layout = layout::resolve(&inotify_trace_btf::Btf::from_running_kernel()?)?;
         let log_level =
             if settings.diagnostics { VerifierLogLevel::DEBUG } else { VerifierLogLevel::DISABLE };
         let mut ebpf = EbpfLoader::new()

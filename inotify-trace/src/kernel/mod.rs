@@ -1,7 +1,6 @@
 //! The kernel side: what this kernel offers, loading and attaching the programs, and reading what
 //! they say. The only module that knows aya.
 
-pub mod btf;
 pub mod layout;
 pub mod probe;
 

@@ -6,11 +6,11 @@ use aya::{
     programs::ProgramType,
     sys::{BpfHelper, is_helper_supported, is_map_supported, is_program_supported},
 };
+use inotify_trace_btf::Btf;
 use rustix::thread::CapabilitySet;
 
 use super::{
     Backend, KernelError, Settings,
-    btf::Btf,
     layout::{self, lost_features},
     loader::Loader,
     tracefs,

@@ -1,5 +1,7 @@
 use super::*;
 
+mod fixture;
+
 macro_rules! fixture {
     ($name:literal) => {
         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/btf/", $name, ".btf"))
@@ -102,8 +104,52 @@ fn renamed(names: &[(&str, &str)]) -> Btf {
 #[test]
 fn saved_kernels_are_as_pahole_says() {
     for ((name, data), expected) in KERNELS.into_iter().zip(EXPECTED) {
-        assert_eq!(resolve(&btf(data)).unwrap(), expected, "{name}");
+        assert_same(resolve(&btf(data)).unwrap(), expected, name);
     }
+}
+
+/// Compares field by field, to name what differs.
+fn assert_same(layout: Layout, expected: Layout, kernel: &str) {
+    for field in FIELDS {
+        let values = [layout, expected].map(|layout| (field.value)(&layout));
+        assert_eq!(values[0], values[1], "{} of {kernel}", field.name);
+    }
+    assert_eq!(layout, expected, "{kernel}");
+}
+
+#[test]
+fn the_table_has_each_field_once() {
+    assert_eq!(FIELDS.len(), Layout::UNKNOWN.words().len());
+    // Each number once, at the place of its field.
+    let mut next = 0..;
+    let numbered = fields::fill(|_| next.next().unwrap());
+    for (number, field) in (0..).zip(FIELDS) {
+        assert_eq!((field.value)(&numbered), number, "{}", field.name);
+    }
+}
+
+#[test]
+fn what_is_cut_down_resolves_to_the_same() {
+    for ((name, data), expected) in KERNELS.into_iter().zip(EXPECTED) {
+        let again = fixture::cut(&btf(data));
+        assert!(again.len() <= data.len(), "{name}");
+        assert_same(resolve(&btf(&again)).unwrap(), expected, name);
+    }
+}
+
+/// The whole BTF of a kernel, and the name of the file that gets what it is cut down to.
+const WHOLE: &str = "INOTIFY_TRACE_BTF";
+const KERNEL: &str = "INOTIFY_TRACE_BTF_NAME";
+
+#[test]
+#[ignore = "writes a file of tests/btf, from the BTF that a variable names"]
+fn remake_btf() {
+    let variable = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} must be set"));
+    let whole = std::fs::read(variable(WHOLE)).unwrap();
+    let cut = fixture::cut(&btf(&whole));
+    assert_same(resolve(&btf(&cut)).unwrap(), resolve(&btf(&whole)).unwrap(), "the copy");
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/btf");
+    std::fs::write(format!("{directory}/{}.btf", variable(KERNEL)), cut).unwrap();
 }
 
 #[test]
@@ -132,9 +178,9 @@ fn names_all_that_is_missing() {
     ]))
     .unwrap_err();
     let expected = [
+        "task_struct.tgid",
         "file.f_ref.refcnt or file.f_count",
         "user_namespace.ucount_max",
-        "task_struct.tgid",
         "ucount_type.UCOUNT_INOTIFY_WATCHES",
         "fsnotify_group.inotify_data.ucounts",
     ];

@@ -1,0 +1,79 @@
+//! What inotify-trace costs and can take, next to bpftrace and others: `cargo xtask bench` starts it.
+//!
+//! Without a task it is the user's part, which writes docs/benchmarks.md. It starts itself for the
+//! tasks: what root or a virtual machine measures, and what is traced meanwhile.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::step;
+use xtask::workspace::Workspace;
+
+mod backends;
+mod calls;
+mod compare;
+mod context;
+mod here;
+mod idle;
+mod list;
+mod load;
+mod machine;
+mod pace;
+mod proc;
+mod publish;
+mod record;
+mod report;
+mod root;
+mod scratch;
+mod startup;
+mod stats;
+mod storm;
+mod sys;
+mod told;
+mod tracer;
+mod vm;
+
+/// Measure what inotify-trace costs, next to bpftrace, and write docs/benchmarks.md.
+#[derive(Parser)]
+#[command(name = "bench", bin_name = "cargo xtask bench", args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(flatten)]
+    args: publish::Args,
+    #[command(subcommand)]
+    task: Option<Task>,
+}
+
+/// The parts that are processes of their own.
+#[derive(Subcommand)]
+enum Task {
+    /// Measure on this machine, as root, and print the report.
+    Here(here::Args),
+    /// Measure the agent's backends, as root, and print a line for each measurement.
+    Backends(backends::Args),
+    /// Time looks at the machine, as root, and print a line for each.
+    Looks(list::Rounds),
+    /// Look through /proc as a plain scanner does, to compare with.
+    Scan,
+    /// Be what is traced.
+    #[command(subcommand)]
+    Load(load::Load),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.task {
+        None => Workspace::locate().and_then(|workspace| publish::run(&workspace, &cli.args)),
+        Some(Task::Here(args)) => here::measure(&args),
+        Some(Task::Backends(args)) => backends::measure(&args),
+        Some(Task::Looks(rounds)) => list::look(&rounds),
+        Some(Task::Scan) => list::scan(),
+        Some(Task::Load(load)) => load::run(&load),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            step::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
