@@ -245,7 +245,7 @@ impl Elsewhere<'_> {
         let place = Place { agent, cache: &cache, work: &work.path, results: &results };
         let runs = scenarios
             .iter()
-            .map(|(scenario, options)| Ok((*scenario, scenario.prepare(&place, options)?)))
+            .map(|(name, scenario, options)| Ok((*name, scenario.prepare(&place, options)?)))
             .collect::<Result<Vec<_>>>()?;
         let reports = Mutex::new(Vec::new());
         stages.run("virtual machines and fuzzing", || {
@@ -257,8 +257,7 @@ impl Elsewhere<'_> {
         })?;
         told.kernels = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
         report::sort(&mut told.kernels);
-        told.scenarios =
-            runs.iter().map(|(scenario, run)| (scenario.name(), run.conclude())).collect();
+        told.scenarios = runs.iter().map(|(name, run)| (*name, run.conclude())).collect();
         told.fuzzed = fuzzing.iter().flat_map(Fuzzing::failed).collect();
         Ok(told)
     }
@@ -300,7 +299,11 @@ impl Elsewhere<'_> {
         kernels::ALL.into_iter().filter_map(task).collect()
     }
 
-    fn scenarios(&self, again: Option<&[Failure]>) -> Vec<(Scenario, scenario::Options)> {
+    /// The scenarios with their names.
+    fn scenarios(
+        &self,
+        again: Option<&[Failure]>,
+    ) -> Vec<(&'static str, Scenario, scenario::Options)> {
         let on = |names: &[&str]| -> Vec<Kernel> {
             kernels::ALL.into_iter().filter(|kernel| names.contains(&kernel.suite)).collect()
         };
@@ -312,30 +315,32 @@ impl Elsewhere<'_> {
             limit: Duration::from_secs(vm::LIMIT),
             stream: false,
         };
-        let leak = Scenario::Containerd5670;
-        match (again, self.tier) {
-            (Some(failures), _) => Scenario::ALL
-                .into_iter()
-                .filter_map(|scenario| {
+        let all = [
+            ("containerd-5670", Scenario::Containerd5670, None),
+            ("containerd-5670 --churn", Scenario::Containerd5670, Some(CHURNED)),
+            ("runtimes", Scenario::Runtimes, None),
+        ];
+        let chosen = |(name, scenario, churn): (&'static str, Scenario, Option<u64>)| {
+            let kernels = match again {
+                Some(failures) => {
                     let failed: Vec<_> = failures
                         .iter()
                         .filter_map(|failure| match failure {
-                            Failure::Scenario { name, suite } if *name == scenario.name() => {
+                            Failure::Scenario { name: failed, suite } if failed == name => {
                                 Some(suite.as_str())
                             }
                             _ => None,
                         })
                         .collect();
-                    (!failed.is_empty()).then(|| (scenario, options(on(&failed), None)))
-                })
-                .collect(),
-            (None, Tier::Full) => vec![
-                (leak, options(Vec::new(), None)),
-                (leak, options(Vec::new(), Some(CHURNED))),
-                (Scenario::Runtimes, options(Vec::new(), None)),
-            ],
-            _ => vec![(leak, options(on(&TELLING), None))],
-        }
+                    (!failed.is_empty()).then(|| on(&failed))
+                }
+                // All of its own.
+                None if self.tier == Tier::Full => Some(Vec::new()),
+                None => (name == "containerd-5670").then(|| on(&TELLING)),
+            };
+            kernels.map(|kernels| (name, scenario, options(kernels, churn)))
+        };
+        all.into_iter().filter_map(chosen).collect()
     }
 }
 
