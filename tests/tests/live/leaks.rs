@@ -43,7 +43,8 @@ fn leaks(process: &Process, arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
     (ours, status.code())
 }
 
-#[live_test(each = kernel)]
+// Linux 7 removes the watch with the cgroup: nothing is left there that would tell.
+#[live_test]
 fn what_is_leaked_already_is_found() {
     const NAME: &str = "leaks::what_is_leaked_already_is_found";
     let _machine = system::the_machine();
