@@ -2,13 +2,8 @@
 
 use std::io;
 
-use inotify_trace::{
-    event::BootTime,
-    output::{Json, Sink as _, Text, Timestamps, Width},
-    recording::{Item, Reader},
-    tracker::Tracker,
-    verdict::{Grace, Watcher},
-};
+use inotify_trace_model::{event::BootTime, clock::Timestamps, feed::Item, tracker::Tracker, verdict::{Grace, Watcher}};
+use inotify_trace::{output::{Json, Sink as _, Text, Width}, recording::Reader};
 
 /// Replays a file; panics where that goes wrong in a way that no file may cause.
 pub fn replay(bytes: &[u8]) {
@@ -17,10 +12,9 @@ pub fn replay(bytes: &[u8]) {
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
     let clock = reader.header().clock();
-    let _ = reader.header().user_names();
     let _ = clock.utc(reader.header().started);
     let mut json = Json::new(io::sink(), clock.clone());
-    let mut text = Text::new(io::sink(), clock, Timestamps::Iso, Width::Columns(80), false);
+    let mut text = Text::new(io::sink(), clock, UserNames::from_map(reader.header().users.clone()), Timestamps::Iso, Width::Columns(80), false);
     let mut tracker = Tracker::new();
     let mut watcher = Watcher::new(Grace::default());
     let mut before = reader.offset();

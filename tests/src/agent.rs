@@ -21,7 +21,7 @@ use crate::{
 use serde_json::Value;
 
 /// Every event there is, so that nothing an agent says goes unchecked.
-pub const EVERYTHING: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,\
+pub const EVERYTHING: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,held,\
      release,range-close,fork,exec,exit,charged,cgroup-found,cgroup-create,cgroup-rename,cgroup-remove,lost";
 
 /// All that there is, for programs.

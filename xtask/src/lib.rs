@@ -4,7 +4,7 @@
 pub mod agent;
 pub mod apt;
 pub mod bench;
-mod environment;
+pub mod environment;
 pub mod fuzz;
 pub mod kernel;
 mod linker;

@@ -72,7 +72,7 @@ enum Task {
     Bench(Handed),
 }
 
-/// What another program takes for itself.
+/// What `testbed` or `bench` takes for itself.
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 struct Handed {
@@ -81,13 +81,9 @@ struct Handed {
 }
 
 fn main() -> ExitCode {
-    // As they are: clap would take the first `--` away.
-    let mut args = env::args().skip(1);
-    let task = args.next().unwrap_or_default();
-    let result = if ["test", "vm", "bench"].contains(&task.as_str()) {
-        hand_on(&task, args)
-    } else {
-        perform(Cli::parse().task)
+    let result = match handed_on() {
+        Some((task, args)) => become_program(&task, &args),
+        None => perform(Cli::parse().task),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -98,12 +94,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// Becomes the program that does the task: its exit status is handed on.
-fn hand_on(task: &str, args: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
+/// A task of another program with its arguments as they are: clap would take the first `--` away.
+fn handed_on() -> Option<(String, Vec<String>)> {
+    let mut args = env::args().skip(1);
+    let task = args.next().filter(|task| ["test", "vm", "bench"].contains(&task.as_str()))?;
+    Some((task, args.collect()))
+}
+
+/// Becomes `testbed` or `bench`: its exit status is handed on.
+fn become_program(task: &str, args: &[String]) -> anyhow::Result<()> {
     let workspace = Workspace::locate()?;
     let mut command = match task {
         "bench" => bench::command(&workspace),
-        _ => testbed::command(&workspace, task),
+        task => testbed::command(&workspace, task),
     };
     let error = command.args(args).exec();
     Err(error).with_context(|| format!("cannot start {}", step::shown(&command)))
@@ -113,10 +116,10 @@ fn perform(task: Task) -> anyhow::Result<()> {
     let workspace = Workspace::locate()?;
     match task {
         Task::Run { debug, args } => agent::run(&workspace, debug, &args),
-        Task::Test(Handed { args }) => hand_on("test", args),
+        Task::Test(Handed { args }) => become_program("test", &args),
         Task::Build { debug } => agent::build(&workspace, debug).map(drop),
         Task::Install { prefix } => agent::install(&workspace, &prefix),
-        Task::Vm(Handed { args }) => hand_on("vm", args),
+        Task::Vm(Handed { args }) => become_program("vm", &args),
         Task::Setup => {
             kernel::setup(&workspace)?;
             lint::setup(&workspace)?;
@@ -127,6 +130,6 @@ fn perform(task: Task) -> anyhow::Result<()> {
         }
         Task::Fuzz { seconds, target } => fuzz::run(&workspace, seconds, target),
         Task::Lint => lint::run(&workspace),
-        Task::Bench(Handed { args }) => hand_on("bench", args),
+        Task::Bench(Handed { args }) => become_program("bench", &args),
     }
 }

@@ -10,17 +10,14 @@ pub const OBJECT_VARIABLE: &str = "INOTIFY_TRACE_BPF_OBJECT";
 
 /// The checkout and its target directory.
 pub struct Workspace {
-    /// The checkout.
+    /// Where Cargo.toml is.
     pub root: PathBuf,
-    /// Where cargo builds.
+    /// Where builds go.
     pub target: PathBuf,
 }
 
 impl Workspace {
-    /// Where this program was built and what from.
-    ///
-    /// # Errors
-    /// If cargo did not start it.
+    /// The one whose package cargo runs.
     pub fn locate() -> Result<Self> {
         // Cargo sets it at run time. The value at compile time would be wrong in a checkout that
         // was moved or that shares its target directory with another one.

@@ -2,19 +2,23 @@
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
+use inotify_trace_model::{story::Story, verdict::Grace};
 
 use super::{
     progress::Progress,
     recordings::{Files, exit_code, open, tell},
 };
-use crate::export::{
-    Csv, Exporter, Flat, JsonLines, Output, Parquet, Partitioned, Perfetto, export,
+#[cfg(feature = "parquet")]
+use crate::export::{Parquet, Partitioned};
+use crate::{
+    export::{Csv, Exporter, Flat, JsonLines, Output, Perfetto},
+    feed::Until,
 };
 
 #[derive(Debug, clap::Args)]
@@ -73,7 +77,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let output_is_on_terminal = args.output.is_none() && io::stdout().is_terminal();
     for mut run in opened.runs {
         let progress = Progress::new(run.size(), output_is_on_terminal);
-        let exported = export(&mut run, exporter.as_mut(), |position| progress.at(position));
+        let mut story = Story::new(run.header().started, Grace::default());
+        let audience = exporter.as_mut();
+        let exported = audience.begin(run.header()).and_then(|()| {
+            Until::end(&mut run).run(&mut story, audience, |position| progress.at(position))?;
+            story.end(audience)
+        });
         drop(progress);
         tell(run.problems())?;
         is_damaged |= !run.problems().is_empty();
@@ -100,11 +109,25 @@ impl Args {
         Ok(match self.format {
             Format::Jsonl => Box::new(JsonLines::new(output()?)),
             Format::Csv => Box::new(Flat::new(Box::new(Csv::new(output()?)?))),
-            Format::Parquet if self.partition => {
-                Box::new(Flat::new(Box::new(Partitioned::create(path()?)?)))
-            }
-            Format::Parquet => Box::new(Flat::new(Box::new(Parquet::create(path()?)?))),
+            Format::Parquet => self.parquet(path()?)?,
             Format::Perfetto => Box::new(Perfetto::new(Output::create(path()?)?)),
         })
+    }
+
+    #[cfg(feature = "parquet")]
+    fn parquet(&self, path: &Path) -> anyhow::Result<Box<dyn Exporter>> {
+        Ok(Box::new(Flat::new(if self.partition {
+            Box::new(Partitioned::create(path)?)
+        } else {
+            Box::new(Parquet::create(path)?)
+        })))
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    fn parquet(&self, _: &Path) -> anyhow::Result<Box<dyn Exporter>> {
+        bail!(
+            "this inotify-trace was built without Parquet: build it with cargo's default features, \
+             or with `--features parquet`; `--format csv` has the same columns"
+        )
     }
 }

@@ -7,46 +7,53 @@ use std::{
 };
 
 use clap::ValueEnum;
-use tokio::time::{Instant, timeout_at};
+use inotify_trace_model::{
+    clock::Clock,
+    event::BootTime,
+    story::{Audience, Story},
+    tracker::Tracker,
+    verdict::{Grace, Verdict, verdicts},
+};
+use tokio::time::Instant;
 
 use super::{
     EXIT_ERROR,
+    choice::one_of,
     past::{Past, PastArgs},
-    session::{Session, Wake, event_loop, instant, seconds},
+    session::{self, event_loop},
+    units::{self, duration, positive_duration},
 };
 use crate::{
-    event::{BootTime, Event},
+    feed::{Live, Options, Session},
+    host,
     kernel::{Backend, Settings},
-    output::{Clock, Findings},
-    source::{self, Live, Options},
-    tracker::Tracker,
-    verdict::{Grace, Verdict, Watcher, verdicts},
+    output::Findings,
 };
 
 /// Exit code for leaks that were found.
 const EXIT_LEAK: u8 = 1;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME]))]
 pub(super) struct Args {
     /// Keep looking until Ctrl-C, or for this long, and tell of each leak when it is one
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = seconds, conflicts_with = "recordings")]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = positive_duration, conflicts_with = "recordings")]
     watch: Option<Option<Duration>>,
     /// How long what has lost its purpose may stay open before it counts as leaked
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     grace: Duration,
     /// How long an instance may have no watch before it is worth a note
-    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     idle: Duration,
     /// Without --watch: how long to look again at what seems leaked, since a container that is just
     /// ending looks the same for a moment. With --recording: how long it must have been so
-    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = duration)]
     settle: Duration,
     /// How to write it
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     /// How to hook inotify [default: the best that this kernel allows]
-    #[arg(long, value_enum, value_name = "BACKEND")]
+    #[arg(long, value_parser = one_of::<Backend>(), value_name = "BACKEND")]
     backend: Option<Backend>,
     #[command(flatten)]
     past: PastArgs,
@@ -69,7 +76,7 @@ Examples:
   sudo inotify-trace leaks                   what is leaked already
   sudo inotify-trace leaks --watch           and what leaks from now on, until Ctrl-C
   inotify-trace leaks --recording night.itrec    what was leaked when recording ended
-  sudo inotify-trace leaks --watch 600 -o json    for a check that may take ten minutes
+  sudo inotify-trace leaks --watch 10m -o json    for a check that may take ten minutes
 
 Exit code: 0 if nothing is leaked, 1 if something is, 2 if it could not be looked.";
 
@@ -88,30 +95,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// What is leaked now.
 async fn look(args: &Args) -> anyhow::Result<ExitCode> {
     // Most machines leak nothing, which one look shows.
-    let mut tracker = Tracker::new();
-    Live::survey(args.options())?.iter().for_each(|event| tracker.apply(event));
+    let mut story = Story::without_verdicts(host::now());
+    let Ok(()) = story.take(Live::survey(args.options())?, &mut ());
     let at_once = Grace { target: Duration::ZERO, idle: Duration::MAX };
-    let mut reached = source::clock();
     let mut grace = at_once;
-    if !verdicts(&tracker, reached, &at_once).is_empty() {
+    if !verdicts(story.tracker(), story.now(), &at_once).is_empty() {
         // What is still there in a moment is. It is followed meanwhile, and not just found again.
-        let mut live = Live::start(args.options())?;
-        let end = Instant::now() + args.settle;
-        tracker = Tracker::new();
-        let mut events = Vec::new();
-        while Instant::now() < end {
-            if let Ok(result) = timeout_at(end, live.next(&mut events, &tracker)).await {
-                result?;
-            }
-            events.drain(..).for_each(|event| tracker.apply(&event));
-        }
-        live.finish(&mut events, &tracker);
-        events.drain(..).for_each(|event| tracker.apply(&event));
-        reached = source::clock();
+        let mut session = Session::new(Live::start(args.options())?);
+        session.end_at(Instant::now() + args.settle);
+        story = Story::without_verdicts(host::now());
+        session.run(&mut story, &mut (), |_, _, ()| Ok(())).await?;
         // Found at the start, some time before the settling was over.
         grace.target = args.settle;
     }
-    tell(Say::new(args.output, Clock::of_this_machine()), &tracker, reached, &grace)
+    tell(Say::new(args.output, host::clock()), story.tracker(), story.now(), &grace)
 }
 
 /// What was leaked at a moment of a recording.
@@ -132,34 +129,21 @@ fn tell(mut say: Say, tracker: &Tracker, now: BootTime, grace: &Grace) -> anyhow
         let instances = tracker.instances().count();
         writeln!(say.out, "No leak found among {instances} instances.")?;
     }
-    Ok(exit_code(found.iter().any(|verdict| verdict.kind.is_leak())))
+    Ok(exit_code(say.has_leak))
 }
 
 /// What leaks from now on, and what is leaked already.
 async fn watch(args: &Args, duration: Option<Duration>) -> anyhow::Result<ExitCode> {
-    let mut session = Session::start(args.options(), duration)?;
-    let mut tracker = Tracker::new();
-    let mut events: Vec<Event> = Vec::new();
-    session.live.next(&mut events, &tracker).await?;
-    events.drain(..).for_each(|event| tracker.apply(&event));
-    session.greet(&tracker)?;
-    let mut watcher = Watcher::new(Grace { target: args.grace, idle: args.idle });
-    let mut say = Say::new(args.output, Clock::of_this_machine());
-    let mut has_leak = false;
-    loop {
-        let wake = session.next(&mut events, watcher.due().map(instant), &tracker).await?;
-        events.drain(..).for_each(|event| tracker.apply(&event));
-        let now = source::clock();
-        if watcher.is_due(now) {
-            for verdict in watcher.reached(&tracker, now) {
-                has_leak |= verdict.kind.is_leak();
-                say.verdict(&verdict, &tracker, now)?;
-            }
-        }
-        if wake == Wake::Ended {
-            return Ok(exit_code(has_leak));
-        }
-    }
+    let mut session = session::start(args.options(), duration)?;
+    let grace = Grace { target: args.grace, idle: args.idle };
+    let mut story = Story::new(host::now(), grace);
+    let mut say = Say::new(args.output, host::clock());
+    session
+        .run(&mut story, &mut say, |session, story, _| {
+            Ok(session::greet(session, story.tracker())?)
+        })
+        .await?;
+    Ok(exit_code(say.has_leak))
 }
 
 fn exit_code(has_leak: bool) -> ExitCode {
@@ -178,14 +162,21 @@ struct Say {
     findings: Findings,
     format: Format,
     out: io::Stdout,
+    /// Whether one was of a leak.
+    has_leak: bool,
 }
 
 impl Say {
     fn new(format: Format, clock: Clock) -> Self {
-        Self { findings: Findings::new(clock), format, out: io::stdout() }
+        Self { findings: Findings::new(clock), format, out: io::stdout(), has_leak: false }
     }
+}
+
+impl Audience for Say {
+    type Error = io::Error;
 
     fn verdict(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
+        self.has_leak |= verdict.kind.is_leak();
         match self.format {
             Format::Text => write!(self.out, "{}", self.findings.text(verdict, tracker, now))?,
             Format::Json => {

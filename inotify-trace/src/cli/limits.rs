@@ -9,21 +9,29 @@ use std::{
 
 use anyhow::bail;
 use clap::ValueEnum;
+use inotify_trace_model::{
+    event::{BootTime, Event},
+    feed::Batch,
+    story::{Audience, Story},
+    tracker::{Tracker, User},
+    usage,
+};
 use tokio::time::Instant;
 
 use super::{
-    EXIT_ERROR, list,
+    EXIT_ERROR,
+    choice::one_of,
+    list,
     past::{Past, PastArgs},
-    session::{Session, Wake, event_loop, seconds},
+    session::{self, event_loop},
+    units::{self, interval, positive_duration},
 };
 use crate::{
+    feed::Options,
+    host::{self, procfs},
     kernel::{Backend, Settings},
-    limits::{self, Changes, DEFAULT_PODS, Rate, Seen, apply::Plan, files::Root},
+    limits::{self, Changes, Counted, DEFAULT_PODS, Rate, Seen, apply::Plan, files::Root},
     output::{LimitsReport, UserNames},
-    procfs,
-    source::Options,
-    tracker::{Tracker, User},
-    usage,
 };
 
 /// Exit code for users who are too close to a limit.
@@ -33,13 +41,13 @@ const EXIT_OVER: u8 = 1;
 const WARN: u32 = 80;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME]))]
 pub(super) struct Args {
     /// Trace for this long, or until Ctrl-C, and tell how fast instances become more
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = seconds, conflicts_with = "recordings")]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = positive_duration, conflicts_with = "recordings")]
     watch: Option<Option<Duration>>,
     /// With --watch: not only at the end, but this often
-    #[arg(long, value_name = "SECONDS", requires = "watch", value_parser = interval)]
+    #[arg(long, value_name = "DURATION", requires = "watch", value_parser = interval)]
     interval: Option<Duration>,
     /// Exit with 1 if anyone uses this share of a limit or more, in percent [default: 80]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -57,7 +65,7 @@ pub(super) struct Args {
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     /// With --watch: how to hook inotify [default: the best that this kernel allows]
-    #[arg(long, value_enum, value_name = "BACKEND", requires = "watch", hide_short_help = true)]
+    #[arg(long, value_parser = one_of::<Backend>(), value_name = "BACKEND", requires = "watch", hide_short_help = true)]
     backend: Option<Backend>,
     /// Look in /proc, even if the kernel has BPF iterators
     #[arg(long, hide_short_help = true)]
@@ -81,8 +89,8 @@ enum Format {
 const EXAMPLES: &str = "\
 Examples:
   sudo inotify-trace limits                      who is how close, and what to set
-  sudo inotify-trace limits --watch 60           and how long it will last
-  sudo inotify-trace limits --watch --interval 60    the same every minute, until Ctrl-C
+  sudo inotify-trace limits --watch 1m           and how long it will last
+  sudo inotify-trace limits --watch --interval 1m    the same every minute, until Ctrl-C
   sudo inotify-trace limits --warn 90 -o json    as a check: exit code 1 from 90% on
   inotify-trace limits --recording night.itrec --at 03:05    who was how close, at five past three
   sudo inotify-trace limits --pods 250 --apply   set them for a node of 250 pods
@@ -114,38 +122,75 @@ async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
     let kernel =
         Settings { backend: args.backend, walk_proc: args.walk_proc, ..Settings::default() };
     let options = Options { kernel, registry: args.host.registry(), find_paths: false };
-    let mut session = Session::start(options, None)?;
-    let (mut tracker, mut changes, mut events) = (Tracker::new(), Changes::default(), Vec::new());
-    session.live.next(&mut events, &tracker).await?;
-    for event in events.drain(..) {
-        tracker.apply(&event);
-    }
-    // What comes from now on counts, also while the greeting is written.
-    let start = Instant::now();
-    session.greet(&tracker)?;
-    session.end = args.watch.flatten().and_then(|duration| start.checked_add(duration));
-    let mut next = args.interval.and_then(|interval| start.checked_add(interval));
-    loop {
-        // A report is about all that happened until it is made: had the agent not been given the
-        // processor for a while, time would have passed and nothing have been counted.
-        let wake = session.next(&mut events, next, &tracker).await?;
-        if wake == Wake::Due {
-            session.live.finish(&mut events, &tracker);
-        }
-        let during = start.elapsed();
-        for event in events.drain(..) {
-            tracker.apply(&event);
-            changes.add(&event, &tracker);
-        }
-        if wake != Wake::Events {
-            let report = report(args, &tracker, true, Some((&changes, during)));
-            let code = show(args, &report)?;
-            if wake == Wake::Ended {
-                return Ok(code);
+    let mut session = session::start(options, None)?;
+    let mut story = Story::without_verdicts(host::now());
+    let mut reports = Reports { args, counted: Counted::default(), due: None, code: None };
+    session
+        .run(&mut story, &mut reports, |session, story, reports| {
+            // What comes from now on counts, also while the greeting is written.
+            let start = Instant::now();
+            reports.due = reports.next();
+            session::greet(session, story.tracker())?;
+            if let Some(end) = args.watch.flatten().and_then(|it| start.checked_add(it)) {
+                session.end_at(end);
             }
-            let interval = args.interval.unwrap_or_default();
-            next = Instant::now().checked_add(interval);
-        }
+            Ok(())
+        })
+        .await?;
+    story.end(&mut reports)?;
+    Ok(reports.code.unwrap_or(ExitCode::SUCCESS))
+}
+
+/// Counts what comes and goes, and reports at the end, or every now and then.
+struct Reports<'a> {
+    args: &'a Args,
+    counted: Counted,
+    due: Option<BootTime>,
+    /// Whether anyone was too close to a limit, by the last report.
+    code: Option<ExitCode>,
+}
+
+impl Reports<'_> {
+    /// When to report next.
+    fn next(&self) -> Option<BootTime> {
+        let interval = u64::try_from(self.args.interval?.as_nanos()).ok()?;
+        host::now().0.checked_add(interval).map(BootTime)
+    }
+
+    fn report(&mut self, tracker: &Tracker, now: BootTime) -> anyhow::Result<()> {
+        let during = self.counted.since.map(|since| now.since(since)).unwrap_or_default();
+        let report = report(self.args, tracker, true, Some((&self.counted.changes, during)));
+        self.code = Some(show(self.args, &report)?);
+        Ok(())
+    }
+}
+
+impl Audience for Reports<'_> {
+    type Error = anyhow::Error;
+
+    fn event(&mut self, event: &Event, tracker: &Tracker) -> anyhow::Result<()> {
+        Ok(self.counted.event(event, tracker)?)
+    }
+
+    fn batch(&mut self, batch: &mut Batch, tracker: &Tracker) -> anyhow::Result<()> {
+        Ok(self.counted.batch(batch, tracker)?)
+    }
+
+    fn due(&self) -> Option<BootTime> {
+        self.due
+    }
+
+    /// A report is about all that happened until it is made, and not until it was due: had the
+    /// agent not been given the processor for a while, time would have passed and nothing have been
+    /// counted.
+    fn moment(&mut self, tracker: &Tracker, now: BootTime) -> anyhow::Result<()> {
+        self.report(tracker, now)?;
+        self.due = self.next();
+        Ok(())
+    }
+
+    fn end(&mut self, tracker: &Tracker, now: BootTime) -> anyhow::Result<()> {
+        self.report(tracker, now)
     }
 }
 
@@ -179,7 +224,7 @@ fn report(
         changes.map(|(changes, during)| changes.rates(tracker, during));
     notes.extend(changes.and_then(|(changes, _)| lost(changes)));
     LimitsReport {
-        names: UserNames::of_this_machine(),
+        names: UserNames::from_map(host::users()),
         standings: is_known.then(|| usage::standings(tracker)),
         rates,
         settings,
@@ -197,7 +242,7 @@ fn report(
 fn look_back(args: &Args, past: &Past) -> LimitsReport {
     let settings = past.header.sysctls.settings();
     LimitsReport {
-        names: past.header.user_names(),
+        names: UserNames::from_map(past.header.users.clone()),
         standings: Some(usage::standings(&past.tracker)),
         rates: Some(past.changes.rates(&past.tracker, past.during)),
         recommendation: recommend(args, &past.tracker, &settings),
@@ -320,13 +365,4 @@ fn agreed(plan: &Plan) -> io::Result<bool> {
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
-}
-
-/// A time that passes.
-fn interval(text: &str) -> Result<Duration, String> {
-    let interval = seconds(text)?;
-    if interval < Duration::from_millis(100) {
-        return Err("must be at least 0.1 seconds".to_owned());
-    }
-    Ok(interval)
 }

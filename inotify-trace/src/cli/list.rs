@@ -6,25 +6,30 @@ use std::{
 };
 
 use clap::ValueEnum;
+use inotify_trace_model::{story::Story, tracker::Tracker, usage::By};
 
-use super::{past::PastArgs, recordings::exit_code, session::event_loop};
+use super::{
+    choice::{listed, one_of},
+    past::PastArgs,
+    recordings::exit_code,
+    session::event_loop,
+    units,
+};
 use crate::{
-    container::Registry,
+    feed::{self, Live, Options},
+    host::{self, runtimes::Registry},
     kernel::{KernelError, Settings},
     output::{Column, Listing, UserNames},
-    source::{self, Live, Options},
-    tracker::Tracker,
-    usage::By,
 };
 
 /// Rows on a terminal, unless more are asked for.
 const SCREEN: usize = 20;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME]))]
 pub(super) struct Args {
     /// What to group instances by
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_parser = one_of::<By>(), default_value = "process")]
     by: By,
     /// One row for each watch, with what it is on
     #[arg(long)]
@@ -33,10 +38,10 @@ pub(super) struct Args {
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     /// Only these columns, in this order
-    #[arg(long, value_enum, value_name = "COLUMN", value_delimiter = ',', hide_possible_values = true, long_help = column_help())]
+    #[arg(long, value_parser = one_of::<Column>(), value_name = "COLUMN", value_delimiter = ',', hide_possible_values = true, long_help = column_help())]
     columns: Vec<Column>,
     /// Sort by this column: counts with most first, names by the alphabet [default: instances]
-    #[arg(long, value_enum, value_name = "COLUMN", hide_possible_values = true)]
+    #[arg(long, value_parser = one_of::<Column>(), value_name = "COLUMN", hide_possible_values = true)]
     sort: Option<Column>,
     /// No line with the columns' names, and no totals
     #[arg(long)]
@@ -82,10 +87,12 @@ Examples:
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // JSON tells of targets only if asked to; looking for them takes time.
     let (tracker, names, is_damaged) = match args.past.load()? {
-        Some(past) => (past.tracker, past.header.user_names(), past.is_damaged),
+        Some(past) => {
+            (past.tracker, UserNames::from_map(past.header.users.clone()), past.is_damaged)
+        }
         None => {
             let (tracker, _) = look(args.watches, args.walk_proc, &args.host.registry())?;
-            (tracker, UserNames::of_this_machine(), false)
+            (tracker, UserNames::from_map(host::users()), false)
         }
     };
     let mut listing = Listing::new(&tracker, args.by, names);
@@ -137,19 +144,17 @@ pub(super) fn look(
     let _inside = event_loop.enter();
     let kernel = Settings { walk_proc, ..Settings::default() };
     let options = Options { kernel, registry: registry.clone(), find_paths };
-    let (events, is_told) = match Live::survey(options) {
-        Ok(events) => (events, true),
+    let (found, is_told) = match Live::survey(options) {
+        Ok(found) => (found, true),
         Err(error) => {
-            let survey = source::survey(find_paths, registry);
+            let survey = feed::survey(find_paths, registry);
             warn(&error, survey.hidden)?;
-            (survey.events, false)
+            (survey.found, false)
         }
     };
-    let mut tracker = Tracker::new();
-    for event in &events {
-        tracker.apply(event);
-    }
-    Ok((tracker, is_told))
+    let mut story = Story::without_verdicts(host::now());
+    let Ok(()) = story.take(found, &mut ());
+    Ok((story.into_tracker(), is_told))
 }
 
 /// Says on standard error what is missing.
@@ -165,12 +170,6 @@ fn warn(error: &KernelError, hidden: usize) -> io::Result<()> {
 
 /// Every column with what it means.
 fn column_help() -> String {
-    let mut help = "Only these columns, in this order, with commas between them:".to_owned();
-    for column in Column::value_variants() {
-        if let Some(value) = column.to_possible_value() {
-            let meaning = value.get_help().map(ToString::to_string).unwrap_or_default();
-            help.push_str(&format!("\n  {:13} {meaning}", value.get_name()));
-        }
-    }
-    help
+    let columns = listed::<Column>(13, |_| " ");
+    format!("Only these columns, in this order, with commas between them:{columns}")
 }

@@ -2,54 +2,57 @@
 
 use std::{
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
+use inotify_trace_model::{
+    event::BootTime,
+    story::{Audience, Story},
+    tracker::Tracker,
+    verdict::{Grace, Verdict},
+};
 
 use super::{
     Host,
-    session::{Session, Wake, event_loop, instant, seconds},
-    trace::{KernelArgs, log_at},
+    kernel::{KernelArgs, log_at},
+    recorder::Recording,
+    session::{self, event_loop},
+    units::{self, file_size, positive_duration, total_size},
 };
 use crate::{
-    output::{Bytes, Clock},
-    recording::{Batch, Header, Recorder, Rotation, Store},
-    source::{self, Options},
-    tracker::Tracker,
-    verdict::{Grace, Watcher},
+    feed::Options,
+    host,
+    recording::{Rotation, Store},
 };
 
-/// How long a batch may take to be on disk, unless it is said.
-const FLUSH: Duration = Duration::from_secs(1);
-
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::SIZE]))]
 pub(super) struct Args {
     /// Where to: a file that does not exist yet, or a directory, in which each run gets files of
     /// its own
     #[arg(short, long, value_name = "PATH")]
     output: PathBuf,
-    /// End after this many seconds
-    #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
+    /// End after this long, as in 90s or 1h
+    #[arg(short, long, value_name = "DURATION", value_parser = positive_duration)]
     duration: Option<Duration>,
     /// Begin another file when one has this size, as in 64M; needs a directory
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = file_size)]
     rotate_size: Option<u64>,
     /// Begin another file after this long, as in 1h or 30m; needs a directory
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     rotate_time: Option<Duration>,
     /// Keep only so many of this machine's files in the directory, the newest
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
     /// Keep only so much in the directory, as in 1G: the oldest of this machine's files go first.
     /// Without --rotate-size, a file has an eighth of it
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = total_size)]
     max_total: Option<u64>,
     /// How long what happened may take to be on disk, as in 500ms
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = positive_duration)]
     flush: Duration,
     #[command(flatten)]
     kernel: KernelArgs,
@@ -99,43 +102,19 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let kernel = args.kernel.settings(args.verbose);
     let options = Options { kernel, registry: args.host.registry(), find_paths: true };
-    let mut session = Session::start(options, args.duration)?;
-    let clock = Clock::of_this_machine();
-    let mut recorder = recorder(store, args.flush, &session, &args.host, &clock)?;
-    let (mut tracker, mut watcher) = (Tracker::new(), Watcher::new(Grace::default()));
-    let mut leaks = 0;
-    let mut events = Vec::new();
-    session.live.next(&mut events, &tracker).await?;
-    let mut wake = Wake::Events;
-    let mut has_greeted = false;
-    loop {
-        events.iter().for_each(|event| tracker.apply(event));
-        let time = source::clock();
-        let judged = watcher.is_due(time);
-        if judged {
-            let reached = watcher.reached(&tracker, time);
-            leaks += reached.iter().filter(|verdict| verdict.kind.is_leak()).count();
-        }
-        if judged || !events.is_empty() {
-            let batch = Batch { time, judged, events: std::mem::take(&mut events) };
-            recorder.record(batch, &tracker);
-        }
-        if !has_greeted {
-            session.greet(&tracker)?;
-            has_greeted = true;
-        }
-        if wake == Wake::Ended {
-            break;
-        }
-        match session.next(&mut events, watcher.due().map(instant), &tracker).await {
-            Ok(next) => wake = next,
-            Err(error) => {
-                finish(recorder)?;
-                return Err(error);
-            }
-        }
-    }
-    finish(recorder)?;
+    let mut session = session::start(options, args.duration)?;
+    let clock = host::clock();
+    let mut story = Story::new(host::now(), Grace::default());
+    let recording = Recording::start(store, args.flush, &session, &args.host, &clock)?;
+    let mut audience = (recording, Leaks::default());
+    let told = session
+        .run(&mut story, &mut audience, |session, story, _| {
+            Ok(session::greet(session, story.tracker())?)
+        })
+        .await;
+    let (recording, Leaks(leaks)) = audience;
+    recording.finish()?;
+    told?;
     if leaks > 0 {
         writeln!(
             io::stderr().lock(),
@@ -146,106 +125,15 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Begins to record into one file, or a directory.
-pub(super) fn start(
-    path: &Path,
-    session: &Session,
-    host: &Host,
-    clock: &Clock,
-) -> anyhow::Result<Recorder> {
-    recorder(Store::new(path, Rotation::default())?, FLUSH, session, host, clock)
-}
+/// Counts leaks.
+#[derive(Default)]
+struct Leaks(usize);
 
-fn recorder(
-    store: Store,
-    flush: Duration,
-    session: &Session,
-    host: &Host,
-    clock: &Clock,
-) -> anyhow::Result<Recorder> {
-    let mut header = Header::of_this_machine(&host.root(), clock, source::clock());
-    header.backend = session.live.backend().map(|it| it.to_string()).unwrap_or_default();
-    header.unseen = session.live.unseen().iter().map(ToString::to_string).collect();
-    let say = Box::new(|message: &str| {
-        // Nobody is left to tell where standard error is gone too.
-        let _ = writeln!(io::stderr(), "inotify-trace: {message}");
-    });
-    Ok(Recorder::start(store, header, flush, say)?)
-}
+impl Audience for Leaks {
+    type Error = io::Error;
 
-/// Ends a recording, and says what it has become.
-pub(super) fn finish(recorder: Recorder) -> anyhow::Result<()> {
-    let (totals, result) = recorder.finish(source::clock());
-    let mut err = io::stderr().lock();
-    writeln!(
-        err,
-        "Recorded {} event{} in {} file{} ({}).",
-        totals.events,
-        if totals.events == 1 { "" } else { "s" },
-        totals.files,
-        if totals.files == 1 { "" } else { "s" },
-        Bytes(totals.bytes),
-    )?;
-    if totals.unrecorded > 0 {
-        writeln!(err, "{} events could not be recorded, and are missing.", totals.unrecorded)?;
-    }
-    result.context("the end of the recording")
-}
-
-/// A number of bytes, with a unit if there is one: powers of 1024.
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match &text[digits.len()..].to_ascii_uppercase()[..] {
-        "" | "B" => 0,
-        "K" | "KB" | "KIB" => 10,
-        "M" | "MB" | "MIB" => 20,
-        "G" | "GB" | "GIB" => 30,
-        "T" | "TB" | "TIB" => 40,
-        other => return Err(format!("{other:?} is no unit: use K, M, G or T")),
-    };
-    digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(1 << shift))
-        .filter(|&size| size > 0)
-        .ok_or_else(|| "must be a number of bytes above 0, as in 64M".to_owned())
-}
-
-/// A time, with a unit if there is one: seconds otherwise.
-fn time(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "" | "s" => 1.0,
-        "ms" => 0.001,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        "d" => 86_400.0,
-        other => return Err(format!("{other:?} is no unit: use ms, s, m, h or d")),
-    };
-    let number: f64 = digits.parse().map_err(|_| "must be a time, as in 90s or 1h".to_owned())?;
-    Duration::try_from_secs_f64(number * unit)
-        .ok()
-        .filter(|time| !time.is_zero())
-        .ok_or_else(|| "must be a time above 0, as in 90s or 1h".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_times_have_units() {
-        assert_eq!(size("4096"), Ok(4096));
-        assert_eq!(size("64M"), Ok(64 << 20));
-        assert_eq!(size("1GiB"), Ok(1 << 30));
-        assert_eq!(time("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(time("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(time("1.5h"), Ok(Duration::from_secs(5400)));
-        for bad in ["", "M", "-1", "0", "1X", "99999999999T", "1 M"] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
-        for bad in ["", "h", "-1s", "0", "1x", "inf", "nan", "1e300d"] {
-            assert!(time(bad).is_err(), "{bad}");
-        }
+    fn verdict(&mut self, verdict: &Verdict, _: &Tracker, _: BootTime) -> io::Result<()> {
+        self.0 += usize::from(verdict.kind.is_leak());
+        Ok(())
     }
 }

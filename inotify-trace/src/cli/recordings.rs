@@ -9,7 +9,7 @@ use std::{
 use anyhow::bail;
 
 use super::EXIT_ERROR;
-use crate::source::{Problem, Recordings, Replay};
+use crate::feed::{Problem, Recordings, Replay};
 
 /// Which recordings.
 #[derive(Debug, clap::Args)]

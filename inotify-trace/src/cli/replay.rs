@@ -7,35 +7,38 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::bail;
+use inotify_trace_model::{
+    clock::Clock,
+    event::{BootTime, Event},
+    story::{Audience, Story},
+    tracker::Tracker,
+    verdict::{Grace, Verdict},
+};
 use jiff::Timestamp;
 
 use super::{
-    moment::Moment,
     progress::Progress,
     recordings::{Files, exit_code, open, tell},
-    view::{View, ViewArgs},
+    units::{self, Coverage, Moment},
+    view::ViewArgs,
 };
 use crate::{
-    event::BootTime,
-    output::Clock,
-    recording::{Header, Item},
-    source::Replay,
+    feed::{Replay, Until},
+    recording::Header,
 };
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME]))]
 pub(super) struct Args {
     #[command(flatten)]
     recordings: Files,
     #[command(flatten)]
     view: ViewArgs,
-    /// Show only what happened from then on: a time of day, a date and time, or `+SECONDS` from the
-    /// beginning
-    #[arg(long, value_name = "TIME")]
+    /// Show only what happened from then on
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<Moment>,
     /// Show only what happened until then
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<Moment>,
     /// How fast: `1` is as fast as it happened, `10` ten times that, `max` as fast as possible
     #[arg(long, value_name = "N", default_value = "max", value_parser = speed)]
@@ -73,17 +76,23 @@ fn speed(text: &str) -> Result<Speed, String> {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let opened = open(&args.recordings.files, "nothing to replay")?;
-    let range = Range::new(args, opened.runs[0].header())?;
+    let range = Range::new(args, &opened.runs)?;
     let mut is_damaged = !opened.problems.is_empty();
     for mut run in opened.runs {
         greet(run.header())?;
         let clock = run.header().clock();
         let range = range.of_machine_with(&clock);
-        let mut view = args.view.view(clock);
-        replay(&mut run, &mut view, &range, args.speed)?;
+        let mut story = Story::new(run.header().started, Grace::default());
+        let inner = Paced::new(args.view.audience(clock), args.speed);
+        let mut audience = Since { start: range.from, inner };
+        let progress = Progress::new(run.size(), io::stdout().is_terminal());
+        Until::new(&mut run, range.to)
+            .run(&mut story, &mut audience, |position| progress.at(position))?;
+        audience.flush()?;
+        drop(progress);
         tell(run.problems())?;
         is_damaged |= !run.problems().is_empty();
-        view.summarise()?;
+        story.end(&mut audience)?;
     }
     Ok(exit_code(is_damaged))
 }
@@ -118,20 +127,12 @@ struct RunRange {
 }
 
 impl Range {
-    fn new(args: &Args, first: &Header) -> anyhow::Result<Self> {
-        let clock = first.clock();
-        let moment = |moment: &Option<Moment>, otherwise| match moment {
-            Some(moment) => moment.timestamp(&clock, first.started),
-            None => Ok(otherwise),
+    fn new(args: &Args, runs: &[Replay]) -> anyhow::Result<Self> {
+        // Without either there is no need to know what the recordings cover.
+        let (from, to) = match (args.from, args.to) {
+            (None, None) => (Timestamp::MIN, Timestamp::MAX),
+            (from, to) => Coverage::of(runs)?.range(from, to)?,
         };
-        let from = moment(&args.from, Timestamp::MIN)?;
-        let to = moment(&args.to, Timestamp::MAX)?;
-        if to < from {
-            bail!("--to is before --from");
-        }
-        if to < clock.timestamp(first.started) {
-            bail!("--to is {to}, and recording began at {}", clock.utc(first.started));
-        }
         Ok(Self { from, to })
     }
 
@@ -140,47 +141,50 @@ impl Range {
     }
 }
 
-fn replay(run: &mut Replay, view: &mut View, range: &RunRange, speed: Speed) -> io::Result<()> {
-    let mut pace = Pace { speed, start: None };
-    let progress = Progress::new(run.size(), io::stdout().is_terminal());
-    while let Some(item) = run.next_item() {
-        match item {
-            Item::Restart => view.tracker.forget(),
-            Item::Part(part) => view.tracker.restore(part),
-            Item::End(_) => {}
-            Item::Batch(batch) => {
-                for event in &batch.events {
-                    if event.time > range.to {
-                        continue;
-                    }
-                    let is_wanted = event.time >= range.from;
-                    if is_wanted && let Some(wait) = pace.wait(event.time, Instant::now()) {
-                        view.flush()?;
-                        thread::sleep(wait);
-                    }
-                    view.event(event, is_wanted)?;
-                }
-                if batch.time > range.to {
-                    break;
-                }
-                progress.at(run.position());
-                if batch.judged {
-                    view.judge(batch.time, batch.time >= range.from)?;
-                }
-            }
-        }
-    }
-    view.flush()
+/// Passes on what happened from a moment on.
+struct Since<A> {
+    start: BootTime,
+    inner: A,
 }
 
-/// Keeps time.
-struct Pace {
+impl<A: Audience> Audience for Since<A> {
+    type Error = A::Error;
+
+    fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), A::Error> {
+        if event.time >= self.start { self.inner.event(event, tracker) } else { Ok(()) }
+    }
+
+    fn verdict(
+        &mut self,
+        verdict: &Verdict,
+        tracker: &Tracker,
+        now: BootTime,
+    ) -> Result<(), A::Error> {
+        if now >= self.start { self.inner.verdict(verdict, tracker, now) } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), A::Error> {
+        self.inner.flush()
+    }
+
+    fn end(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), A::Error> {
+        self.inner.end(tracker, now)
+    }
+}
+
+/// Passes on what happened at the pace at which it did.
+struct Paced<A> {
+    inner: A,
     speed: Speed,
-    /// When the first event was shown, and when it happened.
+    /// When the first event was passed on, and when it happened.
     start: Option<(Instant, BootTime)>,
 }
 
-impl Pace {
+impl<A> Paced<A> {
+    fn new(inner: A, speed: Speed) -> Self {
+        Self { inner, speed, start: None }
+    }
+
     /// How long to wait with what happened at `time`, if it is too early for it now.
     fn wait(&mut self, time: BootTime, now: Instant) -> Option<Duration> {
         let Speed::Times(times) = self.speed else { return None };
@@ -188,6 +192,35 @@ impl Pace {
         let after = Duration::try_from_secs_f64(time.since(first).as_secs_f64() / times).ok()?;
         let wait = started.checked_add(after)?.saturating_duration_since(now);
         (!wait.is_zero()).then_some(wait)
+    }
+}
+
+impl<A: Audience> Audience for Paced<A> {
+    type Error = A::Error;
+
+    fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), A::Error> {
+        if let Some(wait) = self.wait(event.time, Instant::now()) {
+            self.inner.flush()?;
+            thread::sleep(wait);
+        }
+        self.inner.event(event, tracker)
+    }
+
+    fn verdict(
+        &mut self,
+        verdict: &Verdict,
+        tracker: &Tracker,
+        now: BootTime,
+    ) -> Result<(), A::Error> {
+        self.inner.verdict(verdict, tracker, now)
+    }
+
+    fn flush(&mut self) -> Result<(), A::Error> {
+        self.inner.flush()
+    }
+
+    fn end(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), A::Error> {
+        self.inner.end(tracker, now)
     }
 }
 
@@ -200,7 +233,7 @@ mod tests {
     /// How long a replay waits with what happened so many milliseconds after the beginning, when
     /// it is shown so many milliseconds after that.
     fn waits(speed: Speed, events: &[(u64, u64)]) -> Vec<u128> {
-        let (mut pace, start) = (Pace { speed, start: None }, Instant::now());
+        let (mut pace, start) = (Paced::new((), speed), Instant::now());
         let mut wait = |&(happened, now): &(u64, u64)| {
             let time = BootTime(BEGINNING.0 + happened * 1_000_000);
             let wait = pace.wait(time, start + Duration::from_millis(now));

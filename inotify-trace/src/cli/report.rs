@@ -10,16 +10,17 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
+use inotify_trace_model::{story::Story, verdict::Grace};
 
 use super::{
     progress::Progress,
     recordings::{Files, exit_code, open, tell},
 };
 use crate::{
+    feed::{Problem, Replay, Until},
     output::printable,
     recording::EXTENSION,
     report::{Builder, FULL, Report, Run, html, text},
-    source::{Problem, Replay},
 };
 
 #[derive(Debug, clap::Args)]
@@ -129,14 +130,13 @@ fn refuse_recordings(path: &Path, files: &[PathBuf]) -> anyhow::Result<()> {
 
 /// Takes in a run.
 fn read(run: &mut Replay, output_is_on_stdout: bool) -> Run {
+    let mut story = Story::new(run.header().started, Grace::default());
     let mut builder = Builder::new(run.header());
     let is_on_terminal = output_is_on_stdout && io::stdout().is_terminal();
     let progress = Progress::new(run.size(), is_on_terminal);
-    while let Some(item) = run.next_item() {
-        builder.add(item);
-        progress.at(run.position());
-    }
-    builder.finish(&sentences(run.problems()))
+    let Ok(()) = Until::end(run).run(&mut story, &mut builder, |position| progress.at(position));
+    let Ok(()) = story.end(&mut builder);
+    builder.finish(story.tracker(), &sentences(run.problems()))
 }
 
 fn sentences(problems: &[Problem]) -> Vec<String> {

@@ -6,17 +6,14 @@ use std::{
 };
 
 use anyhow::Context as _;
+use inotify_trace_model::tracker::Tracker;
 use tokio::{
     runtime::Runtime,
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, sleep_until},
+    signal::unix::{SignalKind, signal},
+    time::Instant,
 };
 
-use crate::{
-    event::{BootTime, Event},
-    source::{self, Live, Options},
-    tracker::Tracker,
-};
+use crate::feed::{Live, Options, Session, Wake};
 
 /// The event loop, which the kernel's ring buffer is read through.
 pub(super) fn event_loop() -> anyhow::Result<Runtime> {
@@ -26,98 +23,36 @@ pub(super) fn event_loop() -> anyhow::Result<Runtime> {
         .context("cannot start the event loop")
 }
 
-/// A trace until Ctrl-C, SIGTERM, or the end of its time.
-pub(super) struct Session {
-    /// Where events come from.
-    pub(super) live: Live,
-    /// When it ends by itself.
-    pub(super) end: Option<Instant>,
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-/// Why a wait is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wake {
-    /// There may be events.
-    Events,
-    /// The time has come that was waited for.
-    Due,
-    /// The trace is over.
-    Ended,
-}
-
-impl Session {
-    /// Attaches, and begins to count the time.
-    pub(super) fn start(options: Options, duration: Option<Duration>) -> anyhow::Result<Self> {
-        // Before attaching: a signal that comes early must not kill the agent in mid-output.
-        let interrupt = signal(SignalKind::interrupt()).context("cannot catch Ctrl-C")?;
-        let terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
-        let live = Live::start(options)?;
-        let end = duration.and_then(|duration| Instant::now().checked_add(duration));
-        Ok(Self { live, end, interrupt, terminate })
+/// Attaches. The run ends with Ctrl-C, SIGTERM, or after `duration`.
+pub(super) fn start(options: Options, duration: Option<Duration>) -> anyhow::Result<Session> {
+    // Before attaching: a signal that comes early must not kill the agent in mid-output.
+    let interrupt = signal(SignalKind::interrupt()).context("cannot catch Ctrl-C")?;
+    let terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+    let mut session = Session::new(Live::start(options)?);
+    for mut signal in [interrupt, terminate] {
+        session.add(Box::new(move |context| signal.poll_recv(context).map(|_| Wake::Ended)));
     }
-
-    /// Waits for events, or until `due`, and adds what has come to `events`: when it is over, all
-    /// that has happened until then. `tracker` is what all earlier events have led to.
-    pub(super) async fn next(
-        &mut self,
-        events: &mut Vec<Event>,
-        due: Option<Instant>,
-        tracker: &Tracker,
-    ) -> anyhow::Result<Wake> {
-        let wake = tokio::select! {
-            biased;
-            _ = self.interrupt.recv() => Wake::Ended,
-            _ = self.terminate.recv() => Wake::Ended,
-            () = at(self.end) => Wake::Ended,
-            () = at(due) => Wake::Due,
-            result = self.live.next(events, tracker) => { result?; Wake::Events }
-        };
-        match wake {
-            Wake::Events => {}
-            // What is judged now must not rest on what was so a moment ago.
-            Wake::Due => self.live.catch_up(events),
-            Wake::Ended => self.live.finish(events, tracker),
-        }
-        Ok(wake)
+    if let Some(end) = duration.and_then(|duration| Instant::now().checked_add(duration)) {
+        session.end_at(end);
     }
-
-    /// Says on standard error that tracing has begun, what there is already, and what cannot be
-    /// seen.
-    pub(super) fn greet(&self, tracker: &Tracker) -> io::Result<()> {
-        let instances = tracker.instances().count();
-        let watches: usize = tracker.instances().map(|instance| instance.watches().len()).sum();
-        let mut err = io::stderr().lock();
-        for unseen in self.live.unseen() {
-            writeln!(err, "Not seen on this kernel: {unseen}.")?;
-        }
-        writeln!(
-            err,
-            "Tracing inotify ({} backend); {instances} instance{} with {watches} watch{} found. \
-             Ctrl-C to end.",
-            self.live.backend().map_or_else(|| "no".to_owned(), |backend| backend.to_string()),
-            if instances == 1 { "" } else { "s" },
-            if watches == 1 { "" } else { "es" },
-        )
-    }
+    Ok(session)
 }
 
-/// When the event loop is to wake for what is due at a moment of the events' clock.
-pub(super) fn instant(due: BootTime) -> Instant {
-    Instant::now() + due.since(source::clock())
-}
-
-/// Waits until a moment; for ever if there is none.
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
+/// Says on standard error that tracing has begun, what there is already, and what cannot be seen.
+pub(super) fn greet(session: &Session, tracker: &Tracker) -> io::Result<()> {
+    let live = session.live();
+    let instances = tracker.instances().count();
+    let watches: usize = tracker.instances().map(|instance| instance.watches().len()).sum();
+    let mut err = io::stderr().lock();
+    for unseen in live.unseen() {
+        writeln!(err, "Not seen on this kernel: {unseen}.")?;
     }
-}
-
-/// A number of seconds on the command line.
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    writeln!(
+        err,
+        "Tracing inotify ({} backend); {instances} instance{} with {watches} watch{} found. \
+         Ctrl-C to end.",
+        live.backend().map_or_else(|| "no".to_owned(), |backend| backend.to_string()),
+        if instances == 1 { "" } else { "s" },
+        if watches == 1 { "" } else { "es" },
+    )
 }

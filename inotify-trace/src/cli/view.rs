@@ -3,13 +3,16 @@
 use std::io::{self, BufWriter, IsTerminal as _};
 
 use clap::ValueEnum;
+use inotify_trace_model::{
+    clock::{Clock, Timestamps},
+    event::EventName,
+    story::Audience,
+};
 
+use super::choice::{listed, one_of};
 use crate::{
-    cgroup,
-    event::{BootTime, Event, EventName},
-    output::{Clock, Filter, Json, Sink, Text, Timestamps, Width},
-    tracker::Tracker,
-    verdict::{Grace, Watcher},
+    host::{self, cgroup},
+    output::{Filter, Filtered, Json, Text, UserNames, Width},
 };
 
 /// Bytes gathered before they are written, unless the source pauses.
@@ -33,7 +36,7 @@ pub(super) struct ViewArgs {
     cgroup: Option<String>,
     /// Only these events [default: create, create-failed, watch, watch-failed, unwatch, close,
     /// release]
-    #[arg(short, long = "event", value_name = "EVENT", value_delimiter = ',', hide_possible_values = true, long_help = event_help())]
+    #[arg(short, long = "event", value_parser = one_of::<EventName>(), value_name = "EVENT", value_delimiter = ',', hide_possible_values = true, long_help = event_help())]
     events: Vec<EventName>,
     /// Only failures
     #[arg(short = 'x', long)]
@@ -42,7 +45,7 @@ pub(super) struct ViewArgs {
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     /// How points in time are written
-    #[arg(long, value_enum, value_name = "FORM", default_value_t, num_args = 0..=1, default_missing_value = "iso")]
+    #[arg(long, value_parser = one_of::<Timestamps>(), value_name = "FORM", default_value = "time", num_args = 0..=1, default_missing_value = "iso")]
     timestamps: Timestamps,
     /// Never shorten paths or names to keep lines below 120 columns
     #[arg(short, long)]
@@ -62,24 +65,14 @@ enum Format {
     Json,
 }
 
-/// Takes in events, and shows those that are wanted.
-pub(super) struct View {
-    pub(super) tracker: Tracker,
-    pub(super) watcher: Watcher,
-    filter: Filter,
-    sink: Box<dyn Sink>,
-    shows_verdicts: bool,
-}
+/// Shows the events that are wanted.
+pub(super) type View = Filtered<Box<dyn Audience<Error = io::Error>>>;
 
 impl ViewArgs {
-    pub(super) fn view(&self, clock: Clock) -> View {
-        View {
-            tracker: Tracker::new(),
-            watcher: Watcher::new(Grace::default()),
-            filter: self.filter(),
-            sink: self.sink(clock),
-            shows_verdicts: !self.no_verdicts,
-        }
+    /// Whoever shows what is wanted, at times that `clock` shows.
+    pub(super) fn audience(&self, clock: Clock) -> View {
+        let (filter, shows_leaks) = (self.filter(), !self.no_verdicts);
+        Filtered { filter, shows_leaks, inner: self.format(clock) }
     }
 
     fn filter(&self) -> Filter {
@@ -93,7 +86,7 @@ impl ViewArgs {
         }
     }
 
-    fn sink(&self, clock: Clock) -> Box<dyn Sink> {
+    fn format(&self, clock: Clock) -> Box<dyn Audience<Error = io::Error>> {
         let out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout());
         match self.output {
             Format::Json => Box::new(Json::new(out, clock)),
@@ -106,47 +99,16 @@ impl ViewArgs {
                 };
                 // https://no-color.org: any value but the empty one.
                 let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-                Box::new(Text::new(out, clock, self.timestamps, width, terminal && !plain))
+                Box::new(Text::new(
+                    out,
+                    clock,
+                    UserNames::from_map(host::users()),
+                    self.timestamps,
+                    width,
+                    terminal && !plain,
+                ))
             }
         }
-    }
-}
-
-impl View {
-    /// Takes in an event, and shows it if it is `wanted` otherwise.
-    pub(super) fn event(&mut self, event: &Event, wanted: bool) -> io::Result<bool> {
-        self.tracker.apply(event);
-        let is_shown = wanted && self.filter.shows(event, &self.tracker);
-        if is_shown {
-            self.sink.show(event, &self.tracker)?;
-        }
-        Ok(is_shown)
-    }
-
-    /// Looks for leaks, and tells of those that are news, if they are `wanted` otherwise.
-    pub(super) fn judge(&mut self, now: BootTime, wanted: bool) -> io::Result<bool> {
-        let mut any = false;
-        for verdict in self.watcher.reached(&self.tracker, now) {
-            let is_shown = wanted
-                && self.shows_verdicts
-                && verdict.kind.is_leak()
-                && self.filter.shows_verdict(&verdict, &self.tracker);
-            if is_shown {
-                self.sink.judge(&verdict, &self.tracker, now)?;
-                any = true;
-            }
-        }
-        Ok(any)
-    }
-
-    /// Makes visible what was shown.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.sink.flush()
-    }
-
-    /// Sums up what was seen.
-    pub(super) fn summarise(&mut self) -> io::Result<()> {
-        self.sink.summarise(&self.tracker.summary())
     }
 }
 
@@ -161,13 +123,9 @@ fn from_root(path: &str) -> String {
 
 /// Every event with what it means.
 fn event_help() -> String {
-    let mut help = "Only these events, with commas between them:".to_owned();
-    for event in EventName::value_variants() {
-        if let Some(value) = event.to_possible_value() {
-            let shown = if event.is_shown_by_default() { "*" } else { " " };
-            let meaning = value.get_help().map(ToString::to_string).unwrap_or_default();
-            help.push_str(&format!("\n{shown} {:14} {meaning}", value.get_name()));
-        }
-    }
-    help + "\nThose with * are shown by default; losses always are."
+    let events = listed::<EventName>(14, |it| if it.is_shown_by_default() { "*" } else { " " });
+    format!(
+        "Only these events, with commas between them:{events}\nThose with * are shown by default; \
+         losses always are."
+    )
 }

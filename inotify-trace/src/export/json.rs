@@ -2,14 +2,15 @@
 
 use std::io;
 
-use super::{ExportError, Exporter, Output};
-use crate::{
+use inotify_trace_model::{
     event::{BootTime, Event},
-    output::{Json, Sink as _},
-    recording::Header,
+    story::Audience,
     tracker::Tracker,
     verdict::Verdict,
 };
+
+use super::{ExportError, Exporter, Output};
+use crate::{output::Json, recording::Header};
 
 /// Writes JSON lines.
 #[derive(Debug)]
@@ -39,15 +40,11 @@ impl JsonLines {
     }
 }
 
-impl Exporter for JsonLines {
-    fn begin(&mut self, header: &Header) -> Result<(), ExportError> {
-        // Each run has a clock of its own.
-        self.lines = self.output().map(|output| Json::new(output, header.clock()));
-        Ok(())
-    }
+impl Audience for JsonLines {
+    type Error = ExportError;
 
     fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), ExportError> {
-        self.write(|lines| lines.show(event, tracker))
+        self.write(|lines| lines.event(event, tracker))
     }
 
     fn verdict(
@@ -56,11 +53,22 @@ impl Exporter for JsonLines {
         tracker: &Tracker,
         now: BootTime,
     ) -> Result<(), ExportError> {
-        self.write(|lines| lines.judge(verdict, tracker, now))
+        if !verdict.kind.is_leak() {
+            return Ok(());
+        }
+        self.write(|lines| lines.verdict(verdict, tracker, now))
     }
 
-    fn end(&mut self, tracker: &Tracker, _now: BootTime) -> Result<(), ExportError> {
-        self.write(|lines| lines.summarise(&tracker.summary()))
+    fn end(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), ExportError> {
+        self.write(|lines| lines.end(tracker, now))
+    }
+}
+
+impl Exporter for JsonLines {
+    fn begin(&mut self, header: &Header) -> Result<(), ExportError> {
+        // Each run has a clock of its own.
+        self.lines = self.output().map(|output| Json::new(output, header.clock()));
+        Ok(())
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), ExportError> {

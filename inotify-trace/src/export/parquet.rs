@@ -1,37 +1,28 @@
 //! Parquet: one file, or one for each node and hour in directories as Hive names them.
 
+mod columns;
+
 use std::{
     collections::VecDeque,
-    fs, io,
+    fs, io, mem,
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock},
+    sync::Arc,
 };
 
-use arrow_array::{
-    ArrayRef, RecordBatch,
-    builder::{
-        BooleanBuilder, Float64Builder, Int32Builder, StringBuilder, TimestampNanosecondBuilder,
-        UInt32Builder, UInt64Builder,
-    },
-};
-use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::{
-    arrow::ArrowWriter,
     basic::{Compression, Encoding, ZstdLevel},
     errors::ParquetError,
-    file::properties::WriterProperties,
+    file::{properties::WriterProperties, writer::SerializedFileWriter},
     schema::types::ColumnPath,
 };
 
+use self::columns::RowGroup;
 use super::{
     Column, ExportError, Output, Rows,
-    column::{Row, Type, Value},
-    file::Names,
+    column::{Row, Value},
+    file::PartialFile,
 };
 use crate::recording::Header;
-
-/// Rows handed over at once.
-const BATCH: usize = 8 << 10;
 
 /// Rows of a row group: what is gathered in memory, compressed, before it is written. A group this
 /// large compresses as well as larger ones, and takes some MiB.
@@ -48,29 +39,12 @@ const OPEN: usize = 2;
 /// Nanoseconds of an hour.
 const HOUR: i64 = 3_600_000_000_000;
 
-static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-    let field = |column: &Column| {
-        let kind = match column.kind() {
-            Type::Time => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
-            Type::Bool => DataType::Boolean,
-            Type::I32 => DataType::Int32,
-            Type::U32 => DataType::UInt32,
-            Type::U64 => DataType::UInt64,
-            Type::F64 => DataType::Float64,
-            Type::Text => DataType::Utf8,
-        };
-        Field::new(column.name(), kind, true)
-    };
-    Arc::new(Schema::new(Column::ALL.iter().map(field).collect::<Vec<_>>()))
-});
-
 /// Writes one Parquet file.
 pub struct Parquet {
     /// Where it goes, for errors.
     path: PathBuf,
-    writer: ArrowWriter<Output>,
-    columns: Vec<Builder>,
-    rows: usize,
+    writer: SerializedFileWriter<Output>,
+    group: RowGroup,
 }
 
 impl Parquet {
@@ -83,7 +57,6 @@ impl Parquet {
         let level = ZstdLevel::try_new(3).unwrap_or_default();
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(level))
-            .set_max_row_group_row_count(Some(ROW_GROUP))
             .set_created_by(concat!("inotify-trace ", env!("CARGO_PKG_VERSION")).to_owned());
         for column in RISING {
             let name = ColumnPath::from(column.name());
@@ -91,33 +64,29 @@ impl Parquet {
                 .set_column_dictionary_enabled(name.clone(), false)
                 .set_column_encoding(name, Encoding::DELTA_BINARY_PACKED);
         }
-        let writer = ArrowWriter::try_new(output, Arc::clone(&SCHEMA), Some(properties.build()))
+        let properties = Arc::new(properties.build());
+        let writer = columns::schema()
+            .and_then(|schema| SerializedFileWriter::new(output, schema, properties))
             .map_err(|error| failed(path, error))?;
-        let columns = Column::ALL.iter().map(|column| Builder::new(column.kind())).collect();
-        Ok(Self { path: path.to_owned(), writer, columns, rows: 0 })
+        let group = RowGroup::new(writer.schema_descr(), writer.properties());
+        Ok(Self { path: path.to_owned(), writer, group })
     }
 
     fn add(&mut self, row: &Row<'_>) -> Result<(), ExportError> {
-        for (builder, value) in self.columns.iter_mut().zip(row.values()) {
-            builder.add(value);
-        }
-        self.rows += 1;
-        if self.rows == BATCH { self.write() } else { Ok(()) }
+        self.group.add(row).map_err(|error| failed(&self.path, error))?;
+        if self.group.rows() == ROW_GROUP { self.write_group() } else { Ok(()) }
     }
 
-    fn write(&mut self) -> Result<(), ExportError> {
-        self.rows = 0;
-        let columns = self.columns.iter_mut().map(Builder::finish).collect();
-        RecordBatch::try_new(Arc::clone(&SCHEMA), columns)
-            .map_err(ParquetError::from)
-            .and_then(|batch| self.writer.write(&batch))
-            .map_err(|error| failed(&self.path, error))
+    fn write_group(&mut self) -> Result<(), ExportError> {
+        let next = RowGroup::new(self.writer.schema_descr(), self.writer.properties());
+        let full = mem::replace(&mut self.group, next);
+        full.write_to(&mut self.writer).map_err(|error| failed(&self.path, error))
     }
 
-    /// All rows were added. It has yet to get its name.
-    fn close(mut self) -> Result<Option<Names>, ExportError> {
-        if self.rows > 0 {
-            self.write()?;
+    /// Writes what is left. The file has yet to be renamed.
+    fn close(mut self) -> Result<Option<PartialFile>, ExportError> {
+        if self.group.rows() > 0 {
+            self.write_group()?;
         }
         let output = self.writer.into_inner().map_err(|error| failed(&self.path, error))?;
         output.close()
@@ -130,7 +99,7 @@ impl Rows for Parquet {
     }
 
     fn finish(self: Box<Self>) -> Result<(), ExportError> {
-        self.close()?.map_or(Ok(()), Names::complete)
+        self.close()?.map_or(Ok(()), PartialFile::complete)
     }
 }
 
@@ -158,7 +127,7 @@ pub struct Partitioned {
     files: u32,
     /// By hours since 1970; the one used last comes last.
     open: VecDeque<(i64, Parquet)>,
-    closed: Vec<Names>,
+    closed: Vec<PartialFile>,
 }
 
 impl Partitioned {
@@ -240,7 +209,7 @@ impl Rows for Partitioned {
         while !self.open.is_empty() {
             self.close_oldest()?;
         }
-        self.closed.into_iter().try_for_each(Names::complete)
+        self.closed.into_iter().try_for_each(PartialFile::complete)
     }
 }
 
@@ -253,62 +222,4 @@ fn make(directory: &Path) -> Result<(), ExportError> {
 fn partition(name: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' };
     if name.is_empty() { "unknown".to_owned() } else { name.chars().map(safe).collect() }
-}
-
-/// Gathers a column.
-enum Builder {
-    Time(TimestampNanosecondBuilder),
-    Bool(BooleanBuilder),
-    I32(Int32Builder),
-    U32(UInt32Builder),
-    U64(UInt64Builder),
-    F64(Float64Builder),
-    Text(StringBuilder),
-}
-
-impl Builder {
-    fn new(kind: Type) -> Self {
-        match kind {
-            Type::Time => {
-                Self::Time(TimestampNanosecondBuilder::with_capacity(BATCH).with_timezone("UTC"))
-            }
-            Type::Bool => Self::Bool(BooleanBuilder::with_capacity(BATCH)),
-            Type::I32 => Self::I32(Int32Builder::with_capacity(BATCH)),
-            Type::U32 => Self::U32(UInt32Builder::with_capacity(BATCH)),
-            Type::U64 => Self::U64(UInt64Builder::with_capacity(BATCH)),
-            Type::F64 => Self::F64(Float64Builder::with_capacity(BATCH)),
-            Type::Text => Self::Text(StringBuilder::with_capacity(BATCH, BATCH)),
-        }
-    }
-
-    fn add(&mut self, value: Option<&Value<'_>>) {
-        match (self, value) {
-            (Self::Time(it), Some(Value::Time(value))) => it.append_value(*value),
-            (Self::Bool(it), Some(Value::Bool(value))) => it.append_value(*value),
-            (Self::I32(it), Some(Value::I32(value))) => it.append_value(*value),
-            (Self::U32(it), Some(Value::U32(value))) => it.append_value(*value),
-            (Self::U64(it), Some(Value::U64(value))) => it.append_value(*value),
-            (Self::F64(it), Some(Value::F64(value))) => it.append_value(*value),
-            (Self::Text(it), Some(Value::Text(value))) => it.append_value(value),
-            (Self::Time(it), _) => it.append_null(),
-            (Self::Bool(it), _) => it.append_null(),
-            (Self::I32(it), _) => it.append_null(),
-            (Self::U32(it), _) => it.append_null(),
-            (Self::U64(it), _) => it.append_null(),
-            (Self::F64(it), _) => it.append_null(),
-            (Self::Text(it), _) => it.append_null(),
-        }
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        match self {
-            Self::Time(it) => Arc::new(it.finish()),
-            Self::Bool(it) => Arc::new(it.finish()),
-            Self::I32(it) => Arc::new(it.finish()),
-            Self::U32(it) => Arc::new(it.finish()),
-            Self::U64(it) => Arc::new(it.finish()),
-            Self::F64(it) => Arc::new(it.finish()),
-            Self::Text(it) => Arc::new(it.finish()),
-        }
-    }
 }

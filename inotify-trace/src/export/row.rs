@@ -2,6 +2,14 @@
 
 use std::collections::HashSet;
 
+use inotify_trace_model::{
+    clock::Clock,
+    event::{BootTime, CgroupId, Event, EventKind, InstanceId, Quota, Target, Task},
+    resource::Resource,
+    story::Audience,
+    tracker::{Tracker, User},
+    verdict::{Confidence, Evidence, Grace, Kind, Verdict, verdicts},
+};
 use serde::Serialize;
 
 use super::{
@@ -9,14 +17,11 @@ use super::{
     column::{Column, Row, Value},
 };
 use crate::{
-    event::{BootTime, CgroupId, Event, EventKind, InstanceId, Quota, Target, Task},
     output::{
-        Clock, UserNames, actor, device, ending, errno_name, failed_limit, instance_flags, lived,
+        UserNames, actor, device, ending, errno_name, failed_limit, instance_flags, lived,
         watch_mask,
     },
     recording::Header,
-    tracker::{Tracker, User},
-    verdict::{Confidence, Evidence, Grace, Kind, Verdict, verdicts},
 };
 
 /// Takes in rows.
@@ -66,7 +71,7 @@ impl Run {
             boot_id: header.boot_id.clone(),
             id: format!("{:016x}", header.run),
             clock: header.clock(),
-            users: header.user_names(),
+            users: UserNames::from_map(header.users.clone()),
         }
     }
 
@@ -99,12 +104,8 @@ impl Flat {
     }
 }
 
-impl Exporter for Flat {
-    fn begin(&mut self, header: &Header) -> Result<(), ExportError> {
-        self.run = Run::new(header);
-        self.told.clear();
-        self.rows.begin(header)
-    }
+impl Audience for Flat {
+    type Error = ExportError;
 
     fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), ExportError> {
         if let EventKind::InstanceReleased { instance, .. } = event.kind {
@@ -119,6 +120,9 @@ impl Exporter for Flat {
         tracker: &Tracker,
         now: BootTime,
     ) -> Result<(), ExportError> {
+        if !verdict.kind.is_leak() {
+            return Ok(());
+        }
         self.rows.row(&of_verdict(&self.run, "verdict", verdict, tracker, now))?;
         self.leaked(verdict, tracker, now)
     }
@@ -130,6 +134,14 @@ impl Exporter for Flat {
             .iter()
             .filter(|verdict| verdict.kind.is_leak())
             .try_for_each(|verdict| self.leaked(verdict, tracker, now))
+    }
+}
+
+impl Exporter for Flat {
+    fn begin(&mut self, header: &Header) -> Result<(), ExportError> {
+        self.run = Run::new(header);
+        self.told.clear();
+        self.rows.begin(header)
     }
 
     fn finish(self: Box<Self>) -> Result<(), ExportError> {
@@ -144,7 +156,7 @@ fn of_event<'a>(run: &'a Run, event: &'a Event, tracker: &'a Tracker) -> Row<'a>
     row.set(Column::Event, name(kind.name()));
     task(&mut row, actor(event, subject), tracker);
     row.maybe(Column::Instance, kind.instance().map(|it| it.0));
-    quota(&mut row, run, kind.quota(), kind.counts_watches());
+    quota(&mut row, run, kind.quota(), kind.counts());
     row.maybe(Column::LimitHit, failed_limit(kind).map(name));
     match kind {
         EventKind::InstanceFound { fd, flags, creator_cgroup, queued, .. } => {
@@ -218,7 +230,12 @@ fn of_event<'a>(run: &'a Run, event: &'a Event, tracker: &'a Tracker) -> Row<'a>
             // What binds the one who pays, wherever the limit stands.
             let payer = charges.first().map(|&charge| User::from(charge));
             let account = payer.and_then(|payer| tracker.users().get(payer));
-            quota(&mut row, run, account.and_then(|account| account.instances), false);
+            quota(
+                &mut row,
+                run,
+                account.and_then(|account| account.instances),
+                Resource::Instances,
+            );
         }
         EventKind::Lost { count, what } => {
             row.set(Column::LostCount, *count);
@@ -305,9 +322,9 @@ fn task<'a>(row: &mut Row<'a>, task: Option<Task>, tracker: &'a Tracker) {
 }
 
 /// How far the count is from its limit.
-fn quota<'a>(row: &mut Row<'a>, run: &'a Run, quota: Option<Quota>, are_watches: bool) {
+fn quota<'a>(row: &mut Row<'a>, run: &'a Run, quota: Option<Quota>, counted: Resource) {
     let Some(quota) = quota else { return };
-    row.set(Column::Counted, if are_watches { "watches" } else { "instances" });
+    row.set(Column::Counted, counted.name());
     row.set(Column::Used, quota.used);
     row.set(Column::Limit, quota.limit);
     row.set(Column::ChargedUid, quota.uid);

@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use super::{KernelError, error::refused};
-use crate::procfs;
+use crate::host::procfs;
 
 /// The program that tells which instance is behind a descriptor.
 const IDENTIFY: &str = "ask_identify";

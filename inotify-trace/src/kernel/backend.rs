@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A way to hook inotify.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// BPF trampolines (fentry, fexit) on inotify's own functions: exact, and free for programs
     /// that do not use inotify
@@ -18,6 +18,16 @@ pub enum Backend {
 impl Backend {
     /// Every backend, best first.
     pub const ALL: [Self; 3] = [Self::Fentry, Self::Kprobe, Self::Tracepoint];
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
 
     /// Whether the kernel tells every end of an instance itself. If not, it must be asked.
     #[must_use]
@@ -41,11 +51,7 @@ impl Backend {
 
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Fentry => "fentry",
-            Self::Kprobe => "kprobe",
-            Self::Tracepoint => "tracepoint",
-        })
+        f.write_str(self.as_str())
     }
 }
 

@@ -200,7 +200,7 @@ fn tracefs() -> Finding {
 }
 
 fn cgroups() -> Finding {
-    match crate::cgroup::mount_point() {
+    match crate::host::cgroup::mount_point() {
         Some(place) => good("cgroup v2", format!("mounted at {}", place.display())),
         None => limited(
             "cgroup v2",

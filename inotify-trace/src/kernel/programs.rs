@@ -147,7 +147,7 @@ impl Programs {
     }
 
     /// Says that nothing more will be loaded: gives back the memory that loading took.
-    pub fn settle(&mut self) {
+    pub fn free_what_loading_took(&mut self) {
         self.btf = None;
         give_back_memory();
     }

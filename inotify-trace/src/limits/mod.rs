@@ -11,14 +11,14 @@ mod sysctl;
 
 use std::{io, path::PathBuf};
 
-pub use rate::{Changes, Rate};
+pub use rate::{Changes, Counted, Rate};
 pub use recommend::{
     DEFAULT_PODS, INSTANCE_BYTES, QUEUED_EVENT_BYTES, Recommendation, Seen, Sizing, WATCH_BYTES,
     recommend,
 };
 pub use sysctl::{Assignment, Configured, Source, State, configured, in_order};
 
-use crate::usage::{Level, Standing};
+use inotify_trace_model::usage::{Level, Standing};
 
 /// A sysctl of inotify's (`fs/notify/inotify/inotify_user.c`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

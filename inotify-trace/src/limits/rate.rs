@@ -1,9 +1,11 @@
 //! How fast instances are used up. Pure: time comes in from outside.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
-use crate::{
-    event::{Event, EventKind},
+use inotify_trace_model::{
+    event::{BootTime, Event, EventKind},
+    feed::Batch,
+    story::Audience,
     tracker::{Tracker, User},
     usage::{Level, time_left},
 };
@@ -66,7 +68,7 @@ impl Changes {
                 }
             }
             EventKind::InstanceReleased { .. } => count(0, 1),
-            EventKind::Lost { count, .. } => self.lost += count,
+            EventKind::Lost { count, .. } => self.lost = self.lost.saturating_add(count),
             _ => {}
         }
     }
@@ -96,10 +98,35 @@ impl Changes {
     }
 }
 
+/// Counts what comes and goes, from the first batch on: what that holds was there before.
+#[derive(Debug, Default)]
+pub struct Counted {
+    /// What came and went.
+    pub changes: Changes,
+    /// Since when that is counted.
+    pub since: Option<BootTime>,
+}
+
+impl Audience for Counted {
+    type Error = Infallible;
+
+    fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), Infallible> {
+        if self.since.is_some() {
+            self.changes.add(event, tracker);
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, batch: &mut Batch, _: &Tracker) -> Result<(), Infallible> {
+        self.since.get_or_insert(batch.time);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{BootTime, Charge, InstanceId, Loss, Quota, Task};
+    use inotify_trace_model::event::{Charge, InstanceId, Loss, Quota, Task};
 
     const USER: User = User { userns: 9, uid: 5 };
     const ABOVE: User = User { userns: 8, uid: 0 };
@@ -130,7 +157,7 @@ mod tests {
             instance: InstanceId(id),
             fd,
             flags: 0,
-            creator_cgroup: crate::event::CgroupId(0),
+            creator_cgroup: inotify_trace_model::event::CgroupId(0),
             queued: 0,
             quota: Some(quota(ABOVE, 1)),
         })

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::Sysctl;
-use crate::{
-    container::Container,
+use inotify_trace_model::{
     event::CgroupId,
+    identity::Container,
     tracker::{Instance, Tracker},
     usage,
 };
+
+use super::Sysctl;
 
 /// Pods that kubelet allows on a node, unless it is told otherwise (`maxPods`).
 pub const DEFAULT_PODS: u64 = 110;
@@ -205,7 +206,7 @@ pub fn recommend(seen: &Seen, pods: u64, floors: (u64, u64)) -> Recommendation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
+    use inotify_trace_model::{
         event::{BootTime, Charge, Event, EventKind, InstanceId, Quota, Target, Task},
         tracker::User,
     };

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 
-use super::{UserNames, printable, shim::Served};
-use crate::{
+use inotify_trace_model::{
     event::{BootTime, Event},
+    resource::Resource,
     tracker::{Tracker, User},
     usage::{Culprit, Culprits},
 };
+
+use super::{UserNames, printable, shim::Served};
+use crate::output::cgroup_name;
 
 /// How many culprits are named.
 const NAMED: usize = 5;
@@ -20,7 +23,7 @@ const PAUSE: u64 = 1_000_000_000;
 #[derive(Debug)]
 pub(crate) struct Blame {
     names: UserNames,
-    told: HashMap<(User, bool), BootTime>,
+    told: HashMap<(User, Resource), BootTime>,
 }
 
 impl Blame {
@@ -31,8 +34,8 @@ impl Blame {
     /// Those who use up what this event was refused; None if it was refused nothing, or that was
     /// told within the last second.
     pub(super) fn of(&mut self, event: &Event, tracker: &Tracker) -> Option<Culprits> {
-        let (user, are_watches) = Culprits::quota_of(event)?;
-        let told = self.told.entry((user, are_watches)).or_insert(BootTime(0));
+        let (user, resource) = Culprits::quota_of(event)?;
+        let told = self.told.entry((user, resource)).or_insert(BootTime(0));
         if told.0 != 0 && event.time.0 < told.0 + PAUSE {
             return None;
         }
@@ -42,12 +45,8 @@ impl Blame {
 
     /// What there is to say, in two lines.
     pub(crate) fn lines(&self, culprits: &Culprits, tracker: &Tracker) -> [String; 2] {
-        let Culprits { user, are_watches, ref holders, unseen, used, limit } = *culprits;
-        let (what, sysctl) = if are_watches {
-            ("watches", "fs.inotify.max_user_watches")
-        } else {
-            ("instances", "fs.inotify.max_user_instances")
-        };
+        let Culprits { user, resource, ref holders, unseen, used, limit } = *culprits;
+        let (what, sysctl) = (resource.name(), resource.sysctl());
         let mut parts: Vec<_> =
             holders.iter().take(NAMED).map(|it| describe(it, tracker)).collect();
         if let Some(others @ [_, ..]) = holders.get(NAMED..) {
@@ -84,8 +83,8 @@ fn describe(culprit: &Culprit, tracker: &Tracker) -> String {
         // Where there is no container, the process says enough.
         cgroups.get(id).is_some_and(|cgroup| cgroup.container.is_some())
     });
-    let name = cgroup.and_then(|id| cgroups.display(id));
-    let place = name.map(|name| format!(" in {}", printable(name))).unwrap_or_default();
+    let name = cgroup.and_then(|id| cgroup_name(cgroups, id));
+    let place = name.map(|name| format!(" in {}", printable(&name))).unwrap_or_default();
     let shared = match shared {
         0 => String::new(),
         all if all == count => " shared".to_owned(),

@@ -1,110 +1,111 @@
 //! The columns of a listing: what they are called, and which are shown.
 
-use crate::usage::By;
+use inotify_trace_model::usage::By;
 
-/// A column of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
-pub enum Column {
+/// Makes the enum and what is known of each column from one list.
+macro_rules! columns {
+    ($(#[doc = $meaning:literal] $name:ident = $text:literal $heading:literal,)+) => {
+        /// A column of the table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Column {
+            $(#[doc = $meaning] $name,)+
+        }
+
+        impl Column {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// As users type it.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)+
+                }
+            }
+
+            /// What is in it, for a help text.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => $meaning.trim_ascii(),)+
+                }
+            }
+
+            /// Its heading.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $heading,)+
+                }
+            }
+        }
+    };
+}
+
+columns! {
     /// The instance's number in this listing
-    Instance,
+    Instance = "instance" "INSTANCE",
     /// Process id
-    Pid,
+    Pid = "pid" "PID",
     /// Command name
-    Comm,
+    Comm = "comm" "COMM",
     /// Who is charged
-    User,
+    User = "user" "USER",
     /// Container, or cgroup where there is none
-    Container,
+    Container = "container" "CONTAINER",
     /// Instances held
-    Instances,
+    Instances = "instances" "INSTANCES",
     /// Their watches
-    Watches,
+    Watches = "watches" "WATCHES",
     /// Descriptors that lead to them
-    Fds,
+    Fds = "fds" "FDS",
     /// Processes that hold them
-    Processes,
+    Processes = "processes" "PROCESSES",
     /// Instances that others hold too
-    Shared,
+    Shared = "shared" "SHARED",
     /// Events that wait to be read
-    Queued,
+    Queued = "queued" "QUEUED",
     /// Pod
-    Pod,
+    Pod = "pod" "POD",
     /// Container runtime
-    Runtime,
+    Runtime = "runtime" "RUNTIME",
     /// Path of the cgroup
-    Cgroup,
+    Cgroup = "cgroup" "CGROUP",
     /// Containers or cgroups whose files are watched
-    Serves,
+    Serves = "serves" "SERVES",
     /// Instances that serve the container and are held outside it
-    Outside,
+    Outside = "outside" "OUTSIDE",
     /// Where the processes that hold them run, if that is outside the container
-    HeldIn,
+    HeldIn = "held-in" "HELD-IN",
     /// User id
-    Uid,
+    Uid = "uid" "UID",
     /// User namespace, by inode number
-    Userns,
+    Userns = "userns" "USERNS",
     /// Instances charged, by the kernel's own count
-    Used,
+    Used = "used" "USED",
     /// How many instances may be charged
-    Limit,
+    Limit = "limit" "LIMIT",
     /// Share of that limit
-    Use,
+    Use = "use" "USE",
     /// Instances charged that nobody seen holds
-    NotVisible,
+    NotVisible = "not-visible" "NOT-VISIBLE",
     /// Watches charged, by the kernel's own count
-    WatchesUsed,
+    WatchesUsed = "watches-used" "WATCHES-USED",
     /// How many watches may be charged
-    WatchLimit,
+    WatchLimit = "watch-limit" "WATCH-LIMIT",
     /// Share of that limit
-    WatchUse,
+    WatchUse = "watch-use" "WATCH-USE",
     /// Users of outer user namespaces who are charged too
-    Payers,
+    Payers = "payers" "PAYERS",
     /// Watch descriptor
-    Wd,
+    Wd = "wd" "WD",
     /// What the watch waits for
-    Mask,
+    Mask = "mask" "MASK",
     /// What is watched
-    Target,
+    Target = "target" "TARGET",
 }
 
 impl Column {
-    /// Its heading.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Instance => "INSTANCE",
-            Self::Pid => "PID",
-            Self::Comm => "COMM",
-            Self::User => "USER",
-            Self::Container => "CONTAINER",
-            Self::Instances => "INSTANCES",
-            Self::Watches => "WATCHES",
-            Self::Fds => "FDS",
-            Self::Processes => "PROCESSES",
-            Self::Shared => "SHARED",
-            Self::Queued => "QUEUED",
-            Self::Pod => "POD",
-            Self::Runtime => "RUNTIME",
-            Self::Cgroup => "CGROUP",
-            Self::Serves => "SERVES",
-            Self::Outside => "OUTSIDE",
-            Self::HeldIn => "HELD-IN",
-            Self::Uid => "UID",
-            Self::Userns => "USERNS",
-            Self::Used => "USED",
-            Self::Limit => "LIMIT",
-            Self::Use => "USE",
-            Self::NotVisible => "NOT-VISIBLE",
-            Self::WatchesUsed => "WATCHES-USED",
-            Self::WatchLimit => "WATCH-LIMIT",
-            Self::WatchUse => "WATCH-USE",
-            Self::Payers => "PAYERS",
-            Self::Wd => "WD",
-            Self::Mask => "MASK",
-            Self::Target => "TARGET",
-        }
-    }
-
     /// Those of a listing that is wide or not, and has a row for each watch or not.
     #[must_use]
     pub fn of(by: By, wide: bool, watches: bool) -> Vec<Self> {

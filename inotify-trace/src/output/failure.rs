@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::event::{EventKind, Quota};
+use inotify_trace_model::event::{EventKind, Quota};
 
 /// The limit that made a call fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -1,11 +1,13 @@
 //! Which events are shown.
 
-use super::actor;
-use crate::{
-    event::{Event, EventName, Task},
+use inotify_trace_model::{
+    event::{BootTime, Event, EventName, Task},
+    story::Audience,
     tracker::Tracker,
     verdict::Verdict,
 };
+
+use super::actor;
 
 /// Picks events to show. The tracker sees all of them in any case.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +71,46 @@ impl Filter {
     }
 }
 
+/// Passes on only what a filter picks.
+pub struct Filtered<A> {
+    /// Which events.
+    pub filter: Filter,
+    /// Whether it is told of leaks. Of verdicts that are none it never is.
+    pub shows_leaks: bool,
+    /// Whom it passes them on to.
+    pub inner: A,
+}
+
+impl<A: Audience> Audience for Filtered<A> {
+    type Error = A::Error;
+
+    fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), A::Error> {
+        if self.filter.shows(event, tracker) { self.inner.event(event, tracker) } else { Ok(()) }
+    }
+
+    fn verdict(
+        &mut self,
+        verdict: &Verdict,
+        tracker: &Tracker,
+        now: BootTime,
+    ) -> Result<(), A::Error> {
+        let is_shown = self.shows_leaks && verdict.kind.is_leak();
+        if is_shown && self.filter.shows_verdict(verdict, tracker) {
+            self.inner.verdict(verdict, tracker, now)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), A::Error> {
+        self.inner.flush()
+    }
+
+    fn end(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), A::Error> {
+        self.inner.end(tracker, now)
+    }
+}
+
 /// Whether a path is `ancestor` or below it.
 fn is_below(path: &str, ancestor: &str) -> bool {
     let ancestor = ancestor.trim_end_matches('/');
@@ -78,7 +120,7 @@ fn is_below(path: &str, ancestor: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{BootTime, CgroupId, EventKind, Loss, Task};
+    use inotify_trace_model::event::{BootTime, CgroupId, EventKind, Loss, Task};
 
     fn event(kind: EventKind) -> Event {
         let task = Task { pid: 7, tid: 8, uid: 1000, comm: "tail".into(), cgroup: CgroupId(3) };

@@ -8,14 +8,16 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Map, Value, json};
-
-use super::{Approximate, Clock, Timestamps, printable, shim::Served};
-use crate::{
+use inotify_trace_model::{
+    clock::{Clock, Timestamps},
     event::{BootTime, CgroupId},
     tracker::Tracker,
     verdict::{Confidence, Growth, Kind, Pattern, Restarts, Verdict},
 };
+use serde_json::{Map, Value, json};
+
+use super::{Approximate, printable, shim::Served};
+use crate::output::cgroup_name;
 
 /// A time of day is of no use beyond it.
 const DAY: Duration = Duration::from_secs(86_400);
@@ -175,8 +177,8 @@ fn served(verdict: &Verdict, tracker: &Tracker) -> Vec<String> {
     let mut named: BTreeMap<String, usize> = BTreeMap::new();
     let mut unnamed = BTreeSet::new();
     for &cgroup in verdict.evidence.iter().flat_map(|it| &it.cgroups) {
-        match tracker.cgroups().display(cgroup) {
-            Some(name) => *named.entry(printable(name).into_owned()).or_default() += 1,
+        match cgroup_name(tracker.cgroups(), cgroup) {
+            Some(name) => *named.entry(printable(&name).into_owned()).or_default() += 1,
             None => drop(unnamed.insert(cgroup)),
         }
     }
@@ -223,8 +225,8 @@ fn who(pid: u32, tracker: &Tracker) -> String {
     let comm = task.map(|task| printable(&task.comm.to_str()).into_owned());
     let served = process.and_then(|it| Served::by(it, tracker));
     let served = served.map(|it| format!(" of {}", it.words())).unwrap_or_default();
-    let place = task.and_then(|task| tracker.cgroups().display(task.cgroup));
-    let place = place.map(|place| format!(" in {}", printable(place))).unwrap_or_default();
+    let place = task.and_then(|task| cgroup_name(tracker.cgroups(), task.cgroup));
+    let place = place.map(|place| format!(" in {}", printable(&place))).unwrap_or_default();
     format!("{} ({pid}){served}{place}", comm.as_deref().unwrap_or("a process"))
 }
 

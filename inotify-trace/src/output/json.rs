@@ -6,24 +6,26 @@ use std::{
     io::{self, Write},
 };
 
+use inotify_trace_model::{
+    clock::Clock,
+    event::{
+        BootTime, CgroupId, Charge, Event, EventKind, EventName, InstanceId, Loss, Quota, Target,
+    },
+    identity::{Container, Names},
+    story::Audience,
+    tracker::{Cgroup, Instance, Summary, Tracker},
+    usage::Culprit,
+    verdict::Verdict,
+};
 use serde::Serialize;
 
 use super::{
-    Clock, Sink, UserNames, actor,
+    UserNames, actor,
     blame::{self, Blame},
     device, ending,
     failure::{self, Limit, errno_name},
     finding, lived, mask,
     shim::Served,
-};
-use crate::{
-    container::{Container, Names},
-    event::{
-        BootTime, CgroupId, Charge, Event, EventKind, EventName, InstanceId, Loss, Quota, Target,
-    },
-    tracker::{Cgroup, Instance, Summary, Tracker},
-    usage::Culprit,
-    verdict::Verdict,
 };
 
 /// Writes events as JSON lines.
@@ -240,8 +242,10 @@ struct Last<'a> {
     lost: &'a BTreeMap<&'static str, u64>,
 }
 
-impl<W: Write> Sink for Json<W> {
-    fn show(&mut self, event: &Event, tracker: &Tracker) -> io::Result<()> {
+impl<W: Write> Audience for Json<W> {
+    type Error = io::Error;
+
+    fn event(&mut self, event: &Event, tracker: &Tracker) -> io::Result<()> {
         let subject = tracker.subject(event);
         let task = actor(event, subject);
         let cgroup = task.and_then(|task| task.cgroup.known());
@@ -275,7 +279,7 @@ impl<W: Write> Sink for Json<W> {
         self.write(&line)
     }
 
-    fn judge(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
+    fn verdict(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
         let mut line = serde_json::Map::new();
         line.insert("event".to_owned(), "verdict".into());
         line.append(&mut finding::json(verdict, tracker, &self.clock, now));
@@ -286,8 +290,8 @@ impl<W: Write> Sink for Json<W> {
         self.out.flush()
     }
 
-    fn summarise(&mut self, summary: &Summary) -> io::Result<()> {
-        let Summary { events, open, lost } = summary;
+    fn end(&mut self, tracker: &Tracker, _now: BootTime) -> io::Result<()> {
+        let Summary { events, open, lost } = &tracker.summary();
         self.write(&Last { event: "summary", events, open: *open, lost })?;
         self.out.flush()
     }

@@ -5,15 +5,16 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use serde_json::{Map, Value, json};
-
-use super::{Cell, Column, Table, UserNames, device, mask};
-use crate::{
-    container::{Container, shorten},
+use inotify_trace_model::{
     event::CgroupId,
+    identity::Container,
     tracker::{Instance, Process, Tracker, User, Watch},
     usage::{self, By, Group, Key, Level, Standing},
 };
+use serde_json::{Map, Value, json};
+
+use super::{Cell, Column, Table, UserNames, device, mask};
+use crate::output::{cgroup_name, container_name, shorten};
 
 /// Characters of a name that may take a whole line otherwise.
 const NAME: usize = 40;
@@ -351,15 +352,15 @@ impl<'a> Listing<'a> {
 
     /// A cgroup's short name.
     fn place(&self, id: CgroupId) -> String {
-        match self.tracker.cgroups().display(id) {
-            Some(name) => shorten(name, NAME).into_owned(),
+        match cgroup_name(self.tracker.cgroups(), id) {
+            Some(name) => shorten(&name, NAME).into_owned(),
             None => format!("cgroup {}", id.0),
         }
     }
 
     /// What a container is called, or its runtime and id.
     fn name(&self, container: &Container) -> String {
-        self.tracker.cgroups().name_of(container)
+        container_name(self.tracker.cgroups(), container)
     }
 
     /// The containers it is in; or which it is.

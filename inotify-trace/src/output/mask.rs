@@ -1,6 +1,6 @@
 //! Names of the bits that programs pass to inotify (inotify(7), `include/uapi/linux/inotify.h`).
 
-use crate::event::IN_CLOEXEC;
+use inotify_trace_model::event::IN_CLOEXEC;
 
 /// `IN_NONBLOCK` of inotify_init1(2).
 const IN_NONBLOCK: u32 = 0o4000;

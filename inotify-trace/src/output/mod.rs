@@ -2,7 +2,6 @@
 
 mod blame;
 mod bytes;
-mod clock;
 mod columns;
 mod duration;
 mod failure;
@@ -17,15 +16,12 @@ mod shim;
 mod table;
 mod text;
 
-use std::io;
-
 pub(crate) use blame::Blame;
 pub use bytes::Bytes;
-pub use clock::{Clock, Timestamps};
 pub use columns::Column;
 pub use duration::Approximate;
 pub(crate) use failure::{Limit, errno_name, limit as failed_limit};
-pub use filter::Filter;
+pub use filter::{Filter, Filtered};
 pub use finding::Findings;
 pub(crate) use finding::line as finding_line;
 pub use json::Json;
@@ -34,41 +30,14 @@ pub(crate) use limits::wrapped;
 pub use listing::Listing;
 pub(crate) use mask::{instance_flags, watch_mask};
 pub use names::UserNames;
+pub(crate) use names::{cgroup_name, container_name, shorten};
 pub use table::{Cell, Table};
 pub use text::{Text, Width};
 
-use crate::{
-    event::{BootTime, Event, Task},
-    tracker::{Departure, Instance, Origin, Summary, Tracker},
-    verdict::Verdict,
+use inotify_trace_model::{
+    event::{Event, Task},
+    tracker::{Departure, Instance, Origin},
 };
-
-/// Where events are shown.
-pub trait Sink {
-    /// Shows an event that `tracker` has just taken in.
-    ///
-    /// # Errors
-    /// If the output cannot be written.
-    fn show(&mut self, event: &Event, tracker: &Tracker) -> io::Result<()>;
-
-    /// Shows a verdict that was just reached.
-    ///
-    /// # Errors
-    /// If the output cannot be written.
-    fn judge(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()>;
-
-    /// Makes visible what was shown until now.
-    ///
-    /// # Errors
-    /// If the output cannot be written.
-    fn flush(&mut self) -> io::Result<()>;
-
-    /// Shows what the whole run has seen, at its end.
-    ///
-    /// # Errors
-    /// If the output cannot be written.
-    fn summarise(&mut self, summary: &Summary) -> io::Result<()>;
-}
 
 /// Who stands behind an event: its own task; or, for an end that was noticed afterwards, the
 /// process that gave up the last descriptor known; or else the instance's creator.

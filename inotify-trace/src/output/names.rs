@@ -1,41 +1,22 @@
-//! Users by name.
+//! What users and cgroups are called where they are shown.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use crate::tracker::User;
+use inotify_trace_model::{
+    event::CgroupId,
+    identity::{Container, display_name},
+    tracker::{Cgroups, User},
+};
 
-/// What users of this machine are called.
+/// What the users of a machine are called.
 #[derive(Clone, Debug, Default)]
 pub struct UserNames(BTreeMap<u32, String>);
 
 impl UserNames {
-    /// Those in /etc/passwd. Users of a directory service show as their numbers: asking for them
-    /// could wait for a network that is down.
-    #[must_use]
-    pub fn of_this_machine() -> Self {
-        Self::parse(&std::fs::read_to_string("/etc/passwd").unwrap_or_default())
-    }
-
     /// By uid.
     #[must_use]
     pub fn from_map(names: BTreeMap<u32, String>) -> Self {
         Self(names)
-    }
-
-    /// By uid.
-    #[must_use]
-    pub fn into_map(self) -> BTreeMap<u32, String> {
-        self.0
-    }
-
-    /// From the text of a passwd file (passwd(5)).
-    fn parse(text: &str) -> Self {
-        let user = |line: &str| {
-            let mut fields = line.split(':');
-            let name = fields.next().filter(|name| !name.is_empty())?;
-            Some((fields.nth(1)?.parse().ok()?, name.to_owned()))
-        };
-        Self(text.lines().rev().filter_map(user).collect())
     }
 
     /// A user's name, or number if there is none.
@@ -52,16 +33,70 @@ impl UserNames {
     }
 }
 
+/// What to call a container: its name, or else its runtime and id.
+pub(crate) fn container_name(cgroups: &Cgroups, container: &Container) -> String {
+    // Where it is called by its id, the runtime says more.
+    let name = cgroups.names(container).and_then(|names| names.display());
+    name.filter(|name| *name != container.id).unwrap_or_else(|| container.to_string())
+}
+
+/// What to call a cgroup in a column: the name of its container, if it has one.
+pub(crate) fn cgroup_name(cgroups: &Cgroups, id: CgroupId) -> Option<String> {
+    let cgroup = cgroups.get(id)?;
+    Some(match &cgroup.container {
+        Some(container) => container_name(cgroups, container),
+        None => display_name(&cgroup.path),
+    })
+}
+
+/// Cuts `text` on the left to at most `width` characters, the first of them an ellipsis then.
+///
+/// The end of a path says more than its beginning. Characters are counted, not terminal columns.
+pub fn shorten(text: &str, width: usize) -> Cow<'_, str> {
+    if text.chars().count() <= width {
+        return Cow::Borrowed(text);
+    }
+    let Some(kept) = width.checked_sub(1) else { return Cow::Borrowed("") };
+    let start = match kept {
+        0 => text.len(),
+        kept => text.char_indices().rev().nth(kept - 1).map_or(0, |(at, _)| at),
+    };
+    Cow::Owned(format!("…{}", &text[start..]))
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn users_have_names_or_numbers() {
-        let names = UserNames::parse("root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/:\nbad\n:x:5:\n");
+        let names = UserNames::from_map([(0, "root".to_owned())].into());
         assert_eq!(names.name(0), "root");
         assert_eq!(names.name(5), "5");
         assert_eq!(names.payer(User { userns: User::INITIAL, uid: 0 }), "root");
         assert_eq!(names.payer(User { userns: 4_026_532_000, uid: 7 }), "7@userns:4026532000");
+    }
+
+    #[test]
+    fn shortening_keeps_the_end() {
+        for (text, width, cut) in [
+            ("containerd.service", 18, "containerd.service"),
+            ("containerd.service", 8, "…service"),
+            ("containerd.service", 1, "…"),
+            ("containerd.service", 0, ""),
+            ("日本語", 2, "…語"),
+            ("", 0, ""),
+        ] {
+            assert_eq!(shorten(text, width), cut);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_can_be_shortened(text in ".{0,200}", width in 0_usize..50) {
+            prop_assert!(shorten(&text, width).chars().count() <= width);
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! Whom containerd's shims serve, by the names their containers have.
 
+use inotify_trace_model::{
+    identity::{Names, Shim},
+    tracker::{Process, Tracker},
+};
 use serde::Serialize;
 
 use super::printable;
-use crate::{
-    container::{Names, Shim},
-    tracker::{Process, Tracker},
-};
 
 /// How much of an id is shown.
 const SHORT: usize = 12;

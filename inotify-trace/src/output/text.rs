@@ -1,23 +1,27 @@
 //! One aligned line for each event, for people.
 
 use std::{
+    borrow::Cow,
     fmt::Write as _,
     io::{self, Write},
 };
 
+use inotify_trace_model::{
+    clock::{Clock, Timestamps},
+    event::{BootTime, Charge, Event, EventKind, EventName, Quota},
+    story::Audience,
+    tracker::{Departure, Instance, Leaver, Origin, Tracker},
+    verdict::Verdict,
+};
+
 use super::{
-    Approximate, Clock, Sink, Timestamps, UserNames, actor,
+    Approximate, UserNames, actor,
     blame::Blame,
     device,
     failure::{self, errno_name},
     finding, mask, printable,
 };
-use crate::{
-    container::shorten,
-    event::{BootTime, Charge, Event, EventKind, EventName, Quota},
-    tracker::{Departure, Instance, Leaver, Origin, Summary, Tracker},
-    verdict::Verdict,
-};
+use crate::output::{cgroup_name, shorten};
 
 /// How wide lines may be, in columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +67,14 @@ pub struct Text<W> {
 
 impl<W: Write> Text<W> {
     /// A table on `out`. The summary goes to standard error.
-    pub fn new(out: W, clock: Clock, timestamps: Timestamps, width: Width, colour: bool) -> Self {
+    pub fn new(
+        out: W,
+        clock: Clock,
+        users: UserNames,
+        timestamps: Timestamps,
+        width: Width,
+        colour: bool,
+    ) -> Self {
         Self {
             out,
             summary: Box::new(io::stderr()),
@@ -76,7 +87,7 @@ impl<W: Write> Text<W> {
             colour,
             line: String::new(),
             has_header: false,
-            blame: Blame::new(UserNames::of_this_machine()),
+            blame: Blame::new(users),
         }
     }
 
@@ -104,8 +115,8 @@ impl<W: Write> Text<W> {
             }
             None => write!(line, " {:>PID$} {:COMM$}", "-", "-"),
         };
-        let container = task.and_then(|task| tracker.cgroups().display(task.cgroup));
-        let container = container.unwrap_or("-");
+        let container = task.and_then(|task| cgroup_name(tracker.cgroups(), task.cgroup));
+        let container = container.as_deref().unwrap_or("-");
         let container = match self.width {
             Width::Columns(_) => shorten(container, CONTAINER),
             Width::Unlimited => container.into(),
@@ -121,7 +132,8 @@ impl<W: Write> Text<W> {
             None => _ = write!(line, " {:>USED$}", "-"),
         }
         line.push(' ');
-        let served = served(event, tracker).map(printable);
+        let served = served(event, tracker);
+        let served = served.as_deref().map(printable);
         if let (Some(name), Width::Columns(columns)) = (&served, self.width) {
             // The path is long, and its end the same for every container: the name says more.
             line.push_str("for ");
@@ -130,7 +142,7 @@ impl<W: Write> Text<W> {
         }
         describe(line, event, subject);
         if let Some(path) = path(&event.kind, tracker) {
-            let path = printable(path);
+            let path = printable(&path);
             match self.width {
                 // The end of a path tells most.
                 Width::Columns(columns) => {
@@ -145,8 +157,10 @@ impl<W: Write> Text<W> {
     }
 }
 
-impl<W: Write> Sink for Text<W> {
-    fn show(&mut self, event: &Event, tracker: &Tracker) -> io::Result<()> {
+impl<W: Write> Audience for Text<W> {
+    type Error = io::Error;
+
+    fn event(&mut self, event: &Event, tracker: &Tracker) -> io::Result<()> {
         if !self.has_header {
             self.header()?;
         }
@@ -170,7 +184,7 @@ impl<W: Write> Sink for Text<W> {
         Ok(())
     }
 
-    fn judge(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
+    fn verdict(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
         if !self.has_header {
             self.header()?;
         }
@@ -190,8 +204,9 @@ impl<W: Write> Sink for Text<W> {
         self.out.flush()
     }
 
-    fn summarise(&mut self, summary: &Summary) -> io::Result<()> {
+    fn end(&mut self, tracker: &Tracker, _now: BootTime) -> io::Result<()> {
         self.out.flush()?;
+        let summary = tracker.summary();
         let count = |name| summary.count(name);
         let mut text = format!(
             "created {}, released {}, open {}; watches added {}, removed {}; failed {}",
@@ -277,25 +292,26 @@ fn pad_left(line: &mut String, start: usize, width: usize) {
 }
 
 /// The path an event is about, which ends its line.
-fn path<'a>(kind: &'a EventKind, tracker: &'a Tracker) -> Option<&'a str> {
-    match kind {
+fn path<'a>(kind: &'a EventKind, tracker: &'a Tracker) -> Option<Cow<'a, str>> {
+    let path: &str = match kind {
         EventKind::WatchAdded { target, .. } | EventKind::WatchFound { target, .. } => {
-            target.path.as_deref()
+            target.path.as_deref()?
         }
         EventKind::WatchFailed { path, .. }
         | EventKind::CgroupFound { path, .. }
         | EventKind::CgroupCreated { path, .. }
-        | EventKind::CgroupRenamed { path, .. } => Some(path),
-        EventKind::ContainerNamed { cgroup, .. } => tracker.cgroups().display(*cgroup),
-        EventKind::CgroupRemoved { cgroup } => {
-            tracker.cgroups().get(*cgroup).map(|cgroup| &*cgroup.path)
+        | EventKind::CgroupRenamed { path, .. } => path,
+        EventKind::ContainerNamed { cgroup, .. } => {
+            return cgroup_name(tracker.cgroups(), *cgroup).map(Cow::Owned);
         }
-        _ => None,
-    }
+        EventKind::CgroupRemoved { cgroup } => &tracker.cgroups().get(*cgroup)?.path,
+        _ => return None,
+    };
+    Some(path.into())
 }
 
 /// The container whose cgroup is watched, where it is not the watcher's own.
-fn served<'a>(event: &Event, tracker: &'a Tracker) -> Option<&'a str> {
+fn served(event: &Event, tracker: &Tracker) -> Option<String> {
     let (EventKind::WatchAdded { target, .. } | EventKind::WatchFound { target, .. }) = &event.kind
     else {
         return None;
@@ -304,7 +320,7 @@ fn served<'a>(event: &Event, tracker: &'a Tracker) -> Option<&'a str> {
     let container = |id| cgroups.get(id).and_then(|cgroup| cgroup.container.as_ref());
     let own = event.task.and_then(|task| container(task.cgroup));
     container(target.cgroup).filter(|&served| Some(served) != own)?;
-    cgroups.display(target.cgroup)
+    cgroup_name(cgroups, target.cgroup)
 }
 
 /// What there is to say about an event beside a path.

@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{Batch, wire};
-use crate::{
-    container::{Container, Names, PodUid, Qos, Runtime, Shim},
+use inotify_trace_model::{
     event::{
         BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task,
     },
+    feed::Batch,
+    identity::{Container, Names, PodUid, Qos, Runtime, Shim},
     tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User, Watch},
 };
+
+use super::wire;
 
 /// Takes a frame apart.
 #[derive(Debug)]

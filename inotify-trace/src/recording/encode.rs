@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::{Batch, wire};
-use crate::{
-    container::{Container, Names, Runtime, Shim},
+use inotify_trace_model::{
     event::{BootTime, CgroupId, Charge, Event, EventKind, Loss, Quota, Target, Task},
+    feed::Batch,
+    identity::{Container, Names, Runtime, Shim},
     tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User},
 };
+
+use super::wire;
 
 /// Events in a frame, at most, and whatever else is counted among them; a reader has that many in
 /// memory at once.

@@ -1,18 +1,13 @@
 //! What a recording says of the machine it was made on.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-    path::Path,
-};
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+
+use inotify_trace_model::{clock::Clock, event::BootTime};
 
 use super::wire;
-use crate::{
-    event::BootTime,
-    limits::{Source, Sysctls, files::Root},
-    output::{Clock, UserNames},
-};
+use crate::limits::{Source, Sysctls};
 
 /// What a recording says of the machine it was made on, and of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,42 +43,10 @@ pub struct Header {
 }
 
 impl Header {
-    /// Of this machine at this moment, whose files are below `root`.
-    #[must_use]
-    pub fn of_this_machine(root: &Path, clock: &Clock, started: BootTime) -> Self {
-        let read = |path| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-        let name = rustix::system::uname();
-        let host = name.nodename().to_string_lossy().into_owned();
-        Self {
-            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-            run: RandomState::new().build_hasher().finish(),
-            sequence: 0,
-            // A pod's host name is its own; manifests hand over the node's in this variable.
-            host: std::env::var("NODE_NAME").ok().filter(|it| !it.is_empty()).unwrap_or(host),
-            kernel: name.release().to_string_lossy().into_owned(),
-            boot_id: read("/proc/sys/kernel/random/boot_id"),
-            booted: clock.booted(),
-            started,
-            backend: String::new(),
-            command: std::env::args_os().map(|it| it.to_string_lossy().into_owned()).collect(),
-            unseen: Vec::new(),
-            users: UserNames::of_this_machine().into_map(),
-            // What cannot be read is not known; `limits` is there to say so.
-            sysctls: Root::new(root).sysctls().0.about_inotify(),
-            continues: false,
-        }
-    }
-
-    /// A clock that shows what the machine's own did.
+    /// A clock that shows what the machine's own did, in the time zone here.
     #[must_use]
     pub fn clock(&self) -> Clock {
-        Clock::of_machine_booted(self.booted)
-    }
-
-    /// What users were called there.
-    #[must_use]
-    pub fn user_names(&self) -> UserNames {
-        UserNames::from_map(self.users.clone())
+        Clock::of_machine_booted(self.booted, TimeZone::system())
     }
 
     pub(super) fn to_wire(&self) -> wire::Header {

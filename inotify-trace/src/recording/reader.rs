@@ -6,31 +6,18 @@ use std::{
     path::Path,
 };
 
+use inotify_trace_model::{event::BootTime, feed::Item};
+
 use super::{
-    Batch, Damage, Header, RecordingError,
+    Damage, Header, RecordingError,
     bounds::{self, is_moderate},
     decode::{Decoder, to_part},
     frame::{Kind, Unpacker},
     wire,
 };
-use crate::{event::BootTime, tracker::Part};
 
 /// Bytes read at once.
 const BUFFER: usize = 1 << 20;
-
-/// Something in a recording.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Item {
-    /// What happened.
-    Batch(Batch),
-    /// What was known before is to be forgotten. It comes again in the parts that follow, together
-    /// with what was not recorded.
-    Restart,
-    /// What was known at that moment.
-    Part(Part),
-    /// The file was ended in good order, at this time.
-    End(BootTime),
-}
 
 /// Reads a file from its beginning to its end, one frame at a time.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Recording beside the tracing: a thread of its own writes, so that a slow disk delays nothing.
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -10,13 +11,16 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Batch, Header, RecordingError, Store,
-    writer::{Totals, Writer},
-};
-use crate::{
+use inotify_trace_model::{
     event::BootTime,
+    feed::Batch,
+    story::Audience,
     tracker::{Part, Tracker},
+};
+
+use super::{
+    Header, RecordingError, Store,
+    writer::{Totals, Writer},
 };
 
 /// Batches that may wait to be written. A batch has a few thousand events at most.
@@ -132,6 +136,20 @@ impl Recorder {
                 TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
             }
         })
+    }
+}
+
+/// It keeps what it is told, and never fails: what cannot be written is counted, and told as
+/// missing.
+impl Audience for Recorder {
+    type Error = io::Error;
+
+    fn batch(&mut self, batch: &mut Batch, tracker: &Tracker) -> io::Result<()> {
+        if batch.judged || !batch.events.is_empty() {
+            let events = std::mem::take(&mut batch.events);
+            self.record(Batch { events, ..*batch }, tracker);
+        }
+        Ok(())
     }
 }
 

@@ -3,17 +3,18 @@
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use inotify_trace_model::{
+    event::{BootTime, Event, EventKind, Loss},
+    feed::Batch,
+    tracker::Part,
+};
 
 use super::{
-    Batch, Header, RecordingError, Store,
+    Header, RecordingError, Store,
     encode::Encoder,
     frame::{Kind, MAGIC, Packer},
     store::Output,
     wire,
-};
-use crate::{
-    event::{BootTime, Event, EventKind, Loss},
-    tracker::Part,
 };
 
 /// How long to wait before trying again what failed, unless a test says otherwise.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Charts, Leak, Report, Run, Severity};
 use crate::{
-    container::shorten,
+    output::shorten,
     output::{Cell, Table, printable, wrapped},
 };
 
@@ -121,7 +121,7 @@ impl Page {
         }
         self.heading("WHEN");
         for charged in &charts.users {
-            let ((most, allowed), what) = (charged.most(), charged.what());
+            let ((most, allowed), what) = (charged.most(), charged.resource.name());
             self.indented(&format!("{}: at most {most} of {allowed} {what}", charged.name));
             self.indented(&bars(&charged.used));
         }
@@ -143,7 +143,7 @@ impl Page {
             vec![
                 Cell::from(&it.comm[..]),
                 Cell::from(&it.place[..]),
-                Cell::from(if it.is_watch { "watch" } else { "instance" }),
+                Cell::from(it.resource.singular()),
                 Cell::from(&it.why[..]),
                 Cell::from(it.count),
                 Cell::from(&run.times.short(it.first)[..]),

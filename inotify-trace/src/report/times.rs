@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use crate::{event::BootTime, output::Clock};
+use inotify_trace_model::{clock::Clock, event::BootTime};
 
 /// Writes the points in time of one run.
 #[derive(Clone, Debug)]

@@ -8,8 +8,7 @@ use std::{
     process::Command,
 };
 
-use clap::ValueEnum as _;
-use inotify_trace::event::EventName;
+use inotify_trace_model::event::EventName;
 
 /// The formats that there are.
 const VERSIONS: [&str; 1] = ["v1"];
@@ -20,10 +19,7 @@ fn fixtures() -> PathBuf {
 
 /// What `replay -o json` says of `recording`, with every event.
 fn replayed(recording: &Path) -> String {
-    let names: Vec<_> = EventName::value_variants()
-        .iter()
-        .filter_map(|name| Some(name.to_possible_value()?.get_name().to_owned()))
-        .collect();
+    let names: Vec<_> = EventName::ALL.iter().map(|name| name.as_str()).collect();
     let output = Command::new(env!("CARGO_BIN_EXE_inotify-trace"))
         .args(["replay", "-o", "json", "--event", &names.join(",")])
         .arg(recording)

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use inotify_trace::event::CgroupId;
+use inotify_trace_model::event::CgroupId;
 use inotify_trace_tests::peak::peak_kib;
 
 use crate::{

@@ -11,10 +11,13 @@ use std::{
 };
 
 use inotify_trace::{
-    container::Names,
-    event::{BootTime, CgroupId, Event, EventKind, InstanceId, Loss, Quota, Target, Task},
     limits::{Source, Sysctls},
-    recording::{Batch, Header, Recorder, Rotation, Store},
+    recording::{Header, Recorder, Rotation, Store},
+};
+use inotify_trace_model::{
+    event::{BootTime, CgroupId, Event, EventKind, InstanceId, Loss, Quota, Target, Task},
+    feed::Batch,
+    identity::Names,
     tracker::{Tracker, User},
 };
 use inotify_trace_tests::wait;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use inotify_trace::event::CgroupId;
+use inotify_trace_model::event::CgroupId;
 use serde_json::{Value, json};
 
 use crate::{

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use inotify_trace::event::{CgroupId, EventKind, InstanceId};
+use inotify_trace_model::event::{CgroupId, EventKind, InstanceId};
 use serde_json::{Value, json};
 
 use crate::{

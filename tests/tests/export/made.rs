@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
-use inotify_trace::{
-    container::Names,
+use inotify_trace::recording::{EXTENSION, Header, Recorder, Rotation, Store};
+use inotify_trace_model::{
     event::{BootTime, CgroupId, Event, EventKind, InstanceId, Loss, Quota, Target, Task},
-    recording::{Batch, EXTENSION, Header, Recorder, Rotation, Store},
+    feed::Batch,
+    identity::Names,
     tracker::{Tracker, User},
 };
 use inotify_trace_tests::wait::{self, Wait};

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use inotify_trace::event::CgroupId;
+use inotify_trace_model::event::CgroupId;
 use inotify_trace_tests::{agent::binary, peak::peak_kib};
 
 use crate::made::{Machine, task};

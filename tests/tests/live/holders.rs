@@ -1,7 +1,7 @@
 //! Instances that change hands, and references that are no descriptors.
 
-use inotify_trace_tests::{Subject, live_test, system, wait};
-use serde_json::json;
+use inotify_trace_tests::{Backend, Subject, live_test, system, wait};
+use serde_json::{Value, json};
 
 use crate::{nothing_lost, scene};
 
@@ -60,6 +60,40 @@ fn a_descriptor_in_a_dead_socket_ends_with_it() {
     }
     subject.reference_gone(instance, since);
     nothing_lost(&agent.finish(&world));
+}
+
+#[live_test(each = backend)]
+fn what_outlives_all_its_known_holders_is_ended_by_nobody_known() {
+    let (_machine, world, agent) = scene();
+    let mut sender = world.subject();
+    let (ours, theirs, mut keeper) = connected(&mut sender);
+    let fd = sender.create(0).unwrap();
+    // It is in flight while its only holder exits; nobody is known to hold it then.
+    sender.process.call(&format!("send {ours} {fd}")).unwrap();
+    let (pid, backend) = (sender.pid(), agent.backend());
+    sender.exit();
+    if backend == Backend::Tracepoints {
+        agent.wait_for_event(&json!({ "event": "held", "left": 1 }));
+    }
+    for socket in [ours, theirs] {
+        keeper.process.call(&format!("close {socket}")).unwrap();
+    }
+    let end_of_it = |events: &[Value]| {
+        let made = |event: &&Value| event["event"] == "create" && event["pid"] == pid;
+        let instance = events.iter().find(made)?["instance"].clone();
+        let ends = |event: &&Value| event["event"] == "release" && event["instance"] == instance;
+        events.iter().find(ends).cloned()
+    };
+    agent.wait_for("its end", |events| end_of_it(events).is_some());
+    let run = agent.stop();
+    nothing_lost(&run);
+    let end = end_of_it(&run.events).unwrap();
+    if backend == Backend::Tracepoints {
+        // Its maker is named, since no more is known.
+        assert_eq!((&end["how"], &end["pid"]), (&json!("unknown"), &json!(pid)), "{end}");
+    } else {
+        assert_eq!((&end["how"], &end["pid"]), (&json!("closed"), &json!(keeper.pid())), "{end}");
+    }
 }
 
 #[live_test(each = backend)]

@@ -22,9 +22,15 @@ use self::{
 };
 use super::{ExportError, Exporter, Output};
 use crate::{
-    event::{BootTime, Event, EventKind, InstanceId, Quota, Task},
-    output::{Clock, UserNames, actor, ending, errno_name, failed_limit, finding_line},
+    output::{UserNames, actor, cgroup_name, ending, errno_name, failed_limit, finding_line},
     recording::Header,
+};
+use inotify_trace_model::{
+    clock::Clock,
+    event::{BootTime, Event, EventKind, InstanceId, Quota, Task},
+    feed::Batch,
+    resource::Resource,
+    story::Audience,
     tracker::{Instance, Origin, Tracker, User},
     verdict::Verdict,
 };
@@ -164,8 +170,8 @@ impl Perfetto {
     }
 
     /// How much is charged to a user.
-    fn count(&mut self, time: u64, quota: Quota, are_watches: bool) -> Result<(), ExportError> {
-        let what = if are_watches { "watches" } else { "instances" };
+    fn count(&mut self, time: u64, quota: Quota, resource: Resource) -> Result<(), ExportError> {
+        let what = resource.name();
         let user = self.run.users.payer(User::from(quota));
         let name = format!("{user}: {what} of {}", quota.limit);
         let track = match self.run.counters.get(&name) {
@@ -239,37 +245,8 @@ impl Perfetto {
     }
 }
 
-impl Exporter for Perfetto {
-    fn begin(&mut self, header: &Header) -> Result<(), ExportError> {
-        let clock = header.clock();
-        let is_first = self.run.clock.is_none();
-        // Other machines, or this one after another boot, have other zeros.
-        let first = self.run.clock.take().unwrap_or_else(|| clock.clone());
-        let shift = clock.booted().saturating_sub(first.booted());
-        self.run = Run { shift, users: header.user_names(), ..Run::default() };
-        self.run.latest = self.time(header.started);
-        if is_first {
-            let realtime = clock.timestamp(header.started).as_nanosecond();
-            self.write(TracePacket {
-                clock_snapshot: Some(ClockSnapshot {
-                    clocks: vec![
-                        ClockReading::new(wire::BOOTTIME, header.started.0),
-                        ClockReading::new(
-                            wire::REALTIME,
-                            u64::try_from(realtime).unwrap_or_default(),
-                        ),
-                    ],
-                    primary_trace_clock: Some(wire::BOOTTIME),
-                }),
-                sequence_flags: Some(wire::STATE_CLEARED),
-                ..TracePacket::default()
-            })?;
-        }
-        self.run.clock = Some(first);
-        let name = Some(format!("{} (Linux {})", header.host, header.kernel));
-        self.run.machine = self.track(TrackDescriptor { name, ..TrackDescriptor::default() })?;
-        Ok(())
-    }
+impl Audience for Perfetto {
+    type Error = ExportError;
 
     fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), ExportError> {
         let time = self.time(event.time);
@@ -293,24 +270,23 @@ impl Exporter for Perfetto {
             }
         }
         if let Some(quota) = event.kind.quota() {
-            self.count(time, quota, event.kind.counts_watches())?;
+            self.count(time, quota, event.kind.counts())?;
         }
         if let EventKind::Charged { charges } = &event.kind {
             let account = charges.first().and_then(|it| tracker.users().get(User::from(*it)));
-            let counts = account.map(|it| [(it.instances, false), (it.watches, true)]);
-            for (quota, are_watches) in counts.into_iter().flatten() {
-                if let Some(quota) = quota {
-                    self.count(time, quota, are_watches)?;
+            for resource in Resource::ALL {
+                if let Some(quota) = account.and_then(|it| it.latest(resource)) {
+                    self.count(time, quota, resource)?;
                 }
             }
         }
         self.trouble(event, tracker)
     }
 
-    fn restarted(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), ExportError> {
+    fn restarted(&mut self, tracker: &Tracker, next: &Batch) -> Result<(), ExportError> {
         let gone: HashSet<_> =
             self.run.open.keys().copied().filter(|id| tracker.instance(*id).is_none()).collect();
-        let time = self.time(now);
+        let time = self.time(next.time);
         for id in gone {
             self.close(id, time, vec![DebugAnnotation::text("how", "not recorded")])?;
         }
@@ -326,6 +302,9 @@ impl Exporter for Perfetto {
         tracker: &Tracker,
         now: BootTime,
     ) -> Result<(), ExportError> {
+        if !verdict.kind.is_leak() {
+            return Ok(());
+        }
         let mut notes = vec![
             DebugAnnotation::text("kind", verdict.kind.name()),
             DebugAnnotation::number("instances", verdict.evidence.len() as u64),
@@ -352,6 +331,40 @@ impl Exporter for Perfetto {
         }
         Ok(())
     }
+}
+
+impl Exporter for Perfetto {
+    fn begin(&mut self, header: &Header) -> Result<(), ExportError> {
+        let clock = header.clock();
+        let is_first = self.run.clock.is_none();
+        // Other machines, or this one after another boot, have other zeros.
+        let first = self.run.clock.take().unwrap_or_else(|| clock.clone());
+        let shift = clock.booted().saturating_sub(first.booted());
+        self.run =
+            Run { shift, users: UserNames::from_map(header.users.clone()), ..Run::default() };
+        self.run.latest = self.time(header.started);
+        if is_first {
+            let realtime = clock.timestamp(header.started).as_nanosecond();
+            self.write(TracePacket {
+                clock_snapshot: Some(ClockSnapshot {
+                    clocks: vec![
+                        ClockReading::new(wire::BOOTTIME, header.started.0),
+                        ClockReading::new(
+                            wire::REALTIME,
+                            u64::try_from(realtime).unwrap_or_default(),
+                        ),
+                    ],
+                    primary_trace_clock: Some(wire::BOOTTIME),
+                }),
+                sequence_flags: Some(wire::STATE_CLEARED),
+                ..TracePacket::default()
+            })?;
+        }
+        self.run.clock = Some(first);
+        let name = Some(format!("{} (Linux {})", header.host, header.kernel));
+        self.run.machine = self.track(TrackDescriptor { name, ..TrackDescriptor::default() })?;
+        Ok(())
+    }
 
     fn finish(self: Box<Self>) -> Result<(), ExportError> {
         self.output.complete()
@@ -362,7 +375,7 @@ impl Exporter for Perfetto {
 fn called(task: Option<Task>, tracker: &Tracker) -> String {
     let Some(task) = task else { return "nobody known".to_owned() };
     let place = tracker.cgroups().get(task.cgroup).filter(|it| it.container.is_some());
-    let place = place.and_then(|_| tracker.cgroups().display(task.cgroup));
+    let place = place.and_then(|_| cgroup_name(tracker.cgroups(), task.cgroup));
     let place = place.map(|it| format!(" in {it}")).unwrap_or_default();
     format!("{} ({}){place}", task.comm.to_str(), task.pid)
 }

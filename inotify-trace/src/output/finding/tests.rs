@@ -1,11 +1,13 @@
+use inotify_trace_model::testing::{Machine, at, shim};
+
 use super::*;
-use crate::verdict::tests::{Story, at, shim};
+use crate::host;
 
 /// What is said of the only verdict.
-fn said(story: &Story, seconds: u64) -> (String, String, Value) {
+fn said(story: &Machine, seconds: u64) -> (String, String, Value) {
     let verdicts = story.verdicts(seconds);
     let [verdict] = &verdicts[..] else { panic!("one verdict: {verdicts:?}") };
-    let mut findings = Findings::new(Clock::of_this_machine());
+    let mut findings = Findings::new(host::clock());
     let text = findings.text(verdict, &story.0, at(seconds));
     (text, line(verdict, &story.0), findings.json(verdict, &story.0, at(seconds)))
 }
@@ -14,7 +16,7 @@ const WHO: &str = "containerd-shim (100) of pod default/web in containerd.servic
 
 #[test]
 fn a_shim_s_verdict_names_its_pod_and_what_a_restart_costs() {
-    let mut story = Story::pod(Some("1.5.9"));
+    let mut story = Machine::pod(Some("1.5.9"));
     for restart in 1..=8 {
         story.restart(10 * restart, 10 + restart);
     }
@@ -36,7 +38,7 @@ fn a_shim_s_verdict_names_its_pod_and_what_a_restart_costs() {
 
 #[test]
 fn containers_that_were_gone_before_are_counted_as_the_pod_s() {
-    let mut story = Story::pod(None);
+    let mut story = Machine::pod(None);
     for instance in 20..28 {
         story.emptied(5, instance).watch(5, shim(), instance, Ok(1000 + instance));
     }
@@ -48,7 +50,7 @@ fn containers_that_were_gone_before_are_counted_as_the_pod_s() {
 
 #[test]
 fn so_are_those_that_do_not_say_whom_they_served() {
-    let mut story = Story::pod(Some("1.7.24"));
+    let mut story = Machine::pod(Some("1.7.24"));
     story.emptied(5, 20);
     let (text, _, json) = said(&story, 100);
     assert!(text.contains("for: 1 container of default/web that was gone before\n"), "{text}");

@@ -1,13 +1,15 @@
 //! The report for programs; docs/json.md tells what it means.
 
+use inotify_trace_model::{
+    tracker::User,
+    usage::{Level, Standing},
+};
 use serde_json::{Map, Value, json};
 
 use super::{LimitsReport, words::reasoning};
 use crate::{
     limits::{Assignment, Recommendation, Setting, Sizing},
     output::listing::percent,
-    tracker::User,
-    usage::{Level, Standing},
 };
 
 impl LimitsReport {

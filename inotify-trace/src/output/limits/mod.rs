@@ -8,15 +8,13 @@ pub(crate) use words::wrapped;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use inotify_trace_model::{tracker::User, usage::Standing};
+
 use super::{UserNames, listing::percent};
-use crate::{
-    limits::{
-        Rate, Recommendation, Setting,
-        apply::{Done, Plan},
-        is_over,
-    },
-    tracker::User,
-    usage::Standing,
+use crate::limits::{
+    Rate, Recommendation, Setting,
+    apply::{Done, Plan},
+    is_over,
 };
 
 /// All that `inotify-trace limits` tells.

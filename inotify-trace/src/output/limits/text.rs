@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use inotify_trace_model::{tracker::User, usage::Standing};
+
 use super::{
     LimitsReport,
     words::{bytes, memory, place, reasoning, time, wrapped},
@@ -9,8 +11,6 @@ use super::{
 use crate::{
     limits::{QUEUED_EVENT_BYTES, Rate, Recommendation, Setting, State, Sysctl},
     output::{Cell, Table, listing::percent, printable},
-    tracker::User,
-    usage::Standing,
 };
 
 impl LimitsReport {

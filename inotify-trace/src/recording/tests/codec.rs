@@ -1,15 +1,15 @@
 //! What is written is what is read.
 
+use inotify_trace_model::{
+    event::{BootTime, CgroupId, Event, EventKind, InstanceId},
+    feed::{Batch, Item},
+    tracker::{Part, Process},
+};
 use proptest::{collection::vec, prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 
 use super::{
     file, items, read,
     samples::{self, KINDS, which},
-};
-use crate::{
-    event::{BootTime, CgroupId, Event, EventKind, InstanceId},
-    recording::{Batch, Item},
-    tracker::{Part, Process},
 };
 
 #[test]
@@ -77,7 +77,7 @@ fn a_batch_that_is_cut_keeps_its_order_and_is_judged_at_its_end() {
 fn however_much_a_part_or_an_event_has_it_fits_into_frames() {
     // Each could be packed alone; together they are more than a frame takes.
     let process = |pid: u32| {
-        let task = crate::event::Task { pid, ..Default::default() };
+        let task = inotify_trace_model::event::Task { pid, ..Default::default() };
         let descriptors = (0..1024).map(|fd| (fd, InstanceId(u64::MAX))).collect();
         Part::Process(Process { task, descriptors, made: 0, shim: None })
     };
@@ -110,6 +110,6 @@ fn however_much_a_part_or_an_event_has_it_fits_into_frames() {
 
 #[test]
 fn names_that_are_equal_are_equal_whatever_the_kernel_left_behind_them() {
-    let name = crate::event::Comm::new(*b"sh\0leftover\0\0\0\0\0");
+    let name = inotify_trace_model::event::Comm::new(*b"sh\0leftover\0\0\0\0\0");
     assert_eq!(name, "sh".into());
 }

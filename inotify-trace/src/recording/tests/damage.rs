@@ -1,13 +1,14 @@
 //! Whatever happened to a file: a clear error, and all that comes before it.
 
 use bytes::BytesMut;
+use inotify_trace_model::feed::Item;
 use proptest::{
     collection::vec, strategy::Strategy as _, strategy::ValueTree as _, test_runner::TestRunner,
 };
 
 use super::{boundaries, file, read, samples};
 use crate::recording::{
-    Damage, Item, Reader, RecordingError,
+    Damage, Reader, RecordingError,
     frame::{HEAD, Kind, LARGEST, MAGIC, Packer},
     wire,
 };

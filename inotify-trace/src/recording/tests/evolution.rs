@@ -1,13 +1,14 @@
 //! What later versions may write, and this one must read past.
 
 use bytes::{BufMut as _, BytesMut};
+use inotify_trace_model::{
+    event::{BootTime, Event, EventKind, Loss},
+    feed::{Batch, Item},
+};
 use prost::Message as _;
 
 use super::{boundaries, file, items, read};
-use crate::{
-    event::{BootTime, Event, EventKind, Loss},
-    recording::{Batch, Item, RecordingError, wire},
-};
+use crate::recording::{RecordingError, wire};
 
 fn batch(kind: EventKind) -> Batch {
     let event = Event { time: BootTime(5), task: None, kind };

@@ -8,14 +8,17 @@ use std::{
     time::Duration,
 };
 
+use inotify_trace_model::{
+    event::{BootTime, Event},
+    feed::{Batch, Item},
+    tracker::Tracker,
+};
 use proptest::{collection::vec, prelude::*};
 
 use super::samples;
 use crate::{
-    event::{BootTime, Event},
-    recording::{Batch, Header, Item, RecordingError, Rotation, Store, writer::Writer},
-    source::Recordings,
-    tracker::Tracker,
+    feed::Recordings,
+    recording::{Header, RecordingError, Rotation, Store, writer::Writer},
 };
 
 pub(super) fn header(run: u64) -> Header {
@@ -153,9 +156,9 @@ fn noise(time: u64) -> Batch {
         char::from(b' ' + (random % 95) as u8)
     };
     let path: String = (0..4096).map(|_| letter()).collect();
-    let cgroup = crate::event::CgroupId(time);
-    let kind = crate::event::EventKind::CgroupRemoved { cgroup };
-    let failed = crate::event::EventKind::WatchFailed {
+    let cgroup = inotify_trace_model::event::CgroupId(time);
+    let kind = inotify_trace_model::event::EventKind::CgroupRemoved { cgroup };
+    let failed = inotify_trace_model::event::EventKind::WatchFailed {
         instance: None,
         fd: 3,
         path: path.into(),
@@ -224,9 +227,9 @@ fn a_state_larger_than_a_file_is_to_be_does_not_make_a_file_of_each_batch() {
     let mut writer = Writer::new(store, header(1), Duration::ZERO).unwrap();
     let mut tracker = Tracker::new();
     for id in 0..500 {
-        let cgroup = crate::event::CgroupId(id * 7919);
+        let cgroup = inotify_trace_model::event::CgroupId(id * 7919);
         let path = noise(id).events.pop().map(|it| format!("/{:?}", it.kind)).unwrap();
-        let kind = crate::event::EventKind::CgroupFound { cgroup, path: path.into() };
+        let kind = inotify_trace_model::event::EventKind::CgroupFound { cgroup, path: path.into() };
         tracker.apply(&Event { time: BootTime(0), task: None, kind });
     }
     for time in 1..100 {

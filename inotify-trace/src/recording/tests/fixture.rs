@@ -2,12 +2,16 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use crate::{
-    container::{Container, Names, Qos, Runtime},
+use inotify_trace_model::{
     event::{BootTime, CgroupId, Charge, Event, EventKind, InstanceId, Loss, Quota, Target, Task},
-    limits::{Source, Sysctls},
-    recording::{Batch, Header, Rotation, Store, tests::samples, writer::Writer},
+    feed::Batch,
+    identity::{Container, Names, Qos, Runtime},
     tracker::{Part, Tracker},
+};
+
+use crate::{
+    limits::{Source, Sysctls},
+    recording::{Header, Rotation, Store, tests::samples, writer::Writer},
 };
 
 const SECOND: u64 = 1_000_000_000;

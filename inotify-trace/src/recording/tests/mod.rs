@@ -2,6 +2,7 @@
 
 mod codec;
 mod damage;
+mod end;
 mod evolution;
 mod files;
 mod fixture;
@@ -11,14 +12,18 @@ mod seeds;
 mod writing;
 
 use bytes::BytesMut;
+use inotify_trace_model::{
+    event::BootTime,
+    feed::{Batch, Item},
+    tracker::Part,
+};
 
 use super::{
-    Batch, Header, Item, Reader, RecordingError,
+    Header, Reader, RecordingError,
     encode::Encoder,
     frame::{Kind, MAGIC, Packer},
     wire,
 };
-use crate::{event::BootTime, tracker::Part};
 
 /// A file from what is in its frames, as the writer would make it.
 fn file(parts: &[Part], batches: &[Batch]) -> Vec<u8> {

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use proptest::{collection::vec, option, prelude::*};
 
-use crate::{
-    container::{Container, Names, PodUid, Qos, Runtime, Shim},
+use inotify_trace_model::{
     event::{
         BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task,
     },
-    recording::Batch,
+    feed::Batch,
+    identity::{Container, Names, PodUid, Qos, Runtime, Shim},
     tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User, Watch},
 };
 

@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, fmt, path::Path};
 
 use bytes::BytesMut;
+use inotify_trace_model::event::BootTime;
 use proptest::{
     collection::vec,
     strategy::{Strategy as _, ValueTree as _},
@@ -17,7 +18,6 @@ use prost_reflect::{
 
 use super::{file, samples};
 use crate::{
-    event::BootTime,
     limits::{Source, Sysctls},
     recording::{
         Header,

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use inotify_trace_model::feed::{Batch, Item};
 use proptest::{
     collection::vec,
     strategy::{Strategy, ValueTree as _},
@@ -15,7 +16,7 @@ use super::{
     boundaries, file, read,
     samples::{self, KINDS, which},
 };
-use crate::recording::{Batch, Item, frame::Unpacker};
+use crate::recording::frame::Unpacker;
 
 /// Larger ones only slow fuzzing down.
 const LARGEST: usize = 4 << 10;

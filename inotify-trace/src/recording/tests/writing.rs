@@ -2,14 +2,14 @@
 
 use std::{fs::OpenOptions, path::Path, time::Duration};
 
-use super::files::{header, writer};
-use crate::{
+use inotify_trace_model::{
     event::{BootTime, CgroupId, Event, EventKind, Loss},
-    recording::{
-        Batch, Header, Item, Reader, Recorder, RecordingError, Rotation, Store, writer::Writer,
-    },
+    feed::{Batch, Item},
     tracker::Tracker,
 };
+
+use super::files::{header, writer};
+use crate::recording::{Header, Reader, Recorder, RecordingError, Rotation, Store, writer::Writer};
 
 /// Longer than any test takes.
 const HOUR: Duration = Duration::from_secs(3600);

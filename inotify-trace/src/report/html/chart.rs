@@ -195,7 +195,7 @@ fn times(run: &Run) -> Vec<(f64, String)> {
         .filter(|(at, _)| *at < 0.97)
         .map(|(at, after)| {
             let after = u64::try_from(after).unwrap_or_default();
-            (at, times.tick(crate::event::BootTime(grid.start.0 + after), step))
+            (at, times.tick(inotify_trace_model::event::BootTime(grid.start.0 + after), step))
         })
         .collect()
 }

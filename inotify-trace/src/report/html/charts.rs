@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use inotify_trace_model::{event::BootTime, resource::Resource};
 use maud::{Markup, html};
 
 use super::chart::{Chart, Series};
 use crate::{
-    event::BootTime,
     output::Approximate,
     report::{Charged, Levels, Run},
 };
@@ -44,7 +44,7 @@ fn share(run: &Run, time: BootTime) -> f64 {
 }
 
 fn user<'a>(charged: &'a Charged, run: &Run, marks: &[f64]) -> Chart<'a> {
-    let ((most, allowed), what) = (charged.most(), charged.what());
+    let ((most, allowed), what) = (charged.most(), charged.resource.name());
     let is_drawn = allowed <= most.saturating_mul(FAR).max(1);
     let mut series = vec![Series {
         name: "charged",
@@ -68,10 +68,9 @@ fn user<'a>(charged: &'a Charged, run: &Run, marks: &[f64]) -> Chart<'a> {
     }
     let last = charged.used.last().copied().unwrap_or_default();
     Chart {
-        title: if charged.are_watches {
-            format!("Watches charged to {}, of {allowed}", charged.name)
-        } else {
-            format!("Instances charged to {}, of {allowed}", charged.name)
+        title: match charged.resource {
+            Resource::Instances => format!("Instances charged to {}, of {allowed}", charged.name),
+            Resource::Watches => format!("Watches charged to {}, of {allowed}", charged.name),
         },
         description: format!(
             "From {} to {}: at most {most} of {allowed} {what}, {last} at the end.",

@@ -8,7 +8,7 @@ mod table;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Report, Run, Severity};
-use crate::{container::shorten, output::printable};
+use crate::{output::printable, output::shorten};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -114,7 +114,7 @@ fn overview(report: &Report) -> Markup {
     }
 }
 
-fn time(run: &Run, time: crate::event::BootTime) -> Markup {
+fn time(run: &Run, time: inotify_trace_model::event::BootTime) -> Markup {
     html! { time datetime=(run.times.utc(time)) { (run.times.full(time)) } }
 }
 

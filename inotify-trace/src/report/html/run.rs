@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{badge, charts, clean, prose, table::table, time, warnings};
 use crate::{
-    output::Cell,
+    output::{Cell, UserNames},
     report::{Failure, Leak, Run},
 };
 
@@ -84,14 +84,14 @@ fn failures(run: &Run, rows: usize) -> Markup {
         "PIDS",
         "PATHS",
     ];
-    let names = run.header.user_names();
+    let names = UserNames::from_map(run.header.users.clone());
     let row = |it: &Failure| {
         let pids = it.pids.iter().map(ToString::to_string).collect();
         let paths: Vec<_> = it.paths.iter().map(ToString::to_string).collect();
         vec![
             Cell::from(&it.comm[..]),
             Cell::from(&it.place[..]),
-            Cell::from(if it.is_watch { "watch" } else { "instance" }),
+            Cell::from(it.resource.singular()),
             Cell::from(&it.why[..]),
             it.refused.map(|user| names.payer(user)).as_deref().into(),
             Cell::from(it.count),
@@ -106,7 +106,7 @@ fn failures(run: &Run, rows: usize) -> Markup {
     html! {
         @for refusal in &run.refusals {
             div.card.bad {
-                p { strong { (refusal.count) " " @if refusal.are_watches { "watches" } @else { "instances" } " refused" }
+                p { strong { (refusal.count) " " (refusal.resource.name()) " refused" }
                     ", from " (run.times.short(refusal.first)) " to " (run.times.short(refusal.last)) }
                 p { "Used up, as of " (run.times.short(refusal.blamed)) ": " (prose(&refusal.lines[0])) }
                 p { (prose(&refusal.lines[1])) }

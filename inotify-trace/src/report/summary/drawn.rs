@@ -2,11 +2,13 @@
 
 use std::cmp::Reverse;
 
+use inotify_trace_model::{resource::Resource, tracker::User, usage::Level};
+
 use super::{
     Builder, UserLine,
     series::{Grid, POINTS},
 };
-use crate::{limits::reaches, tracker::User, usage::Level};
+use crate::{limits::reaches, output::UserNames};
 
 /// The share of a limit, in percent, from which on users have a chart.
 const DRAWN: u32 = 10;
@@ -27,12 +29,12 @@ pub struct Levels {
 }
 
 /// What a user is charged over time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Charged {
     /// The user.
     pub name: String,
-    /// Whether it is watches; if not, instances.
-    pub are_watches: bool,
+    /// Of what.
+    pub resource: Resource,
     /// The most at each point.
     pub used: Vec<u32>,
     /// How many may be.
@@ -40,23 +42,12 @@ pub struct Charged {
 }
 
 impl Charged {
-    /// What it is that is charged.
-    #[must_use]
-    pub fn what(&self) -> &'static str {
-        what(self.are_watches)
-    }
-
     /// The most that was charged, and the most that might have been.
     #[must_use]
     pub fn most(&self) -> (u32, u32) {
         let most = |points: &[u32]| points.iter().max().copied().unwrap_or_default();
         (most(&self.used), most(&self.limit))
     }
-}
-
-/// Instances or watches, in a word.
-pub(super) fn what(are_watches: bool) -> &'static str {
-    if are_watches { "watches" } else { "instances" }
 }
 
 /// What is drawn. All series have the same points.
@@ -84,28 +75,28 @@ pub struct Charts {
 
 impl Builder {
     /// Those closest to their limits first; of equals, instances, which are fewer.
-    pub(super) fn closest_lines(&self) -> Vec<(&(User, bool), &UserLine)> {
+    pub(super) fn closest_lines(&self) -> Vec<(&(User, Resource), &UserLine)> {
         let mut lines: Vec<_> = self.users.iter().collect();
-        lines.sort_by_key(|((_, are_watches), line)| (Reverse(line.share()), *are_watches));
+        lines.sort_by_key(|((_, resource), line)| (Reverse(line.share()), *resource));
         lines
     }
 
     /// All of it, with a last point for the end of the run.
     pub(super) fn charts(&self) -> Charts {
         let last = self.grid.point(self.end).unwrap_or(POINTS - 1);
-        let names = self.header.user_names();
+        let names = UserNames::from_map(self.header.users.clone());
         let users = self.closest_lines();
         // A chart of next to nothing says nothing, unless it is the only one.
-        let first = users.iter().position(|((_, are_watches), _)| !are_watches);
-        let is_drawn = |(at, (_, line)): &(usize, &(&(User, bool), &UserLine))| {
+        let first = users.iter().position(|((_, resource), _)| *resource == Resource::Instances);
+        let is_drawn = |(at, (_, line)): &(usize, &(&(User, Resource), &UserLine))| {
             let (used, limit, _) = line.closest;
             Some(*at) == first || reaches(Level { used, limit }, DRAWN)
         };
         let drawn: Vec<_> =
             users.iter().enumerate().filter(is_drawn).map(|it| it.1).take(USERS).collect();
-        let line = |((user, are_watches), line): &&(&(User, bool), &UserLine)| Charged {
+        let line = |((user, resource), line): &&(&(User, Resource), &UserLine)| Charged {
             name: names.payer(*user),
-            are_watches: *are_watches,
+            resource: *resource,
             used: line.used.points(last),
             limit: line.limit.points(last),
         };

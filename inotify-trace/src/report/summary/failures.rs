@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::places::{self, Key};
-use crate::{
+use inotify_trace_model::{
     event::{BootTime, Comm, Event, EventKind},
-    output::{Blame, Limit, UserNames, errno_name, failed_limit},
+    resource::Resource,
     tracker::{Tracker, User},
     usage::Culprits,
 };
+
+use super::places::{self, Key};
+use crate::output::{Blame, Limit, UserNames, errno_name, failed_limit};
 
 /// How many sorts of failures are kept apart.
 const SORTS: usize = 500;
@@ -21,7 +23,7 @@ const EXAMPLES: usize = 3;
 struct Sort {
     comm: Comm,
     place: Key,
-    is_watch: bool,
+    resource: Resource,
     errno: i32,
     limit: Option<Limit>,
     user: Option<User>,
@@ -34,8 +36,8 @@ pub struct Failure {
     pub comm: String,
     /// The container, or cgroup where there is none.
     pub place: String,
-    /// Whether a watch was refused; if not, an instance.
-    pub is_watch: bool,
+    /// What was refused.
+    pub resource: Resource,
     /// Why, in words.
     pub why: String,
     /// Whether it was a limit.
@@ -59,8 +61,8 @@ pub struct Failure {
 pub struct Refusal {
     /// Who pays.
     pub user: User,
-    /// Whether watches were refused; if not, instances.
-    pub are_watches: bool,
+    /// Of what.
+    pub resource: Resource,
     /// How often.
     pub count: u64,
     /// The first time.
@@ -77,7 +79,7 @@ pub struct Refusal {
 pub(super) struct Failures {
     blame: Blame,
     sorts: HashMap<Sort, Failure>,
-    refusals: BTreeMap<(User, bool), Refusal>,
+    refusals: BTreeMap<(User, Resource), Refusal>,
     /// Failures of sorts there was no room for.
     pub(super) others: u64,
 }
@@ -90,23 +92,24 @@ impl Failures {
 
     /// Takes in what `tracker` has just taken in.
     pub(super) fn add(&mut self, event: &Event, tracker: &Tracker) {
-        let (is_watch, errno, path) = match &event.kind {
-            EventKind::CreateFailed { errno, .. } => (false, *errno, None),
-            EventKind::WatchFailed { errno, path, .. } => (true, *errno, Some(path)),
+        let resource = event.kind.counts();
+        let (errno, path) = match &event.kind {
+            EventKind::CreateFailed { errno, .. } => (*errno, None),
+            EventKind::WatchFailed { errno, path, .. } => (*errno, Some(path)),
             _ => return,
         };
         let limit = failed_limit(&event.kind);
         let task = event.task.unwrap_or_default();
         let place = Key::of(task.cgroup, tracker.cgroups());
         let user = Culprits::quota_of(event).map(|(user, _)| user);
-        let sort = Sort { comm: task.comm, place, is_watch, errno, limit, user };
+        let sort = Sort { comm: task.comm, place, resource, errno, limit, user };
         if self.sorts.len() >= SORTS && !self.sorts.contains_key(&sort) {
             self.others += 1;
         } else {
             let failure = self.sorts.entry(sort).or_insert_with(|| Failure {
                 comm: task.comm.to_str().into_owned(),
                 place: String::new(),
-                is_watch,
+                resource,
                 why: why(errno, limit),
                 is_limit: limit.is_some(),
                 refused: user,
@@ -134,13 +137,13 @@ impl Failures {
     /// Finds the culprits: the first time, and whenever it has happened twice as often. To find
     /// them takes time where there are many instances, and failures come in storms.
     fn refuse(&mut self, event: &Event, tracker: &Tracker) {
-        let Some((user, are_watches)) = Culprits::quota_of(event) else { return };
-        if self.refusals.len() >= SORTS && !self.refusals.contains_key(&(user, are_watches)) {
+        let Some((user, resource)) = Culprits::quota_of(event) else { return };
+        if self.refusals.len() >= SORTS && !self.refusals.contains_key(&(user, resource)) {
             return;
         }
-        let refusal = self.refusals.entry((user, are_watches)).or_insert_with(|| Refusal {
+        let refusal = self.refusals.entry((user, resource)).or_insert_with(|| Refusal {
             user,
-            are_watches,
+            resource,
             count: 0,
             first: event.time,
             last: event.time,

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Failure, Leak, Refusal, drawn::what, run::is_close};
-use crate::{event::BootTime, output::UserNames, report::Times, tracker::User, usage::Level};
+use inotify_trace_model::{event::BootTime, resource::Resource, tracker::User, usage::Level};
+
+use super::{Failure, Leak, Refusal};
+use crate::{limits::reaches, output::UserNames, report::Times};
 
 /// How many programs, leaks and users a sentence names.
 const NAMED: usize = 3;
@@ -23,7 +25,7 @@ pub enum Severity {
 #[derive(Clone, Debug)]
 pub(super) struct Closest {
     pub(super) user: User,
-    pub(super) are_watches: bool,
+    pub(super) resource: Resource,
     pub(super) level: Level,
     pub(super) time: BootTime,
 }
@@ -77,7 +79,7 @@ impl Headline<'_> {
         let leaking = (!leaking.is_empty()).then(|| some(leaking.into_iter().collect()));
         let first = self.refusals.iter().min_by_key(|it| it.first);
         let ran_out = first.map(|it| {
-            let what = what(it.are_watches);
+            let what = it.resource.name();
             let (who, when) = (self.user(it.user), self.times.short(it.first));
             format!("{who} ran out of inotify {what} at {when}")
         });
@@ -90,9 +92,9 @@ impl Headline<'_> {
             }
             (None, None, Some(leaking)) => format!("{leaking} {verb} inotify instances"),
             (None, None, None) => match self.close().next() {
-                Some(Closest { user, level, are_watches, .. }) => {
+                Some(Closest { user, level, resource, .. }) => {
                     let who = self.user(*user);
-                    let (Level { used, limit }, what) = (level, what(*are_watches));
+                    let (Level { used, limit }, what) = (level, resource.name());
                     format!("{who} came close to the limit: {used} of {limit} {what}")
                 }
                 None if self.leaks().next().is_some() => {
@@ -107,10 +109,14 @@ impl Headline<'_> {
     pub(super) fn sentences(&self) -> Vec<String> {
         let mut all = Vec::new();
         for refusal in self.refusals.iter().take(NAMED) {
-            let what = if refusal.are_watches { "a watch" } else { "an instance" };
-            let failed = self.failures.iter().filter(|it| {
-                it.refused == Some(refusal.user) && it.is_watch == refusal.are_watches
-            });
+            let what = match refusal.resource {
+                Resource::Instances => "an instance",
+                Resource::Watches => "a watch",
+            };
+            let failed = self
+                .failures
+                .iter()
+                .filter(|it| it.refused == Some(refusal.user) && it.resource == refusal.resource);
             let who = some(failed.map(|it| format!("{} in {}", it.comm, it.place)).collect());
             let when = self.when(refusal.count, refusal.first, refusal.last);
             all.push(format!("{who} could not get {what}, {when}."));
@@ -140,17 +146,17 @@ impl Headline<'_> {
         }
         // Who was refused something was close, which was said.
         let is_said = |it: &&Closest| {
-            let key = (it.user, it.are_watches);
-            self.refusals.iter().any(|refusal| (refusal.user, refusal.are_watches) == key)
+            let key = (it.user, it.resource);
+            self.refusals.iter().any(|refusal| (refusal.user, refusal.resource) == key)
         };
         let mut told: Vec<_> = self.close().filter(|it| !is_said(it)).take(NAMED).collect();
         if told.is_empty() && self.refusals.is_empty() {
             told.extend(self.closest.first());
         }
-        for Closest { user, are_watches, level: Level { used, limit }, time } in told {
+        for Closest { user, resource, level: Level { used, limit }, time } in told {
             let who = self.user(*user);
             let percent = (u64::from(*used) * 100).div_ceil(u64::from(*limit).max(1));
-            let (when, what) = (self.times.short(*time), what(*are_watches));
+            let (when, what) = (self.times.short(*time), resource.name());
             all.push(format!(
                 "{who} came closest to the limit at {when}: {used} of {limit} {what} ({percent}%)."
             ));
@@ -196,4 +202,9 @@ fn some(names: Vec<String>) -> String {
         Some((only, [])) => only.clone(),
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
     }
+}
+
+/// Whether that is close to a limit.
+fn is_close(level: Level) -> bool {
+    reaches(level, 80)
 }

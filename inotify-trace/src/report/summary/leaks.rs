@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
-use crate::{
+use inotify_trace_model::{
+    clock::Clock,
     event::{BootTime, Comm},
-    output::{Clock, Findings},
     tracker::Tracker,
-    verdict::{Grace, Kind, Verdict, Watcher, verdicts},
+    verdict::{Grace, Kind, Verdict, verdicts},
 };
+
+use crate::output::Findings;
 
 /// How many are told.
 const TOLD: usize = 200;
@@ -58,7 +60,6 @@ impl Leak {
 
 #[derive(Debug)]
 pub(super) struct Leaks {
-    watcher: Watcher,
     findings: Findings,
     known: Vec<(Key, Leak)>,
     /// Verdicts there was no room for.
@@ -70,15 +71,7 @@ type Key = (Kind, u32, Comm);
 
 impl Leaks {
     pub(super) fn new(clock: Clock) -> Self {
-        let watcher = Watcher::new(Grace::default());
-        Self { watcher, findings: Findings::new(clock), known: Vec::new(), others: HashSet::new() }
-    }
-
-    /// Judges as the run itself did at that moment.
-    pub(super) fn judge(&mut self, tracker: &Tracker, now: BootTime) {
-        for verdict in self.watcher.reached(tracker, now) {
-            self.tell(&verdict, tracker, now);
-        }
+        Self { findings: Findings::new(clock), known: Vec::new(), others: HashSet::new() }
     }
 
     /// Brings up to date what is still so at the end.
@@ -103,7 +96,7 @@ impl Leaks {
             // One that nobody was told of was not reached in the run either.
             let key = key(verdict, tracker);
             if self.known.iter().any(|(known, _)| *known == key) {
-                self.tell(verdict, tracker, now);
+                self.add(verdict, tracker, now);
             }
         }
         // What is a leak comes first, and of these what still is.
@@ -116,7 +109,8 @@ impl Leaks {
         self.known.iter().map(|(_, leak)| leak.clone()).collect()
     }
 
-    fn tell(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) {
+    /// Takes in a verdict that was reached.
+    pub(super) fn add(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) {
         let key = key(verdict, tracker);
         let text = self.findings.text(verdict, tracker, now);
         let mut lines = text.lines().map(|line| line.trim().to_owned());

@@ -8,7 +8,7 @@ mod places;
 mod run;
 mod series;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, convert::Infallible};
 
 pub use drawn::{Charged, Charts, Levels};
 pub use failures::{Failure, Refusal};
@@ -22,10 +22,14 @@ use self::{
     places::Places,
     series::{Gauge, Grid, Tally},
 };
-use crate::{
+use crate::{output::UserNames, recording::Header};
+use inotify_trace_model::{
     event::{BootTime, Event, EventKind, Loss},
-    recording::{Header, Item},
+    feed::Batch,
+    resource::Resource,
+    story::Audience,
     tracker::{Tracker, User},
+    verdict::Verdict,
 };
 
 /// How many counts of users are followed. Each takes a few kilobytes.
@@ -55,17 +59,14 @@ fn share(used: u32, limit: u32) -> u64 {
     (u64::from(used) << 32) / u64::from(limit.max(1))
 }
 
-/// Takes in a run, item by item.
+/// Makes facts of a run that it is the audience of.
 #[derive(Debug)]
 pub struct Builder {
     header: Header,
-    tracker: Tracker,
     grid: Grid,
     end: BootTime,
-    /// Whether the state was replaced and has not been looked at since.
-    is_replaced: bool,
     /// Of instances, and of watches.
-    users: BTreeMap<(User, bool), UserLine>,
+    users: BTreeMap<(User, Resource), UserLine>,
     places: Places,
     created: Tally,
     released: Tally,
@@ -87,16 +88,14 @@ impl Builder {
     #[must_use]
     pub fn new(header: &Header) -> Self {
         Self {
-            tracker: Tracker::new(),
             grid: Grid::new(header.started),
             end: header.started,
-            is_replaced: false,
             users: BTreeMap::new(),
             places: Places::default(),
             created: Tally::default(),
             released: Tally::default(),
             failed: Tally::default(),
-            failures: Failures::new(header.user_names()),
+            failures: Failures::new(UserNames::from_map(header.users.clone())),
             leaks: Leaks::new(header.clock()),
             losses: Vec::new(),
             gaps: Vec::new(),
@@ -107,39 +106,11 @@ impl Builder {
         }
     }
 
-    /// Takes in what comes next.
-    pub fn add(&mut self, item: Item) {
-        match item {
-            Item::Restart => {
-                self.tracker.forget();
-                self.is_replaced = true;
-            }
-            Item::Part(part) => self.tracker.restore(part),
-            Item::Batch(batch) => {
-                self.has_end = false;
-                self.resample(batch.events.first().map_or(batch.time, |event| event.time));
-                for event in &batch.events {
-                    self.event(event);
-                }
-                self.point(batch.time);
-                if batch.judged {
-                    self.leaks.judge(&self.tracker, batch.time);
-                }
-            }
-            Item::End(time) => {
-                self.has_end = true;
-                self.resample(time);
-                self.point(time);
-            }
-        }
-    }
-
-    fn event(&mut self, event: &Event) {
-        self.tracker.apply(event);
+    fn add(&mut self, event: &Event, tracker: &Tracker) {
         self.events += 1;
         let point = self.point(event.time);
-        self.places.add(event, &self.tracker, point);
-        self.failures.add(event, &self.tracker);
+        self.places.add(event, tracker, point);
+        self.failures.add(event, tracker);
         match &event.kind {
             EventKind::InstanceCreated { .. } => self.created.add(point),
             EventKind::InstanceReleased { .. } => self.released.add(point),
@@ -150,7 +121,7 @@ impl Builder {
             }
             EventKind::Charged { charges } => {
                 if let Some(&first) = charges.first() {
-                    self.charge(User::from(first), point, event.time);
+                    self.charge(User::from(first), tracker, point, event.time);
                 }
             }
             EventKind::Lost { count, what } => {
@@ -162,17 +133,16 @@ impl Builder {
             _ => {}
         }
         if let Some(quota) = event.kind.quota() {
-            self.charge(User::from(quota), point, event.time);
+            self.charge(User::from(quota), tracker, point, event.time);
         }
     }
 
     /// Notes how a user stands now.
-    fn charge(&mut self, user: User, point: usize, time: BootTime) {
-        let account = self.tracker.users().get(user);
-        let quotas = account.map(|account| (account.instances, account.watches));
-        let (instances, watches) = quotas.unwrap_or_default();
-        for (are_watches, quota) in [(false, instances), (true, watches)] {
-            let key = (user, are_watches);
+    fn charge(&mut self, user: User, tracker: &Tracker, point: usize, time: BootTime) {
+        let account = tracker.users().get(user);
+        let latest = Resource::ALL.map(|it| (it, account.and_then(|account| account.latest(it))));
+        for (resource, quota) in latest {
+            let key = (user, resource);
             let is_news = !self.users.contains_key(&key);
             if is_news && (quota.is_none() || self.users.len() >= COUNTS) {
                 continue;
@@ -191,10 +161,7 @@ impl Builder {
     }
 
     /// After a gap, what is there is not what changed.
-    fn resample(&mut self, time: BootTime) {
-        if !std::mem::take(&mut self.is_replaced) {
-            return;
-        }
+    fn resample(&mut self, tracker: &Tracker, time: BootTime) {
         // The state that a run begins with is no gap.
         if self.events > 0 && self.gaps.len() < GAPS {
             self.gaps.push((self.end, time));
@@ -202,10 +169,10 @@ impl Builder {
             self.gaps_left += 1;
         }
         let point = self.point(time);
-        self.places.resample(&self.tracker, point, time);
+        self.places.resample(tracker, point, time);
         let mut users: Vec<_> = self.users.keys().map(|(user, _)| *user).collect();
-        users.extend(self.tracker.users().iter().map(|(user, _)| user));
-        users.into_iter().for_each(|user| self.charge(user, point, time));
+        users.extend(tracker.users().iter().map(|(user, _)| user));
+        users.into_iter().for_each(|user| self.charge(user, tracker, point, time));
     }
 
     /// The point in all series that a moment belongs to.
@@ -225,5 +192,46 @@ impl Builder {
                 tally.halve();
             }
         }
+    }
+}
+
+impl Audience for Builder {
+    type Error = Infallible;
+
+    fn restarted(&mut self, tracker: &Tracker, next: &Batch) -> Result<(), Infallible> {
+        self.resample(tracker, next.events.first().map_or(next.time, |event| event.time));
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), Infallible> {
+        self.add(event, tracker);
+        Ok(())
+    }
+
+    fn verdict(
+        &mut self,
+        verdict: &Verdict,
+        tracker: &Tracker,
+        now: BootTime,
+    ) -> Result<(), Infallible> {
+        self.leaks.add(verdict, tracker, now);
+        Ok(())
+    }
+
+    fn batch(&mut self, batch: &mut Batch, _tracker: &Tracker) -> Result<(), Infallible> {
+        self.has_end = false;
+        self.point(batch.time);
+        Ok(())
+    }
+
+    fn closed(&mut self, _tracker: &Tracker, time: BootTime) -> Result<(), Infallible> {
+        self.has_end = true;
+        self.point(time);
+        Ok(())
+    }
+
+    fn end(&mut self, tracker: &Tracker, _now: BootTime) -> Result<(), Infallible> {
+        self.leaks.finish(tracker, self.end);
+        Ok(())
     }
 }

@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 
-use super::series::Gauge;
-use crate::{
-    container::Names,
+use inotify_trace_model::{
     event::{BootTime, CgroupId, Event, EventKind, InstanceId},
+    identity::Names,
     tracker::{Cgroups, Origin, Tracker},
 };
+
+use super::series::Gauge;
+use crate::output::cgroup_name;
 
 /// How many are followed at once. A node has a few hundred; of more, those that have nothing left
 /// and never had much make room.
@@ -32,8 +34,8 @@ impl Key {
 
 /// What to call it.
 pub(super) fn name(cgroup: CgroupId, cgroups: &Cgroups) -> String {
-    match cgroups.display(cgroup) {
-        Some(name) => name.to_owned(),
+    match cgroup_name(cgroups, cgroup) {
+        Some(name) => name,
         None if cgroup.known().is_some() => format!("cgroup {}", cgroup.0),
         None => "(not known)".to_owned(),
     }
@@ -192,9 +194,9 @@ fn pod(names: &Names) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        container::{Container, Runtime},
+    use inotify_trace_model::{
         event::Task,
+        identity::{Container, Runtime},
     };
 
     #[test]

@@ -1,18 +1,22 @@
 //! What there is to say of a run, ready to be shown.
 
+use inotify_trace_model::{
+    event::BootTime,
+    resource::Resource,
+    tracker::{Tracker, User},
+    usage::{By, Level},
+};
+
 use super::{
     Builder, Failure, Leak, Refusal, Severity, UserLine,
     drawn::Charts,
     headline::{Closest, Headline},
 };
 use crate::{
-    event::BootTime,
-    limits::{Setting, State, reaches},
-    output::{Cell, Column, Listing, Table},
+    limits::{Setting, State},
+    output::{Cell, Column, Listing, Table, UserNames},
     recording::Header,
     report::Times,
-    tracker::User,
-    usage::{By, Level},
 };
 
 /// Rows of a table at most, if it is the only run.
@@ -103,14 +107,14 @@ impl Rows {
 }
 
 impl Builder {
-    /// What there is to say, with what could not be read.
+    /// What there is to say of the run, which ended with `tracker`; `problems` are what could not
+    /// be read.
     #[must_use]
-    pub fn finish(mut self, problems: &[String]) -> Run {
-        self.resample(self.end);
-        self.leaks.finish(&self.tracker, self.end);
+    pub fn finish(self, tracker: &Tracker, problems: &[String]) -> Run {
         let times = Times::new(self.header.clock(), self.header.started, self.end);
         let warnings = self.warnings(problems, &times);
-        let mut listing = Listing::new(&self.tracker, By::Process, self.header.user_names());
+        let mut listing =
+            Listing::new(tracker, By::Process, UserNames::from_map(self.header.users.clone()));
         let standing = listing.summary().lines().map(str::to_owned).collect();
         let left = listing.cut(ROWS);
         let mut holders = Rows { table: listing.table(&HOLDERS, false), left };
@@ -124,7 +128,7 @@ impl Builder {
             leaks: &leaks,
             closest: &closest,
             times: &times,
-            names: &self.header.user_names(),
+            names: &UserNames::from_map(self.header.users.clone()),
         };
         Run {
             severity: headline.severity(),
@@ -152,10 +156,10 @@ impl Builder {
     }
 
     fn closest(&self) -> Vec<Closest> {
-        let closest = |(&(user, are_watches), line): (&(User, bool), &UserLine)| {
+        let closest = |(&(user, resource), line): (&(User, Resource), &UserLine)| {
             let (used, limit, time) = line.closest;
             let level = Level { used, limit };
-            Closest { user, are_watches, level, time }
+            Closest { user, resource, level, time }
         };
         self.closest_lines().into_iter().map(closest).collect()
     }
@@ -289,9 +293,4 @@ fn limits_notes(settings: &[Setting]) -> Vec<String> {
         )
     };
     differs.map(note).collect()
-}
-
-/// Whether that is close to a limit.
-pub(super) fn is_close(level: Level) -> bool {
-    reaches(level, 80)
 }

@@ -1,7 +1,7 @@
 //! Values over time in a fixed number of points, however long it takes: when they are used up, each
 //! two become one.
 
-use crate::event::BootTime;
+use inotify_trace_model::event::BootTime;
 
 /// Points at most: about as many as a screen shows.
 pub(super) const POINTS: usize = 600;

@@ -1,0 +1,468 @@
+//! The currency of the program: everything that is known came in as an [`Event`].
+//!
+//! Sources make events, the tracker turns them into state, and sinks show them. Kernel addresses
+//! never get this far: an instance is a small number that is never used twice.
+
+mod name;
+
+use std::{fmt, time::Duration};
+
+use serde::Serialize;
+
+pub use name::EventName;
+
+use crate::{
+    identity::{Container, Names},
+    resource::Resource,
+};
+
+/// `IN_CLOEXEC` of inotify_init1(2), among the flags of an instance's descriptor.
+pub const IN_CLOEXEC: u32 = 0o2_000_000;
+
+/// Why instances are refused at a limit: `EMFILE` of errno(3).
+pub const EMFILE: i32 = 24;
+
+/// Why watches are refused at a limit: `ENOSPC` of errno(3).
+pub const ENOSPC: i32 = 28;
+
+/// Time since boot, suspended time included (`CLOCK_BOOTTIME`), in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct BootTime(pub u64);
+
+impl BootTime {
+    /// How long after `earlier` this is; zero if it is before.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// One inotify instance (a kernel `fsnotify_group`) for as long as it is traced. Numbers count up
+/// from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct InstanceId(pub u64);
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// A cgroup of the v2 hierarchy: the inode number of its directory. 0 where it is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct CgroupId(pub u64);
+
+impl CgroupId {
+    /// None where the id is not known.
+    #[must_use]
+    pub fn known(self) -> Option<Self> {
+        (self.0 != 0).then_some(self)
+    }
+}
+
+/// The name of a command as the kernel keeps it: at most 15 bytes (`TASK_COMM_LEN`).
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Comm([u8; 16]);
+
+impl Comm {
+    /// Takes the kernel's bytes; what follows a zero does not count.
+    #[must_use]
+    pub fn new(mut bytes: [u8; 16]) -> Self {
+        // Older kernels leave there what the name before had: names that are equal must look so.
+        let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+        bytes[end..].fill(0);
+        Self(bytes)
+    }
+
+    /// The kernel's bytes, without the zeros at the end.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        let end = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
+        &self.0[..end]
+    }
+
+    /// The name, with anything that is not UTF-8 replaced.
+    #[must_use]
+    pub fn to_str(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(self.as_bytes())
+    }
+}
+
+impl From<&str> for Comm {
+    fn from(name: &str) -> Self {
+        let mut bytes = [0; 16];
+        for (to, from) in bytes.iter_mut().zip(name.bytes().take(15)) {
+            *to = from;
+        }
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_str())
+    }
+}
+
+/// Who did it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Task {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// Effective user id as seen from the initial user namespace.
+    pub uid: u32,
+    /// Command name.
+    pub comm: Comm,
+    /// The cgroup it runs in.
+    pub cgroup: CgroupId,
+}
+
+/// The kernel's own count (`kernel/ucount.c`) of what a user has charged, right after an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// How many are charged.
+    pub used: u32,
+    /// How many may be.
+    pub limit: u32,
+    /// The user who pays, as seen from the initial user namespace.
+    pub uid: u32,
+    /// The user namespace of that user, by inode number.
+    pub userns: u32,
+    /// How many user namespaces above it the limit was found that binds: 0 is its own.
+    pub level: u32,
+}
+
+impl Quota {
+    /// Whether nothing more can be charged.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.used >= self.limit
+    }
+}
+
+/// What the kernel has charged to a user in one user namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// The user, as seen from the initial user namespace.
+    pub uid: u32,
+    /// The user namespace, by inode number.
+    pub userns: u32,
+    /// Instances; None if the count could not be read.
+    pub instances: Option<Quota>,
+    /// Watches; None if the count could not be read.
+    pub watches: Option<Quota>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub time: BootTime,
+    /// Who did it; None where nobody known did.
+    pub task: Option<Task>,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// An instance existed before tracing began; the task holds a descriptor of it. Comes once
+    /// for each descriptor found.
+    InstanceFound {
+        /// The instance.
+        instance: InstanceId,
+        /// The descriptor.
+        fd: i32,
+        /// Flags of the descriptor (`IN_NONBLOCK`, `IN_CLOEXEC`).
+        flags: u32,
+        /// The cgroup of its creator, where the kernel still knows.
+        creator_cgroup: CgroupId,
+        /// Events that wait to be read.
+        queued: u32,
+        /// Instances charged to its user.
+        quota: Option<Quota>,
+    },
+    /// A watch existed before tracing began.
+    WatchFound {
+        /// The instance.
+        instance: InstanceId,
+        /// The watch descriptor.
+        wd: i32,
+        /// What is watched.
+        target: Target,
+        /// What it waits for (`IN_*`).
+        mask: u32,
+    },
+    /// An instance was made.
+    InstanceCreated {
+        /// The instance.
+        instance: InstanceId,
+        /// Its first descriptor.
+        fd: i32,
+        /// Flags given (`IN_NONBLOCK`, `IN_CLOEXEC`).
+        flags: u32,
+        /// Instances charged to its user.
+        quota: Option<Quota>,
+    },
+    /// No instance could be made.
+    CreateFailed {
+        /// Flags given.
+        flags: u32,
+        /// Why, as a positive errno.
+        errno: i32,
+        /// Instances charged to the user who would have paid.
+        quota: Option<Quota>,
+    },
+    /// A watch was added, or an existing one changed.
+    WatchAdded {
+        /// The instance.
+        instance: InstanceId,
+        /// The descriptor used.
+        fd: i32,
+        /// The watch descriptor.
+        wd: i32,
+        /// What is watched.
+        target: Target,
+        /// What it waits for (`IN_*`).
+        mask: u32,
+        /// Watches charged to the instance's user.
+        quota: Option<Quota>,
+    },
+    /// A watch could not be added.
+    WatchFailed {
+        /// The instance, if the descriptor was one.
+        instance: Option<InstanceId>,
+        /// The descriptor used.
+        fd: i32,
+        /// The path as the program gave it.
+        path: Box<str>,
+        /// What it would have waited for.
+        mask: u32,
+        /// Why, as a positive errno.
+        errno: i32,
+        /// Watches charged to the instance's user.
+        quota: Option<Quota>,
+    },
+    /// A watch was removed: a program asked for it; or its target is gone, or it was for one event
+    /// only.
+    WatchRemoved {
+        /// The instance.
+        instance: InstanceId,
+        /// The descriptor used; None where the kernel removed the watch itself.
+        fd: Option<i32>,
+        /// The watch descriptor.
+        wd: i32,
+        /// Watches charged to the instance's user.
+        quota: Option<Quota>,
+    },
+    /// A descriptor was closed, and the instance lives on through others.
+    DescriptorClosed {
+        /// The instance.
+        instance: InstanceId,
+        /// The descriptor.
+        fd: i32,
+        /// References that are left: descriptors, and calls under way in other threads.
+        left: u32,
+        /// Instances charged to its user.
+        quota: Option<Quota>,
+    },
+    /// Every known holder has given the instance up and is through with it, and it is still held: in
+    /// flight through a socket, or by a process that is not known to have got it.
+    InstanceHeld {
+        /// The instance.
+        instance: InstanceId,
+        /// References to it: descriptors, and calls under way.
+        left: u32,
+        /// Instances charged to its user.
+        quota: Option<Quota>,
+    },
+    /// The instance is gone.
+    InstanceReleased {
+        /// The instance.
+        instance: InstanceId,
+        /// The descriptor whose closing ended it; None where that was not seen.
+        fd: Option<i32>,
+        /// Instances charged to its user, without this one.
+        quota: Option<Quota>,
+    },
+    /// A process closed a range of descriptors.
+    RangeClosed {
+        /// The first.
+        first: i32,
+        /// The last.
+        last: i32,
+    },
+    /// A holder forked: the child holds what the parent does.
+    ProcessForked {
+        /// The child's process id.
+        child: u32,
+    },
+    /// A holder executed a new program.
+    ProcessExec {
+        /// The inotify descriptors that survived; None where nobody could look.
+        kept: Option<Vec<i32>>,
+    },
+    /// A holder ended, and its descriptors were closed.
+    ProcessExited,
+    /// The kernel was asked what it has charged to a user: to the one who pays, and then to those
+    /// in the user namespaces above, who pay too.
+    Charged {
+        /// One for each level, outermost last; never empty.
+        charges: Box<[Charge]>,
+    },
+    /// A cgroup existed before tracing began.
+    CgroupFound {
+        /// The cgroup.
+        cgroup: CgroupId,
+        /// Its path from the root of the hierarchy.
+        path: Box<str>,
+    },
+    /// A container's names were read.
+    ContainerNamed {
+        /// The container's own cgroup.
+        cgroup: CgroupId,
+        /// Which container that is, where the cgroup's path does not tell.
+        container: Option<Box<Container>>,
+        /// What it is called.
+        names: Box<Names>,
+    },
+    /// A holder is one of containerd's shims, and was told when it was started whom it serves.
+    ShimIdentified {
+        /// The container that it was started for: of a pod, the one that keeps its namespaces.
+        id: Box<str>,
+        /// The namespace of containerd which that is in.
+        namespace: Box<str>,
+        /// The version of containerd that it is a part of, where its program says.
+        version: Option<Box<str>>,
+    },
+    /// A cgroup was made.
+    CgroupCreated {
+        /// The cgroup.
+        cgroup: CgroupId,
+        /// Its path from the root of the hierarchy.
+        path: Box<str>,
+    },
+    /// A cgroup was renamed.
+    CgroupRenamed {
+        /// The cgroup.
+        cgroup: CgroupId,
+        /// Its new path from the root of the hierarchy.
+        path: Box<str>,
+    },
+    /// A cgroup was removed.
+    CgroupRemoved {
+        /// The cgroup.
+        cgroup: CgroupId,
+    },
+    /// Something happened that could not be told.
+    Lost {
+        /// How often, since it was last said.
+        count: u64,
+        /// What was lost, and why.
+        what: Loss,
+    },
+}
+
+/// What a watch is on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// The path as the program gave it. For a watch that was found: where the target was then, if
+    /// that was looked up.
+    pub path: Option<Box<str>>,
+    /// Whether the target no longer existed when it was looked up.
+    pub is_gone: bool,
+    /// Inode number; 0 where it is not known.
+    pub inode: u64,
+    /// Device in the kernel's own encoding (major << 20 | minor); 0 where it is not known.
+    pub dev: u32,
+    /// The cgroup whose directory or file it is.
+    pub cgroup: CgroupId,
+}
+
+/// What was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// Events: the agent was too slow, and the ring buffer full.
+    Events,
+    /// Processes that hold instances: more than the kernel programs can remember.
+    Holders,
+    /// System calls: more were under way at once than the kernel programs can remember.
+    Calls,
+    /// Runs of kernel programs, which the kernel left out.
+    Runs,
+    /// Records that this version does not understand.
+    Records,
+    /// Events that could not be written into a recording: what comes after them rests on what was
+    /// known when it went on.
+    Unrecorded,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Events => "events (ring buffer full: try a larger --buffer)",
+            Self::Holders => "holders (more processes hold instances than can be remembered)",
+            Self::Calls => "calls (more system calls at once than can be remembered)",
+            Self::Runs => "runs of kernel programs (others were running on that CPU)",
+            Self::Records => "records (of another version)",
+            Self::Unrecorded => "events that could not be recorded",
+        })
+    }
+}
+
+impl EventKind {
+    /// The instance this is about, if it is about one.
+    #[must_use]
+    pub fn instance(&self) -> Option<InstanceId> {
+        match *self {
+            Self::InstanceFound { instance, .. }
+            | Self::WatchFound { instance, .. }
+            | Self::InstanceCreated { instance, .. }
+            | Self::WatchAdded { instance, .. }
+            | Self::WatchRemoved { instance, .. }
+            | Self::DescriptorClosed { instance, .. }
+            | Self::InstanceHeld { instance, .. }
+            | Self::InstanceReleased { instance, .. } => Some(instance),
+            Self::WatchFailed { instance, .. } => instance,
+            _ => None,
+        }
+    }
+
+    /// The count this event comes with.
+    #[must_use]
+    pub fn quota(&self) -> Option<Quota> {
+        match *self {
+            Self::InstanceFound { quota, .. }
+            | Self::InstanceCreated { quota, .. }
+            | Self::CreateFailed { quota, .. }
+            | Self::WatchAdded { quota, .. }
+            | Self::WatchFailed { quota, .. }
+            | Self::WatchRemoved { quota, .. }
+            | Self::DescriptorClosed { quota, .. }
+            | Self::InstanceHeld { quota, .. }
+            | Self::InstanceReleased { quota, .. } => quota,
+            _ => None,
+        }
+    }
+
+    /// What the count this event comes with is of.
+    #[must_use]
+    pub fn counts(&self) -> Resource {
+        match self {
+            Self::WatchAdded { .. } | Self::WatchFailed { .. } | Self::WatchRemoved { .. } => {
+                Resource::Watches
+            }
+            _ => Resource::Instances,
+        }
+    }
+
+    /// Whether this tells of a failure.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::CreateFailed { .. } | Self::WatchFailed { .. })
+    }
+}

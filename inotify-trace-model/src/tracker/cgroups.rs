@@ -1,0 +1,348 @@
+//! The names of cgroups, kept for a while after their end.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::Part;
+use crate::{
+    event::{BootTime, CgroupId},
+    identity::{Container, Location, Names},
+};
+
+/// How many removed cgroups keep their names: events about them arrive after their end. A node
+/// that starts twenty containers a second keeps them for minutes.
+const REMOVED_KEPT: usize = 16 << 10;
+
+/// The root of the v2 hierarchy: the first id of its kernfs (`kernfs_create_root`).
+const ROOT: CgroupId = CgroupId(1);
+
+/// One cgroup of the v2 hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup {
+    /// Its path from the root of the hierarchy.
+    pub path: Box<str>,
+    /// The container it belongs to, as far as the path or the container's runtime tells.
+    pub container: Option<Container>,
+    /// When it was removed; None while it exists.
+    pub removed: Option<BootTime>,
+}
+
+/// Every cgroup that exists, and the latest removed ones.
+#[derive(Debug, Default, PartialEq)]
+pub struct Cgroups {
+    known: HashMap<CgroupId, Cgroup>,
+    removed: VecDeque<CgroupId>,
+    names: HashMap<Container, Named>,
+    /// Containers that exist and that paths do not tell, by their own cgroups' paths.
+    told: HashMap<Box<str>, (CgroupId, Container)>,
+}
+
+/// What a container is called.
+#[derive(Debug, PartialEq)]
+struct Named {
+    names: Names,
+    /// The container's own cgroup, with which its names are forgotten.
+    cgroup: CgroupId,
+}
+
+impl Cgroups {
+    /// Since when a cgroup is gone: inner None if that was before tracing began; outer None if it
+    /// still exists, or that cannot be known.
+    #[must_use]
+    pub fn gone_since(&self, id: CgroupId) -> Option<Option<BootTime>> {
+        match self.known.get(&id) {
+            Some(cgroup) => cgroup.removed.map(Some),
+            // Whoever sees the root of the hierarchy sees all of it.
+            None => self.known.contains_key(&ROOT).then_some(None),
+        }
+    }
+
+    /// What is known about a cgroup.
+    #[must_use]
+    pub fn get(&self, id: CgroupId) -> Option<&Cgroup> {
+        self.known.get(&id)
+    }
+
+    /// What a container is called; None if its runtime did not say.
+    #[must_use]
+    pub fn names(&self, container: &Container) -> Option<&Names> {
+        self.names.get(container).map(|named| &named.names)
+    }
+
+    /// What the container with this id is called; None if its runtime did not say.
+    #[must_use]
+    pub fn names_of(&self, id: &str) -> Option<&Names> {
+        let mut all = self.names.iter();
+        all.find(|(container, _)| container.id == id).map(|(_, named)| &named.names)
+    }
+
+    /// Every one that is remembered, removed ones included, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Cgroup> {
+        self.known.values()
+    }
+
+    /// How many are remembered, removed ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether none is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// All that is remembered, those that exist first.
+    pub(super) fn parts(&self) -> Vec<Part> {
+        let existing = self.known.iter().filter(|(_, cgroup)| cgroup.removed.is_none());
+        let mut ids: Vec<_> = existing.map(|(&id, _)| id).collect();
+        ids.sort_unstable();
+        ids.extend(&self.removed);
+        let cgroup = |id| {
+            let cgroup = self.known.get(&id)?;
+            let path = cgroup.path.clone();
+            let told = cgroup.container.as_ref();
+            let told =
+                told.filter(|told| Container::from_cgroup_path(&path).as_ref() != Some(told));
+            let container = told.cloned().map(Box::new);
+            Some(Part::Cgroup { id, path, container, removed: cgroup.removed })
+        };
+        let mut parts: Vec<_> = ids.into_iter().filter_map(cgroup).collect();
+        let mut named: Vec<_> = self.names.values().collect();
+        named.sort_unstable_by_key(|named| named.cgroup);
+        parts.extend(named.into_iter().map(|named| {
+            let names = Box::new(named.names.clone());
+            let cgroup = named.cgroup;
+            let told = self.known.get(&cgroup).and_then(|it| self.told.get(&it.path));
+            let told = told.filter(|(own, _)| *own == cgroup);
+            let container = told.map(|(_, container)| Box::new(container.clone()));
+            Part::Names { cgroup, container, names }
+        }));
+        parts
+    }
+
+    pub(super) fn name(&mut self, id: CgroupId, path: &str) {
+        // Another one of the same name: whose that was says nothing about this one.
+        self.told.remove(path);
+        let mut cgroup = Cgroup {
+            path: path.into(),
+            container: Container::from_cgroup_path(path),
+            removed: None,
+        };
+        let above = path.match_indices('/').rev().map(|(at, _)| &path[..at]);
+        for above in above.take_while(|_| !self.told.is_empty()) {
+            if let Some((_, container)) = self.told.get(above) {
+                cgroup.belong_to(above, container);
+                break;
+            }
+        }
+        self.become_another(id, cgroup.container.as_ref());
+        if self.known.insert(id, cgroup).is_some_and(|before| before.removed.is_some()) {
+            // It exists again, and is not to be forgotten as one that was removed.
+            self.removed.retain(|&removed| removed != id);
+        }
+    }
+
+    /// Before a cgroup becomes that of `container`: what it was called as another's is forgotten.
+    fn become_another(&mut self, id: CgroupId, container: Option<&Container>) {
+        let before = self.known.get(&id).and_then(|cgroup| cgroup.container.as_ref());
+        if let Some(before) = before.filter(|before| Some(*before) != container)
+            && self.names.get(before).is_some_and(|named| named.cgroup == id)
+        {
+            self.names.remove(before);
+        }
+    }
+
+    /// As `name`, of a container that was told earlier.
+    pub(super) fn restore(&mut self, id: CgroupId, path: &str, container: Option<&Container>) {
+        self.name(id, path);
+        if let (Some(container), Some(cgroup)) = (container, self.known.get_mut(&id)) {
+            cgroup.container = Some(container.clone());
+        }
+    }
+
+    pub(super) fn name_container(
+        &mut self,
+        id: CgroupId,
+        container: Option<&Container>,
+        names: &Names,
+    ) {
+        if container.is_some() {
+            self.become_another(id, container);
+        }
+        let Some(cgroup) = self.known.get(&id) else { return };
+        if let Some(container) = container {
+            let path = cgroup.path.clone();
+            let is_there = cgroup.removed.is_none();
+            for (other, cgroup) in &mut self.known {
+                let is_below = cgroup.removed.is_none() && is_below(&cgroup.path, &path);
+                if *other == id || (is_there && is_below) {
+                    cgroup.belong_to(&path, container);
+                }
+            }
+            if is_there {
+                self.told.insert(path, (id, container.clone()));
+            }
+        }
+        let Some(container) = self.known.get(&id).and_then(|it| it.container.as_ref()) else {
+            return;
+        };
+        let named = Named { names: names.clone(), cgroup: id };
+        // It became this one's together with a cgroup above it: it is called one thing only.
+        self.names.retain(|other, named| named.cgroup != id || other == container);
+        self.names.insert(container.clone(), named);
+    }
+
+    pub(super) fn remove(&mut self, id: CgroupId, time: BootTime) {
+        let Some(cgroup) = self.known.get_mut(&id) else { return };
+        // Ids are not reused before 2^32 others (`kernfs_node.id`), so once is enough.
+        if cgroup.removed.replace(time).is_some() {
+            return;
+        }
+        if self.told.get(&cgroup.path).is_some_and(|(own, _)| *own == id) {
+            self.told.remove(&cgroup.path);
+        }
+        self.removed.push_back(id);
+        if self.removed.len() > REMOVED_KEPT
+            && let Some(oldest) = self.removed.pop_front()
+        {
+            let container = self.known.remove(&oldest).and_then(|cgroup| cgroup.container);
+            if let Some(container) = container
+                && self.names.get(&container).is_some_and(|named| named.cgroup == oldest)
+            {
+                self.names.remove(&container);
+            }
+        }
+    }
+}
+
+impl Cgroup {
+    /// It is, or is below, the cgroup `own` of a container which that path does not tell.
+    fn belong_to(&mut self, own: &str, container: &Container) {
+        // A container within that one has a path of its own that says so.
+        let inner = Location::of(&self.path).filter(|location| location.cgroup.len() > own.len());
+        if inner.is_none() {
+            self.container = Some(container.clone());
+        }
+    }
+}
+
+fn is_below(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Runtime;
+
+    #[test]
+    fn a_removed_cgroup_keeps_its_name() {
+        let mut cgroups = Cgroups::default();
+        cgroups.name(CgroupId(7), "/system.slice/cron.service");
+        cgroups.remove(CgroupId(7), BootTime(5));
+        let cgroup = cgroups.get(CgroupId(7)).unwrap();
+        assert_eq!(
+            (&*cgroup.path, cgroup.removed),
+            ("/system.slice/cron.service", Some(BootTime(5)))
+        );
+    }
+
+    #[test]
+    fn a_container_s_name_holds_below_it_and_goes_with_it() {
+        let id = "4fa3b2c1d0e98a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a3b";
+        let mut cgroups = Cgroups::default();
+        cgroups.name(CgroupId(7), &format!("/system.slice/docker-{id}.scope"));
+        cgroups.name(CgroupId(8), &format!("/system.slice/docker-{id}.scope/init"));
+        let docker = "docker:4fa3b2c1d0e9".to_owned();
+        assert_eq!(known(&cgroups, 8), (docker.clone(), None));
+        let names = Names { name: Some("web".to_owned()), ..Names::default() };
+        cgroups.name_container(CgroupId(7), None, &names);
+        assert_eq!(known(&cgroups, 8), (docker.clone(), Some("web")));
+        cgroups.remove(CgroupId(7), BootTime(1));
+        assert_eq!(known(&cgroups, 7), (docker, Some("web")), "events about it may yet come");
+        for id in 0..REMOVED_KEPT as u64 {
+            cgroups.name(CgroupId(100 + id), "/x");
+            cgroups.remove(CgroupId(100 + id), BootTime(id));
+        }
+        assert!(cgroups.names.is_empty());
+    }
+
+    /// The container of a cgroup, and its name.
+    fn known(cgroups: &Cgroups, id: u64) -> (String, Option<&str>) {
+        let container = cgroups.get(CgroupId(id)).unwrap().container.as_ref().unwrap();
+        let names = cgroups.names(container);
+        (container.to_string(), names.and_then(|names| names.name.as_deref()))
+    }
+
+    fn of_runc(id: &str) -> Container {
+        Container { runtime: Some(Runtime::Runc), id: id.to_owned(), pod: None, qos: None }
+    }
+
+    #[test]
+    fn a_container_that_its_path_does_not_tell_is_told_with_all_below() {
+        let mut cgroups = Cgroups::default();
+        let inner = format!("/mine/docker/{}", "a1".repeat(32));
+        for (id, path) in
+            [(7, "/mine"), (8, "/mine/before"), (9, "/mine-too"), (10, inner.as_str())]
+        {
+            cgroups.name(CgroupId(id), path);
+        }
+        let names = Names { name: Some("web".to_owned()), ..Names::default() };
+        cgroups.name_container(CgroupId(7), Some(&of_runc("web")), &names);
+        cgroups.name(CgroupId(11), "/mine/after/deeper");
+        let runtime = |id| cgroups.get(CgroupId(id)).unwrap().container.clone()?.runtime;
+        for id in [7, 8, 11] {
+            assert_eq!(runtime(id), Some(Runtime::Runc), "{id}");
+            assert_eq!(known(&cgroups, id), ("runc:web".to_owned(), Some("web")));
+        }
+        assert_eq!((runtime(9), runtime(10)), (None, Some(Runtime::Docker)));
+        assert_eq!(cgroups.names(&of_runc("web")), Some(&names));
+    }
+
+    #[test]
+    fn another_cgroup_of_the_same_path_is_another_container() {
+        let mut cgroups = Cgroups::default();
+        cgroups.name(CgroupId(7), "/mine");
+        cgroups.name_container(CgroupId(7), Some(&of_runc("web")), &Names::default());
+        cgroups.remove(CgroupId(7), BootTime(1));
+        cgroups.name(CgroupId(8), "/mine");
+        cgroups.name(CgroupId(9), "/mine/below");
+        assert_eq!(known(&cgroups, 7), ("runc:web".to_owned(), None));
+        assert_eq!(cgroups.get(CgroupId(8)).unwrap().container, None);
+        assert_eq!(cgroups.get(CgroupId(9)).unwrap().container, None);
+        // Told too late.
+        cgroups.name_container(CgroupId(7), Some(&of_runc("late")), &Names::default());
+        assert_eq!(cgroups.get(CgroupId(9)).unwrap().container, None);
+    }
+
+    #[test]
+    fn a_cgroup_that_becomes_another_container_s_is_called_one_thing_only() {
+        let mut cgroups = Cgroups::default();
+        cgroups.name(CgroupId(7), "/mine");
+        cgroups.name(CgroupId(8), "/mine/below");
+        cgroups.name_container(CgroupId(8), Some(&of_runc("inner")), &Names::default());
+        cgroups.name_container(CgroupId(7), Some(&of_runc("outer")), &Names::default());
+        let names = Names { name: Some("web".to_owned()), ..Names::default() };
+        cgroups.name_container(CgroupId(8), None, &names);
+        let parts = cgroups.parts().into_iter();
+        let called: Vec<_> = parts
+            .filter_map(|part| match part {
+                Part::Names { cgroup: CgroupId(8), names, .. } => Some(*names),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(called, [names]);
+    }
+
+    #[test]
+    fn memory_is_bounded_however_many_come_and_go() {
+        let mut cgroups = Cgroups::default();
+        for id in 1..=3 * REMOVED_KEPT as u64 {
+            cgroups.name(CgroupId(id), "/kubepods/x");
+            cgroups.remove(CgroupId(id), BootTime(id));
+            cgroups.remove(CgroupId(id), BootTime(id));
+        }
+        assert_eq!(cgroups.len(), REMOVED_KEPT);
+    }
+}

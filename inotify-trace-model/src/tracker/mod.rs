@@ -1,0 +1,314 @@
+//! All state, made of events and nothing else: what holds for a live run holds for a recording of
+//! it. No input or output happens here, and time comes in with the events.
+
+mod cgroups;
+mod counts;
+mod instance;
+mod process;
+mod state;
+#[cfg(test)]
+mod tests;
+mod users;
+
+use std::collections::HashMap;
+
+pub use cgroups::{Cgroup, Cgroups};
+pub use counts::{Counts, Summary};
+pub use instance::{Departure, Instance, Leaver, Origin, SERVED, Watch};
+pub use process::Process;
+pub use state::Part;
+pub use users::{Account, Users};
+
+use crate::{
+    event::{Charge, Event, EventKind, InstanceId, Quota, Task},
+    identity::Shim,
+};
+
+/// A user that pays for instances and watches: the inode number of the user namespace, and the
+/// uid as seen from the initial one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct User {
+    /// The user namespace, by inode number.
+    pub userns: u32,
+    /// The uid as seen from the initial user namespace.
+    pub uid: u32,
+}
+
+impl User {
+    /// The inode number of the initial user namespace: `PROC_USER_INIT_INO` of
+    /// `include/linux/proc_ns.h`.
+    pub const INITIAL: u32 = 0xEFFF_FFFD;
+}
+
+impl From<Quota> for User {
+    fn from(quota: Quota) -> Self {
+        Self { userns: quota.userns, uid: quota.uid }
+    }
+}
+
+impl From<Charge> for User {
+    fn from(charge: Charge) -> Self {
+        Self { userns: charge.userns, uid: charge.uid }
+    }
+}
+
+/// The state that a stream of events leads to.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    instances: HashMap<InstanceId, Instance>,
+    /// Processes with descriptors that lead to instances, by process id.
+    processes: HashMap<u32, Process>,
+    users: Users,
+    cgroups: Cgroups,
+    counts: Counts,
+    /// The instance that the last event released.
+    released: Option<Instance>,
+}
+
+impl Tracker {
+    /// A tracker that has seen nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in what happened.
+    ///
+    /// Events may contradict what is known, where some were lost: the newer one is believed.
+    pub fn apply(&mut self, event: &Event) {
+        self.released = None;
+        self.counts.add(event);
+        self.users.apply(event);
+        let pid = event.task.map(|task| task.pid);
+        if let Some(task) = event.task
+            && let Some(process) = self.processes.get_mut(&task.pid)
+        {
+            process.task = task;
+            if matches!(event.kind, EventKind::ProcessExec { .. }) {
+                process.shim = None;
+            }
+        }
+        match &event.kind {
+            EventKind::InstanceFound { instance: id, fd, flags, creator_cgroup, quota, queued } => {
+                let instance = self.instances.entry(*id).or_insert_with(|| {
+                    Instance::found(*id, event.time, *flags, *creator_cgroup, quota.map(User::from))
+                });
+                instance.queued = Some(*queued);
+                if let Some(task) = event.task {
+                    instance.add_descriptor(task.pid, *fd);
+                    self.own(event, task, *fd, *id);
+                }
+            }
+            EventKind::InstanceCreated { instance: id, fd, flags, quota } => {
+                let user = quota.map(User::from);
+                let mut instance = Instance::created(*id, event.time, event.task, *flags, user);
+                if let Some(task) = event.task {
+                    instance.add_descriptor(task.pid, *fd);
+                    self.own(event, task, *fd, *id);
+                }
+                self.instances.insert(*id, instance);
+                if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
+                    process.made = process.made.saturating_add(1);
+                }
+            }
+            EventKind::WatchFound { instance, wd, target, mask }
+            | EventKind::WatchAdded { instance, wd, target, mask, .. } => {
+                if let Some(instance) = self.instances.get_mut(instance) {
+                    instance.add_watch(*wd, target, *mask);
+                }
+            }
+            EventKind::WatchRemoved { instance, wd, fd, .. } => {
+                if let Some(instance) = self.instances.get_mut(instance) {
+                    instance.remove_watch(*wd, event.time, fd.is_some());
+                }
+            }
+            EventKind::DescriptorClosed { instance, fd, .. } => {
+                // It did not end the instance: whoever does has yet to come.
+                if let Some(pid) = pid {
+                    self.disown(pid, *fd, *instance);
+                }
+            }
+            EventKind::InstanceHeld { instance, .. } => {
+                if let Some(instance) = self.instances.get_mut(instance) {
+                    instance.outlived_leavers();
+                }
+            }
+            EventKind::InstanceReleased { instance: id, fd, .. } => {
+                let holder = self.only_holder(*id);
+                if let Some(instance) = self.instances.get_mut(id) {
+                    instance.end(event, *fd, holder);
+                }
+                self.release(*id);
+            }
+            EventKind::RangeClosed { first, last } => {
+                let range = *first..=*last;
+                self.leave(event, Departure::Closed, |fd, _| range.contains(&fd));
+            }
+            EventKind::ProcessForked { child } => self.fork(pid, *child),
+            EventKind::ProcessExec { kept: Some(kept) } => {
+                self.leave(event, Departure::Executed, |fd, _| !kept.contains(&fd));
+            }
+            // Nobody could look; most descriptors are as they were made.
+            EventKind::ProcessExec { kept: None } => {
+                self.leave(event, Departure::Executed, |_, instance| instance.is_close_on_exec());
+            }
+            EventKind::ProcessExited => self.leave(event, Departure::Exited, |_, _| true),
+            EventKind::CgroupFound { cgroup, path }
+            | EventKind::CgroupCreated { cgroup, path }
+            | EventKind::CgroupRenamed { cgroup, path } => self.cgroups.name(*cgroup, path),
+            EventKind::ContainerNamed { cgroup, container, names } => {
+                self.cgroups.name_container(*cgroup, container.as_deref(), names);
+            }
+            EventKind::ShimIdentified { id, namespace, version } => {
+                if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
+                    let (id, namespace, version) = (id.clone(), namespace.clone(), version.clone());
+                    process.shim = Some(Shim { id, namespace, version });
+                }
+            }
+            EventKind::CgroupRemoved { cgroup } => self.cgroups.remove(*cgroup, event.time),
+            EventKind::CreateFailed { .. }
+            | EventKind::WatchFailed { .. }
+            | EventKind::Charged { .. }
+            | EventKind::Lost { .. } => {}
+        }
+    }
+
+    /// The instance an event is about, as it is right after the event; one that was just
+    /// released, as it was last.
+    #[must_use]
+    pub fn subject(&self, event: &Event) -> Option<&Instance> {
+        let id = event.kind.instance()?;
+        self.released.as_ref().filter(|released| released.id == id).or_else(|| self.instance(id))
+    }
+
+    /// An open instance.
+    #[must_use]
+    pub fn instance(&self, id: InstanceId) -> Option<&Instance> {
+        self.instances.get(&id)
+    }
+
+    /// Every open instance, in no order.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.values()
+    }
+
+    /// Every process that holds an instance, in no order.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.processes.values()
+    }
+
+    /// A process that holds an instance.
+    #[must_use]
+    pub fn process(&self, pid: u32) -> Option<&Process> {
+        self.processes.get(&pid)
+    }
+
+    /// Who pays, and how much.
+    #[must_use]
+    pub fn users(&self) -> &Users {
+        &self.users
+    }
+
+    /// The names of cgroups.
+    #[must_use]
+    pub fn cgroups(&self) -> &Cgroups {
+        &self.cgroups
+    }
+
+    /// What has been seen until now.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        self.counts.summary(self.instances.len())
+    }
+
+    /// Notes that a descriptor leads to an instance. If it led to another, that one's holder has
+    /// closed it unseen.
+    fn own(&mut self, event: &Event, task: Task, fd: i32, id: InstanceId) {
+        let process = self.processes.entry(task.pid).or_insert_with(|| Process::new(task));
+        let before = process.descriptors.insert(fd, id);
+        if let Some(before) = before.filter(|&before| before != id)
+            && let Some(instance) = self.instances.get_mut(&before)
+        {
+            instance.remove_descriptor(task.pid, fd);
+            let (how, time) = (Departure::Closed, event.time);
+            instance.left(Leaver { task, fd: Some(fd), how, time });
+        }
+    }
+
+    /// The process that holds an instance, if just one is known to.
+    fn only_holder(&self, id: InstanceId) -> Option<Task> {
+        let descriptors = self.instance(id)?.descriptors();
+        let &(pid, _) = descriptors.first()?;
+        let is_alone = descriptors.iter().all(|&(other, _)| other == pid);
+        self.process(pid).filter(|_| is_alone).map(|process| process.task)
+    }
+
+    /// Instances that all known holders have given up, with those who did. The kernel frees them a
+    /// moment later, unless somebody holds them who is not known.
+    pub fn given_up(&self) -> impl Iterator<Item = &Instance> {
+        self.instances().filter(|instance| instance.is_given_up())
+    }
+
+    /// Notes that a descriptor is closed.
+    fn disown(&mut self, pid: u32, fd: i32, id: InstanceId) {
+        if let Some(process) = self.processes.get_mut(&pid) {
+            if process.descriptors.get(&fd) == Some(&id) {
+                process.descriptors.remove(&fd);
+            }
+            if process.descriptors.is_empty() {
+                self.processes.remove(&pid);
+            }
+        }
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.remove_descriptor(pid, fd);
+        }
+    }
+
+    /// The event's process loses the descriptors that `lost` picks.
+    fn leave(&mut self, event: &Event, how: Departure, lost: impl Fn(i32, &Instance) -> bool) {
+        let Some(task) = event.task else { return };
+        let (pid, time) = (task.pid, event.time);
+        let Some(process) = self.processes.get(&pid) else { return };
+        let is_lost = |&(fd, id): &(i32, InstanceId)| {
+            self.instances.get(&id).is_some_and(|instance| lost(fd, instance))
+        };
+        let gone: Vec<_> =
+            process.descriptors.iter().map(|(&fd, &id)| (fd, id)).filter(is_lost).collect();
+        for (fd, id) in gone {
+            self.disown(pid, fd, id);
+            if let Some(instance) = self.instances.get_mut(&id) {
+                instance.left(Leaver { task, fd: Some(fd), how, time });
+            }
+        }
+    }
+
+    /// The child holds what its parent does.
+    fn fork(&mut self, parent: Option<u32>, child: u32) {
+        let Some(mut process) = parent.and_then(|pid| self.processes.get(&pid)).cloned() else {
+            return;
+        };
+        for (&fd, id) in &process.descriptors {
+            if let Some(instance) = self.instances.get_mut(id) {
+                instance.add_descriptor(child, fd);
+            }
+        }
+        (process.task.pid, process.task.tid, process.made) = (child, child, 0);
+        // A shim forks what becomes another program.
+        process.shim = None;
+        self.processes.insert(child, process);
+    }
+
+    /// The instance is gone, and with it whatever led to it.
+    fn release(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.remove(&id) else { return };
+        for &(pid, fd) in instance.descriptors() {
+            if let Some(process) = self.processes.get_mut(&pid) {
+                process.descriptors.remove(&fd);
+                if process.descriptors.is_empty() {
+                    self.processes.remove(&pid);
+                }
+            }
+        }
+        self.released = Some(instance);
+    }
+}

@@ -1,0 +1,266 @@
+//! Which instances are leaked, and by whom: judgement of the tracker's state at a moment. Pure: the
+//! same state at the same time leads to the same verdicts, live and from a recording.
+
+mod growth;
+mod patterns;
+mod restarts;
+#[cfg(test)]
+mod tests;
+mod watcher;
+
+use std::{collections::BTreeMap, time::Duration};
+
+pub use growth::Growth;
+pub use patterns::{Pattern, patterns};
+pub use restarts::Restarts;
+pub use watcher::Watcher;
+
+use crate::{
+    event::{BootTime, CgroupId, InstanceId},
+    tracker::{Instance, Origin, Process, SERVED, Tracker},
+};
+
+/// How long things may take before they count as leaked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grace {
+    /// From the end of what was watched to a verdict: a runtime that takes a container apart
+    /// closes its instances a moment later.
+    pub target: Duration,
+    /// For how long an instance may have no watch before it counts as idle.
+    pub idle: Duration,
+}
+
+impl Default for Grace {
+    fn default() -> Self {
+        Self { target: Duration::from_secs(30), idle: Duration::from_secs(600) }
+    }
+}
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// All it watched were files of cgroups, and these are gone: nothing can ever come of it.
+    TargetGone,
+    /// The container it was made in is gone, and a process outside still holds it.
+    ContainerGone,
+    /// Its holder makes more and more, and lets go of none.
+    Growing,
+    /// It has had no watch for long. Odd, and no leak by itself.
+    Idle,
+}
+
+impl Kind {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TargetGone => "target-gone",
+            Self::ContainerGone => "container-gone",
+            Self::Growing => "growing",
+            Self::Idle => "idle",
+        }
+    }
+
+    /// Whether it is a leak, rather than something to know.
+    #[must_use]
+    pub fn is_leak(self) -> bool {
+        self != Self::Idle
+    }
+}
+
+/// How sure a verdict is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Confidence {
+    /// Inferred.
+    Likely,
+    /// The kernel itself showed it.
+    Certain,
+}
+
+/// One instance that is leaked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Since when: the end of what it was for. For one that was found so: when it was found.
+    pub since: BootTime,
+    /// The cgroups it watched, all of which are gone; or the one it was made in.
+    pub cgroups: Vec<CgroupId>,
+    /// Whether it was so already when it was found: then `since` is when that was.
+    pub was_found: bool,
+    /// How sure that is.
+    pub confidence: Confidence,
+}
+
+impl Evidence {
+    fn new(
+        instance: &Instance,
+        since: BootTime,
+        cgroups: Vec<CgroupId>,
+        confidence: Confidence,
+    ) -> Self {
+        let was_found = instance.origin == Origin::Found && since == instance.since;
+        Self { instance: instance.id, since, cgroups, was_found, confidence }
+    }
+}
+
+/// A verdict on a process: what is wrong with some of its instances.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// What is wrong.
+    pub kind: Kind,
+    /// The process that holds them, by process id.
+    pub pid: u32,
+    /// The known bug this looks like.
+    pub pattern: Option<&'static Pattern>,
+    /// The instances, those leaked first before others.
+    pub evidence: Vec<Evidence>,
+    /// How fast it gets worse, if it does.
+    pub growth: Option<Growth>,
+    /// What each restart of a container costs, if it is a shim that keeps what served them.
+    pub restarts: Option<Restarts>,
+}
+
+impl Verdict {
+    /// Whether all of it was so before anybody looked.
+    #[must_use]
+    pub fn was_found(&self) -> bool {
+        self.evidence.iter().all(|it| it.was_found)
+    }
+
+    /// When the first of its instances was leaked.
+    #[must_use]
+    pub fn since(&self) -> BootTime {
+        self.evidence.iter().map(|it| it.since).min().unwrap_or(BootTime(0))
+    }
+
+    /// With what restarts cost, which takes a look at every cgroup that is remembered.
+    fn with_restarts(mut self, tracker: &Tracker, now: BootTime, grace: &Grace) -> Self {
+        let process = tracker.process(self.pid).filter(|_| self.kind == Kind::TargetGone);
+        self.restarts = process.and_then(|process| {
+            restarts::of(tracker, process, self.pattern, &self.evidence, (now, grace))
+        });
+        self
+    }
+
+    /// The most that can be said of all of it.
+    #[must_use]
+    pub fn confidence(&self) -> Confidence {
+        self.evidence.iter().map(|it| it.confidence).min().unwrap_or(Confidence::Likely)
+    }
+}
+
+/// The verdicts at a moment: one for each holder, kind and pattern; leaks first.
+#[must_use]
+pub fn verdicts(tracker: &Tracker, now: BootTime, grace: &Grace) -> Vec<Verdict> {
+    let (found, _) = judgement(tracker, now, grace);
+    found.into_iter().map(|it| it.with_restarts(tracker, now, grace)).collect()
+}
+
+/// The verdicts at a moment, without what restarts cost; and when there will be another if nothing
+/// happens until then.
+fn judgement(tracker: &Tracker, now: BootTime, grace: &Grace) -> (Vec<Verdict>, Option<BootTime>) {
+    let mut found: BTreeMap<(Kind, u32), Vec<Evidence>> = BTreeMap::new();
+    let mut next: Option<BootTime> = None;
+    for instance in tracker.instances() {
+        let Some((kind, evidence)) = suspect(tracker, instance) else { continue };
+        let wait = if kind == Kind::Idle { grace.idle } else { grace.target };
+        if now.since(evidence.since) < wait {
+            let wait = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+            let due = BootTime(evidence.since.0.saturating_add(wait));
+            next = Some(next.map_or(due, |next| next.min(due)));
+            continue;
+        }
+        if let Some(holder) = holder(tracker, instance) {
+            found.entry((kind, holder.task.pid)).or_default().push(evidence);
+        }
+    }
+    for process in tracker.processes() {
+        if let Some(evidence) = growth::of_process(tracker, process, now) {
+            found.entry((Kind::Growing, process.task.pid)).or_insert(evidence);
+        }
+    }
+    // Growth made of what is leaked already says nothing new.
+    let leaked = |found: &BTreeMap<(Kind, u32), Vec<Evidence>>, pid| {
+        let count = |kind| found.get(&(kind, pid)).map_or(0, Vec::len);
+        count(Kind::TargetGone) + count(Kind::ContainerGone)
+    };
+    let explained: Vec<_> = found
+        .iter()
+        .filter(|((kind, pid), evidence)| {
+            *kind == Kind::Growing && 2 * leaked(&found, *pid) >= evidence.len()
+        })
+        .map(|(key, _)| *key)
+        .collect();
+    found.retain(|key, _| !explained.contains(key));
+    let verdict = |((kind, pid), evidence)| verdict(tracker, kind, pid, evidence);
+    (found.into_iter().map(verdict).collect(), next)
+}
+
+fn verdict(tracker: &Tracker, kind: Kind, pid: u32, mut evidence: Vec<Evidence>) -> Verdict {
+    evidence.sort_by_key(|it| (it.since, it.instance));
+    let pattern = tracker.process(pid).and_then(|it| patterns::find(tracker, kind, it, &evidence));
+    let growth = match kind {
+        Kind::Idle => None,
+        // When what was found so became so, nobody knows.
+        _ => growth::of_times(
+            tracker,
+            pid,
+            evidence.iter().filter(|it| !it.was_found).map(|it| it.since),
+        ),
+    };
+    Verdict { kind, pid, pattern, evidence, growth, restarts: None }
+}
+
+/// Whom an instance is put down to: of several holders the one that has had it longest, which is
+/// the one that made it as long as that one lives.
+fn holder<'a>(tracker: &'a Tracker, instance: &Instance) -> Option<&'a Process> {
+    instance.descriptors().first().and_then(|&(pid, _)| tracker.process(pid))
+}
+
+/// What is wrong with an instance, if that stays so for long enough.
+fn suspect(tracker: &Tracker, instance: &Instance) -> Option<(Kind, Evidence)> {
+    if let Some(evidence) = target_gone(tracker, instance) {
+        return Some((Kind::TargetGone, evidence));
+    }
+    if let Some(evidence) = container_gone(tracker, instance) {
+        return Some((Kind::ContainerGone, evidence));
+    }
+    let since = instance.emptied.unwrap_or(instance.since);
+    let evidence = || Evidence::new(instance, since, Vec::new(), Confidence::Certain);
+    instance.watches().is_empty().then(|| (Kind::Idle, evidence()))
+}
+
+/// Whether an instance is open though all it ever watched were files of cgroups that are gone. A
+/// watch on anything else means that it has another purpose.
+fn target_gone(tracker: &Tracker, instance: &Instance) -> Option<Evidence> {
+    let evidence =
+        |since, cgroups, confidence| Some(Evidence::new(instance, since, cgroups, confidence));
+    if instance.served.is_empty() {
+        // Emptied by the kernel before it was found: only who holds it tells what it was for.
+        let is_shape = instance.watches().is_empty() && instance.queued.is_some();
+        let process = holder(tracker, instance).filter(|_| is_shape)?;
+        patterns::leaves_empty(process).then_some(())?;
+        return evidence(instance.since, Vec::new(), Confidence::Likely);
+    }
+    let watches_other = instance.watches().values().any(|it| it.target.cgroup.known().is_none());
+    if watches_other || instance.served.len() > SERVED {
+        return None;
+    }
+    let mut since = instance.emptied.unwrap_or(instance.since);
+    for &cgroup in &instance.served {
+        since = since.max(tracker.cgroups().gone_since(cgroup)?.unwrap_or(instance.since));
+    }
+    evidence(since, instance.served.iter().copied().collect(), Confidence::Certain)
+}
+
+/// Whether the container an instance was made in is gone, while someone elsewhere holds it.
+fn container_gone(tracker: &Tracker, instance: &Instance) -> Option<Evidence> {
+    let made_in = instance.creator_cgroup.known()?;
+    let cgroups = tracker.cgroups();
+    // Of a cgroup that was never known it is not known either that it was a container's.
+    cgroups.get(made_in)?.container.as_ref()?;
+    let since = cgroups.gone_since(made_in)??;
+    let elsewhere = holder(tracker, instance)?.task.cgroup != made_in;
+    elsewhere.then(|| Evidence::new(instance, since, vec![made_in], Confidence::Certain))
+}

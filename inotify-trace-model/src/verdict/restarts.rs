@@ -1,0 +1,104 @@
+//! What each restart of a container costs, where a shim keeps what served containers that ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Evidence, Grace, Pattern, growth};
+use crate::{
+    event::{BootTime, CgroupId},
+    identity::PodUid,
+    tracker::{Cgroup, Process, Tracker},
+};
+
+/// What restarts have cost until now, and how many more there can be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Restarts {
+    /// How many containers have ended, as far as is known.
+    pub ended: usize,
+    /// How many instances each of them has left behind.
+    pub per_restart: f64,
+    /// Whether that is how this bug goes, and not what was seen.
+    pub is_inferred: bool,
+    /// How many instances the user who pays may have, if that is known.
+    pub limit: Option<u32>,
+    /// How many more restarts fit below that.
+    pub left: Option<u32>,
+}
+
+/// For a verdict on instances whose targets are gone; None if nothing tells how many containers
+/// they were for.
+pub(super) fn of(
+    tracker: &Tracker,
+    process: &Process,
+    pattern: Option<&Pattern>,
+    evidence: &[Evidence],
+    (now, grace): (BootTime, &Grace),
+) -> Option<Restarts> {
+    let leaked = evidence.len() as f64;
+    let says_nothing = evidence.iter().any(|it| it.cgroups.is_empty());
+    let known = || {
+        process.shim.as_ref()?;
+        // What ended within the grace period may be leaked as well, and is no evidence yet.
+        let is_over = |cgroup: &Cgroup| {
+            cgroup.removed.is_some_and(|removed| now.since(removed) >= grace.target)
+        };
+        let ended = ended(tracker, process, evidence, is_over);
+        (ended > 0).then(|| (ended, leaked / ended as f64))
+    };
+    let by_pattern = || {
+        let per_restart = f64::from(pattern?.per_restart?);
+        Some(((leaked / per_restart).round() as usize, per_restart))
+    };
+    let (ended, per_restart) = if says_nothing { by_pattern() } else { known() }?;
+    let quota = growth::quota(tracker, process);
+    let left = quota.map(|it| f64::from(it.limit.saturating_sub(it.used)) / per_restart);
+    Some(Restarts {
+        ended,
+        per_restart,
+        is_inferred: says_nothing,
+        limit: quota.map(|it| it.limit),
+        // At most what a limit is.
+        left: left.map(|left| left as u32),
+    })
+}
+
+/// A container that has ended: by its id, or by its cgroup where that was gone before it had a name.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Ended<'a> {
+    Container(&'a str),
+    Cgroup(CgroupId),
+}
+
+/// How many containers of the shim's pod have ended: those that left something, and those that
+/// were seen ending and did not.
+fn ended(
+    tracker: &Tracker,
+    process: &Process,
+    evidence: &[Evidence],
+    is_over: impl Fn(&Cgroup) -> bool,
+) -> usize {
+    let cgroups = tracker.cgroups();
+    let mut ended: BTreeSet<Ended<'_>> = BTreeSet::new();
+    for &id in evidence.iter().flat_map(|it| &it.cgroups) {
+        let container = cgroups.get(id).and_then(|cgroup| cgroup.container.as_ref());
+        ended.insert(container.map_or(Ended::Cgroup(id), |it| Ended::Container(&it.id)));
+    }
+    if let Some(pod) = pod(tracker, process) {
+        // A container may remove cgroups below its own while it lives.
+        let mut all_over: BTreeMap<&str, bool> = BTreeMap::new();
+        for cgroup in cgroups.iter() {
+            let container = cgroup.container.as_ref().filter(|it| it.pod.as_ref() == Some(pod));
+            let Some(container) = container else { continue };
+            *all_over.entry(&container.id).or_insert(true) &= is_over(cgroup);
+        }
+        ended
+            .extend(all_over.iter().filter(|(_, over)| **over).map(|(id, _)| Ended::Container(id)));
+    }
+    ended.len()
+}
+
+/// The pod that a shim serves.
+fn pod<'a>(tracker: &'a Tracker, process: &Process) -> Option<&'a PodUid> {
+    let shim = process.shim.as_ref()?;
+    let containers = tracker.cgroups().iter().filter_map(|cgroup| cgroup.container.as_ref());
+    containers.filter(|it| it.id == *shim.id).find_map(|it| it.pod.as_ref())
+}

@@ -1,0 +1,125 @@
+//! Values that are one of several names on the command line. What they stand for knows nothing of
+//! the command line.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use inotify_trace_model::{clock::Timestamps, event::EventName, usage::By};
+
+use crate::{kernel::Backend, output::Column};
+
+/// Something that users choose by name.
+pub(super) trait Choice: Copy + Send + Sync + 'static {
+    /// All there are, in the order of the help.
+    const ALL: &'static [Self];
+
+    /// As users type it.
+    fn name(self) -> &'static str;
+
+    /// What it means, for the help.
+    fn help(self) -> &'static str;
+}
+
+/// Takes the name of one.
+pub(super) fn one_of<T: Choice>() -> impl TypedValueParser<Value = T> {
+    let values = T::ALL.iter().map(|it| PossibleValue::new(it.name()).help(it.help()));
+    PossibleValuesParser::new(values).try_map(|text| {
+        let mut all = T::ALL.iter().copied();
+        all.find(|it| it.name() == text).ok_or("is none of them")
+    })
+}
+
+impl Choice for EventName {
+    const ALL: &'static [Self] = Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn help(self) -> &'static str {
+        self.meaning()
+    }
+}
+
+impl Choice for Column {
+    const ALL: &'static [Self] = Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn help(self) -> &'static str {
+        self.meaning()
+    }
+}
+
+impl Choice for By {
+    const ALL: &'static [Self] = &[Self::Instance, Self::Process, Self::Container, Self::User];
+
+    fn name(self) -> &'static str {
+        By::name(self)
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::Instance => "Each instance by itself",
+            Self::Process => "Processes; one that several share counts for each of them",
+            Self::Container => {
+                "Containers that they serve alone, or else containers, or cgroups where there is \
+                 none, of the processes that hold them"
+            }
+            Self::User => "Users that are charged",
+        }
+    }
+}
+
+impl Choice for Timestamps {
+    const ALL: &'static [Self] = &[Self::Time, Self::Iso, Self::Unix, Self::Boot];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Iso => "iso",
+            Self::Unix => "unix",
+            Self::Boot => "boot",
+        }
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::Time => "Local time of day, to the second",
+            Self::Iso => "Local date and time with microseconds and offset (RFC 3339)",
+            Self::Unix => "Seconds since 1970 with microseconds",
+            Self::Boot => "Seconds since boot with microseconds",
+        }
+    }
+}
+
+impl Choice for Backend {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::Fentry => {
+                "BPF trampolines (fentry, fexit) on inotify's own functions: exact, and free for \
+                 programs that do not use inotify"
+            }
+            Self::Kprobe => {
+                "Kprobes on the same functions, for kernels without trampolines: exact as well"
+            }
+            Self::Tracepoint => {
+                "System call tracepoints: works nearly everywhere, and taxes every system call; \
+                 the end of an instance that is not closed by close, dup2 or dup3 is noticed by \
+                 asking the kernel"
+            }
+        }
+    }
+}
+
+/// Every one with what it means, for a help text of its own.
+pub(super) fn listed<T: Choice>(width: usize, mark: impl Fn(T) -> &'static str) -> String {
+    let line = |&it: &T| format!("\n{} {:width$} {}", mark(it), it.name(), it.help());
+    T::ALL.iter().map(line).collect()
+}

@@ -1,0 +1,82 @@
+//! A recording that a command makes of what it traces.
+
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use inotify_trace_model::{clock::Clock, feed::Batch, story::Audience, tracker::Tracker};
+
+use super::Host;
+use crate::{
+    feed::Session,
+    host,
+    output::Bytes,
+    recording::{Recorder, Rotation, Store},
+};
+
+/// How long a batch may take to be on disk, unless it is said.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// A recording under way. It is to be finished whatever goes wrong meanwhile.
+pub(super) struct Recording(Recorder);
+
+impl Recording {
+    /// Begins to record into one file, or a directory.
+    pub(super) fn of_one_file(
+        path: &Path,
+        session: &Session,
+        host: &Host,
+        clock: &Clock,
+    ) -> anyhow::Result<Self> {
+        Self::start(Store::new(path, Rotation::default())?, FLUSH, session, host, clock)
+    }
+
+    /// Begins to record into `store`; what happens is on disk after `flush`.
+    pub(super) fn start(
+        store: Store,
+        flush: Duration,
+        session: &Session,
+        host: &Host,
+        clock: &Clock,
+    ) -> anyhow::Result<Self> {
+        let live = session.live();
+        let mut header = host::header(&host.root(), clock, host::now());
+        header.backend = live.backend().map(|it| it.to_string()).unwrap_or_default();
+        header.unseen = live.unseen().iter().map(ToString::to_string).collect();
+        let say = Box::new(|message: &str| {
+            // Nobody is left to tell where standard error is gone too.
+            let _ = writeln!(io::stderr(), "inotify-trace: {message}");
+        });
+        Ok(Self(Recorder::start(store, header, flush, say)?))
+    }
+
+    /// Ends it, and says what it has become.
+    pub(super) fn finish(self) -> anyhow::Result<()> {
+        let (totals, result) = self.0.finish(host::now());
+        let mut err = io::stderr().lock();
+        writeln!(
+            err,
+            "Recorded {} event{} in {} file{} ({}).",
+            totals.events,
+            if totals.events == 1 { "" } else { "s" },
+            totals.files,
+            if totals.files == 1 { "" } else { "s" },
+            Bytes(totals.bytes),
+        )?;
+        if totals.unrecorded > 0 {
+            writeln!(err, "{} events could not be recorded, and are missing.", totals.unrecorded)?;
+        }
+        result.context("the end of the recording")
+    }
+}
+
+impl Audience for Recording {
+    type Error = io::Error;
+
+    fn batch(&mut self, batch: &mut Batch, tracker: &Tracker) -> io::Result<()> {
+        self.0.batch(batch, tracker)
+    }
+}

@@ -1,0 +1,254 @@
+//! From the kernel programs' records to events: addresses become instances here.
+
+use std::collections::{BTreeMap, HashMap};
+
+use inotify_trace_common::{ABSENT, Kind, Record};
+use inotify_trace_model::event::{
+    BootTime, CgroupId, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task,
+};
+
+use super::charges::Answers;
+use crate::kernel::{InstanceAddress, RawEvent};
+
+/// Open instances, whose addresses the kernel reuses as soon as they are gone.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    by_group: HashMap<u64, InstanceId>,
+    pub(super) addresses: BTreeMap<InstanceId, InstanceAddress>,
+    last_id: u64,
+}
+
+impl Known {
+    /// The instance that became known last.
+    pub(super) fn newest(&self) -> InstanceId {
+        InstanceId(self.last_id)
+    }
+
+    /// The instance that a record is about, and whether it was not known yet.
+    fn get_or_insert(&mut self, record: &Record) -> (InstanceId, bool) {
+        if let Some(&instance) = self.by_group.get(&record.group) {
+            return (instance, false);
+        }
+        self.last_id += 1;
+        let instance = InstanceId(self.last_id);
+        let address = InstanceAddress {
+            file: record.file,
+            group: record.group,
+            payer: record.payer,
+            uid: record.quota.uid,
+        };
+        self.by_group.insert(record.group, instance);
+        self.addresses.insert(instance, address);
+        (instance, true)
+    }
+
+    /// Forgets an instance whose group's address is now another's, since it has another file: its
+    /// end was not seen.
+    fn remove_replaced(&mut self, record: &Record) -> Option<InstanceId> {
+        let address = self.addresses.get(self.by_group.get(&record.group)?)?;
+        let replaced = record.file != 0 && address.file != 0 && address.file != record.file;
+        if replaced { self.remove(record.group) } else { None }
+    }
+
+    /// Forgets the instance at a group's address.
+    fn remove(&mut self, group: u64) -> Option<InstanceId> {
+        let instance = self.by_group.remove(&group)?;
+        self.addresses.remove(&instance);
+        Some(instance)
+    }
+
+    /// The instance at these addresses; not one that took over one of them since.
+    fn still_at(&self, record: &Record) -> Option<InstanceId> {
+        let instance = *self.by_group.get(&record.group)?;
+        (self.addresses.get(&instance)?.file == record.file).then_some(instance)
+    }
+
+    /// Forgets the instance at these addresses; not one that took over one of them since.
+    fn remove_gone(&mut self, record: &Record) -> Option<InstanceId> {
+        self.still_at(record).and_then(|_| self.remove(record.group))
+    }
+}
+
+/// Turns records into events.
+pub(super) struct Reader<'a> {
+    pub(super) known: &'a mut Known,
+    /// Processes that executed a program.
+    pub(super) executed: &'a mut Vec<u32>,
+    /// Answers about what is charged.
+    pub(super) answers: &'a mut Answers,
+    /// Whether an instance may have ended without a record of its own.
+    pub(super) hinted: bool,
+}
+
+impl Reader<'_> {
+    /// Adds what a record tells to `events`.
+    pub(super) fn read(&mut self, raw: RawEvent<'_>, events: &mut Vec<Event>) {
+        let RawEvent::Known(kind, record, path) = raw else {
+            events.push(super::now(EventKind::Lost { count: 1, what: Loss::Records }));
+            return;
+        };
+        let path = || String::from_utf8_lossy(path).into_owned().into_boxed_str();
+        let cgroup = CgroupId(record.target_cgroup);
+        let quota = quota(&record);
+        let kind = match kind {
+            Kind::InstanceCreated => EventKind::InstanceCreated {
+                instance: self.begin(&record, events),
+                fd: record.fd,
+                flags: record.mask,
+                quota,
+            },
+            Kind::InstanceFound => EventKind::InstanceFound {
+                instance: self.known.get_or_insert(&record).0,
+                fd: record.fd,
+                flags: 0,
+                creator_cgroup: CgroupId(record.cgroup),
+                queued: record.queued,
+                quota,
+            },
+            Kind::CgroupWatchFound => EventKind::WatchFound {
+                instance: self.known.get_or_insert(&record).0,
+                wd: record.wd,
+                target: Target { cgroup, ..Target::default() },
+                mask: 0,
+            },
+            Kind::CreateFailed => {
+                EventKind::CreateFailed { flags: record.mask, errno: -record.result, quota }
+            }
+            Kind::WatchAdded => EventKind::WatchAdded {
+                instance: self.used(&record, events),
+                fd: record.fd,
+                wd: record.wd,
+                target: Target {
+                    path: Some(path()),
+                    is_gone: false,
+                    inode: record.inode,
+                    dev: record.dev,
+                    cgroup,
+                },
+                mask: record.mask,
+                quota,
+            },
+            Kind::WatchFailed => EventKind::WatchFailed {
+                instance: (record.group != 0).then(|| self.used(&record, events)),
+                fd: record.fd,
+                path: path(),
+                mask: record.mask,
+                errno: -record.result,
+                quota,
+            },
+            Kind::WatchRemoved | Kind::WatchVanished => EventKind::WatchRemoved {
+                instance: self.used(&record, events),
+                fd: (kind == Kind::WatchRemoved).then_some(record.fd),
+                wd: record.wd,
+                quota,
+            },
+            Kind::DescriptorClosed if record.refs > 1 => {
+                // The last one may be no descriptor but a call under way, whose end is not seen.
+                self.hinted = true;
+                EventKind::DescriptorClosed {
+                    instance: self.used(&record, events),
+                    fd: record.fd,
+                    left: record.refs - 1,
+                    quota,
+                }
+            }
+            Kind::DescriptorClosed => {
+                let instance = self.used(&record, events);
+                self.known.remove(record.group);
+                EventKind::InstanceReleased { instance, fd: Some(record.fd), quota }
+            }
+            Kind::InstanceReleased => {
+                let instance = self.used(&record, events);
+                self.known.remove(record.group);
+                EventKind::InstanceReleased { instance, fd: None, quota }
+            }
+            Kind::InstanceGone => {
+                if let Some(instance) = self.known.remove_gone(&record) {
+                    let kind = EventKind::InstanceReleased { instance, fd: None, quota };
+                    events.push(Event { time: BootTime(record.time), task: None, kind });
+                }
+                return;
+            }
+            Kind::InstanceHeld => {
+                if let Some(instance) = self.known.still_at(&record) {
+                    let kind = EventKind::InstanceHeld { instance, left: record.refs, quota };
+                    events.push(Event { time: BootTime(record.time), task: None, kind });
+                }
+                return;
+            }
+            Kind::InstancesCharged | Kind::WatchesCharged => {
+                self.answers.push((kind, quota));
+                return;
+            }
+            Kind::RangeClosed => {
+                self.hinted = true;
+                EventKind::RangeClosed { first: record.fd, last: record.wd }
+            }
+            Kind::ProcessForked => {
+                EventKind::ProcessForked { child: record.result.cast_unsigned() }
+            }
+            Kind::ProcessExec => {
+                self.hinted = true;
+                self.executed.push(record.pid);
+                EventKind::ProcessExec { kept: None }
+            }
+            Kind::ProcessExited => {
+                self.hinted = true;
+                EventKind::ProcessExited
+            }
+            Kind::CgroupCreated => EventKind::CgroupCreated { cgroup, path: path() },
+            Kind::CgroupRenamed => EventKind::CgroupRenamed { cgroup, path: path() },
+            Kind::CgroupRemoved => EventKind::CgroupRemoved { cgroup },
+        };
+        events.push(Event { time: BootTime(record.time), task: Some(task(&record)), kind });
+    }
+
+    /// A new instance. One known at this address has ended unseen.
+    fn begin(&mut self, record: &Record, events: &mut Vec<Event>) -> InstanceId {
+        if let Some(instance) = self.known.remove(record.group) {
+            let kind = EventKind::InstanceReleased { instance, fd: None, quota: None };
+            events.push(Event { time: BootTime(record.time), task: None, kind });
+        }
+        self.known.get_or_insert(record).0
+    }
+
+    /// An instance that someone uses. One not known yet existed before, in a process that could
+    /// not be looked at: its user has just shown it.
+    fn used(&mut self, record: &Record, events: &mut Vec<Event>) -> InstanceId {
+        if let Some(instance) = self.known.remove_replaced(record) {
+            let kind = EventKind::InstanceReleased { instance, fd: None, quota: None };
+            events.push(Event { time: BootTime(record.time), task: None, kind });
+        }
+        let (instance, is_new) = self.known.get_or_insert(record);
+        if is_new {
+            events.push(Event {
+                time: BootTime(record.time),
+                task: Some(task(record)),
+                kind: EventKind::InstanceFound {
+                    instance,
+                    fd: record.fd,
+                    flags: 0,
+                    creator_cgroup: CgroupId::default(),
+                    queued: record.queued,
+                    quota: None,
+                },
+            });
+        }
+        instance
+    }
+}
+
+fn task(record: &Record) -> Task {
+    Task {
+        pid: record.pid,
+        tid: record.tid,
+        uid: record.uid,
+        comm: Comm::new(record.comm),
+        cgroup: CgroupId(record.cgroup),
+    }
+}
+
+fn quota(record: &Record) -> Option<Quota> {
+    let inotify_trace_common::Quota { used, limit, uid, userns, level } = record.quota;
+    (used != ABSENT && limit != ABSENT).then_some(Quota { used, limit, uid, userns, level })
+}

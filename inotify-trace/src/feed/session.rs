@@ -1,0 +1,162 @@
+//! The running kernel as a feed: what wakes it, and what makes it end.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
+
+use inotify_trace_model::{
+    event::BootTime,
+    feed::{Batch, Item},
+    story::{Audience, Story},
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::Live;
+use crate::{host, kernel::KernelError};
+
+/// Why a wait is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// There may be events.
+    Events,
+    /// The moment has come that was waited for.
+    Due,
+    /// A task wants what has happened until now to be taken in.
+    Asked,
+    /// The run is over.
+    Ended,
+}
+
+/// Something that is awaited beside the kernel: a signal, a timer, input from a terminal, a server.
+/// It is polled as a future is, and again after it was ready: until it says that the run is over.
+pub type Task = Box<dyn FnMut(&mut Context<'_>) -> Poll<Wake>>;
+
+/// A run of the kernel's, from what exists at its start until a task ends it.
+pub struct Session {
+    live: Live,
+    tasks: Vec<Task>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Running,
+    /// All that happened was given out; only that this is the end was not.
+    Ending,
+    Over,
+}
+
+impl Session {
+    /// What `live` tells, without an end.
+    #[must_use]
+    pub fn new(live: Live) -> Self {
+        Self { live, tasks: Vec::new(), stage: Stage::Running }
+    }
+
+    /// Awaits `task` as well. Of several that are ready the first goes first, and all before
+    /// events.
+    pub fn add(&mut self, task: Task) {
+        self.tasks.push(task);
+    }
+
+    /// Ends the run at `end`.
+    pub fn end_at(&mut self, end: Instant) {
+        let mut sleep = Box::pin(sleep_until(end));
+        self.add(Box::new(move |context| sleep.as_mut().poll(context).map(|()| Wake::Ended)));
+    }
+
+    /// Where events come from.
+    #[must_use]
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Waits for what comes next; None after the end. The first item is what existed at the start.
+    ///
+    /// It wakes when leaks are to be looked for ([`Story::due`]), and at `moment`, of which somebody
+    /// wants to know the state ([`Audience::due`]); the batch may have no events then.
+    ///
+    /// # Errors
+    /// If the kernel cannot be listened to any more.
+    pub async fn next(
+        &mut self,
+        story: &mut Story,
+        moment: Option<BootTime>,
+    ) -> Result<Option<Item>, KernelError> {
+        match self.stage {
+            Stage::Running => {}
+            Stage::Ending => {
+                self.stage = Stage::Over;
+                return Ok(Some(Item::End(host::now())));
+            }
+            Stage::Over => return Ok(None),
+        }
+        let mut events = Vec::new();
+        let due = [story.due(), moment].into_iter().flatten().min().map(instant);
+        let Self { live, tasks, .. } = self;
+        let wake = tokio::select! {
+            biased;
+            wake = poll_fn(|context| poll(tasks, context)) => wake,
+            () = at(due) => Wake::Due,
+            result = live.next(&mut events, story.tracker()) => { result?; Wake::Events }
+        };
+        let is_moment = moment.is_some_and(|moment| moment <= host::now());
+        match wake {
+            Wake::Events => {}
+            // All that happened until then belongs to the moment.
+            Wake::Due if is_moment => live.catch_up_wholly(&mut events, story.tracker()),
+            // What is judged now must not rest on what was so a moment ago.
+            Wake::Due | Wake::Asked => live.catch_up(&mut events),
+            Wake::Ended => {
+                live.catch_up_wholly(&mut events, story.tracker());
+                self.stage = Stage::Ending;
+            }
+        }
+        let time = host::now();
+        Ok(Some(Item::Batch(Batch { time, judged: story.is_due(time), events })))
+    }
+
+    /// Tells all that happens, until the end; `begun` is called once, when what existed at the
+    /// start is known.
+    ///
+    /// # Errors
+    /// If the kernel cannot be listened to any more, or the audience cannot go on.
+    pub async fn run<A: Audience>(
+        &mut self,
+        story: &mut Story,
+        audience: &mut A,
+        begun: impl FnOnce(&mut Self, &Story, &mut A) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()>
+    where
+        anyhow::Error: From<A::Error>,
+    {
+        let mut begun = Some(begun);
+        while let Some(item) = self.next(story, audience.due()).await? {
+            story.take(item, audience)?;
+            audience.flush()?;
+            if let Some(begun) = begun.take() {
+                begun(self, story, audience)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn poll(tasks: &mut [Task], context: &mut Context<'_>) -> Poll<Wake> {
+    let ready = tasks.iter_mut().map(|task| task(context)).find(Poll::is_ready);
+    ready.unwrap_or(Poll::Pending)
+}
+
+/// When the event loop is to wake for what is due at a moment of the events' clock.
+fn instant(due: BootTime) -> Instant {
+    Instant::now() + due.since(host::now())
+}
+
+/// Waits until a moment; for ever if there is none.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,118 @@
+//! The cgroup v2 hierarchy as its mount shows it: paths and ids of the cgroups there are.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::procfs::FileHandle;
+
+/// Where the v2 hierarchy is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` beside v1.
+#[must_use]
+pub fn mount_point() -> Option<PathBuf> {
+    mount_point_in(&fs::read_to_string("/proc/self/mounts").ok()?)
+}
+
+/// The mount point of the first file system of type `cgroup2` in the text of a mounts file.
+fn mount_point_in(mounts: &str) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (place, kind) = (fields.nth(1)?, fields.next()?);
+        // A space in the path is written `\040` (proc(5)); no one mounts cgroups on such a path.
+        (kind == "cgroup2").then(|| PathBuf::from(place))
+    })
+}
+
+/// Finds the cgroup behind what is watched on the mounted hierarchy.
+#[derive(Debug)]
+pub struct Mount {
+    /// An open descriptor of its root.
+    root: fs::File,
+    /// Its device in the kernel's encoding (major << 20 | minor).
+    dev: u32,
+}
+
+impl Mount {
+    /// None if it cannot be looked at.
+    #[must_use]
+    pub fn open(mount_point: &Path) -> Option<Self> {
+        let root = fs::File::open(mount_point).ok()?;
+        let dev = root.metadata().ok()?.dev();
+        // Both numbers are small: cgroupfs has no device of its own.
+        let dev = libc::major(dev) << 20 | libc::minor(dev);
+        Some(Self { root, dev })
+    }
+
+    /// The id of the cgroup that a file or directory of this hierarchy belongs to, by its device
+    /// and handle; None for what is elsewhere, and for what is gone.
+    #[must_use]
+    pub fn cgroup_of(&self, dev: u32, handle: &FileHandle) -> Option<u64> {
+        if dev != self.dev {
+            return None;
+        }
+        let path = handle.path(&self.root).ok()?;
+        let metadata = fs::metadata(&path).ok()?;
+        if metadata.is_dir() {
+            return Some(metadata.ino());
+        }
+        Some(fs::metadata(path.parent()?).ok()?.ino())
+    }
+}
+
+/// Every cgroup below a mount point: its id and its path from the root of the hierarchy, parents
+/// before children. Those that vanish meanwhile are left out.
+pub fn walk(mount_point: &Path, each: &mut impl FnMut(u64, &str)) {
+    if let Ok(root) = fs::metadata(mount_point) {
+        each(root.ino(), "/");
+    }
+    walk_below(mount_point, "", each);
+}
+
+fn walk_below(directory: &Path, path: &str, each: &mut impl FnMut(u64, &str)) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let is_cgroup = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        // A name that is not UTF-8 cannot be shown; its cgroup appears under its id.
+        if let (true, Some(name)) = (is_cgroup, entry.file_name().to_str()) {
+            let path = format!("{path}/{name}");
+            let Ok(metadata) = entry.metadata() else { continue };
+            each(metadata.ino(), &path);
+            walk_below(&entry.path(), &path, each);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_v2_mount_of_pure_and_hybrid_systems() {
+        let pure = "sysfs /sys sysfs rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n";
+        assert_eq!(mount_point_in(pure), Some("/sys/fs/cgroup".into()));
+        let hybrid = "tmpfs /sys/fs/cgroup tmpfs ro 0 0\n\
+                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n\
+                      cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n";
+        assert_eq!(mount_point_in(hybrid), Some("/sys/fs/cgroup/unified".into()));
+        assert_eq!(mount_point_in("cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n"), None);
+        assert_eq!(mount_point_in("broken\n\n"), None);
+    }
+
+    #[test]
+    fn walks_parents_before_children_with_ids_that_are_inodes() {
+        let root = std::env::temp_dir().join(format!("cgroup-walk-{}", std::process::id()));
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        fs::write(root.join("a/cgroup.procs"), "").unwrap();
+        let mut seen = Vec::new();
+        walk(&root, &mut |id, path| seen.push((id, path.to_owned())));
+        let inode = |path: &str| fs::metadata(root.join(path)).unwrap().ino();
+        let expected = vec![
+            (inode("."), "/".to_owned()),
+            (inode("a"), "/a".to_owned()),
+            (inode("a/b"), "/a/b".to_owned()),
+        ];
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(seen, expected);
+    }
+}

@@ -1,0 +1,59 @@
+//! This machine, its clocks, and what a recording says of it.
+
+use std::{
+    fs,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    path::Path,
+};
+
+use inotify_trace_model::{clock::Clock, event::BootTime};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::users;
+use crate::{limits::files::Root, recording::Header};
+
+/// This moment, as events have it.
+#[must_use]
+pub fn now() -> BootTime {
+    let time = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or_default();
+    BootTime(seconds * 1_000_000_000 + nanoseconds)
+}
+
+/// A clock for this machine, in its time zone.
+#[must_use]
+pub fn clock() -> Clock {
+    let since_boot = clock_gettime(ClockId::Boottime);
+    let nanoseconds = i32::try_from(since_boot.tv_nsec).unwrap_or_default();
+    let booted = Timestamp::now() - SignedDuration::new(since_boot.tv_sec, nanoseconds);
+    Clock::new(booted, TimeZone::system())
+}
+
+/// The header of a recording that begins at this moment on this machine, whose files are below
+/// `root`.
+#[must_use]
+pub fn header(root: &Path, clock: &Clock, started: BootTime) -> Header {
+    let read = |path| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let name = rustix::system::uname();
+    let host = name.nodename().to_string_lossy().into_owned();
+    Header {
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        run: RandomState::new().build_hasher().finish(),
+        sequence: 0,
+        // A pod's host name is its own; manifests hand over the node's in this variable.
+        host: std::env::var("NODE_NAME").ok().filter(|it| !it.is_empty()).unwrap_or(host),
+        kernel: name.release().to_string_lossy().into_owned(),
+        boot_id: read("/proc/sys/kernel/random/boot_id"),
+        booted: clock.booted(),
+        started,
+        backend: String::new(),
+        command: std::env::args_os().map(|it| it.to_string_lossy().into_owned()).collect(),
+        unseen: Vec::new(),
+        users: users(),
+        // What cannot be read is not known; `limits` is there to say so.
+        sysctls: Root::new(root).sysctls().0.about_inotify(),
+        continues: false,
+    }
+}

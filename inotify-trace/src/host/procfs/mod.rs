@@ -1,0 +1,143 @@
+//! What `/proc` tells about processes and their inotify descriptors.
+
+mod build_info;
+mod exit;
+mod fdinfo;
+mod handle;
+mod targets;
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+pub use build_info::go_build_info;
+pub use exit::{has_closed, has_exited};
+pub use fdinfo::{FdInfo, WatchInfo};
+pub use handle::FileHandle;
+pub use targets::{Targets, Whereabouts};
+
+use inotify_trace_model::event::Comm;
+
+/// What an inotify descriptor's link in `/proc/PID/fd` says.
+const INOTIFY_LINK: &str = "anon_inode:inotify";
+
+/// Every inotify descriptor of every process that may be looked at: process id and descriptor.
+pub fn inotify_descriptors() -> impl Iterator<Item = (u32, i32)> {
+    numbered_entries(Path::new("/proc"))
+        .flat_map(|pid: u32| inotify_descriptors_of(pid).map(move |fd| (pid, fd)))
+}
+
+/// The inotify descriptors of one process; none if it is gone or may not be looked at.
+pub fn inotify_descriptors_of(pid: u32) -> impl Iterator<Item = i32> {
+    let directory = PathBuf::from(format!("/proc/{pid}/fd"));
+    numbered_entries(&directory).filter(move |&fd: &i32| is_inotify(pid, fd))
+}
+
+/// How many processes there are that may not be looked at.
+#[must_use]
+pub fn hidden_processes() -> usize {
+    numbered_entries(Path::new("/proc"))
+        .filter(|pid: &u32| {
+            let listed = fs::read_dir(format!("/proc/{pid}/fd"));
+            listed.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+        })
+        .count()
+}
+
+/// The user namespace this process is in, by inode number; None if that is not known.
+#[must_use]
+pub fn own_user_namespace() -> Option<u64> {
+    Some(std::os::unix::fs::MetadataExt::ino(&fs::metadata("/proc/self/ns/user").ok()?))
+}
+
+/// The inotify descriptors of a process; None if it has ended, when it has none in any case.
+#[must_use]
+pub fn inotify_descriptors_of_living(pid: u32) -> Option<Vec<i32>> {
+    let descriptors = inotify_descriptors_of(pid).collect();
+    // Looked at last: a process that runs now ran while its descriptors were listed. One that
+    // has ended has no executable, even while its parent has not waited for it.
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok().then_some(descriptors)
+}
+
+/// Whether a descriptor is an inotify instance's now.
+#[must_use]
+pub fn is_inotify(pid: u32, fd: i32) -> bool {
+    fs::read_link(format!("/proc/{pid}/fd/{fd}")).is_ok_and(|link| link == Path::new(INOTIFY_LINK))
+}
+
+/// The entries of a directory whose names are numbers.
+fn numbered_entries<N: std::str::FromStr + 'static>(
+    directory: &Path,
+) -> impl Iterator<Item = N> + use<N> {
+    fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// A process, as far as it could be read.
+#[derive(Clone, Debug, Default)]
+pub struct Process {
+    /// Its command name.
+    pub comm: Comm,
+    /// Its effective user id.
+    pub euid: u32,
+    /// Its path in the v2 cgroup hierarchy.
+    pub cgroup: Option<String>,
+}
+
+impl Process {
+    /// Reads about a process. What cannot be read stays empty: the process may be gone already.
+    #[must_use]
+    pub fn read(pid: u32) -> Self {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        Self {
+            comm: field(&status, "Name:").unwrap_or_default().into(),
+            // Real, effective, saved, file system.
+            euid: field(&status, "Uid:")
+                .and_then(|uids| uids.split_ascii_whitespace().nth(1)?.parse().ok())
+                .unwrap_or_default(),
+            cgroup: cgroup.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned),
+        }
+    }
+}
+
+/// Bytes of the longest command line that is read: the kernel allows some megabytes.
+const LONGEST_COMMAND_LINE: u64 = 16 << 10;
+
+/// What a process was started with, its program's name first; None if it is gone, or may not be
+/// looked at.
+#[must_use]
+pub fn arguments(pid: u32) -> Option<Vec<String>> {
+    let file = fs::File::open(format!("/proc/{pid}/cmdline")).ok()?;
+    let mut bytes = Vec::new();
+    file.take(LONGEST_COMMAND_LINE).read_to_end(&mut bytes).ok()?;
+    // Each ends with a zero; what has ended and was not waited for has none.
+    let (_, bytes) = bytes.split_last()?;
+    Some(bytes.split(|&byte| byte == 0).map(|it| String::from_utf8_lossy(it).into()).collect())
+}
+
+/// What follows `name` in a file of `Name:\tvalue` lines.
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+}
+
+/// What fdinfo says about an inotify descriptor.
+///
+/// # Errors
+/// If the process or descriptor is gone, or may not be looked at.
+pub fn inotify_info(pid: u32, fd: i32) -> io::Result<FdInfo> {
+    let read = |directory: String| fs::read_to_string(format!("{directory}/fdinfo/{fd}"));
+    let text = read(format!("/proc/{pid}")).or_else(|error| {
+        // When the first thread has ended, what the others share is told with them only.
+        let tasks = PathBuf::from(format!("/proc/{pid}/task"));
+        let text = numbered_entries(&tasks)
+            .find_map(|tid: u32| read(format!("/proc/{pid}/task/{tid}")).ok());
+        text.ok_or(error)
+    })?;
+    Ok(FdInfo::parse(&text))
+}

@@ -1,0 +1,111 @@
+//! What the runtime of a Kubernetes node says of its containers, for those whose names are not on
+//! disk: its files may be elsewhere, or not to be read.
+//!
+//! Asking is left to a thread of its own, and takes a bounded time there. Whoever wants a name
+//! never waits, unless they ask to.
+
+mod api;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::{
+    path::PathBuf,
+    sync::mpsc::{self, Receiver, Sender},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{Container, Names, Runtime};
+
+/// Where the sockets are if nobody says.
+const SOCKETS: [&str; 3] =
+    ["run/containerd/containerd.sock", "run/crio/crio.sock", "run/k3s/containerd/containerd.sock"];
+
+/// What is said of a container that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The container, as it was asked for.
+    pub asked: Container,
+    /// What it is called; None if nobody knows it.
+    pub names: Option<Names>,
+    /// Who runs it, if it was asked for without that.
+    pub runtime: Option<Runtime>,
+}
+
+/// Those who can be asked.
+#[derive(Debug)]
+pub struct Cri {
+    sockets: Vec<PathBuf>,
+    worker: Option<Worker>,
+    /// Questions without an answer.
+    open: usize,
+}
+
+#[derive(Debug)]
+struct Worker {
+    questions: Sender<Container>,
+    answers: Receiver<Answer>,
+}
+
+impl Cri {
+    /// A machine whose files are below `root`; or whoever listens on `socket`.
+    #[must_use]
+    pub fn new(root: &std::path::Path, socket: Option<PathBuf>) -> Self {
+        let usual = || SOCKETS.iter().map(|path| root.join(path)).collect();
+        let sockets = socket.map_or_else(usual, |socket| vec![socket]);
+        Self { sockets, worker: None, open: 0 }
+    }
+
+    /// Asks for a container's names; says whether there will be an answer.
+    pub fn ask(&mut self, container: &Container) -> bool {
+        let is_kubernetes_s =
+            matches!(container.runtime, None | Some(Runtime::Containerd | Runtime::CriO));
+        // Every id of theirs is one.
+        if !is_kubernetes_s || !container.has_long_id() {
+            return false;
+        }
+        if self.worker.is_none() && self.sockets.iter().any(|socket| socket.exists()) {
+            self.worker = self.start();
+        }
+        let Some(worker) = &self.worker else { return false };
+        let is_asked = worker.questions.send(container.clone()).is_ok();
+        self.open += usize::from(is_asked);
+        is_asked
+    }
+
+    fn start(&self) -> Option<Worker> {
+        let ((questions, asked), (answer, answers)) = (mpsc::channel(), mpsc::channel());
+        let sockets = self.sockets.clone();
+        let thread = thread::Builder::new().name("cri".to_owned());
+        let started = thread.spawn(move || worker::run(sockets, &asked, &answer));
+        if let Err(error) = &started {
+            log::info!("no container runtime can be asked for names: {error}");
+        }
+        started.ok().map(|_| Worker { questions, answers })
+    }
+
+    /// Whether answers are to come.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open > 0
+    }
+
+    /// An answer that has come.
+    pub fn answer(&mut self) -> Option<Answer> {
+        let answer = self.worker.as_ref()?.answers.try_recv();
+        if matches!(answer, Err(mpsc::TryRecvError::Disconnected)) {
+            self.open = 0;
+        }
+        self.open = self.open.saturating_sub(usize::from(answer.is_ok()));
+        answer.ok()
+    }
+
+    /// The next answer, which is waited for until `end`.
+    pub fn wait(&mut self, end: Instant) -> Option<Answer> {
+        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
+        let answer = self.worker.as_ref().filter(|_| self.open > 0)?.answers.recv_timeout(left);
+        self.open -= 1;
+        answer.ok()
+    }
+}
