@@ -19,7 +19,7 @@ use crate::failures::{self, Failure};
 use crate::fuzzing::Fuzzing;
 use crate::here::{self, Here};
 use crate::initramfs::Program;
-use crate::kernels::{self, Cache, Kernel};
+use crate::kernels::{self, BACKENDS, Cache, Kernel};
 use crate::live::{self, Plan, Task};
 use crate::machine;
 use crate::parallel;
@@ -28,7 +28,7 @@ use crate::report::{self, Report};
 use crate::results;
 use crate::scenario::{self, Place, Scenario};
 use crate::stages::Stages;
-use crate::suite::{self, BACKENDS, Choice};
+use crate::suite::Choice;
 use crate::tools;
 use crate::vm;
 
@@ -370,7 +370,7 @@ fn conclude(
 
     println!("\nOn this kernel: {}", here::summary(told));
     if !kernels.is_empty() {
-        println!("\n{}", suite::table(kernels));
+        println!("\n{}", report::backends(kernels));
         print!("{}", report::table(kernels));
     }
     for (name, reports) in scenarios {
