@@ -163,6 +163,18 @@ impl Finding {
     }
 }
 
+/// What became of a leak until the end of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// The instances were released.
+    Over,
+    /// They became no more.
+    Stopped {
+        /// How many the process held at the end.
+        held: usize,
+    },
+}
+
 /// How many holders of a quota are named.
 pub const NAMED: usize = 5;
 

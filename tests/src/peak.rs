@@ -15,6 +15,7 @@ use std::{
 ///
 /// # Panics
 /// If the program cannot be started or traced.
+#[expect(clippy::zombie_processes, reason = "waitpid is called until it has ended")]
 pub fn peak_kib(command: &mut Command) -> (u64, ExitStatus) {
     // SAFETY: between fork and exec only this system call is made, which takes no pointer.
     unsafe { command.pre_exec(|| ptrace(libc::PTRACE_TRACEME, 0, 0)) };

@@ -52,7 +52,7 @@ pub fn build(workspace: &Workspace) -> Result<PathBuf> {
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .args(["build", "--package", PACKAGE, "--release", "--target", TARGET])
         .args(["-Z", "build-std=core"])
-        // The agent's binary does without debug information; this is made of it.
+        // The agent's binary does without symbols and debug information; BTF is made of them.
         .args(["--config", "profile.release.strip=false"])
         .arg("--target-dir")
         .arg(&target);
@@ -91,10 +91,13 @@ fn handed_in() -> Result<Option<PathBuf>> {
     }
 }
 
+/// Leaves in `to` what the agent includes of the linker's output.
+///
 /// An unchanged object keeps its time, so that the agent need not be built again.
 fn finish(from: &PathBuf, to: &PathBuf) -> Result<()> {
     let new = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
-    let new = object::make_names_valid(new)
+    let new = object::strip_debug_sections(&new)
+        .and_then(object::make_names_valid)
         .with_context(|| format!("cannot finish {}", from.display()))?;
     if fs::read(to).is_ok_and(|old| old == new) {
         return Ok(());

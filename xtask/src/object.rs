@@ -1,9 +1,39 @@
 //! Finishing touches to the kernel programs' object.
 
 use anyhow::{Context, Result};
+use object::build::elf::{Builder, SectionData};
+use object::elf::SHT_STRTAB;
 use object::{Object as _, ObjectSection as _};
 
 use inotify_trace_btf::{Btf, kind};
+
+/// Removes the debug information that BTF was made of: four fifths of the object.
+///
+/// BTF stays, from which loaders, the verifier's messages and bpftool have names and lines. Its
+/// relocations go too: loaders don't apply them, because BTF has the offsets already.
+pub fn strip_debug_sections(object: &[u8]) -> Result<Vec<u8>> {
+    let mut builder = Builder::read(object).context("it is no ELF object")?;
+    for section in &mut builder.sections {
+        let name = section.name.as_slice();
+        let relocated = name.strip_prefix(b".rel").unwrap_or(name);
+        let is_debug = relocated.starts_with(b".debug_");
+        let relocates_btf = relocated != name && relocated.starts_with(b".BTF");
+        section.delete = is_debug || relocates_btf;
+    }
+    // LLVM keeps the names of sections among those of symbols, which the builder does not.
+    if !builder.sections.iter().any(|it| matches!(it.data, SectionData::SectionString)) {
+        let names = builder.sections.add();
+        names.name = ".shstrtab".into();
+        names.sh_type = SHT_STRTAB;
+        names.sh_addralign = 1;
+        names.data = SectionData::SectionString;
+    }
+    builder.delete_orphans();
+    builder.set_section_sizes();
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped).context("cannot write it without debug information")?;
+    Ok(stripped)
+}
 
 /// Makes every type's name in the object's BTF one that the kernel accepts.
 ///
@@ -37,6 +67,70 @@ fn invalid_bytes(btf: &[u8]) -> Result<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use object::elf::{R_BPF_64_32, R_BPF_64_64};
+    use object::write::{Object, Relocation, SectionId, Symbol, SymbolId, SymbolSection};
+    use object::{
+        Architecture, BinaryFormat, Endianness, ObjectSymbol as _, RelocationFlags,
+        RelocationTarget, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
+    };
+
+    /// A program that uses a map, with debug information before, between and after.
+    fn linked() -> Vec<u8> {
+        let mut object = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
+        let section = |object: &mut Object<'_>, name: &str, kind, data: &[u8]| {
+            let id = object.add_section(Vec::new(), name.into(), kind);
+            object.append_section_data(id, data, 8);
+            id
+        };
+        let relocate = |object: &mut Object<'_>, at: SectionId, symbol: SymbolId, r_type| {
+            let flags = RelocationFlags::Elf { r_type };
+            let relocation = Relocation { offset: 0, symbol, addend: 0, flags };
+            object.add_relocation(at, relocation).unwrap();
+        };
+        let text = section(&mut object, ".debug_str", SectionKind::Debug, b"a name\0");
+        let info = section(&mut object, ".debug_info", SectionKind::Debug, &[0; 64]);
+        let maps = section(&mut object, "maps", SectionKind::Data, &[0; 28]);
+        let btf = section(&mut object, ".BTF", SectionKind::Debug, b"types");
+        let lines = section(&mut object, ".BTF.ext", SectionKind::Debug, b"line");
+        let program = section(&mut object, "fentry", SectionKind::Text, &[0; 16]);
+        let map = object.add_symbol(Symbol {
+            name: b"RECORDS".into(),
+            value: 0,
+            size: 28,
+            kind: SymbolKind::Data,
+            scope: SymbolScope::Dynamic,
+            weak: false,
+            section: SymbolSection::Section(maps),
+            flags: SymbolFlags::None,
+        });
+        let (text, start) = (object.section_symbol(text), object.section_symbol(program));
+        relocate(&mut object, program, map, R_BPF_64_64);
+        relocate(&mut object, info, text, R_BPF_64_32);
+        relocate(&mut object, btf, map, R_BPF_64_32);
+        relocate(&mut object, lines, start, R_BPF_64_32);
+        object.write().unwrap()
+    }
+
+    #[test]
+    fn debug_information_goes_and_programs_maps_and_btf_stay() {
+        let stripped = strip_debug_sections(&linked()).unwrap();
+        let file = object::File::parse(&*stripped).unwrap();
+        let names: Vec<_> = file.sections().map(|it| it.name().unwrap().to_owned()).collect();
+        for expected in ["maps", ".BTF", ".BTF.ext", "fentry", ".relfentry"] {
+            assert!(names.iter().any(|it| it == expected), "{expected} is not in {names:?}");
+        }
+        assert!(!names.iter().any(|it| it.contains("debug") || it.contains(".rel.")), "{names:?}");
+        let data = |name| file.section_by_name(name).unwrap().data().unwrap();
+        assert_eq!((data(".BTF"), data(".BTF.ext")), (&b"types"[..], &b"line"[..]));
+
+        let program = file.section_by_name("fentry").unwrap();
+        let relocations: Vec<_> = program.relocations().map(|(_, it)| it.target()).collect();
+        let [RelocationTarget::Symbol(map)] = relocations[..] else { panic!("{relocations:?}") };
+        let map = file.symbol_by_index(map).unwrap();
+        assert_eq!(map.name(), Ok("RECORDS"));
+        let section = file.section_by_index(map.section_index().unwrap()).unwrap();
+        assert_eq!(section.name(), Ok("maps"));
+    }
 
     /// BTF with a union of this name and an integer of another.
     fn btf(union: &str) -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -14,8 +14,10 @@ use super::{
     progress::Progress,
     recordings::{Files, exit_code, open, tell},
 };
+#[cfg(feature = "parquet")]
+use crate::export::{Parquet, Partitioned};
 use crate::{
-    export::{Csv, Exporter, Flat, JsonLines, Output, Parquet, Partitioned, Perfetto},
+    export::{Csv, Exporter, Flat, JsonLines, Output, Perfetto},
     feed::Until,
 };
 
@@ -107,11 +109,25 @@ impl Args {
         Ok(match self.format {
             Format::Jsonl => Box::new(JsonLines::new(output()?)),
             Format::Csv => Box::new(Flat::new(Box::new(Csv::new(output()?)?))),
-            Format::Parquet if self.partition => {
-                Box::new(Flat::new(Box::new(Partitioned::create(path()?)?)))
-            }
-            Format::Parquet => Box::new(Flat::new(Box::new(Parquet::create(path()?)?))),
+            Format::Parquet => self.parquet(path()?)?,
             Format::Perfetto => Box::new(Perfetto::new(Output::create(path()?)?)),
         })
+    }
+
+    #[cfg(feature = "parquet")]
+    fn parquet(&self, path: &Path) -> anyhow::Result<Box<dyn Exporter>> {
+        Ok(Box::new(Flat::new(if self.partition {
+            Box::new(Partitioned::create(path)?)
+        } else {
+            Box::new(Parquet::create(path)?)
+        })))
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    fn parquet(&self, _: &Path) -> anyhow::Result<Box<dyn Exporter>> {
+        bail!(
+            "this inotify-trace was built without Parquet: build it with cargo's default features, \
+             or with `--features parquet`; `--format csv` has the same columns"
+        )
     }
 }

@@ -21,7 +21,8 @@ use super::{
     EXIT_ERROR,
     choice::one_of,
     past::{Past, PastArgs},
-    session::{self, event_loop, seconds},
+    session::{self, event_loop},
+    units::{self, duration, positive_duration},
 };
 use crate::{
     feed::{Live, Options, Session},
@@ -34,20 +35,20 @@ use crate::{
 const EXIT_LEAK: u8 = 1;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME]))]
 pub(super) struct Args {
     /// Keep looking until Ctrl-C, or for this long, and tell of each leak when it is one
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = seconds, conflicts_with = "recordings")]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = positive_duration, conflicts_with = "recordings")]
     watch: Option<Option<Duration>>,
     /// How long what has lost its purpose may stay open before it counts as leaked
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     grace: Duration,
     /// How long an instance may have no watch before it is worth a note
-    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     idle: Duration,
     /// Without --watch: how long to look again at what seems leaked, since a container that is just
     /// ending looks the same for a moment. With --recording: how long it must have been so
-    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = duration)]
     settle: Duration,
     /// How to write it
     #[arg(short, long, value_enum, default_value_t)]
@@ -76,7 +77,7 @@ Examples:
   sudo inotify-trace leaks                   what is leaked already
   sudo inotify-trace leaks --watch           and what leaks from now on, until Ctrl-C
   inotify-trace leaks --recording night.itrec    what was leaked when recording ended
-  sudo inotify-trace leaks --watch 600 -o json    for a check that may take ten minutes
+  sudo inotify-trace leaks --watch 10m -o json    for a check that may take ten minutes
 
 Exit code: 0 if nothing is leaked, 1 if something is, 2 if it could not be looked.";
 

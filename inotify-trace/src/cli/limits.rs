@@ -23,7 +23,8 @@ use super::{
     choice::one_of,
     list,
     past::{Past, PastArgs},
-    session::{self, event_loop, seconds},
+    session::{self, event_loop},
+    units::{self, interval, positive_duration},
 };
 use crate::{
     feed::Options,
@@ -40,13 +41,13 @@ const EXIT_OVER: u8 = 1;
 const WARN: u32 = 80;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME]))]
 pub(super) struct Args {
     /// Trace for this long, or until Ctrl-C, and tell how fast instances become more
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = seconds, conflicts_with = "recordings")]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = positive_duration, conflicts_with = "recordings")]
     watch: Option<Option<Duration>>,
     /// With --watch: not only at the end, but this often
-    #[arg(long, value_name = "SECONDS", requires = "watch", value_parser = interval)]
+    #[arg(long, value_name = "DURATION", requires = "watch", value_parser = interval)]
     interval: Option<Duration>,
     /// Exit with 1 if anyone uses this share of a limit or more, in percent [default: 80]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -88,8 +89,8 @@ enum Format {
 const EXAMPLES: &str = "\
 Examples:
   sudo inotify-trace limits                      who is how close, and what to set
-  sudo inotify-trace limits --watch 60           and how long it will last
-  sudo inotify-trace limits --watch --interval 60    the same every minute, until Ctrl-C
+  sudo inotify-trace limits --watch 1m           and how long it will last
+  sudo inotify-trace limits --watch --interval 1m    the same every minute, until Ctrl-C
   sudo inotify-trace limits --warn 90 -o json    as a check: exit code 1 from 90% on
   inotify-trace limits --recording night.itrec --at 03:05    who was how close, at five past three
   sudo inotify-trace limits --pods 250 --apply   set them for a node of 250 pods
@@ -364,13 +365,4 @@ fn agreed(plan: &Plan) -> io::Result<bool> {
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
-}
-
-/// A time that passes.
-fn interval(text: &str) -> Result<Duration, String> {
-    let interval = seconds(text)?;
-    if interval < Duration::from_millis(100) {
-        return Err("must be at least 0.1 seconds".to_owned());
-    }
-    Ok(interval)
 }

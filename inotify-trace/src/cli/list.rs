@@ -13,6 +13,7 @@ use super::{
     past::PastArgs,
     recordings::exit_code,
     session::event_loop,
+    units,
 };
 use crate::{
     feed::{self, Live, Options},
@@ -25,7 +26,7 @@ use crate::{
 const SCREEN: usize = 20;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME]))]
 pub(super) struct Args {
     /// What to group instances by
     #[arg(long, value_parser = one_of::<By>(), default_value = "process")]

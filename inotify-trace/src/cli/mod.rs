@@ -7,7 +7,6 @@ mod kernel;
 mod leaks;
 mod limits;
 mod list;
-mod moment;
 mod past;
 mod progress;
 mod record;
@@ -17,6 +16,7 @@ mod replay;
 mod report;
 mod session;
 mod trace;
+mod units;
 mod view;
 
 use std::{io::Write as _, process::ExitCode};
@@ -33,7 +33,7 @@ const EXIT_ERROR: u8 = 2;
 #[command(
     version,
     args_conflicts_with_subcommands = true,
-    after_help = EXAMPLES,
+    after_help = units::help(EXAMPLES, &[units::DURATION, units::SIZE]),
     max_term_width = 100
 )]
 struct Cli {
@@ -73,7 +73,7 @@ const EXAMPLES: &str = "\
 Examples:
   sudo inotify-trace                        what happens now, one line an event
   sudo inotify-trace -x                     only failures: who gets `too many open files`, and why
-  sudo inotify-trace -e create,release -d 60    instances that come and go within a minute
+  sudo inotify-trace -e create,release -d 1m    instances that come and go within a minute
   sudo inotify-trace -c containerd-shim     what the shims do
   sudo inotify-trace --cgroup /kubepods.slice   what happens in pods
   sudo inotify-trace -o json | jq .path     for programs

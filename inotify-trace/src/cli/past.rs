@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use inotify_trace_model::{event::BootTime, story::Story, tracker::Tracker};
 
 use super::{
-    moment::Moment,
     progress::Progress,
     recordings::{open, tell},
+    units::{Coverage, Moment},
 };
 use crate::{
     feed::{Replay, Until},
@@ -27,9 +27,8 @@ pub(super) struct PastArgs {
     /// more than once
     #[arg(long = "recording", value_name = "FILE")]
     recordings: Vec<PathBuf>,
-    /// With --recording: as it was then: a time of day, a date and time, or `+SECONDS` from the
-    /// beginning [default: the end]
-    #[arg(long, value_name = "TIME", requires = "recordings")]
+    /// With --recording: as it was then [default: the end]
+    #[arg(long, value_name = "TIME", requires = "recordings", allow_hyphen_values = true)]
     at: Option<Moment>,
 }
 
@@ -61,27 +60,20 @@ impl PastArgs {
     }
 
     fn replay(&self, runs: Vec<Replay>) -> anyhow::Result<Past> {
-        let first = runs[0].header();
-        let (clock, started) = (first.clock(), first.started);
-        let at = self.at.map(|at| at.timestamp(&clock, started)).transpose()?;
-        if let Some(at) = at.filter(|at| *at < clock.timestamp(started)) {
-            bail!("--at is {at}, and recording began at {}", clock.utc(started));
-        }
-        // Of several runs the last that had begun by then.
-        let has_begun = |run: &Replay| {
-            let header = run.header();
-            at.is_none_or(|at| header.clock().timestamp(header.started) <= at)
-        };
-        let mut run = runs.into_iter().rev().find(has_begun).context("nothing was recorded")?;
+        let found = self.at.map(|at| Coverage::of(&runs)?.at("--at", at)).transpose()?;
+        let place = found.map_or(runs.len().saturating_sub(1), |(place, _)| place);
+        let at = found.map(|(_, at)| at);
+        let mut run = runs.into_iter().nth(place).context("nothing was recorded")?;
         let until = at.map_or(BootTime(u64::MAX), |at| run.header().clock().boot_time(at));
         let past = until_then(&mut run, until);
         tell(run.problems())?;
-        if let Some(at) = at.filter(|_| past.time < until && run.is_read()) {
+        if let Some(at) = at.filter(|_| past.time < until && past.is_damaged) {
             let end = past.header.clock().utc(past.time);
             let mut err = io::stderr().lock();
             writeln!(
                 err,
-                "inotify-trace: --at is {at}, and recording ended at {end}: shown as it was then"
+                "inotify-trace: --at is {at}, and nothing after {end} can be read: shown as it was \
+                 then"
             )?;
         }
         Ok(past)

@@ -19,7 +19,8 @@ use super::{
     Host,
     kernel::{KernelArgs, log_at},
     recorder::Recording,
-    session::{self, event_loop, seconds},
+    session::{self, event_loop},
+    units::{self, file_size, positive_duration, total_size},
 };
 use crate::{
     feed::Options,
@@ -28,30 +29,30 @@ use crate::{
 };
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::SIZE]))]
 pub(super) struct Args {
     /// Where to: a file that does not exist yet, or a directory, in which each run gets files of
     /// its own
     #[arg(short, long, value_name = "PATH")]
     output: PathBuf,
-    /// End after this many seconds
-    #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
+    /// End after this long, as in 90s or 1h
+    #[arg(short, long, value_name = "DURATION", value_parser = positive_duration)]
     duration: Option<Duration>,
     /// Begin another file when one has this size, as in 64M; needs a directory
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = file_size)]
     rotate_size: Option<u64>,
     /// Begin another file after this long, as in 1h or 30m; needs a directory
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     rotate_time: Option<Duration>,
     /// Keep only so many of this machine's files in the directory, the newest
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
     /// Keep only so much in the directory, as in 1G: the oldest of this machine's files go first.
     /// Without --rotate-size, a file has an eighth of it
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = total_size)]
     max_total: Option<u64>,
     /// How long what happened may take to be on disk, as in 500ms
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = positive_duration)]
     flush: Duration,
     #[command(flatten)]
     kernel: KernelArgs,
@@ -134,63 +135,5 @@ impl Audience for Leaks {
     fn verdict(&mut self, verdict: &Verdict, _: &Tracker, _: BootTime) -> io::Result<()> {
         self.0 += usize::from(verdict.kind.is_leak());
         Ok(())
-    }
-}
-
-/// A number of bytes, with a unit if there is one: powers of 1024.
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match &text[digits.len()..].to_ascii_uppercase()[..] {
-        "" | "B" => 0,
-        "K" | "KB" | "KIB" => 10,
-        "M" | "MB" | "MIB" => 20,
-        "G" | "GB" | "GIB" => 30,
-        "T" | "TB" | "TIB" => 40,
-        other => return Err(format!("{other:?} is no unit: use K, M, G or T")),
-    };
-    digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(1 << shift))
-        .filter(|&size| size > 0)
-        .ok_or_else(|| "must be a number of bytes above 0, as in 64M".to_owned())
-}
-
-/// A time, with a unit if there is one: seconds otherwise.
-fn time(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "" | "s" => 1.0,
-        "ms" => 0.001,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        "d" => 86_400.0,
-        other => return Err(format!("{other:?} is no unit: use ms, s, m, h or d")),
-    };
-    let number: f64 = digits.parse().map_err(|_| "must be a time, as in 90s or 1h".to_owned())?;
-    Duration::try_from_secs_f64(number * unit)
-        .ok()
-        .filter(|time| !time.is_zero())
-        .ok_or_else(|| "must be a time above 0, as in 90s or 1h".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_times_have_units() {
-        assert_eq!(size("4096"), Ok(4096));
-        assert_eq!(size("64M"), Ok(64 << 20));
-        assert_eq!(size("1GiB"), Ok(1 << 30));
-        assert_eq!(time("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(time("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(time("1.5h"), Ok(Duration::from_secs(5400)));
-        for bad in ["", "M", "-1", "0", "1X", "99999999999T", "1 M"] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
-        for bad in ["", "h", "-1s", "0", "1x", "inf", "nan", "1e300d"] {
-            assert!(time(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::bail;
 use inotify_trace_model::{
     clock::Clock,
     event::{BootTime, Event},
@@ -18,26 +17,28 @@ use inotify_trace_model::{
 use jiff::Timestamp;
 
 use super::{
-    moment::Moment,
     progress::Progress,
     recordings::{Files, exit_code, open, tell},
+    units::{self, Coverage, Moment},
     view::ViewArgs,
 };
-use crate::{feed::Until, recording::Header};
+use crate::{
+    feed::{Replay, Until},
+    recording::Header,
+};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME]))]
 pub(super) struct Args {
     #[command(flatten)]
     recordings: Files,
     #[command(flatten)]
     view: ViewArgs,
-    /// Show only what happened from then on: a time of day, a date and time, or `+SECONDS` from the
-    /// beginning
-    #[arg(long, value_name = "TIME")]
+    /// Show only what happened from then on
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<Moment>,
     /// Show only what happened until then
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<Moment>,
     /// How fast: `1` is as fast as it happened, `10` ten times that, `max` as fast as possible
     #[arg(long, value_name = "N", default_value = "max", value_parser = speed)]
@@ -75,7 +76,7 @@ fn speed(text: &str) -> Result<Speed, String> {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let opened = open(&args.recordings.files, "nothing to replay")?;
-    let range = Range::new(args, opened.runs[0].header())?;
+    let range = Range::new(args, &opened.runs)?;
     let mut is_damaged = !opened.problems.is_empty();
     for mut run in opened.runs {
         greet(run.header())?;
@@ -126,20 +127,12 @@ struct RunRange {
 }
 
 impl Range {
-    fn new(args: &Args, first: &Header) -> anyhow::Result<Self> {
-        let clock = first.clock();
-        let moment = |moment: &Option<Moment>, otherwise| match moment {
-            Some(moment) => moment.timestamp(&clock, first.started),
-            None => Ok(otherwise),
+    fn new(args: &Args, runs: &[Replay]) -> anyhow::Result<Self> {
+        // Without either there is no need to know what the recordings cover.
+        let (from, to) = match (args.from, args.to) {
+            (None, None) => (Timestamp::MIN, Timestamp::MAX),
+            (from, to) => Coverage::of(runs)?.range(from, to)?,
         };
-        let from = moment(&args.from, Timestamp::MIN)?;
-        let to = moment(&args.to, Timestamp::MAX)?;
-        if to < from {
-            bail!("--to is before --from");
-        }
-        if to < clock.timestamp(first.started) {
-            bail!("--to is {to}, and recording began at {}", clock.utc(first.started));
-        }
         Ok(Self { from, to })
     }
 

@@ -56,9 +56,3 @@ pub(super) fn greet(session: &Session, tracker: &Tracker) -> io::Result<()> {
         if watches == 1 { "" } else { "es" },
     )
 }
-
-/// A number of seconds on the command line.
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
-}

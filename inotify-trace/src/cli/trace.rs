@@ -7,17 +7,19 @@ use inotify_trace_model::{story::Story, verdict::Grace};
 use super::{
     kernel::{KernelArgs, log_at},
     recorder::Recording,
-    session::{self, event_loop, seconds},
+    session::{self, event_loop},
+    units::{self, positive_duration},
     view::ViewArgs,
 };
 use crate::{feed::Options, host};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = units::help(super::EXAMPLES, &[units::DURATION, units::SIZE]))]
 pub(super) struct Args {
     #[command(flatten)]
     view: ViewArgs,
-    /// End after this many seconds
-    #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
+    /// End after this long, as in 90s or 1h
+    #[arg(short, long, value_name = "DURATION", value_parser = positive_duration)]
     duration: Option<Duration>,
     /// Record everything too, whatever is shown, as `inotify-trace record` does
     #[arg(long, value_name = "FILE")]

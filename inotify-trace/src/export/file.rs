@@ -20,8 +20,8 @@ const PARTIAL: &str = ".partial";
 #[derive(Debug)]
 pub struct Output {
     writer: BufWriter<Sink>,
-    /// The file as it is called until it is complete, and then; None for standard output.
-    names: Option<Names>,
+    /// None for standard output.
+    partial: Option<PartialFile>,
 }
 
 #[derive(Debug)]
@@ -30,10 +30,10 @@ enum Sink {
     File(File),
 }
 
-/// A file that has yet to get its name. Dropped, it is removed.
+/// A file under a temporary name: [`Self::complete`] renames it, dropping it removes it.
 #[derive(Debug)]
-pub(super) struct Names {
-    partial: TempPath,
+pub(super) struct PartialFile {
+    temporary: TempPath,
     path: PathBuf,
 }
 
@@ -42,7 +42,7 @@ impl Output {
     #[must_use]
     pub fn stdout() -> Self {
         let writer = BufWriter::with_capacity(BUFFER, Sink::Stdout(io::stdout()));
-        Self { writer, names: None }
+        Self { writer, partial: None }
     }
 
     /// To a file, which must not exist.
@@ -64,15 +64,15 @@ impl Output {
         prefix.push(".");
         // What programs watch is nobody else's business: only its owner may read the file.
         let file = tempfile::Builder::new().prefix(&prefix).suffix(PARTIAL).tempfile_in(directory);
-        let (file, partial) = file.map_err(failed)?.into_parts();
+        let (file, temporary) = file.map_err(failed)?.into_parts();
         let writer = BufWriter::with_capacity(BUFFER, Sink::File(file));
-        Ok(Self { writer, names: Some(Names { partial, path: path.to_owned() }) })
+        Ok(Self { writer, partial: Some(PartialFile { temporary, path: path.to_owned() }) })
     }
 
     /// What went wrong, with the file's name.
     pub(super) fn failed(&self, source: io::Error) -> ExportError {
-        match &self.names {
-            Some(names) => ExportError::Write { path: names.path.clone(), source },
+        match &self.partial {
+            Some(partial) => ExportError::Write { path: partial.path.clone(), source },
             None => ExportError::Stdout(source),
         }
     }
@@ -82,14 +82,14 @@ impl Output {
     /// # Errors
     /// If it cannot be written, or another one has got that name.
     pub fn complete(self) -> Result<(), ExportError> {
-        self.close()?.map_or(Ok(()), Names::complete)
+        self.close()?.map_or(Ok(()), PartialFile::complete)
     }
 
     /// All is written. It may get its name later, together with others.
-    pub(super) fn close(mut self) -> Result<Option<Names>, ExportError> {
+    pub(super) fn close(mut self) -> Result<Option<PartialFile>, ExportError> {
         let flushed = self.writer.flush().and_then(|()| self.writer.get_ref().sync());
         flushed.map_err(|source| self.failed(source))?;
-        Ok(self.names)
+        Ok(self.partial)
     }
 }
 
@@ -103,11 +103,11 @@ impl Write for Output {
     }
 }
 
-impl Names {
-    /// It gets its name.
+impl PartialFile {
+    /// Gives it its own name, unless another file has got that.
     pub(super) fn complete(self) -> Result<(), ExportError> {
-        let Self { partial, path } = self;
-        partial.persist_noclobber(&path).map_err(|error| match error.error.kind() {
+        let Self { temporary, path } = self;
+        temporary.persist_noclobber(&path).map_err(|error| match error.error.kind() {
             io::ErrorKind::AlreadyExists => ExportError::Exists(path),
             _ => ExportError::Write { path, source: error.error },
         })

@@ -7,16 +7,18 @@ mod csv;
 mod error;
 mod file;
 mod json;
+#[cfg(feature = "parquet")]
 mod parquet;
 mod perfetto;
 mod row;
 
+#[cfg(feature = "parquet")]
+pub use self::parquet::{Parquet, Partitioned};
 pub use self::{
     csv::Csv,
     error::ExportError,
     file::Output,
     json::JsonLines,
-    parquet::{Parquet, Partitioned},
     perfetto::Perfetto,
     row::{Flat, Rows},
 };

@@ -1,36 +1,27 @@
 //! Parquet: one file, or one for each node and hour in directories as Hive names them.
 
+mod columns;
+
 use std::{
     collections::VecDeque,
-    fs, io,
+    fs, io, mem,
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock},
+    sync::Arc,
 };
 
-use arrow_array::{
-    ArrayRef, RecordBatch,
-    builder::{
-        BooleanBuilder, Float64Builder, Int32Builder, StringBuilder, TimestampNanosecondBuilder,
-        UInt32Builder, UInt64Builder,
-    },
-};
-use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::{
-    arrow::ArrowWriter,
     basic::{Compression, Encoding, ZstdLevel},
     errors::ParquetError,
-    file::properties::WriterProperties,
+    file::{properties::WriterProperties, writer::SerializedFileWriter},
     schema::types::ColumnPath,
 };
 
-use super::{ExportError, Output, Rows, file::Names};
+use self::columns::RowGroup;
+use super::{ExportError, Output, Rows, file::PartialFile};
 use crate::{
-    output::{Field as Column, Record, Type, Value},
+    output::{Field, Record, Value},
     recording::Header,
 };
-
-/// Rows handed over at once.
-const BATCH: usize = 8 << 10;
 
 /// Rows of a row group: what is gathered in memory, compressed, before it is written. A group this
 /// large compresses as well as larger ones, and takes some MiB.
@@ -38,7 +29,7 @@ const ROW_GROUP: usize = 256 << 10;
 
 /// Hardly ever the same twice, and mostly a little more than before: differences are small. All
 /// others repeat themselves, and are written as references to a dictionary.
-const RISING: [Column; 4] = [Column::Time, Column::BootNs, Column::Instance, Column::Since];
+const RISING: [Field; 4] = [Field::Time, Field::BootNs, Field::Instance, Field::Since];
 
 /// How many partitions are open at once: events come almost in their order, so the hour before
 /// is all that may still be added to.
@@ -47,32 +38,12 @@ const OPEN: usize = 2;
 /// Nanoseconds of an hour.
 const HOUR: i64 = 3_600_000_000_000;
 
-static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-    let field = |column: Column| {
-        let kind = match column.kind() {
-            Type::Time => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
-            Type::Bool => DataType::Boolean,
-            Type::I32 => DataType::Int32,
-            Type::U32 => DataType::UInt32,
-            Type::U64 => DataType::UInt64,
-            Type::F64 => DataType::Float64,
-            // Several names are one text; objects are in no column.
-            Type::Text | Type::Names | Type::Numbers | Type::Object | Type::Objects => {
-                DataType::Utf8
-            }
-        };
-        Field::new(column.name(), kind, true)
-    };
-    Arc::new(Schema::new(Column::columns().map(field).collect::<Vec<_>>()))
-});
-
 /// Writes one Parquet file.
 pub struct Parquet {
     /// Where it goes, for errors.
     path: PathBuf,
-    writer: ArrowWriter<Output>,
-    columns: Vec<Builder>,
-    rows: usize,
+    writer: SerializedFileWriter<Output>,
+    group: RowGroup,
 }
 
 impl Parquet {
@@ -85,7 +56,6 @@ impl Parquet {
         let level = ZstdLevel::try_new(3).unwrap_or_default();
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(level))
-            .set_max_row_group_row_count(Some(ROW_GROUP))
             .set_created_by(concat!("inotify-trace ", env!("CARGO_PKG_VERSION")).to_owned());
         for column in RISING {
             let name = ColumnPath::from(column.name());
@@ -93,33 +63,29 @@ impl Parquet {
                 .set_column_dictionary_enabled(name.clone(), false)
                 .set_column_encoding(name, Encoding::DELTA_BINARY_PACKED);
         }
-        let writer = ArrowWriter::try_new(output, Arc::clone(&SCHEMA), Some(properties.build()))
+        let properties = Arc::new(properties.build());
+        let writer = columns::schema()
+            .and_then(|schema| SerializedFileWriter::new(output, schema, properties))
             .map_err(|error| failed(path, error))?;
-        let columns = Column::columns().map(|column| Builder::new(column.kind())).collect();
-        Ok(Self { path: path.to_owned(), writer, columns, rows: 0 })
+        let group = RowGroup::new(writer.schema_descr(), writer.properties());
+        Ok(Self { path: path.to_owned(), writer, group })
     }
 
     fn add(&mut self, row: &Record<'_>) -> Result<(), ExportError> {
-        for (builder, value) in self.columns.iter_mut().zip(row.columns()) {
-            builder.add(value);
-        }
-        self.rows += 1;
-        if self.rows == BATCH { self.write() } else { Ok(()) }
+        self.group.add(row).map_err(|error| failed(&self.path, error))?;
+        if self.group.rows() == ROW_GROUP { self.write_group() } else { Ok(()) }
     }
 
-    fn write(&mut self) -> Result<(), ExportError> {
-        self.rows = 0;
-        let columns = self.columns.iter_mut().map(Builder::finish).collect();
-        RecordBatch::try_new(Arc::clone(&SCHEMA), columns)
-            .map_err(ParquetError::from)
-            .and_then(|batch| self.writer.write(&batch))
-            .map_err(|error| failed(&self.path, error))
+    fn write_group(&mut self) -> Result<(), ExportError> {
+        let next = RowGroup::new(self.writer.schema_descr(), self.writer.properties());
+        let full = mem::replace(&mut self.group, next);
+        full.write_to(&mut self.writer).map_err(|error| failed(&self.path, error))
     }
 
-    /// All rows were added. It has yet to get its name.
-    fn close(mut self) -> Result<Option<Names>, ExportError> {
-        if self.rows > 0 {
-            self.write()?;
+    /// Writes what is left. The file has yet to be renamed.
+    fn close(mut self) -> Result<Option<PartialFile>, ExportError> {
+        if self.group.rows() > 0 {
+            self.write_group()?;
         }
         let output = self.writer.into_inner().map_err(|error| failed(&self.path, error))?;
         output.close()
@@ -132,7 +98,7 @@ impl Rows for Parquet {
     }
 
     fn finish(self: Box<Self>) -> Result<(), ExportError> {
-        self.close()?.map_or(Ok(()), Names::complete)
+        self.close()?.map_or(Ok(()), PartialFile::complete)
     }
 }
 
@@ -160,7 +126,7 @@ pub struct Partitioned {
     files: u32,
     /// By hours since 1970; the one used last comes last.
     open: VecDeque<(i64, Parquet)>,
-    closed: Vec<Names>,
+    closed: Vec<PartialFile>,
 }
 
 impl Partitioned {
@@ -231,7 +197,7 @@ impl Rows for Partitioned {
     }
 
     fn row(&mut self, row: &Record<'_>) -> Result<(), ExportError> {
-        let hour = match row.get(Column::Time) {
+        let hour = match row.get(Field::Time) {
             Some(Value::Time(time)) => nanoseconds(*time).div_euclid(HOUR),
             _ => 0,
         };
@@ -242,7 +208,7 @@ impl Rows for Partitioned {
         while !self.open.is_empty() {
             self.close_oldest()?;
         }
-        self.closed.into_iter().try_for_each(Names::complete)
+        self.closed.into_iter().try_for_each(PartialFile::complete)
     }
 }
 
@@ -260,67 +226,4 @@ fn make(directory: &Path) -> Result<(), ExportError> {
 fn partition(name: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' };
     if name.is_empty() { "unknown".to_owned() } else { name.chars().map(safe).collect() }
-}
-
-/// Gathers a column.
-enum Builder {
-    Time(TimestampNanosecondBuilder),
-    Bool(BooleanBuilder),
-    I32(Int32Builder),
-    U32(UInt32Builder),
-    U64(UInt64Builder),
-    F64(Float64Builder),
-    Text(StringBuilder),
-}
-
-impl Builder {
-    fn new(kind: Type) -> Self {
-        match kind {
-            Type::Time => {
-                Self::Time(TimestampNanosecondBuilder::with_capacity(BATCH).with_timezone("UTC"))
-            }
-            Type::Bool => Self::Bool(BooleanBuilder::with_capacity(BATCH)),
-            Type::I32 => Self::I32(Int32Builder::with_capacity(BATCH)),
-            Type::U32 => Self::U32(UInt32Builder::with_capacity(BATCH)),
-            Type::U64 => Self::U64(UInt64Builder::with_capacity(BATCH)),
-            Type::F64 => Self::F64(Float64Builder::with_capacity(BATCH)),
-            Type::Text | Type::Names | Type::Numbers | Type::Object | Type::Objects => {
-                Self::Text(StringBuilder::with_capacity(BATCH, BATCH))
-            }
-        }
-    }
-
-    fn add(&mut self, value: Option<&Value<'_>>) {
-        match (self, value) {
-            (Self::Time(it), Some(Value::Time(time))) => it.append_value(nanoseconds(*time)),
-            (Self::Bool(it), Some(Value::Bool(value))) => it.append_value(*value),
-            (Self::I32(it), Some(Value::I32(value))) => it.append_value(*value),
-            (Self::U32(it), Some(Value::U32(value))) => it.append_value(*value),
-            (Self::U64(it), Some(Value::U64(value))) => it.append_value(*value),
-            (Self::F64(it), Some(Value::F64(value))) => it.append_value(*value),
-            (Self::Text(it), Some(Value::Text(value))) => it.append_value(value),
-            (Self::Text(it), Some(Value::Names(names))) if !names.is_empty() => {
-                it.append_value(names.join(","));
-            }
-            (Self::Time(it), _) => it.append_null(),
-            (Self::Bool(it), _) => it.append_null(),
-            (Self::I32(it), _) => it.append_null(),
-            (Self::U32(it), _) => it.append_null(),
-            (Self::U64(it), _) => it.append_null(),
-            (Self::F64(it), _) => it.append_null(),
-            (Self::Text(it), _) => it.append_null(),
-        }
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        match self {
-            Self::Time(it) => Arc::new(it.finish()),
-            Self::Bool(it) => Arc::new(it.finish()),
-            Self::I32(it) => Arc::new(it.finish()),
-            Self::U32(it) => Arc::new(it.finish()),
-            Self::U64(it) => Arc::new(it.finish()),
-            Self::F64(it) => Arc::new(it.finish()),
-            Self::Text(it) => Arc::new(it.finish()),
-        }
-    }
 }

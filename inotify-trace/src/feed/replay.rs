@@ -10,7 +10,7 @@ use std::{
 
 use inotify_trace_model::feed::Item;
 
-use crate::recording::{EXTENSION, Header, Reader, RecordingError};
+use crate::recording::{self, EXTENSION, End, Header, Reader, RecordingError};
 
 /// What went wrong with a file. What could be read of it was used.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +132,14 @@ impl Replay {
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// The end of what it has to tell, which is in its last file. Known only before anything is
+    /// read; after that, and where that file cannot be read any more, it is the beginning.
+    #[must_use]
+    pub fn end(&self) -> End {
+        let end = self.files.last().and_then(|path| recording::end(path).ok());
+        end.unwrap_or(End { time: self.header.started, is_being_written: false })
     }
 
     /// What could not be read until now.

@@ -66,6 +66,15 @@ impl Kind {
     }
 }
 
+/// What is in the frame that begins with `head`, and the length of its body in bytes: as it says
+/// itself, which may be damaged. None if that is no whole head.
+pub(super) fn announced(head: &[u8]) -> Option<(Kind, usize)> {
+    let mut rest = head.get(..HEAD)?;
+    let kind = Kind::from_number(rest.get_u8());
+    rest.advance(3);
+    Some((kind, rest.get_u32_le() as usize))
+}
+
 /// Packs frames.
 pub(super) struct Packer {
     compressor: zstd::bulk::Compressor<'static>,
@@ -162,8 +171,13 @@ impl<R: Read> Unpacker<R> {
         if version > VERSION {
             return Err(RecordingError::Newer { version, known: VERSION });
         }
+        Self::at(input, length)
+    }
+
+    /// Reads on where a frame begins, `offset` bytes from the beginning of the file.
+    pub(super) fn at(input: R, offset: u64) -> Result<Self, RecordingError> {
         let decompressor = zstd::bulk::Decompressor::new().map_err(RecordingError::Read)?;
-        Ok(Self { input, decompressor, offset: length })
+        Ok(Self { input, decompressor, offset })
     }
 
     /// Where the next frame begins, in bytes from the beginning of the file.

@@ -6,6 +6,7 @@
 mod bounds;
 mod decode;
 mod encode;
+mod end;
 mod error;
 mod frame;
 mod header;
@@ -17,6 +18,7 @@ mod tests;
 mod wire;
 mod writer;
 
+pub use end::{End, end};
 pub use error::{Damage, RecordingError};
 pub use header::Header;
 pub use reader::Reader;

@@ -134,7 +134,7 @@ fn is_name_of(name: &str, host: &str) -> bool {
 }
 
 /// Whether a recorder holds the lock of a file. Where there are no locks, none does.
-fn is_being_written(path: &Path) -> bool {
+pub(super) fn is_being_written(path: &Path) -> bool {
     let Ok(file) = File::open(path) else { return false };
     flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
 }

@@ -8,9 +8,7 @@ mod summary;
 pub mod text;
 mod times;
 
-pub use summary::{
-    Afterwards, Builder, Charged, Charts, Failure, Leak, Levels, Refusal, Rows, Run, Severity,
-};
+pub use summary::{Builder, Charged, Charts, Failure, Leak, Levels, Refusal, Rows, Run, Severity};
 pub use times::Times;
 
 /// How many runs are shown in full, the newest; of those before, the headline.

@@ -71,19 +71,46 @@ fn version() {
     }
 }
 
+/// What is said of all that is no duration.
+const DURATION: &str = "must be a duration such as 90, 90s, 1m30s or 2h";
+
+#[test]
+fn values_are_explained_in_the_same_words() {
+    let all = ["trace", "list", "limits", "leaks", "record", "replay"];
+    let duration = "DURATION  90, 90s, 1m30s, 2h, 1.5h or 500ms; a number alone is seconds";
+    let explanations: [(&[&str], &str); 3] = [
+        (&all, duration),
+        (&["trace", "record"], "SIZE      64K, 4M, 1G or 1GiB"),
+        (&["list", "limits", "leaks", "replay"], "before the end of what was recorded"),
+    ];
+    for (commands, words) in explanations {
+        for command in commands {
+            let help = run(&[command, "--help"]);
+            assert!(text(&help.stdout).contains(words), "{command}: {words}");
+        }
+    }
+    assert!(text(&run(&["--help"]).stdout).contains(duration));
+}
+
 #[test]
 fn mistakes_are_named() {
-    let mistakes: [(&[&str], &[&str]); 12] = [
+    let mistakes: [(&[&str], &[&str]); 18] = [
         (&["--nonsense"], &["--nonsense"]),
         (&["nonsense"], &["nonsense"]),
         (&["-e", "creat"], &["creat", "create"]),
         (&["-e", ""], &["--event"]),
-        (&["--buffer", "3M"], &["3M", "power of two"]),
-        (&["--buffer", "4K"], &["4K", "64K"]),
-        (&["--buffer", "99999999M"], &["99999999M"]),
-        (&["--buffer", "lots"], &["lots"]),
-        (&["-d", "soon"], &["soon", "seconds"]),
-        (&["-d=-1"], &["-1"]),
+        (&["--buffer", "3M"], &["3M", "power of two", "2M and 4M"]),
+        (&["--buffer", "4K"], &["4K", "power of two from 64K to 1G", "nearest is 64K"]),
+        (&["--buffer", "99999999M"], &["99999999M", "nearest is 1G"]),
+        (&["--buffer", "lots"], &["lots", "such as 64K, 4M or 1G"]),
+        (&["-d", "soon"], &["soon", DURATION]),
+        (&["-d=-1"], &["-1", DURATION]),
+        (&["-d", "0"], &["above 0"]),
+        (&["-d", "1e300"], &["1e300", DURATION]),
+        (&["-d", "1000000d"], &["1000000d", "at most 36500d"]),
+        (&["leaks", "--settle", "99999999999999999999"], &["--settle", DURATION]),
+        (&["limits", "--watch", "--interval", "1ms"], &["1ms", "at least 100ms"]),
+        (&["leaks", "--watch", "soon"], &["soon", DURATION]),
         (&["-p", "init"], &["init", "--pid"]),
         (&["-o", "xml"], &["xml", "json"]),
     ];
@@ -232,7 +259,7 @@ fn tracefs_is_mounted_where_it_is_not() {
         }
         0
     };
-    let mut command = agent(&["-d", "0.1", "-o", "json"]);
+    let mut command = agent(&["-d", "100ms", "-o", "json"]);
     let output = with_mounts(&mut command, unmount).output().expect("the agent must start");
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains(r#""event":"summary""#));

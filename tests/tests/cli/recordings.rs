@@ -86,7 +86,8 @@ fn shown(output: &Output) -> Vec<u64> {
 fn is_well(output: Output) -> Output {
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{errors}");
-    assert_eq!(errors.lines().count(), 1, "only a greeting: {errors}");
+    let others = errors.lines().filter(|line| !line.starts_with("inotify-trace: --"));
+    assert_eq!(others.count(), 1, "only a greeting, and which moment is meant: {errors}");
     output
 }
 
@@ -102,13 +103,20 @@ fn a_part_is_told_by_time_in_any_way_it_is_written() {
         "2026-03-01T00:01:40.5",
         "2026-03-01T00:01:40.5Z",
         "2026-03-01T02:01:40.5+02:00",
+        "2026-03-01 0:01:40.5",
+        "@1772323300.5",
         "+0.5",
+        "+500ms",
+        "-0.5",
+        "-500ms",
     ] {
         assert_eq!(of(&["--from", from]), [5, 6, 7, 8, 9, 10], "{from}");
         assert_eq!(of(&["--to", from]), [0, 1, 2, 3, 4, 5], "{from}");
         assert_eq!(of(&["--from", from, "--to", "+0.8"]), [5, 6, 7, 8], "{from}");
     }
-    assert_eq!(of(&["--from", "+5"]), [0; 0]);
+    // What reaches beyond is cut off.
+    assert_eq!(of(&["--from", "-1h", "--to", "now"]), all);
+    assert_eq!(of(&["--from=-200ms"]), [8, 9, 10]);
     assert_eq!(of(&["--from", "2020-01-01T00:00:00Z", "--to", "2030-01-01T00:00:00Z"]), all);
 }
 
@@ -158,9 +166,10 @@ fn mistakes_are_named() {
     fs::write(&other, "#!/bin/sh\necho 'not a recording at all'\n").unwrap();
     for command in ["--from", "--to"] {
         refuses(&run(&["replay", file, command, "noon"]), &["noon", command, "time of day"]);
-        refuses(&run(&["replay", file, command, "+soon"]), &["+soon", command, "seconds"]);
+        refuses(&run(&["replay", file, command, "+soon"]), &["+soon", command, "+90s"]);
     }
-    refuses(&run(&["replay", file, "--from", "+2", "--to", "+1"]), &["--to is before --from"]);
+    let backwards = ["replay", file, "--from", "+0.2", "--to", "+0.1"];
+    refuses(&run(&backwards), &["--to is before --from", "2026-03-01T00:01:40.2+00:00"]);
     for speed in ["0", "-1", "fast", "inf"] {
         let speed = format!("--speed={speed}");
         refuses(&run(&["replay", file, &speed]), &["--speed", "above 0", "max"]);
@@ -184,9 +193,118 @@ fn mistakes_are_named() {
     refuses(&run(&["replay"]), &["FILE"]);
     for command in ["list", "leaks", "limits"] {
         refuses(&run(&[command, "--at", "+1"]), &["--recording"]);
-        let early = ["--recording", file, "--at", "2026-03-01T00:00:00Z"];
-        refuses(&run(&[&[command], &early[..]].concat()), &["--at", "recording began at"]);
     }
+}
+
+#[test]
+fn what_is_outside_of_a_recording_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = made(&directory.path().join("a.itrec"), 11);
+    let file = file.to_str().unwrap();
+    let covered = "2026-03-01T00:01:40+00:00 to 2026-03-01T00:01:41+00:00 on made-up";
+    let outside = ["03:05", "00:01", "2026-03-01T00:00:00Z", "2026-03-01 00:01:41.1", "+2s", "now"];
+    for command in ["list", "leaks", "limits"] {
+        for at in outside.into_iter().chain(["-2s", "@0"]) {
+            let output = run(&[command, "--recording", file, "--at", at]);
+            let instead = "such as 2026-03-01T00:01:40+00:00, or -10s";
+            refuses(&output, &["--at", "outside of what was recorded", covered, instead]);
+        }
+    }
+    for from in outside {
+        if from != "2026-03-01T00:00:00Z" {
+            refuses(&run(&["replay", file, "--from", from]), &["--from", covered]);
+        }
+    }
+    for to in ["03:05", "2026-03-01T00:00:00Z", "@0", "-2s"] {
+        refuses(&run(&["replay", file, "--to", to]), &["--to", covered]);
+    }
+    // By the clock of who reads it.
+    let there = agent(&["list", "--recording", file, "--at", "03:05"]).env("TZ", "CET-1").output();
+    refuses(&there.unwrap(), &["2026-03-01T01:01:40+01:00 to 2026-03-01T01:01:41+01:00"]);
+}
+
+/// What is listed of a recording at a moment: how many instances, and what is said beside it.
+fn listed(path: &Path, at: &str) -> (u64, String) {
+    let path = path.to_str().unwrap();
+    let output = run(&["list", "--recording", path, "-o", "json", "--at", at]);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let listing: Value = serde_json::from_slice(&output.stdout).unwrap();
+    (listing["total"]["instances"].as_u64().unwrap(), errors.to_owned())
+}
+
+#[test]
+fn the_moment_taken_is_said_where_only_a_time_of_day_is_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = made(&directory.path().join("a.itrec"), 11);
+    let taken = "inotify-trace: --at 00:01:40.5 is 2026-03-01T00:01:40.5+00:00\n";
+    assert_eq!(listed(&file, "0:01:40.5"), (6, taken.to_owned()));
+    for at in ["2026-03-01T00:01:40.5", "2026-03-01 00:01:40.5Z", "@1772323300.5", "+500ms", "-0.5"]
+    {
+        assert_eq!(listed(&file, at), (6, String::new()), "{at}");
+    }
+    assert_eq!(listed(&file, "+0"), (1, String::new()));
+    assert_eq!(listed(&file, "-0s"), (11, String::new()));
+    let output = replay(&file, &["--from", "0:01:40.5", "--to", "0:01:40.7"]);
+    assert_eq!(shown(&output), [5, 6, 7]);
+    for taken in ["--from 00:01:40.5 is 2026-03-01T00:01:40.5+00:00", "--to 00:01:40.7 is"] {
+        assert!(text(&output.stderr).contains(taken), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_time_of_day_is_the_last_that_was_recorded() {
+    let directory = tempfile::tempdir().unwrap();
+    made(&directory.path().join("a.itrec"), 11);
+    // The same time the next day, and half a second of it only.
+    made_after(&directory.path().join("b.itrec"), 6, 86_400);
+    let (instances, said) = listed(directory.path(), "00:01:40.3");
+    assert_eq!(instances, 4);
+    assert!(said.contains("is 2026-03-02T00:01:40.3+00:00"), "{said}");
+    let (instances, said) = listed(directory.path(), "00:01:40.8");
+    assert_eq!(instances, 9);
+    assert!(said.contains("is 2026-03-01T00:01:40.8+00:00"), "{said}");
+    assert_eq!(listed(directory.path(), "2026-03-01T00:01:40.2").0, 3);
+    assert_eq!(listed(directory.path(), "-0.1").0, 5);
+    assert_eq!(listed(directory.path(), "+0.1").0, 2);
+    // Nothing was recorded in the night.
+    let output = run(&["list", "--recording", directory.path().to_str().unwrap(), "--at", "12:00"]);
+    refuses(&output, &["2026-03-01T00:01:40+00:00 to", "2026-03-02T00:01:40+00:00 to"]);
+}
+
+#[test]
+fn the_end_of_what_was_killed_is_the_last_that_was_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = made(&directory.path().join("a.itrec"), 11);
+    // Without the frame that says that it was ended in good order, and with half of another one.
+    let bytes = fs::read(&file).unwrap();
+    let end = bytes.windows(4).rposition(|it| it[..] == [3, 0, 0, 0]).unwrap();
+    fs::write(&file, &bytes[..end]).unwrap();
+    assert_eq!(listed(&file, "-0.2"), (9, String::new()));
+    fs::write(&file, [&bytes[..end], &[2, 1, 0, 0, 99, 0, 0, 0, 9]].concat()).unwrap();
+    let output =
+        run(&["list", "--recording", file.to_str().unwrap(), "-o", "json", "--at", "-0.2"]);
+    let listing: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(listing["total"]["instances"], 9, "{}", text(&output.stderr));
+    let output = run(&["list", "--recording", file.to_str().unwrap(), "--at", "00:01:41.1"]);
+    refuses(&output, &["2026-03-01T00:01:40+00:00 to 2026-03-01T00:01:41+00:00"]);
+}
+
+#[test]
+fn what_is_being_recorded_lasts_until_now() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = made(&directory.path().join("a.itrec"), 11);
+    let bytes = fs::read(&file).unwrap();
+    let end = bytes.windows(4).rposition(|it| it[..] == [3, 0, 0, 0]).unwrap();
+    fs::write(&file, &bytes[..end]).unwrap();
+    let lock = fs::File::open(&file).unwrap();
+    lock.lock().unwrap();
+    for at in ["now", "-0s", "2026-03-01T00:01:41.1"] {
+        assert_eq!(listed(&file, at), (11, String::new()), "{at}");
+    }
+    drop(lock);
+    let output = run(&["list", "--recording", file.to_str().unwrap(), "--at", "now"]);
+    refuses(&output, &["outside of what was recorded"]);
 }
 
 #[test]
@@ -204,6 +322,10 @@ fn one_file_has_no_rotation() {
     let contradiction = ["--rotate-size", "2M", "--max-total", "1M"];
     let output = run(&[&["record", "-o", directory], &contradiction[..]].concat());
     refuses(&output, &["--rotate-size", "--max-total"]);
+    for bad in ["1K", "255K"] {
+        let output = run(&["record", "-o", directory, "--max-total", bad]);
+        refuses(&output, &[bad, "--max-total", "at least 256K"]);
+    }
     for bad in ["0", "many", "1X", "-1"] {
         for option in ["--rotate-size", "--rotate-time", "--keep", "--max-total", "--flush"] {
             refuses(&run(&["record", "-o", directory, &format!("{option}={bad}")]), &[option, bad]);

@@ -172,6 +172,7 @@ fn the_rate_is_the_truth_s() {
     for _ in 0..20 {
         process.call("init1 0").unwrap();
     }
+    // These two are around the time that it measures: see `check_rate`.
     let least = within.elapsed();
     let run = agent.stop();
     let most = before.elapsed();
@@ -211,6 +212,7 @@ fn several_reports_are_made_until_it_is_stopped() {
         for _ in 0..EACH {
             process.call("init1 0").unwrap();
         }
+        // As above: measured around what it measures.
         let least = within.elapsed();
         let knows = |line: &Value| user(&parsed(line), uid)["rate"]["created"] == round * EACH;
         agent.wait_for("a report knows of them", |lines| lines.iter().any(knows));
@@ -218,6 +220,7 @@ fn several_reports_are_made_until_it_is_stopped() {
         let report = agent.events().into_iter().find(knows).unwrap();
         check_rate(user(&parsed(&report), uid), round * EACH, (least, most));
     }
+    // As above.
     let (least, until_then) = (within.elapsed(), agent.events().len());
     let run = agent.stop();
     let reports: Vec<_> = run.events.iter().map(parsed).collect();
@@ -233,6 +236,7 @@ fn several_reports_are_made_until_it_is_stopped() {
 
 #[live_test]
 fn a_report_that_is_late_counts_what_happened_meanwhile() {
+    // How often reports are made; nothing is expected within it.
     const INTERVAL: Duration = Duration::from_millis(500);
     let _machine = system::the_machine();
     let (uid, directory) = (system::fresh_uid(), system::directory());

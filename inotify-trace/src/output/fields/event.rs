@@ -190,7 +190,7 @@ fn charge(charge: &Charge) -> Value {
     fields.insert("uid".to_owned(), charge.uid.into());
     fields.insert("userns".to_owned(), charge.userns.into());
     for resource in Resource::ALL {
-        if let Some(Quota { used, limit, .. }) = resource.charged(charge) {
+        if let Some(Quota { used, limit, .. }) = charge.of(resource) {
             let [name_of_used, name_of_limit, _] = objects::names_of_level(resource);
             fields.insert(name_of_used.to_owned(), used.into());
             fields.insert(name_of_limit.to_owned(), limit.into());

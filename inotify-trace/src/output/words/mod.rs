@@ -12,13 +12,12 @@ pub(crate) use finding::{Detail, SINCE, Text, details, heading, in_lines, line};
 
 use inotify_trace_model::{
     event::EventKind,
-    findings::{Remedy, Served},
+    findings::{Afterwards, Remedy, Served},
     identity::Names,
     resource::Resource,
 };
 
 use super::{Limit, errno_name, failed_limit, printable};
-use crate::report::Afterwards;
 
 /// How much of an id is shown.
 const SHORT: usize = 12;

@@ -2,6 +2,7 @@
 
 mod codec;
 mod damage;
+mod end;
 mod evolution;
 mod files;
 mod fixture;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use inotify_trace_model::{
     event::{BootTime, Comm},
-    findings::Finding,
+    findings::{Afterwards, Finding},
     tracker::Tracker,
     verdict::{Grace, Kind, Verdict, verdicts},
 };
@@ -38,18 +38,6 @@ impl Leak {
     pub fn is_leak(&self) -> bool {
         self.finding.kind.is_leak()
     }
-}
-
-/// What became of a leak before the recording ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Afterwards {
-    /// The instances were released.
-    Over,
-    /// They became no more.
-    Stopped {
-        /// How many the process held at the end.
-        held: usize,
-    },
 }
 
 #[derive(Debug, Default)]

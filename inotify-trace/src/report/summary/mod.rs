@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, convert::Infallible};
 pub use drawn::{Charged, Charts, Levels};
 pub use failures::{Failure, Refusal};
 pub use headline::Severity;
-pub use leaks::{Afterwards, Leak};
+pub use leaks::Leak;
 pub use run::{Rows, Run};
 
 use self::{

@@ -36,6 +36,7 @@ struct Doomed {
 }
 
 impl Doomed {
+    /// Whether its moment has come, which is any: see where it is chosen.
     fn is_due(&self, since: Instant) -> bool {
         self.agent.is_some() && since.elapsed() >= self.moment
     }

@@ -1,0 +1,241 @@
+//! Which moment of what was recorded a time on the command line is.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use jiff::{RoundMode, Timestamp, TimestampRound, ToSpan as _, Unit, Zoned, civil, tz::TimeZone};
+
+use super::Moment;
+use crate::feed::Replay;
+
+/// How many runs are named where a time is in none of them.
+const NAMED: usize = 5;
+
+/// What recordings cover: the times from the beginning of each run to its end.
+#[derive(Debug)]
+pub(in crate::cli) struct Coverage {
+    /// Oldest first; never empty.
+    runs: Vec<Run>,
+    /// In which times of day are read and shown.
+    zone: TimeZone,
+    /// This moment.
+    now: Timestamp,
+}
+
+/// What a run covers, both ends included.
+#[derive(Clone, Debug)]
+struct Run {
+    host: String,
+    from: Timestamp,
+    to: Timestamp,
+}
+
+impl Coverage {
+    /// Of runs of which nothing has been read yet.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub(in crate::cli) fn of(runs: &[Replay]) -> anyhow::Result<Self> {
+        let first = runs.first().context("nothing was recorded")?;
+        let zone = first.header().clock().zone().clone();
+        let now = Timestamp::now();
+        let runs = runs.iter().map(|run| {
+            let (header, end) = (run.header(), run.end());
+            let clock = header.clock();
+            let (from, to) = (clock.timestamp(header.started), clock.timestamp(end.time));
+            // What is being recorded ends a moment ago, and no later than what is asked for.
+            let to = if end.is_being_written { to.max(now) } else { to };
+            Run { host: header.host.clone(), from, to: to.max(from) }
+        });
+        Ok(Self { runs: runs.collect(), zone, now })
+    }
+
+    /// The moment that `option` asks for, and the place of the last run that covers it. Says on
+    /// standard error which it is, where that is not clear from what was given.
+    ///
+    /// # Errors
+    /// If no run covers it.
+    pub(in crate::cli) fn at(
+        &self,
+        option: &str,
+        at: Moment,
+    ) -> anyhow::Result<(usize, Timestamp)> {
+        let found = self.find(at)?.ok_or_else(|| anyhow!(self.outside(option, at)))?;
+        self.say(option, at, found.1)?;
+        Ok(found)
+    }
+
+    /// The moments that `--from` and `--to` ask for: the earliest and the latest of all if they
+    /// are not given. They may be before or after what was recorded, as long as something was
+    /// recorded in between.
+    ///
+    /// # Errors
+    /// If nothing was.
+    pub(in crate::cli) fn range(
+        &self,
+        from: Option<Moment>,
+        to: Option<Moment>,
+    ) -> anyhow::Result<(Timestamp, Timestamp)> {
+        let (until, since) = self.find_range(from, to)?;
+        for (option, moment, time) in [("--from", from, since), ("--to", to, until)] {
+            if let Some(moment) = moment {
+                self.say(option, moment, time)?;
+            }
+        }
+        Ok((since, until))
+    }
+
+    fn find(&self, at: Moment) -> anyhow::Result<Option<(usize, Timestamp)>> {
+        let runs = self.runs.iter().enumerate();
+        if let Moment::TimeOfDay(time) = at {
+            let last = |run: &Run| last_time_of_day(time, run.from, run.to, &self.zone);
+            let found = runs.filter_map(|(place, run)| Some((place, last(run)?)));
+            return Ok(found.max_by_key(|(_, time)| *time));
+        }
+        let time = self.timestamp(at)?;
+        let covers = |(_, run): &(usize, &Run)| (run.from..=run.to).contains(&time);
+        Ok(runs.rev().find(covers).map(|(place, _)| (place, time)))
+    }
+
+    /// The end of the range, and its beginning.
+    fn find_range(
+        &self,
+        from: Option<Moment>,
+        to: Option<Moment>,
+    ) -> anyhow::Result<(Timestamp, Timestamp)> {
+        let (first, last) = self.ends();
+        // Of a time of day, the last before `until`.
+        let find = |option, moment, until: Timestamp| match moment {
+            Moment::TimeOfDay(time) => last_time_of_day(time, first, until.min(last), &self.zone)
+                .ok_or_else(|| anyhow!(self.outside(option, moment))),
+            other => self.timestamp(other),
+        };
+        let until = to.map(|to| find("--to", to, last)).transpose()?.unwrap_or(Timestamp::MAX);
+        let since = from.map(|from| find("--from", from, until)).transpose()?;
+        let since = since.unwrap_or(Timestamp::MIN);
+        if let (Some(from), Some(to)) = (from, to)
+            && until < since
+        {
+            bail!(
+                "--to is before --from: {to} is {}, and {from} is {}",
+                self.shown(until),
+                self.shown(since)
+            );
+        }
+        match (from, to) {
+            (_, Some(to)) if until < first => bail!(self.outside("--to", to)),
+            (Some(from), _) if since > last => bail!(self.outside("--from", from)),
+            _ => Ok((until, since)),
+        }
+    }
+
+    /// The moment, which may be outside of what was recorded; of times of day the last.
+    fn timestamp(&self, moment: Moment) -> anyhow::Result<Timestamp> {
+        let (first, last) = self.ends();
+        Ok(match moment {
+            Moment::Absolute(timestamp) => timestamp,
+            Moment::Local(time) => time.to_zoned(self.zone.clone())?.timestamp(),
+            Moment::TimeOfDay(time) => {
+                last_time_of_day(time, first, last, &self.zone).unwrap_or(last)
+            }
+            // Durations are so short, and recordings so young, that these bounds are not reached.
+            Moment::AfterBeginning(time) => first.saturating_add(time).unwrap_or(Timestamp::MAX),
+            Moment::BeforeEnd(time) => last.saturating_sub(time).unwrap_or(Timestamp::MIN),
+            Moment::Now => self.now,
+        })
+    }
+
+    /// The beginning of the first run, and the latest end.
+    fn ends(&self) -> (Timestamp, Timestamp) {
+        let from = self.runs.iter().map(|run| run.from).min().unwrap_or_default();
+        let to = self.runs.iter().map(|run| run.to).max().unwrap_or_default();
+        (from, to)
+    }
+
+    fn say(&self, option: &str, moment: Moment, time: Timestamp) -> io::Result<()> {
+        if !matches!(moment, Moment::TimeOfDay(_)) {
+            return Ok(());
+        }
+        writeln!(io::stderr().lock(), "inotify-trace: {option} {moment} is {}", self.shown(time))
+    }
+
+    /// What to say of a moment in no run.
+    fn outside(&self, option: &str, moment: Moment) -> String {
+        let mut text = format!("{option} {moment} is outside of what was recorded:");
+        for run in self.runs.iter().rev().take(NAMED).rev() {
+            let (from, to) = run.inner();
+            // Writing to a String cannot fail.
+            let _ = match run.host.as_str() {
+                "" => write!(text, "\n  {} to {}", self.shown(from), self.shown(to)),
+                host => write!(text, "\n  {} to {} on {host}", self.shown(from), self.shown(to)),
+            };
+        }
+        if self.runs.len() > NAMED {
+            let (earlier, (first, _)) = (self.runs.len() - NAMED, self.ends());
+            let _ = write!(text, "\n  and {earlier} earlier runs since {}", self.shown(first));
+        }
+        let example = self.runs.last().map_or(self.now, Run::middle);
+        let _ = write!(
+            text,
+            "\nGive a time in between, such as {}, or -10s for ten seconds before the end",
+            self.shown(example)
+        );
+        text
+    }
+
+    /// In the reader's time zone, in a form that can be given as a time.
+    fn shown(&self, time: Timestamp) -> String {
+        let zoned = time.to_zoned(self.zone.clone());
+        // As many digits as it takes to tell.
+        zoned.strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string()
+    }
+}
+
+impl Run {
+    /// Its beginning and its end in milliseconds that it covers; exact if there are none.
+    fn inner(&self) -> (Timestamp, Timestamp) {
+        let round = |time: Timestamp, mode| {
+            let round = TimestampRound::new().smallest(Unit::Millisecond).mode(mode);
+            time.round(round).unwrap_or(time)
+        };
+        let (from, to) = (round(self.from, RoundMode::Ceil), round(self.to, RoundMode::Floor));
+        if from <= to { (from, to) } else { (self.from, self.to) }
+    }
+
+    /// A moment that it covers, a whole second if there is one.
+    fn middle(&self) -> Timestamp {
+        let half = self.to.duration_since(self.from) / 2;
+        let middle = self.from.saturating_add(half).unwrap_or(self.to);
+        let round = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Floor);
+        let whole = middle.round(round).unwrap_or(middle);
+        if whole >= self.from { whole } else { self.inner().0 }
+    }
+}
+
+/// The last time within bounds, both included, that clocks showed it.
+fn last_time_of_day(
+    time: civil::Time,
+    from: Timestamp,
+    to: Timestamp,
+    zone: &TimeZone,
+) -> Option<Timestamp> {
+    let last_day = to.to_zoned(zone.clone()).date();
+    // The day before the last has it, unless that is the day when clocks leapt over it.
+    let days = (0..3).filter_map(|back| last_day.checked_sub(back.days()).ok());
+    let shown = days.flat_map(|day| {
+        let wanted = day.to_datetime(time);
+        let ambiguous = zone.to_ambiguous_zoned(wanted);
+        // Where clocks were put back, they showed it twice.
+        let both = [ambiguous.clone().earlier(), ambiguous.later()];
+        let shows_it = move |zoned: &Zoned| zoned.datetime() == wanted;
+        both.into_iter().flatten().filter(shows_it).map(|zoned| zoned.timestamp())
+    });
+    shown.filter(|time| (from..=to).contains(time)).max()
+}
+
+#[cfg(test)]
+#[path = "coverage_tests.rs"]
+mod tests;

@@ -1,0 +1,243 @@
+//! Parquet's columns: their schema, and a row group of them, which is encoded in memory.
+//!
+//! The columns of a row group lie one after the other in a file, and rows come one after the other.
+//! So each column is encoded and compressed into a buffer of its own, and goes to the file when the
+//! row group is full.
+
+use std::{
+    io::Write,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use parquet::{
+    basic::{LogicalType, Repetition, TimeUnit, Type as Physical},
+    column::{
+        page::{CompressedPage, PageWriteSpec, PageWriter},
+        writer::{ColumnCloseResult, ColumnWriterImpl},
+    },
+    data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type},
+    errors::Result,
+    file::{
+        properties::WriterPropertiesPtr,
+        writer::{SerializedFileWriter, SerializedPageWriter, TrackedWrite},
+    },
+    schema::types::{ColumnDescPtr, SchemaDescriptor, Type as Schema, TypePtr},
+};
+
+use super::nanoseconds;
+use crate::output::{Field, Record, Type, Value};
+
+/// Values of a column that are encoded at once.
+const BATCH: usize = 8 << 10;
+
+/// All columns, each of which may be null.
+pub(super) fn schema() -> Result<TypePtr> {
+    let field = |column: Field| {
+        let (physical, logical) = match column.kind() {
+            Type::Time => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::NANOS))),
+            Type::Bool => (Physical::BOOLEAN, None),
+            Type::I32 => (Physical::INT32, None),
+            Type::U32 => (Physical::INT32, Some(LogicalType::integer(32, false))),
+            Type::U64 => (Physical::INT64, Some(LogicalType::integer(64, false))),
+            Type::F64 => (Physical::DOUBLE, None),
+            // Several names are one text; objects are in no column.
+            Type::Text | Type::Names | Type::Numbers | Type::Object | Type::Objects => {
+                (Physical::BYTE_ARRAY, Some(LogicalType::String))
+            }
+        };
+        Schema::primitive_type_builder(column.name(), physical)
+            .with_repetition(Repetition::OPTIONAL)
+            .with_logical_type(logical)
+            .build()
+            .map(Arc::new)
+    };
+    let fields = Field::columns().map(field).collect::<Result<_>>()?;
+    Schema::group_type_builder("schema").with_fields(fields).build().map(Arc::new)
+}
+
+/// A row group that is not written yet.
+pub(super) struct RowGroup {
+    columns: Vec<Encoder>,
+    rows: usize,
+}
+
+impl RowGroup {
+    /// An empty one.
+    pub(super) fn new(schema: &SchemaDescriptor, properties: &WriterPropertiesPtr) -> Self {
+        let encoder = |(column, descriptor): (Field, &ColumnDescPtr)| {
+            Encoder::new(column.kind(), descriptor, properties)
+        };
+        let columns = Field::columns().zip(schema.columns()).map(encoder).collect();
+        Self { columns, rows: 0 }
+    }
+
+    /// How many rows it has.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Adds a row.
+    pub(super) fn add(&mut self, row: &Record<'_>) -> Result<()> {
+        for (column, value) in self.columns.iter_mut().zip(row.columns()) {
+            column.add(value)?;
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Writes it to a file.
+    pub(super) fn write_to(self, file: &mut SerializedFileWriter<impl Write + Send>) -> Result<()> {
+        let mut group = file.next_row_group()?;
+        for column in self.columns {
+            let (chunk, closed) = column.close()?;
+            group.append_column(&chunk, closed)?;
+        }
+        group.close().map(drop)
+    }
+}
+
+/// Encodes a column.
+enum Encoder {
+    Bool(Values<BoolType>),
+    I32(Values<Int32Type>),
+    I64(Values<Int64Type>),
+    F64(Values<DoubleType>),
+    Text(Values<ByteArrayType>),
+}
+
+impl Encoder {
+    fn new(kind: Type, column: &ColumnDescPtr, properties: &WriterPropertiesPtr) -> Self {
+        match kind {
+            Type::Bool => Self::Bool(Values::new(column, properties)),
+            Type::I32 | Type::U32 => Self::I32(Values::new(column, properties)),
+            Type::Time | Type::U64 => Self::I64(Values::new(column, properties)),
+            Type::F64 => Self::F64(Values::new(column, properties)),
+            Type::Text | Type::Names | Type::Numbers | Type::Object | Type::Objects => {
+                Self::Text(Values::new(column, properties))
+            }
+        }
+    }
+
+    fn add(&mut self, value: Option<&Value<'_>>) -> Result<()> {
+        match (self, value) {
+            (Self::Bool(it), Some(Value::Bool(value))) => it.add(*value),
+            (Self::I32(it), Some(Value::I32(value))) => it.add(*value),
+            // Parquet stores unsigned numbers as signed ones of the same bits.
+            (Self::I32(it), Some(Value::U32(value))) => it.add(value.cast_signed()),
+            (Self::I64(it), Some(Value::U64(value))) => it.add(value.cast_signed()),
+            (Self::I64(it), Some(Value::Time(time))) => it.add(nanoseconds(*time)),
+            (Self::F64(it), Some(Value::F64(value))) => it.add(*value),
+            (Self::Text(it), Some(Value::Text(value))) => it.add_text(value),
+            (Self::Text(it), Some(Value::Names(names))) if !names.is_empty() => {
+                it.add_text(&names.join(","))
+            }
+            (Self::Bool(it), _) => it.add_null(),
+            (Self::I32(it), _) => it.add_null(),
+            (Self::I64(it), _) => it.add_null(),
+            (Self::F64(it), _) => it.add_null(),
+            (Self::Text(it), _) => it.add_null(),
+        }
+    }
+
+    /// The encoded column, and what the file's metadata says of it.
+    fn close(self) -> Result<(Bytes, ColumnCloseResult)> {
+        match self {
+            Self::Bool(it) => it.close(),
+            Self::I32(it) => it.close(),
+            Self::I64(it) => it.close(),
+            Self::F64(it) => it.close(),
+            Self::Text(it) => it.close(),
+        }
+    }
+}
+
+/// Gathers a column's values until there are enough to be encoded.
+struct Values<T: DataType> {
+    /// What rows have that is not null.
+    values: Vec<T::T>,
+    /// 1 for each row that has a value, 0 for each that is null.
+    levels: Vec<i16>,
+    writer: ColumnWriterImpl<'static, T>,
+    pages: Pages,
+}
+
+impl<T: DataType> Values<T> {
+    fn new(column: &ColumnDescPtr, properties: &WriterPropertiesPtr) -> Self {
+        let pages = Pages::default();
+        let writer = Box::new(pages.clone());
+        Self {
+            values: Vec::new(),
+            levels: Vec::new(),
+            writer: ColumnWriterImpl::new(Arc::clone(column), Arc::clone(properties), writer),
+            pages,
+        }
+    }
+
+    fn add(&mut self, value: T::T) -> Result<()> {
+        self.values.push(value);
+        self.add_level(1)
+    }
+
+    fn add_null(&mut self) -> Result<()> {
+        self.add_level(0)
+    }
+
+    fn add_level(&mut self, level: i16) -> Result<()> {
+        self.levels.push(level);
+        if self.levels.len() == BATCH { self.encode() } else { Ok(()) }
+    }
+
+    fn encode(&mut self) -> Result<()> {
+        self.writer.write_batch(&self.values, Some(&self.levels), None)?;
+        self.values.clear();
+        self.levels.clear();
+        Ok(())
+    }
+
+    fn close(mut self) -> Result<(Bytes, ColumnCloseResult)> {
+        self.encode()?;
+        let closed = self.writer.close()?;
+        Ok((self.pages.into_bytes(), closed))
+    }
+}
+
+impl Values<ByteArrayType> {
+    /// Rows often have the same text as the row before: they share it.
+    fn add_text(&mut self, text: &str) -> Result<()> {
+        let last = self.values.last().filter(|it| it.data() == text.as_bytes());
+        let value = last.cloned().unwrap_or_else(|| ByteArray::from(text));
+        self.add(value)
+    }
+}
+
+/// The pages of an encoded column, in memory. Its writer has one of two references.
+#[derive(Clone)]
+struct Pages(Arc<Mutex<TrackedWrite<Vec<u8>>>>);
+
+impl Default for Pages {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(TrackedWrite::new(Vec::new()))))
+    }
+}
+
+impl Pages {
+    fn lock(&self) -> MutexGuard<'_, TrackedWrite<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn into_bytes(self) -> Bytes {
+        mem::take(self.lock().inner_mut()).into()
+    }
+}
+
+impl PageWriter for Pages {
+    fn write_page(&mut self, page: CompressedPage) -> Result<PageWriteSpec> {
+        SerializedPageWriter::new(&mut self.lock()).write_page(page)
+    }
+
+    fn close(&mut self) -> Result<()> {
+        SerializedPageWriter::new(&mut self.lock()).close()
+    }
+}

@@ -1,0 +1,134 @@
+//! How far a file of a recording goes, without reading all of it.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{self, BufReader, Read as _, Seek as _, SeekFrom},
+    path::Path,
+};
+
+use inotify_trace_model::{event::BootTime, feed::Item};
+use prost::Message as _;
+
+use super::{
+    Reader, RecordingError,
+    bounds::{self, is_moderate},
+    frame::{HEAD, Kind, LARGEST, Unpacker, announced},
+    store, wire,
+};
+
+/// The longest body of the frame that ends a file: a field's number, and a number of 64 bits.
+const LONGEST_END: usize = 11;
+
+/// How many of the last frames are looked at for a time. A frame may be damaged, or be state, which
+/// has none.
+const LAST_FRAMES: usize = 16;
+
+/// The end of what a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The last moment of which it tells.
+    pub time: BootTime,
+    /// A recorder is writing it.
+    pub is_being_written: bool,
+}
+
+/// The end of a file: where it was ended in good order that is at its end, otherwise in one of its
+/// last frames. Bodies are read only where these have no time.
+///
+/// # Errors
+/// If the file cannot be read, or is no recording that this version understands.
+pub fn end(path: &Path) -> Result<End, RecordingError> {
+    let mut file = File::open(path).map_err(RecordingError::Read)?;
+    if let Some(time) = final_frame(&mut file).map_err(RecordingError::Read)? {
+        return Ok(End { time, is_being_written: false });
+    }
+    file.rewind().map_err(RecordingError::Read)?;
+    let mut input = BufReader::new(file);
+    let (started, first) = {
+        let reader = Reader::new(&mut input)?;
+        (reader.header().started, reader.offset())
+    };
+    let time = match last_time(&mut input, first).map_err(RecordingError::Read)? {
+        Some(time) => time,
+        None => scan(Reader::open(path)?),
+    };
+    Ok(End { time: time.max(started), is_being_written: store::is_being_written(path) })
+}
+
+/// When the file was ended in good order, if it was.
+fn final_frame(file: &mut File) -> io::Result<Option<BootTime>> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let tail_length = length.min((HEAD + LONGEST_END) as u64);
+    file.seek(SeekFrom::Start(length - tail_length))?;
+    let mut tail = Vec::new();
+    file.take(tail_length).read_to_end(&mut tail)?;
+    let is_final = |bytes: &&[u8]| {
+        announced(bytes).is_some_and(|(kind, body)| kind == Kind::End && HEAD + body == bytes.len())
+    };
+    Ok((0..tail.len()).map(|start| &tail[start..]).filter(is_final).find_map(|bytes| {
+        // Its checksum tells it from bytes of another frame that happen to look alike.
+        let (kind, body) = Unpacker::at(bytes, 0).ok()?.next().ok()??;
+        time_of(kind, &body)
+    }))
+}
+
+/// The time of the last frame that has one, of the last few that begin at `first` or later.
+fn last_time(input: &mut BufReader<File>, first: u64) -> io::Result<Option<BootTime>> {
+    let mut frames = VecDeque::new();
+    let mut at = first;
+    input.seek(SeekFrom::Start(at))?;
+    let mut head = Vec::new();
+    loop {
+        head.clear();
+        input.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
+        let Some((_, length)) = announced(&head).filter(|&(_, length)| length <= LARGEST) else {
+            break;
+        };
+        if frames.len() == LAST_FRAMES {
+            frames.pop_front();
+        }
+        frames.push_back(at);
+        at += (HEAD + length) as u64;
+        input.seek_relative(i64::try_from(length).unwrap_or(i64::MAX))?;
+    }
+    for &at in frames.iter().rev() {
+        input.seek(SeekFrom::Start(at))?;
+        let frame = Unpacker::at(&mut *input, at).and_then(|mut frames| frames.next());
+        match frame {
+            Ok(Some((kind, body))) => {
+                if let Some(time) = time_of(kind, &body) {
+                    return Ok(Some(time));
+                }
+            }
+            Err(RecordingError::Read(error)) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+/// The last time that a frame tells of.
+fn time_of(kind: Kind, body: &[u8]) -> Option<BootTime> {
+    match kind {
+        Kind::Frame if is_moderate(body, bounds::FRAME) => {
+            let frame = wire::Frame::decode(body).ok()?;
+            frame.batches.last().map(|batch| BootTime(batch.time))
+        }
+        Kind::End => wire::End::decode(body).ok().map(|end| BootTime(end.time)),
+        _ => None,
+    }
+}
+
+/// The last time in all that can be read.
+fn scan(mut reader: Reader<BufReader<File>>) -> BootTime {
+    let mut time = reader.header().started;
+    while let Ok(Some(item)) = reader.next_item() {
+        match item {
+            Item::Batch(batch) => time = time.max(batch.time),
+            Item::End(end) => time = time.max(end),
+            Item::Restart | Item::Part(_) => {}
+        }
+    }
+    time
+}
