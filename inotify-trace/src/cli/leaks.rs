@@ -99,8 +99,8 @@ async fn look(args: &Args) -> anyhow::Result<ExitCode> {
     let at_once = Grace { target: Duration::ZERO, idle: Duration::MAX };
     let mut grace = at_once;
     if !verdicts(story.tracker(), story.now(), &at_once).is_empty() {
-        // An instance that still looks leaked after the settling time is a leak. The session follows
-        // it meanwhile: a second snapshot could not tell it from a new instance.
+        // An instance that still looks leaked after the settling time is a leak. The session
+        // follows it meanwhile: a second snapshot could not tell it from a new instance.
         let mut session = Session::new(Live::start(args.options())?);
         session.end_at(Instant::now() + args.settle);
         story = Story::without_verdicts(host::now());

@@ -52,8 +52,8 @@ impl Coverage {
         Ok(Self { runs: runs.collect(), zone, now })
     }
 
-    /// The moment of `option`, and the index of the last run that covers it. Prints the full time to
-    /// standard error if the option's value leaves it open, as a time of day does.
+    /// The moment of `option`, and the index of the last run that covers it. Prints the full time
+    /// to standard error if the option's value leaves it open, as a time of day does.
     ///
     /// # Errors
     /// If no run covers it.
@@ -67,8 +67,8 @@ impl Coverage {
         Ok(found)
     }
 
-    /// The moments of `--from` and `--to`; the earliest and the latest possible if absent. Either may
-    /// be outside of the recordings, as long as a run overlaps the range.
+    /// The moments of `--from` and `--to`; the earliest and the latest possible if absent. Either
+    /// may be outside of the recordings, as long as a run overlaps the range.
     ///
     /// # Errors
     /// If no run does.
