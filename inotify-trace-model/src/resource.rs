@@ -1,10 +1,10 @@
-//! What the kernel counts and limits for each user.
+//! Resources: the kernel counts and limits them for each user.
 
 use serde::Serialize;
 
 use crate::event::{Charge, Quota};
 
-/// What the kernel counts and limits for each user.
+/// A resource that the kernel counts and limits for each user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resource {
@@ -18,7 +18,7 @@ impl Resource {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Instances, Self::Watches];
 
-    /// Its name, of several.
+    /// Its name in the plural.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -27,7 +27,7 @@ impl Resource {
         }
     }
 
-    /// Its name, of one.
+    /// Its name in the singular.
     #[must_use]
     pub fn singular(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl Resource {
         }
     }
 
-    /// The sysctl that limits it, as sysctl(8) has it.
+    /// The sysctl that limits it, as sysctl(8) names it.
     #[must_use]
     pub fn sysctl(self) -> &'static str {
         match self {
@@ -45,7 +45,7 @@ impl Resource {
         }
     }
 
-    /// Its counter among those of a user; None if it could not be read.
+    /// Its counter in a user's charge; None if it could not be read.
     #[must_use]
     pub fn charged(self, charge: &Charge) -> Option<Quota> {
         match self {
@@ -54,7 +54,7 @@ impl Resource {
         }
     }
 
-    /// The same, to be changed.
+    /// Its counter in a user's charge, mutable.
     pub fn charged_mut(self, charge: &mut Charge) -> &mut Option<Quota> {
         match self {
             Self::Instances => &mut charge.instances,
