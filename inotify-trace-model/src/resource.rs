@@ -2,8 +2,6 @@
 
 use serde::Serialize;
 
-use crate::event::{Charge, Quota};
-
 /// A resource that the kernel counts and limits for each user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -42,23 +40,6 @@ impl Resource {
         match self {
             Self::Instances => "fs.inotify.max_user_instances",
             Self::Watches => "fs.inotify.max_user_watches",
-        }
-    }
-
-    /// Its counter in a user's charge; None if it could not be read.
-    #[must_use]
-    pub fn charged(self, charge: &Charge) -> Option<Quota> {
-        match self {
-            Self::Instances => charge.instances,
-            Self::Watches => charge.watches,
-        }
-    }
-
-    /// Its counter in a user's charge, mutable.
-    pub fn charged_mut(self, charge: &mut Charge) -> &mut Option<Quota> {
-        match self {
-            Self::Instances => &mut charge.instances,
-            Self::Watches => &mut charge.watches,
         }
     }
 }

@@ -1,5 +1,10 @@
 //! A made-up machine, for tests of what judges and shows it.
-#![allow(missing_docs, clippy::unwrap_used, reason = "only tests use it, as their own code")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::new_without_default,
+    reason = "only tests use it, as their own code"
+)]
 
 use crate::{
     event::{BootTime, CgroupId, Comm, Event, EventKind, InstanceId, Quota, Target, Task},

@@ -1,7 +1,7 @@
-//! inotify-trace: which process, container and pod makes, holds and leaks inotify instances.
+//! inotify-trace: which process, container and pod creates, holds and leaks inotify instances.
 //!
-//! One path for data: a [`source`] makes [events](inotify_trace_model::event), the
-//! [tracker](inotify_trace_model::tracker) turns them into state, and [`output`] shows both. See
+//! One path for data: a [`feed`] yields items, a [story](inotify_trace_model::story) turns them into
+//! state and verdicts, and an audience shows them ([`output`]) or records them ([`recording`]). See
 //! ARCHITECTURE.md.
 
 pub mod cli;

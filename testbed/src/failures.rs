@@ -21,6 +21,8 @@ pub enum Failure {
     Scenario { name: String, suite: String },
     /// What is fuzzed.
     Fuzzing { target: String },
+    /// What benchmarks measure.
+    Loads,
 }
 
 impl Failure {
@@ -31,6 +33,7 @@ impl Failure {
             Self::Machine { suite } => ["machine", suite, "", ""],
             Self::Scenario { name, suite } => ["scenario", name, suite, ""],
             Self::Fuzzing { target } => ["fuzzing", target, "", ""],
+            Self::Loads => ["loads", "", "", ""],
         };
         format!("{}\n", fields.join("\t").trim_end())
     }
@@ -46,6 +49,7 @@ impl Failure {
             "machine" => Self::Machine { suite: field()? },
             "scenario" => Self::Scenario { name: field()?, suite: field()? },
             "fuzzing" => Self::Fuzzing { target: field()? },
+            "loads" => Self::Loads,
             _ => return None,
         })
     }
@@ -61,6 +65,7 @@ impl Display for Failure {
             Self::Machine { suite } => write!(f, "the kernel of {suite}"),
             Self::Scenario { name, suite } => write!(f, "the scenario {name} on {suite}"),
             Self::Fuzzing { target } => write!(f, "fuzzing {target}"),
+            Self::Loads => write!(f, "the loads of the benchmarks"),
         }
     }
 }
@@ -102,6 +107,7 @@ mod tests {
             Failure::Machine { suite: name("sid") },
             Failure::Scenario { name: name("runtimes"), suite: name("bookworm") },
             Failure::Fuzzing { target: name("file") },
+            Failure::Loads,
         ] {
             assert_eq!(Failure::parse(failure.line().trim_end()), Some(failure));
         }

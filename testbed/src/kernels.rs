@@ -13,8 +13,10 @@ use anyhow::{Context, Result, bail};
 use super::index;
 use super::mirror::Mirror;
 use super::scratch::Scratch;
-use super::suite::BACKENDS;
 use xtask::step;
+
+/// In the order in which the agent prefers them.
+pub const BACKENDS: [&str; 3] = ["fentry", "kprobe", "tracepoint"];
 
 /// The package that depends on a suite's newest kernel: the small one for virtual machines.
 const META: &str = "linux-image-cloud-amd64";

@@ -12,12 +12,12 @@ use xtask::workspace::Workspace;
 use crate::boot::{Boot, End};
 use crate::failures::Failure;
 use crate::initramfs::{self, Program};
-use crate::kernels::{Cache, Kernel};
+use crate::kernels::{BACKENDS, Cache, Kernel};
 use crate::machine::{self, Outcome};
 use crate::parallel::Job;
 use crate::report::{self, Report};
 use crate::results;
-use crate::suite::{self, BACKENDS, Choice};
+use crate::suite::{self, Choice};
 
 /// About how long the tests of one kernel take on an idle machine, in seconds.
 const SECONDS: u32 = 300;

@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Display};
 
-use crate::kernels::{self, Kernel};
-use crate::suite::Results;
+use crate::kernels::{self, BACKENDS, Kernel};
+use crate::suite::{Outcome, Results};
 
 /// The status when a command did not come to one of its own.
 const NO_STATUS: u8 = 125;
@@ -74,6 +74,28 @@ impl Report {
         };
         if self.retried { format!("{outcome} (second try)") } else { outcome }
     }
+}
+
+/// One line for each kernel and backend, under a heading.
+pub fn backends(reports: &[Report]) -> String {
+    let width = reports.iter().map(|report| report.name().len()).max().unwrap_or(0).max(6);
+    let mut table = format!("{:width$}  {:10}  seconds  result\n", "kernel", "backend");
+    for report in reports {
+        let name = report.name();
+        let Some(results) = &report.suite else {
+            table.push_str(&format!("{name:width$}  {:10}  {:>7}  NOT RUN\n", "-", "-"));
+            continue;
+        };
+        for (backend, outcome) in BACKENDS.iter().zip(results.outcomes) {
+            let seconds = match outcome {
+                Outcome::Tested { seconds, .. } => seconds.to_string(),
+                _ => "-".to_owned(),
+            };
+            let words = outcome.words();
+            table.push_str(&format!("{name:width$}  {backend:10}  {seconds:>7}  {words}\n"));
+        }
+    }
+    table
 }
 
 /// In the order of kernels: machines end in any.

@@ -4,14 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use crate::failures::Failure;
-use crate::report::Report;
+use crate::kernels::BACKENDS;
 use crate::results::{self, Test};
 
 /// What the machine runs.
 pub const SCRIPT: &str = include_str!("suite.sh");
-
-/// In the order in which the agent prefers them.
-pub const BACKENDS: [&str; 3] = ["fentry", "kprobe", "tracepoint"];
 
 /// What a kernel makes of one backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -184,28 +181,6 @@ fn limitations(check: &str) -> Vec<(String, String)> {
     check.lines().filter_map(parts).collect()
 }
 
-/// One line for each kernel and backend, under a heading.
-pub fn table(reports: &[Report]) -> String {
-    let width = reports.iter().map(|report| report.name().len()).max().unwrap_or(0).max(6);
-    let mut table = format!("{:width$}  {:10}  seconds  result\n", "kernel", "backend");
-    for report in reports {
-        let name = report.name();
-        let Some(results) = &report.suite else {
-            table.push_str(&format!("{name:width$}  {:10}  {:>7}  NOT RUN\n", "-", "-"));
-            continue;
-        };
-        for (backend, outcome) in BACKENDS.iter().zip(results.outcomes) {
-            let seconds = match outcome {
-                Outcome::Tested { seconds, .. } => seconds.to_string(),
-                _ => "-".to_owned(),
-            };
-            let words = outcome.words();
-            table.push_str(&format!("{name:width$}  {backend:10}  {seconds:>7}  {words}\n"));
-        }
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Choice, Outcome, Results, SCRIPT, limitations, outcome};
@@ -269,6 +244,8 @@ mod tests {
 
     #[test]
     fn the_script_knows_every_backend() {
-        assert!(SCRIPT.contains(&format!("for backend in {};", super::BACKENDS.join(" "))));
+        assert!(
+            SCRIPT.contains(&format!("for backend in {};", crate::kernels::BACKENDS.join(" ")))
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! docs/support.md: which kernels are known to work, and what they lack.
 
+use super::kernels::BACKENDS;
 use super::kernels::Kernel;
 use super::report::{Report, Result};
-use super::suite::{BACKENDS, Outcome};
+use super::suite::Outcome;
 
 /// Where it is, from the root of the workspace.
 pub const PATH: &str = "docs/support.md";

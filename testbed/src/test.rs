@@ -19,7 +19,7 @@ use crate::failures::{self, Failure};
 use crate::fuzzing::Fuzzing;
 use crate::here::{self, Here};
 use crate::initramfs::Program;
-use crate::kernels::{self, Cache, Kernel};
+use crate::kernels::{self, BACKENDS, Cache, Kernel};
 use crate::live::{self, Plan, Task};
 use crate::machine;
 use crate::parallel;
@@ -28,7 +28,7 @@ use crate::report::{self, Report};
 use crate::results;
 use crate::scenario::{self, Place, Scenario};
 use crate::stages::Stages;
-use crate::suite::{self, BACKENDS, Choice};
+use crate::suite::Choice;
 use crate::tools;
 use crate::vm;
 
@@ -56,13 +56,15 @@ pub struct Args {
 
 const HELP: &str = "\
 Tiers, with the time that they take on 2 processors:
-  --quick   on this kernel: unit tests, command line, exports, and the live tests
+  --quick   on this kernel: unit tests, command line, exports, and the live tests; 5 minutes after
+            the build
   (none)    that, and on Debian's kernels 5.10, 6.1, 6.12 and 7 in virtual machines the live tests
             that depend on the kernel, with each backend those that depend on the backend; the
             leak of containerd-5670 with the containerd that has it and with one that has not; 15 s
-            of fuzzing a target
+            of fuzzing a target; about half an hour with the build
   --full    everything: each live test on each kernel with each backend, all scenarios, pods that
-            come and go for 10 minutes, 10 minutes of fuzzing a target
+            come and go for 10 minutes, 10 minutes of fuzzing a target, the loads of the benchmarks;
+            hours
 
 What a tier leaves out is said at its end. A test that fails leaves its output, and what its agents
 said and recorded, in a directory that is named with it; --again runs only what failed last time.";
@@ -121,10 +123,19 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let told = stages.run("tests on this kernel", || here.run(again.as_deref()))?;
 
     let elsewhere = Elsewhere { workspace, agent: &agent, tests: &tests, args, tier };
-    let elsewhere = match tier {
+    let mut elsewhere = match tier {
         Tier::Quick => Told::default(),
         _ => elsewhere.run(&mut stages, again.as_deref())?,
     };
+    let are_loads_chosen = match &again {
+        Some(failures) => failures.contains(&Failure::Loads),
+        None => tier == Tier::Full,
+    };
+    if are_loads_chosen {
+        elsewhere.loads = stages.run("the loads of the benchmarks", || {
+            Ok(loads(workspace, &agent).map_err(|error| format!("{error:#}")).err())
+        })?;
+    }
     conclude(workspace, &stages, &told, &elsewhere, tier)
 }
 
@@ -170,6 +181,19 @@ fn names_packages(args: &[String]) -> bool {
         .any(|arg| arg.starts_with("-p") || arg.starts_with("--package") || arg == "--workspace")
 }
 
+/// Has the agent trace what benchmarks measure. What they measure decides nothing, since other
+/// programs run; that they come to their end does.
+fn loads(workspace: &Workspace, agent: &Path) -> Result<()> {
+    let bench = builds::program(workspace, "bench", false)?;
+    let bench = bench.to_str().context("the target directory's name is not UTF-8")?;
+    let path = here::directory(workspace).join("bench.md");
+    let report =
+        fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut command = privilege::as_root(bench, "attach tracers to the kernel")?;
+    command.args(["here", "--quick", "--agent"]).arg(agent).stdout(report);
+    step::run("the loads of the benchmarks", &mut command)
+}
+
 /// All that is not tested on this machine's kernel.
 struct Elsewhere<'a> {
     workspace: &'a Workspace,
@@ -185,6 +209,8 @@ struct Told {
     kernels: Vec<Report>,
     scenarios: Vec<(&'static str, Vec<Report>)>,
     fuzzed: Vec<Target>,
+    /// Why the loads of benchmarks did not come to their end.
+    loads: Option<String>,
     /// What could not be done, and why.
     not_run: Vec<String>,
 }
@@ -221,7 +247,7 @@ impl Elsewhere<'_> {
         let place = Place { agent, cache: &cache, work: &work.path, results: &results };
         let runs = scenarios
             .iter()
-            .map(|(scenario, options)| Ok((*scenario, scenario.prepare(&place, options)?)))
+            .map(|(name, scenario, options)| Ok((*name, scenario.prepare(&place, options)?)))
             .collect::<Result<Vec<_>>>()?;
         let reports = Mutex::new(Vec::new());
         stages.run("virtual machines and fuzzing", || {
@@ -233,8 +259,7 @@ impl Elsewhere<'_> {
         })?;
         told.kernels = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
         report::sort(&mut told.kernels);
-        told.scenarios =
-            runs.iter().map(|(scenario, run)| (scenario.name(), run.conclude())).collect();
+        told.scenarios = runs.iter().map(|(name, run)| (*name, run.conclude())).collect();
         told.fuzzed = fuzzing.iter().flat_map(Fuzzing::failed).collect();
         Ok(told)
     }
@@ -276,7 +301,11 @@ impl Elsewhere<'_> {
         kernels::ALL.into_iter().filter_map(task).collect()
     }
 
-    fn scenarios(&self, again: Option<&[Failure]>) -> Vec<(Scenario, scenario::Options)> {
+    /// The scenarios with their names.
+    fn scenarios(
+        &self,
+        again: Option<&[Failure]>,
+    ) -> Vec<(&'static str, Scenario, scenario::Options)> {
         let on = |names: &[&str]| -> Vec<Kernel> {
             kernels::ALL.into_iter().filter(|kernel| names.contains(&kernel.suite)).collect()
         };
@@ -288,30 +317,32 @@ impl Elsewhere<'_> {
             limit: Duration::from_secs(vm::LIMIT),
             stream: false,
         };
-        let leak = Scenario::Containerd5670;
-        match (again, self.tier) {
-            (Some(failures), _) => Scenario::ALL
-                .into_iter()
-                .filter_map(|scenario| {
+        let all = [
+            ("containerd-5670", Scenario::Containerd5670, None),
+            ("containerd-5670 --churn", Scenario::Containerd5670, Some(CHURNED)),
+            ("runtimes", Scenario::Runtimes, None),
+        ];
+        let chosen = |(name, scenario, churn): (&'static str, Scenario, Option<u64>)| {
+            let kernels = match again {
+                Some(failures) => {
                     let failed: Vec<_> = failures
                         .iter()
                         .filter_map(|failure| match failure {
-                            Failure::Scenario { name, suite } if *name == scenario.name() => {
+                            Failure::Scenario { name: failed, suite } if failed == name => {
                                 Some(suite.as_str())
                             }
                             _ => None,
                         })
                         .collect();
-                    (!failed.is_empty()).then(|| (scenario, options(on(&failed), None)))
-                })
-                .collect(),
-            (None, Tier::Full) => vec![
-                (leak, options(Vec::new(), None)),
-                (leak, options(Vec::new(), Some(CHURNED))),
-                (Scenario::Runtimes, options(Vec::new(), None)),
-            ],
-            _ => vec![(leak, options(on(&TELLING), None))],
-        }
+                    (!failed.is_empty()).then(|| on(&failed))
+                }
+                // All of its own.
+                None if self.tier == Tier::Full => Some(Vec::new()),
+                None => (name == "containerd-5670").then(|| on(&TELLING)),
+            };
+            kernels.map(|kernels| (name, scenario, options(kernels, churn)))
+        };
+        all.into_iter().filter_map(chosen).collect()
     }
 }
 
@@ -323,7 +354,7 @@ fn conclude(
     elsewhere: &Told,
     tier: Tier,
 ) -> Result<()> {
-    let Told { kernels, scenarios, fuzzed, not_run } = elsewhere;
+    let Told { kernels, scenarios, fuzzed, loads, not_run } = elsewhere;
     let mut failed = here::failures(told);
     failed.extend(live::failures(kernels));
     for (name, reports) in scenarios {
@@ -334,11 +365,12 @@ fn conclude(
         }));
     }
     failed.extend(fuzzed.iter().map(|it| Failure::Fuzzing { target: it.name().to_owned() }));
+    failed.extend(loads.iter().map(|_| Failure::Loads));
     failures::write(workspace, &failed)?;
 
     println!("\nOn this kernel: {}", here::summary(told));
     if !kernels.is_empty() {
-        println!("\n{}", suite::table(kernels));
+        println!("\n{}", report::backends(kernels));
         print!("{}", report::table(kernels));
     }
     for (name, reports) in scenarios {
@@ -363,6 +395,9 @@ fn conclude(
     for failure in &failed {
         println!("FAILED: {failure}");
     }
+    if let Some(why) = loads {
+        println!("the loads of the benchmarks: {why}");
+    }
     let first = kernels.iter().chain(scenarios.iter().flat_map(|(_, reports)| reports));
     if let Some(missing) = first.into_iter().find(|report| report.is_missing()) {
         let suite = missing.kernel.suite;
@@ -383,7 +418,8 @@ fn left_out(tier: Tier, told: &[results::Test]) -> String {
             .collect();
         names.join(", ")
     };
-    let others = "containerd-5670 on trixie and sid, containerd-5670 --churn, runtimes";
+    let others = "containerd-5670 on trixie and sid, containerd-5670 --churn, runtimes; the loads of \
+                  the benchmarks";
     match tier {
         Tier::Quick => format!(
             "Left out by --quick: fuzzing; the scenarios containerd-5670 and runtimes; and on the \
@@ -397,9 +433,7 @@ fn left_out(tier: Tier, told: &[results::Test]) -> String {
             names(&["here"]),
             names(&["each_kernel"])
         ),
-        Tier::Full => {
-            "Left out by --full: nothing but benchmarks (`cargo xtask bench`)\n".to_owned()
-        }
+        Tier::Full => "Left out by --full: nothing\n".to_owned(),
         Tier::Again => "Left out by --again: all that passed last time\n".to_owned(),
     }
 }

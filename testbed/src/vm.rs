@@ -19,7 +19,7 @@ use crate::parallel;
 use crate::programs;
 use crate::report::{self, Report};
 use crate::scenario::{self, Scenario};
-use crate::suite::{self, Choice};
+use crate::suite::Choice;
 use crate::support;
 use crate::tools;
 
@@ -179,7 +179,7 @@ fn boot(workspace: &Workspace, args: &Args) -> Result<Vec<Report>> {
     let mut reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
     report::sort(&mut reports);
     if !is_command {
-        println!("{}", suite::table(&reports));
+        println!("{}", report::backends(&reports));
     }
     if tasks.len() > 1 || !is_command {
         print!("{}", report::table(&reports));

@@ -156,6 +156,25 @@ pub struct Charge {
     pub watches: Option<Quota>,
 }
 
+impl Charge {
+    /// The count of one resource; None if it could not be read.
+    #[must_use]
+    pub fn of(&self, resource: Resource) -> Option<Quota> {
+        match resource {
+            Resource::Instances => self.instances,
+            Resource::Watches => self.watches,
+        }
+    }
+
+    /// The count of one resource, mutable.
+    pub fn of_mut(&mut self, resource: Resource) -> &mut Option<Quota> {
+        match resource {
+            Resource::Instances => &mut self.instances,
+            Resource::Watches => &mut self.watches,
+        }
+    }
+}
+
 /// One change of instances, watches, processes or cgroups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {

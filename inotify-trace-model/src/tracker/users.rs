@@ -66,7 +66,7 @@ impl Users {
             let account = self.accounts.entry(User::from(*first)).or_default();
             account.levels = charges.to_vec();
             for resource in Resource::ALL {
-                *account.latest_mut(resource) = tightest(charges, |it| resource.charged(it));
+                *account.latest_mut(resource) = tightest(charges, |it| it.of(resource));
             }
             return;
         }
@@ -83,7 +83,7 @@ impl Users {
         let level = usize::try_from(quota.level).ok().and_then(|at| account.levels.get_mut(at));
         if let Some(level) = level {
             let quota = Some(Quota { uid: level.uid, userns: level.userns, ..quota });
-            *resource.charged_mut(level) = quota;
+            *level.of_mut(resource) = quota;
         }
     }
 }

@@ -141,8 +141,6 @@ struct Told {
 }
 
 impl Scenario {
-    pub const ALL: [Self; 2] = [Self::Containerd5670, Self::Runtimes];
-
     pub fn name(self) -> &'static str {
         match self {
             Self::Containerd5670 => NAME,

@@ -197,12 +197,13 @@ fn problems(truths: &[Truth], list: &str, trace: &str) -> Result<Vec<String>> {
         .context("the trace is not JSON")?;
     let mut problems = Vec::new();
     for Truth { runtime, id, name, pid } in truths {
+        let text = pid.to_string();
         // Nobody has called it anything else than its id.
         let shown =
             name.as_ref().filter(|name| *name != id).cloned().unwrap_or(format!("{runtime}:{id}"));
         let pids = |row: &&Value| {
             let pids = row.get("pid").and_then(Value::as_array);
-            pids.is_some_and(|pids| pids.iter().any(|it| *it == *pid || *it == pid.to_string()))
+            pids.is_some_and(|pids| pids.iter().any(|it| *it == *pid || it.as_str() == Some(&text)))
         };
         let row = rows.iter().find(|row| row["container"] == shown);
         match row {

@@ -82,7 +82,7 @@ fn a_shared_instance_from_before_is_one() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn many_shared_instances_from_before_count_once() {
     const EACH: usize = 100;
     let _machine = system::the_machine();
@@ -152,7 +152,7 @@ fn a_machine_full_of_instances_is_found_whole() {
     }
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn every_cgroup_that_is_watched_is_found() {
     let Some(cgroup) = Cgroup::new() else {
         return system::skip("before::every_cgroup_that_is_watched_is_found", "no cgroup v2");

@@ -24,7 +24,7 @@ macro_rules! cgroup {
     };
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn a_container_from_before_the_start_is_named() {
     let machine = system::the_machine();
     let cgroup = cgroup!(Cgroup::of_containerd());
@@ -60,7 +60,7 @@ fn a_container_that_is_gone_at_once_is_named() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn a_process_that_moves_is_where_it_is() {
     let (_machine, world, agent) = scene();
     let (first, second) = (cgroup!(Cgroup::new()), cgroup!(Cgroup::of_containerd()));
@@ -110,7 +110,7 @@ fn a_watch_on_a_cgroup_s_file_tells_whom_it_serves() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn a_watch_from_before_tells_whom_it_serves() {
     let _machine = system::the_machine();
     let (cgroup, directory) = (cgroup!(Cgroup::of_containerd()), system::directory());
@@ -165,7 +165,7 @@ fn bundle(root: &Path, id: &str, name: &str) -> PathBuf {
     directory
 }
 
-#[live_test(each = kernel, emulated = "three hundred containers take minutes")]
+#[live_test(emulated = "three hundred containers take minutes")]
 fn three_hundred_short_lived_containers_have_names() {
     const CONTAINERS: usize = 300;
     let machine = system::directory();
@@ -220,7 +220,7 @@ fn three_hundred_short_lived_containers_have_names() {
     assert!(used[2] < used[0] + 1024, "the agent grows: {used:?} KiB");
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn a_container_from_before_has_its_name_too() {
     let machine = system::directory();
     let root = machine.path().to_str().unwrap().to_owned();

@@ -43,7 +43,8 @@ fn leaks(process: &Process, arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
     (ours, status.code())
 }
 
-#[live_test(each = kernel)]
+// Linux 7 removes the watch with the cgroup: nothing is left there that would tell.
+#[live_test]
 fn what_is_leaked_already_is_found() {
     const NAME: &str = "leaks::what_is_leaked_already_is_found";
     let _machine = system::the_machine();
@@ -63,7 +64,7 @@ fn what_is_leaked_already_is_found() {
     assert_eq!(status, Some(1));
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn a_watched_file_that_is_replaced_is_no_leak() {
     let _machine = system::the_machine();
     let directory = system::directory();
@@ -126,7 +127,7 @@ fn a_leak_is_told_when_the_grace_period_is_over_and_not_before() {
     panic!("nobody is ever in time on this machine");
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn a_shim_says_whom_it_serves_whether_it_was_there_before_or_not() {
     let _machine = system::the_machine();
     let directory = system::directory();

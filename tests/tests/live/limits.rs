@@ -93,7 +93,7 @@ fn watches_that_cannot_be() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn starts_although_root_s_quota_is_full() {
     let _machine = system::the_machine();
     let mut hog = Process::start();
@@ -137,7 +137,7 @@ fn the_counts_of_two_users_are_their_own() {
     nothing_lost(&agent.finish(&world));
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn those_who_use_up_the_limit_are_named() {
     let _machine = system::the_machine();
     let limit = system::number_in(MAX_INSTANCES);

@@ -61,7 +61,7 @@ fn row_name(payer: &inotify_trace_tests::world::Payer) -> String {
     payer.uid.to_string()
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn threads_are_one_process() {
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());
@@ -102,7 +102,7 @@ fn a_process_whose_first_thread_has_ended_holds_on() {
     assert_eq!(row["targets"][0]["path"], json!(directory.path().to_str()), "{row}");
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn an_exec_keeps_what_is_not_close_on_exec() {
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());
@@ -119,7 +119,7 @@ fn an_exec_keeps_what_is_not_close_on_exec() {
     world.check_listings();
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn what_is_closed_in_a_range_or_copied_over_is_gone() {
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());
@@ -205,7 +205,7 @@ fn both_ends_hold_what_was_sent() {
     world.check_listings();
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn whoever_copies_a_descriptor_holds_the_instance() {
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());
@@ -220,7 +220,7 @@ fn whoever_copies_a_descriptor_holds_the_instance() {
     world.check_listings();
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn a_killed_holder_is_gone_and_its_child_holds_on() {
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());
@@ -240,7 +240,7 @@ fn a_killed_holder_is_gone_and_its_child_holds_on() {
     world.check_listings();
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn a_process_id_is_no_inheritance() {
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());

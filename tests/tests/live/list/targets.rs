@@ -66,7 +66,7 @@ fn in_its_own_mounts(point: &Path) -> Process {
     process
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn a_path_that_only_its_holder_sees() {
     let _machine = system::the_machine();
     let directory = system::directory();
@@ -78,7 +78,7 @@ fn a_path_that_only_its_holder_sees() {
     is_gone(&process);
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn what_is_mounted_over_is_not_taken_for_what_is_below() {
     let _machine = system::the_machine();
     let directory = system::directory();
@@ -91,7 +91,7 @@ fn what_is_mounted_over_is_not_taken_for_what_is_below() {
     }
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn a_path_that_another_mount_hides_is_not_told() {
     let _machine = system::the_machine();
     let directory = system::directory();
@@ -109,7 +109,7 @@ fn a_path_that_another_mount_hides_is_not_told() {
     }
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn what_is_mounted_in_part_is_found_in_that_part() {
     let _machine = system::the_machine();
     let directory = system::directory();
@@ -141,7 +141,7 @@ fn what_is_mounted_in_part_is_found_in_that_part() {
     assert_eq!(paths(&process), [one.clone(), one]);
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn a_path_in_a_chroot_is_told_from_outside() {
     let _machine = system::the_machine();
     let directory = system::directory();
@@ -154,7 +154,7 @@ fn a_path_in_a_chroot_is_told_from_outside() {
     is_at(&process, &file);
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn a_file_that_moves_is_where_it_is() {
     let _machine = system::the_machine();
     let directory = system::directory();

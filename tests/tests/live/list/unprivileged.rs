@@ -20,7 +20,7 @@ fn compares_files() -> bool {
     result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENOSYS)
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn a_user_sees_its_own_and_is_told_what_it_cannot_know() {
     if !compares_files() {
         return system::skip(
@@ -72,7 +72,7 @@ fn a_user_sees_its_own_and_is_told_what_it_cannot_know() {
     }
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn a_user_with_nothing_is_told_of_nothing() {
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());

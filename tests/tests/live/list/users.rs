@@ -82,7 +82,7 @@ fn a_full_watch_limit_is_shown_full() {
     }
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn a_full_instance_limit_is_shown_full() {
     let _machine = system::the_machine();
     let world = World::new();
@@ -96,7 +96,7 @@ fn a_full_instance_limit_is_shown_full() {
     world.check_listings();
 }
 
-#[live_test(each = kernel)]
+#[live_test]
 fn two_users_of_one_process_are_told_apart() {
     let _machine = system::the_machine();
     let (world, directory) = (World::new(), system::directory());
