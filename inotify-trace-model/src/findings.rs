@@ -78,7 +78,7 @@ pub enum Remedy {
     Known(&'static Pattern),
     /// Restart the process, and report the bug.
     RestartAndReport,
-    /// Nothing, unless it becomes more.
+    /// Nothing, unless the number grows.
     Wait,
     /// End the first of those who hold most, or raise the limit.
     EndOrRaise(Resource),

@@ -31,8 +31,8 @@ fn facts(truth: &Truth) -> Vec<String> {
         "since 02:00:00".to_owned(),
         "update containerd, then delete the pod".to_owned(),
         // One every 25 seconds.
-        "instances and makes ever more, 2.4 more a minute".to_owned(),
-        format!("It grew no more at the end, and held {leaky_app} instances then."),
+        "instances and keeps making more, 2.4 more a minute".to_owned(),
+        format!("It had stopped growing by the end, and held {leaky_app} instances."),
         "root is charged 128 of 128 instances (100%)".to_owned(),
         format!("{lost} events (ring buffer full"),
         "raise fs.inotify.max_user_instances".to_owned(),

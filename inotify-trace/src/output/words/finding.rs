@@ -85,7 +85,7 @@ pub(crate) fn heading(finding: &Finding) -> String {
     let what = match finding.kind {
         Kind::TargetGone => "whose containers or cgroups are gone",
         Kind::ContainerGone => "of a container that is gone",
-        Kind::Growing => "and makes ever more",
+        Kind::Growing => "and keeps making more",
         Kind::Idle => "without a watch",
     };
     let pattern = finding.pattern.map(|it| format!(" ({})", it.name)).unwrap_or_default();
@@ -126,7 +126,7 @@ fn since(finding: &Finding, clock: &mut Clock, now: BootTime) -> String {
         Confidence::Likely => "; inferred",
     };
     if finding.was_found {
-        format!("before {since}, when it was found so{sure}")
+        format!("before {since}, when it was found{sure}")
     } else {
         format!("{since}, {} ago{sure}", Approximate(age))
     }
@@ -152,7 +152,7 @@ fn purposes(finding: &Finding) -> Vec<String> {
         let what = if served.is_some() { "container" } else { "cgroup" };
         let (plural, were) = if *nameless == 1 { ("", "was") } else { ("s", "were") };
         let pod = served.and_then(pod).map(|pod| format!(" of {pod}")).unwrap_or_default();
-        parts.push(format!("{nameless} {what}{plural}{pod} that {were} gone before"));
+        parts.push(format!("{nameless} {what}{plural}{pod} that {were} already gone"));
     }
     parts
 }

@@ -27,16 +27,16 @@ pub(crate) fn remedy(remedy: Remedy) -> Cow<'static, str> {
     match remedy {
         Remedy::Known(pattern) => Cow::Borrowed(&pattern.remedy),
         Remedy::RestartAndReport => {
-            "restart the process, which gives all of it back, and report the bug to its makers"
+            "restart the process, which releases them all, and report the bug to its authors"
                 .into()
         }
-        Remedy::Wait => "nothing, unless it becomes more".into(),
+        Remedy::Wait => "nothing, unless the number grows".into(),
         Remedy::EndOrRaise(resource) => format!(
-            "end the first of these, or raise {}: `inotify-trace limits` says to what",
+            "stop the first of these, or raise {} (`inotify-trace limits` recommends a value)",
             resource.sysctl()
         )
         .into(),
-        Remedy::Raise => "`inotify-trace limits` says to what to raise the limit".into(),
+        Remedy::Raise => "raise the limit (`inotify-trace limits` recommends a value)".into(),
     }
 }
 
@@ -70,9 +70,9 @@ pub(crate) fn failed(kind: &EventKind) -> Option<String> {
 /// What became of a leak.
 pub(crate) fn afterwards(afterwards: Afterwards) -> String {
     match afterwards {
-        Afterwards::Over => "That was over before the end.".to_owned(),
+        Afterwards::Over => "It ended before the recording did.".to_owned(),
         Afterwards::Stopped { held } => {
-            format!("It grew no more at the end, and held {held} instances then.")
+            format!("It had stopped growing by the end, and held {held} instances.")
         }
     }
 }

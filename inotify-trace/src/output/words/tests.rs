@@ -53,7 +53,7 @@ fn containers_that_were_gone_before_are_counted_as_the_pod_s() {
         story.emptied(5, instance).watch(5, shim(), instance, Ok(1000 + instance));
     }
     let (text, ..) = said(&story, 100);
-    let expected = "\n      for: 8 containers of default/web that were gone before\n";
+    let expected = "\n      for: 8 containers of default/web that were already gone\n";
     assert!(text.contains(expected), "{text}");
     assert!(!text.contains("version"), "{text}");
 }
@@ -63,7 +63,7 @@ fn so_are_those_that_do_not_say_whom_they_served() {
     let mut story = Machine::pod(Some("1.7.24"));
     story.emptied(5, 20);
     let (text, _, json) = said(&story, 100);
-    assert!(text.contains("for: 1 container of default/web that was gone before\n"), "{text}");
+    assert!(text.contains("for: 1 container of default/web that was already gone\n"), "{text}");
     assert!(text.contains("119 restarts left until the limit of 128 (inferred)\n"), "{text}");
     assert!(text.contains("this is version 1.7.24, which should not have it\n"), "{text}");
     assert_eq!(
