@@ -33,7 +33,7 @@ mod told;
 mod tracer;
 mod vm;
 
-/// Measure what inotify-trace costs, next to bpftrace, and write docs/benchmarks.md.
+/// Measure the cost of inotify-trace and bpftrace, and write docs/benchmarks.md.
 #[derive(Parser)]
 #[command(name = "bench", bin_name = "cargo xtask bench", args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -54,7 +54,7 @@ enum Task {
     Looks(list::Rounds),
     /// Look through /proc as a plain scanner does, to compare with.
     Scan,
-    /// Be what is traced.
+    /// Run a load to be traced.
     #[command(subcommand)]
     Load(load::Load),
 }

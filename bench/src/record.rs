@@ -55,7 +55,7 @@ impl Recorder {
 
     fn name(self) -> &'static str {
         match self {
-            Self::Nobody => "nobody records",
+            Self::Nobody => "no recorder",
             Self::Ours => "inotify-trace record",
             Self::Perf => "perf record",
             Self::Bpftrace => "bpftrace, text",
