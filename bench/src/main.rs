@@ -1,4 +1,5 @@
-//! What inotify-trace costs and can take, next to bpftrace and others: `cargo xtask bench` starts it.
+//! What inotify-trace costs and can take, next to bpftrace and others: `cargo xtask bench` starts
+//! it.
 //!
 //! Without a task it is the user's part, which writes docs/benchmarks.md. It starts itself for the
 //! tasks: what root or a virtual machine measures, and what is traced meanwhile.

@@ -89,8 +89,8 @@ fn write(workspace: &Workspace, report: &str) -> Result<()> {
     Ok(())
 }
 
-/// Installs bpftrace and other programs if they are missing. Without bpftrace the comparison is left
-/// out, with a message.
+/// Installs bpftrace and other programs if they are missing. Without bpftrace the comparison is
+/// left out, with a message.
 fn setup() {
     list::setup();
     record::setup();

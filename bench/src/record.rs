@@ -151,7 +151,7 @@ struct Round {
     cpu: f64,
 }
 
-/// Installs what is compared with; what cannot be had is named in the report.
+/// Installs the tools to compare with; the report names those that are not available.
 pub fn setup() {
     for (program, package) in PROGRAMS {
         if which(program).is_none()

@@ -9,7 +9,7 @@ use crate::stats::{Spread, cell, number, table};
 use crate::told::Format;
 use crate::tracer::Tracer;
 
-/// What the tracers see, or what is there instead of one.
+/// The tracers, and the controls without one.
 struct Row {
     name: &'static str,
     tracer: Tracer,

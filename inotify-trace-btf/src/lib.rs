@@ -1,9 +1,9 @@
 //! Reads BTF, the kernel's description of its own types.
 //!
-//! Only what inotify-trace needs: where a member of a structure is, how big it is, the values of
-//! an enumeration, and the records themselves. The format is in the kernel's `Documentation/bpf/btf.rst` and
-//! `include/uapi/linux/btf.h`. The bytes are kept as they are and read in place, because a
-//! kernel has 100,000 types and a run looks at some 20 of them.
+//! Only what inotify-trace needs: where a member of a structure is, how big it is, the values of an
+//! enumeration, and the records themselves. The format is in the kernel's
+//! `Documentation/bpf/btf.rst` and `include/uapi/linux/btf.h`. The bytes are kept as they are and
+//! read in place, because a kernel has 100,000 types and a run looks at some 20 of them.
 
 use std::io;
 use std::ops::Range;
@@ -234,8 +234,9 @@ impl Btf {
         self.size_of(self.word(&record, 0)?)
     }
 
-    /// The name of a pointer's target type, without qualifiers: a typedef's own name, not that of the
-    /// type behind it, and `"void"`. `None` if the type is no pointer or its target has no name.
+    /// The name of a pointer's target type, without qualifiers: a typedef's own name, not that of
+    /// the type behind it, and `"void"`. `None` if the type is no pointer or its target has no
+    /// name.
     pub fn pointee(&self, type_id: u32) -> Option<&str> {
         let pointer = self.record(self.resolve(type_id)?)?;
         if pointer.kind != PTR {

@@ -115,8 +115,8 @@ impl Quota {
 
 /// One event. Fields that a [`Kind`] does not use are zero.
 ///
-/// Addresses (`group`, `file`, `payer`) are for the agent's bookkeeping and go no further than its live
-/// source.
+/// Addresses (`group`, `file`, `payer`) are for the agent's bookkeeping and go no further than its
+/// live source.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Record {

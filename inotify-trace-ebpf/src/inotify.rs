@@ -51,7 +51,8 @@ pub(crate) fn created(flags: u32, fd: i32, instance: Instance) {
     });
 }
 
-/// An instance exists, with descriptor `fd` of process `pid`. `own` of its references are the agent's.
+/// An instance exists, with descriptor `fd` of process `pid`. `own` of its references are the
+/// agent's.
 #[inline(always)]
 pub(crate) fn found(instance: Instance, pid: u32, fd: i32, own: u32) {
     hold(pid);

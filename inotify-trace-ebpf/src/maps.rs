@@ -17,8 +17,8 @@ use inotify_trace_common::{
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
-/// Whether the agent rests after a batch, and must not be woken; it sets this itself, through mapped
-/// memory.
+/// Whether the agent rests after a batch, and must not be woken; it sets this itself, through
+/// mapped memory.
 #[map]
 static RESTING: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
@@ -79,8 +79,8 @@ pub(crate) struct User {
     pub(crate) pad: u32,
 }
 
-/// Address of the `ucounts` that a user's instances were last charged to: a failed creation leaves no
-/// group to find it through.
+/// Address of the `ucounts` that a user's instances were last charged to: a failed creation leaves
+/// no group to find it through.
 #[map]
 pub(crate) static PAYERS: LruHashMap<User, u64> = LruHashMap::with_max_entries(4 << 10, 0);
 
@@ -114,14 +114,14 @@ pub(crate) fn lost(loss: Loss) {
     // SAFETY: the helper has no preconditions.
     let cpu = unsafe { bpf_get_smp_processor_id() } % CPUS;
     if let Some(counter) = LOST.get_ptr_mut(cpu * Loss::ALL.len() as u32 + loss as u32) {
-        // SAFETY: a live map value that only this CPU writes, on machines with up to `CPUS`. A program interrupted between the
-        // read and the write could hide one loss, never invent one.
+        // SAFETY: a live map value that only this CPU writes, on machines with up to `CPUS`. A
+        // program interrupted between the read and the write could hide one loss, never invent one.
         unsafe { *counter += 1 };
     }
 }
 
-/// Removes a process from the holders if it executed a new program and was not seen with an instance
-/// since.
+/// Removes a process from the holders if it executed a new program and was not seen with an
+/// instance since.
 pub(crate) fn forget(pid: u32) {
     // SAFETY: the value is copied at once.
     if unsafe { HOLDERS.get(pid) }.copied() == Some(holder::EXECUTED) {

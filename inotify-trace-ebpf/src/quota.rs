@@ -85,7 +85,8 @@ pub(crate) fn above(ucounts: u64, level: u32) -> Option<u64> {
     None
 }
 
-/// The count of `counter` itself, `level` namespaces above the charged user, for the counter's user.
+/// The count of `counter` itself, `level` namespaces above the charged user, for the counter's
+/// user.
 #[inline(always)]
 pub(crate) fn of_level(counter: u64, level: u32, counted: Counted) -> Quota {
     let ns = value(counter, offset!(ucounts_ns));

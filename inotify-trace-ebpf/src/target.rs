@@ -15,10 +15,11 @@ const CGROUP2_MAGIC: u64 = 0x6367_7270;
 const S_IFMT: u16 = 0o170_000;
 const S_IFDIR: u16 = 0o040_000;
 
-/// The number of an instance's newest watches that are read: the verifier walks the loop at load time,
-/// and its work grows with the square of the rounds. A new watch is the first in the group's list;
-/// one that changed its mask stays in place, and another thread may add one meanwhile. An instance
-/// that watches a container's cgroups, such as that of containerd's shim, has one or two watches.
+/// The number of an instance's newest watches that are read: the verifier walks the loop at load
+/// time, and its work grows with the square of the rounds. A new watch is the first in the group's
+/// list; one that changed its mask stays in place, and another thread may add one meanwhile. An
+/// instance that watches a container's cgroups, such as that of containerd's shim, has one or two
+/// watches.
 const MARKS: u32 = 4;
 
 /// Sets the inode of watch `wd` of `instance` in `record`, if the watch is among the newest.

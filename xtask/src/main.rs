@@ -1,6 +1,6 @@
 //! The project's tasks: `cargo xtask run`, `cargo xtask test`, and what they are made of.
 //!
-//! Every task first sets up what it is missing, and says so before it does.
+//! Every task first installs the packages it needs, and lists them before.
 
 use std::env;
 use std::os::unix::process::CommandExt as _;

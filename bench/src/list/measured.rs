@@ -87,7 +87,7 @@ impl Measured {
         Spread::of(pairs.map(|(one, other)| one / other))
     }
 
-    /// What each took and told.
+    /// The time and the output of each.
     pub fn table(&self) -> String {
         let rows: Vec<_> = TOOLS
             .iter()

@@ -39,7 +39,7 @@ const MEMORY: u32 = 2 << 10;
 
 const LIMIT: Duration = Duration::from_secs(900);
 
-/// Installs what is compared with; what cannot be had is named in the report.
+/// Installs the tools to compare with; the report names those that are not available.
 pub fn setup() {
     for (program, packages) in PROGRAMS {
         if which(program).is_none() {

@@ -55,8 +55,8 @@ pub fn ask_forget(ctx: RawTracePointContext) -> i32 {
 }
 
 /// `(payer, uid, level)`: reads the charges of the user of these counters, if that is still `uid`,
-/// `level` user namespaces above. Answers with `InstancesCharged` and `WatchesCharged`; with nothing
-/// if there is no such level.
+/// `level` user namespaces above. Answers with `InstancesCharged` and `WatchesCharged`; with
+/// nothing if there is no such level.
 #[raw_tracepoint]
 pub fn ask_charged(ctx: RawTracePointContext) -> i32 {
     let (payer, uid) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1) as u32);
@@ -85,10 +85,10 @@ fn is_ending(group: u64, payer: u64) -> bool {
         && pointer(group, offset!(group_ucounts)) == Some(payer)
 }
 
-/// `(file, group, payer, uid, tell_held)`: checks whether this instance still exists. If not, answers
-/// with `InstanceGone`, and the remaining charge of its user (`uid`, charged through `payer`); if it
-/// has references, with `InstanceHeld` if `tell_held` is not 0. Otherwise, also while the kernel
-/// frees it, there is no answer.
+/// `(file, group, payer, uid, tell_held)`: checks whether this instance still exists. If not,
+/// answers with `InstanceGone`, and the remaining charge of its user (`uid`, charged through
+/// `payer`); if it has references, with `InstanceHeld` if `tell_held` is not 0. Otherwise, also
+/// while the kernel frees it, there is no answer.
 #[raw_tracepoint]
 pub fn ask_gone(ctx: RawTracePointContext) -> i32 {
     let (file, group) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));

@@ -37,8 +37,9 @@ fn lines(program: &str, arguments: &[&str]) -> Option<Vec<String>> {
     Some(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }
 
-/// Counts the lines about inotify, and collects their users. `user` is the index of the user's word,
-/// `pids` that of the process id's word with the ids to count, if the output has all processes.
+/// Counts the lines about inotify, and collects their users. `user` is the index of the user's
+/// word, `pids` that of the process id's word with the ids to count, if the output has all
+/// processes.
 fn count(lines: &[String], user: usize, pids: Option<(usize, &[u32])>) -> Said {
     let mut said = Said { instances: 0, users: BTreeSet::new(), watches: None };
     for line in lines.iter().filter(|line| line.contains("inotify")) {
