@@ -351,7 +351,7 @@ fn terminal() -> (File, OwnedFd) {
         )
     };
     assert_eq!(result, 0, "openpty: {}", std::io::Error::last_os_error());
-    // SAFETY: both were just opened, and nobody else has them.
+    // SAFETY: both were just opened, and nothing else owns them.
     unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
 }
 
