@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod event;
 pub mod feed;
+pub mod findings;
 pub mod identity;
 pub mod resource;
 pub mod story;

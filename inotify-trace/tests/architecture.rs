@@ -82,3 +82,14 @@ fn nothing_imports_upwards() {
         only(&below, &["tests/"], &[&views[..], forbidden].concat());
     }
 }
+
+#[test]
+fn nothing_takes_sentences_apart() {
+    let words = ["strip_prefix(\"", "trim_start_matches(\"", "split_once(\""];
+    for (place, tests) in
+        [("output", "fields/tests.rs"), ("report", "tests/"), ("export", "tests/")]
+    {
+        only(&format!("inotify-trace/src/{place}"), &[tests], &words);
+    }
+    only("inotify-trace/src/output", &[], &["crate::report", "crate::export"]);
+}

@@ -20,9 +20,6 @@ pub const ROADS: [&[&str]; 2] = [&[], &["--walk-proc"]];
 /// The keys of groups.
 const GROUPINGS: [&str; 3] = ["process", "container", "user"];
 
-/// `PROC_USER_INIT_INO` of `include/linux/proc_ns.h`.
-const INITIAL_USERNS: u64 = 0xEFFF_FFFD;
-
 /// The output of one `inotify-trace list`.
 #[derive(Clone, Debug)]
 pub struct Listing {
@@ -94,7 +91,7 @@ impl Listing {
     #[must_use]
     pub fn user(&self, uid: u32, userns: u64) -> Option<&Value> {
         let users = self.json["users"].as_array().expect("there are always users");
-        users.iter().find(|user| user["uid"] == uid && user["userns"] == userns)
+        users.iter().find(|user| user["user"]["uid"] == uid && user["user"]["userns"] == userns)
     }
 
     /// Everything in it must fit together.
@@ -125,7 +122,7 @@ struct Sum {
     fds: u64,
     shared: u64,
     processes: BTreeSet<u32>,
-    users: BTreeSet<String>,
+    users: BTreeMap<(u64, u32), Value>,
 }
 
 impl World {
@@ -205,7 +202,8 @@ impl Ledger {
                 sum.instances += 1;
                 sum.watches += self.watches_of(&held);
                 sum.shared += u64::from(keys.len() > 1);
-                sum.users.insert(self.payer_of(&held).name());
+                let payer = self.payer_of(&held);
+                sum.users.insert((payer.userns, payer.uid), payer.user());
             }
             for (&pid, fds) in &held.holders {
                 let Some(group) = key(pid) else { continue };
@@ -247,11 +245,11 @@ impl Ledger {
         let mut expected = Vec::new();
         for held in self.held() {
             let mut row = Map::new();
-            let pids: Vec<_> = held.holders.keys().map(ToString::to_string).collect();
+            let pids: Vec<_> = held.holders.keys().collect();
             row.insert("pid".to_owned(), json!(pids));
             row.insert("fds".to_owned(), json!(held.holders.values().sum::<u64>()));
             row.insert("watches".to_owned(), json!(self.watches_of(&held)));
-            row.insert("user".to_owned(), json!([self.payer_of(&held).name()]));
+            row.insert("user".to_owned(), json!([self.payer_of(&held).user()]));
             let mut targets: Vec<Value> = Vec::new();
             for (wd, target) in &self.instances[held.instance].watches {
                 let mut target = target.clone();
@@ -370,7 +368,7 @@ impl Ledger {
         for (index, payer) in self.payers.iter().enumerate() {
             let (own, all) =
                 (self.seen(|user| user == index), self.seen(|user| self.pays_for(index, user)));
-            let is_payer = |row: &&Value| row["uid"] == payer.uid && row["userns"] == payer.userns;
+            let is_payer = |row: &&Value| row["user"] == payer.user();
             let told: Vec<_> = listing.rows().iter().filter(is_payer).collect();
             if all.instances == 0 {
                 assert_eq!(told.len(), 0, "{}: nothing visible: {told:?}", listing.call);
@@ -378,7 +376,7 @@ impl Ledger {
             }
             let (instances, watches) = self.charged(index);
             let mut expected = object(json!({
-                "user": payer.name(),
+                "user": payer.user(),
                 "used": instances,
                 "not_visible": u64::from(instances) - all.instances,
                 "watches_used": watches,
@@ -408,19 +406,19 @@ impl Ledger {
             }
             let told = told.unwrap_or_else(|| panic!("{}: no {payer:?}", listing.call));
             let (instances, watches) = self.charged(index);
-            assert_eq!(told["instances"]["used"], instances, "{}: {told}", listing.call);
-            assert_eq!(told["watches"]["used"], watches, "{}: {told}", listing.call);
+            assert_eq!(told["used"], instances, "{}: {told}", listing.call);
+            assert_eq!(told["watches_used"], watches, "{}: {told}", listing.call);
             let hidden = u64::from(instances) - seen.instances;
             assert_eq!(told["not_visible"], hidden, "{}: {told}", listing.call);
             let hidden = u64::from(watches) - seen.watches;
             assert_eq!(told["watches_not_visible"], hidden, "{}: {told}", listing.call);
             if payer.level == 0 {
-                assert_eq!(told["instances"]["limit"], payer.max_instances, "{}", listing.call);
-                assert_eq!(told["watches"]["limit"], payer.max_watches, "{}", listing.call);
+                assert_eq!(told["limit"], payer.max_instances, "{}", listing.call);
+                assert_eq!(told["watch_limit"], payer.max_watches, "{}", listing.call);
             }
             let above = |&user: &usize| self.payers[user].above;
             let payers = std::iter::successors(payer.above, above);
-            let payers: Vec<_> = payers.map(|payer| self.payers[payer].name()).collect();
+            let payers: Vec<_> = payers.map(|payer| self.payers[payer].user()).collect();
             assert_eq!(told["payers"], json!(payers), "{}: {told}", listing.call);
         }
     }
@@ -434,29 +432,21 @@ impl Sum {
             "fds": self.fds,
             "shared": self.shared,
             "processes": self.processes.len(),
-            "user": self.users,
+            "user": self.users.values().collect::<Vec<_>>(),
         }))
     }
 }
 
 impl Payer {
-    /// The agent's name of a user without a name.
+    /// A user without a name, in the agent's JSON.
     #[must_use]
-    pub fn name(&self) -> String {
-        if self.userns == INITIAL_USERNS {
-            self.uid.to_string()
-        } else {
-            format!("{}@userns:{}", self.uid, self.userns)
-        }
+    pub fn user(&self) -> Value {
+        json!({ "uid": self.uid, "userns": self.userns })
     }
 }
 
-/// A number, or one in quotes.
 fn number(value: &Value) -> Option<u32> {
-    match value {
-        Value::String(text) => text.parse().ok(),
-        _ => u32::try_from(value.as_u64()?).ok(),
-    }
+    u32::try_from(value.as_u64()?).ok()
 }
 
 /// Some fields of a row. Those that are lists of words are so also if they are missing.
@@ -481,7 +471,7 @@ fn list_in(field: &str, value: &Value, sorted: impl Fn(&Value) -> Value) -> Valu
             let mut pids: Vec<u32> =
                 value.as_array().into_iter().flatten().flat_map(number).collect();
             pids.sort_unstable();
-            pids.iter().map(ToString::to_string).collect()
+            json!(pids)
         }
         _ => sorted(value),
     }

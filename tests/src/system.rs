@@ -148,6 +148,9 @@ pub fn most_open_files() -> usize {
     usize::try_from(limits.rlim_max).unwrap_or(usize::MAX)
 }
 
+/// The initial user namespace's inode number: `PROC_USER_INIT_INO` of `include/linux/proc_ns.h`.
+pub const INITIAL_USERNS: u64 = 0xEFFF_FFFD;
+
 /// The inode number of a process's user namespace.
 #[must_use]
 pub fn user_namespace(pid: u32) -> u64 {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use super::Part;
 use crate::{
     event::{BootTime, CgroupId},
-    identity::{Container, Location, Names},
+    identity::{Container, Location, Names, display_name},
 };
 
 /// The number of removed cgroups that are kept, for events that arrive after the removal. A node
@@ -72,6 +72,25 @@ impl Cgroups {
     pub fn names_of(&self, id: &str) -> Option<&Names> {
         let mut all = self.names.iter();
         all.find(|(container, _)| container.id == id).map(|(_, named)| &named.names)
+    }
+
+    /// The name to show for a cgroup: that of its container, if it has one; None if nothing is known
+    /// of it.
+    #[must_use]
+    pub fn display(&self, id: CgroupId) -> Option<String> {
+        let cgroup = self.get(id)?;
+        Some(match &cgroup.container {
+            Some(container) => self.display_container(container),
+            None => display_name(&cgroup.path),
+        })
+    }
+
+    /// The name to show for a container, or else its runtime and id.
+    #[must_use]
+    pub fn display_container(&self, container: &Container) -> String {
+        // Where it is called by its id, the runtime says more.
+        let name = self.names(container).and_then(Names::display);
+        name.filter(|name| *name != container.id).unwrap_or_else(|| container.to_string())
     }
 
     /// All cgroups that exist or are kept, in no order.

@@ -48,6 +48,14 @@ impl Standing {
     }
 }
 
+impl Level {
+    /// The share that is charged, in percent.
+    #[must_use]
+    pub fn percent(self) -> f64 {
+        100.0 * f64::from(self.used) / f64::from(self.limit.max(1))
+    }
+}
+
 impl From<Quota> for Level {
     fn from(quota: Quota) -> Self {
         Self { used: quota.used, limit: quota.limit }

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use inotify_trace_model::{
     clock::Clock,
     event::BootTime,
+    findings::Finding,
     story::{Audience, Story},
     tracker::Tracker,
     verdict::{Grace, Verdict, verdicts},
@@ -27,7 +28,7 @@ use crate::{
     feed::{Live, Options, Session},
     host,
     kernel::{Backend, Settings},
-    output::Findings,
+    output::{Json, words},
 };
 
 /// Exit code if there are leaks.
@@ -125,9 +126,9 @@ fn tell(mut say: Say, tracker: &Tracker, now: BootTime, grace: &Grace) -> anyhow
     for verdict in &found {
         say.verdict(verdict, tracker, now)?;
     }
-    if found.is_empty() && say.format == Format::Text {
+    if let (Said::Text(out, _), true) = (&mut say.format, found.is_empty()) {
         let instances = tracker.instances().count();
-        writeln!(say.out, "No leak found among {instances} instances.")?;
+        writeln!(out, "No leak found among {instances} instances.")?;
     }
     Ok(exit_code(say.has_leak))
 }
@@ -159,16 +160,23 @@ impl Args {
 
 /// Writes verdicts to standard output.
 struct Say {
-    findings: Findings,
-    format: Format,
-    out: io::Stdout,
+    format: Said,
     /// Whether any verdict was a leak.
     has_leak: bool,
 }
 
+enum Said {
+    Text(io::Stdout, Clock),
+    Json(Json<io::Stdout>),
+}
+
 impl Say {
     fn new(format: Format, clock: Clock) -> Self {
-        Self { findings: Findings::new(clock), format, out: io::stdout(), has_leak: false }
+        let format = match format {
+            Format::Text => Said::Text(io::stdout(), clock),
+            Format::Json => Said::Json(Json::new(io::stdout(), clock)),
+        };
+        Self { format, has_leak: false }
     }
 }
 
@@ -177,13 +185,16 @@ impl Audience for Say {
 
     fn verdict(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
         self.has_leak |= verdict.kind.is_leak();
-        match self.format {
-            Format::Text => write!(self.out, "{}", self.findings.text(verdict, tracker, now))?,
-            Format::Json => {
-                serde_json::to_writer(&mut self.out, &self.findings.json(verdict, tracker, now))?;
-                writeln!(self.out)?;
+        match &mut self.format {
+            Said::Text(out, clock) => {
+                let finding = Finding::of(verdict, tracker);
+                write!(out, "{}", words::in_lines(&finding, clock, now))?;
+                out.flush()
+            }
+            Said::Json(lines) => {
+                lines.verdict(verdict, tracker, now)?;
+                lines.flush()
             }
         }
-        self.out.flush()
     }
 }

@@ -278,7 +278,7 @@ fn show(args: &Args, report: &LimitsReport) -> anyhow::Result<ExitCode> {
     if report.standings.is_none() && args.warn.is_some() {
         bail!("--warn cannot be answered: the users' charges are not known; run it with sudo");
     }
-    Ok(if report.over().is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_OVER) })
+    Ok(if report.over().next().is_none() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_OVER) })
 }
 
 fn print(args: &Args, report: &LimitsReport) -> io::Result<()> {

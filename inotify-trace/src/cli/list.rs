@@ -85,13 +85,13 @@ Examples:
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Watch targets take time to find, so JSON has them only with --watches.
-    let (tracker, names, is_damaged) = match args.past.load()? {
+    let (tracker, is_told, names, is_damaged) = match args.past.load()? {
         Some(past) => {
-            (past.tracker, UserNames::from_map(past.header.users.clone()), past.is_damaged)
+            (past.tracker, true, UserNames::from_map(past.header.users.clone()), past.is_damaged)
         }
         None => {
-            let (tracker, _) = look(args.watches, args.walk_proc, &args.host.registry())?;
-            (tracker, UserNames::from_map(host::users()), false)
+            let (tracker, is_told) = look(args.watches, args.walk_proc, &args.host.registry())?;
+            (tracker, is_told, UserNames::from_map(host::users()), false)
         }
     };
     let mut listing = Listing::new(&tracker, args.by, names);
@@ -112,11 +112,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     match args.output {
         Format::Json => {
-            serde_json::to_writer(&mut out, &listing.json(args.watches))?;
+            serde_json::to_writer(&mut out, &listing.json(args.watches, is_told))?;
             writeln!(out)?;
         }
         Format::Csv => {
-            listing.table(&columns, args.watches).write_csv(&mut out, !args.no_headers)?
+            let names: Vec<_> = columns.iter().map(|column| column.field()).collect();
+            let names = (!args.no_headers).then_some(names.as_slice());
+            listing.table(&columns, args.watches).write_csv(&mut out, names)?;
         }
         Format::Table | Format::Wide => {
             listing.table(&columns, args.watches).write_aligned(&mut out, !args.no_headers)?;

@@ -2,10 +2,8 @@
 
 use std::io;
 
-use super::{
-    Column, ExportError, Output, Rows,
-    column::{Row, Value},
-};
+use super::{ExportError, Output, Rows};
+use crate::output::{Field, Record, Value};
 
 /// Writes CSV.
 #[derive(Debug)]
@@ -21,7 +19,7 @@ impl Csv {
     /// If it cannot be written.
     pub fn new(output: Output) -> Result<Self, ExportError> {
         let mut csv = Self { writer: csv::Writer::from_writer(output), field: String::new() };
-        let names = Column::ALL.iter().map(|column| column.name());
+        let names = Field::columns().map(Field::name);
         csv.writer.write_record(names).map_err(|error| csv.failed(error))?;
         Ok(csv)
     }
@@ -34,8 +32,8 @@ impl Csv {
         self.writer.get_ref().failed(source)
     }
 
-    fn write(&mut self, row: &Row<'_>) -> Result<(), csv::Error> {
-        for value in row.values() {
+    fn write(&mut self, row: &Record<'_>) -> Result<(), csv::Error> {
+        for value in row.columns() {
             match value {
                 None => self.writer.write_field("")?,
                 Some(Value::Text(text)) => self.writer.write_field(text.as_ref())?,
@@ -51,7 +49,7 @@ impl Csv {
 }
 
 impl Rows for Csv {
-    fn row(&mut self, row: &Row<'_>) -> Result<(), ExportError> {
+    fn row(&mut self, row: &Record<'_>) -> Result<(), ExportError> {
         self.write(row).map_err(|error| self.failed(error))
     }
 
@@ -70,15 +68,15 @@ fn write(field: &mut String, value: &Value<'_>) {
     use std::fmt::Write as _;
     // Writing to a String cannot fail.
     let _ = match value {
-        Value::Time(nanoseconds) => {
-            let time = jiff::Timestamp::from_nanosecond((*nanoseconds).into()).unwrap_or_default();
-            write!(field, "{time:.9}")
-        }
+        Value::Time(time) => write!(field, "{time:.9}"),
         Value::Bool(value) => write!(field, "{value}"),
         Value::I32(value) => write!(field, "{value}"),
         Value::U32(value) => write!(field, "{value}"),
         Value::U64(value) => write!(field, "{value}"),
         Value::F64(value) => write!(field, "{value}"),
         Value::Text(text) => write!(field, "{text}"),
+        Value::Names(names) => write!(field, "{}", names.join(",")),
+        // No column is of these.
+        Value::Numbers(_) | Value::Object(_) | Value::Objects(_) => Ok(()),
     };
 }

@@ -1,4 +1,4 @@
-//! The lines of `replay -o json`, of every event there is.
+//! The lines of `replay -o json`, of every event there is, each with the run that it is of.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use inotify_trace_model::{
     verdict::Verdict,
 };
 
-use super::{ExportError, Exporter, Output};
+use super::{ExportError, Exporter, Output, context};
 use crate::{output::Json, recording::Header};
 
 /// Writes JSON lines.
@@ -66,8 +66,8 @@ impl Audience for JsonLines {
 
 impl Exporter for JsonLines {
     fn begin(&mut self, header: &Header) -> Result<(), ExportError> {
-        // Each run has a clock of its own.
-        self.lines = self.output().map(|output| Json::new(output, header.clock()));
+        // Each run has a clock and a name of its own.
+        self.lines = self.output().map(|output| Json::of_run(output, context(header)));
         Ok(())
     }
 

@@ -3,7 +3,6 @@
 //! docs/export.md describes what is written. As everywhere, the tracker has taken in an event
 //! before it is shown, so that a row tells what was known then.
 
-mod column;
 mod csv;
 mod error;
 mod file;
@@ -16,7 +15,6 @@ mod row;
 #[cfg(feature = "parquet")]
 pub use self::parquet::{Parquet, Partitioned};
 pub use self::{
-    column::{Column, Row, Type, Value},
     csv::Csv,
     error::ExportError,
     file::Output,
@@ -27,7 +25,10 @@ pub use self::{
 
 use inotify_trace_model::story::Audience;
 
-use crate::recording::Header;
+use crate::{
+    output::{Context, Run, UserNames},
+    recording::Header,
+};
 
 /// Writes runs in a format: an audience of each run, one after the other.
 pub trait Exporter: Audience<Error = ExportError> {
@@ -42,4 +43,17 @@ pub trait Exporter: Audience<Error = ExportError> {
     /// # Errors
     /// If it cannot be written.
     fn finish(self: Box<Self>) -> Result<(), ExportError>;
+}
+
+/// What all that is written of a run has.
+fn context(header: &Header) -> Context {
+    Context {
+        clock: header.clock(),
+        users: UserNames::from_map(header.users.clone()),
+        run: Some(Run {
+            node: header.host.clone(),
+            boot_id: header.boot_id.clone(),
+            id: format!("{:016x}", header.run),
+        }),
+    }
 }

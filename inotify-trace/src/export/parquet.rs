@@ -17,12 +17,11 @@ use parquet::{
 };
 
 use self::columns::RowGroup;
-use super::{
-    Column, ExportError, Output, Rows,
-    column::{Row, Value},
-    file::PartialFile,
+use super::{ExportError, Output, Rows, file::PartialFile};
+use crate::{
+    output::{Field, Record, Value},
+    recording::Header,
 };
-use crate::recording::Header;
 
 /// Rows of a row group: what is gathered in memory, compressed, before it is written. A group this
 /// large compresses as well as larger ones, and takes some MiB.
@@ -30,7 +29,7 @@ const ROW_GROUP: usize = 256 << 10;
 
 /// Hardly ever the same twice, and mostly a little more than before: differences are small. All
 /// others repeat themselves, and are written as references to a dictionary.
-const RISING: [Column; 4] = [Column::Time, Column::BootNs, Column::Instance, Column::Since];
+const RISING: [Field; 4] = [Field::Time, Field::BootNs, Field::Instance, Field::Since];
 
 /// How many partitions are open at once: events come almost in their order, so the hour before
 /// is all that may still be added to.
@@ -72,7 +71,7 @@ impl Parquet {
         Ok(Self { path: path.to_owned(), writer, group })
     }
 
-    fn add(&mut self, row: &Row<'_>) -> Result<(), ExportError> {
+    fn add(&mut self, row: &Record<'_>) -> Result<(), ExportError> {
         self.group.add(row).map_err(|error| failed(&self.path, error))?;
         if self.group.rows() == ROW_GROUP { self.write_group() } else { Ok(()) }
     }
@@ -94,7 +93,7 @@ impl Parquet {
 }
 
 impl Rows for Parquet {
-    fn row(&mut self, row: &Row<'_>) -> Result<(), ExportError> {
+    fn row(&mut self, row: &Record<'_>) -> Result<(), ExportError> {
         self.add(row)
     }
 
@@ -197,9 +196,9 @@ impl Rows for Partitioned {
         Ok(())
     }
 
-    fn row(&mut self, row: &Row<'_>) -> Result<(), ExportError> {
-        let hour = match row.get(Column::Time) {
-            Some(Value::Time(nanoseconds)) => nanoseconds.div_euclid(HOUR),
+    fn row(&mut self, row: &Record<'_>) -> Result<(), ExportError> {
+        let hour = match row.get(Field::Time) {
+            Some(Value::Time(time)) => nanoseconds(*time).div_euclid(HOUR),
             _ => 0,
         };
         self.file(hour)?.add(row)
@@ -211,6 +210,11 @@ impl Rows for Partitioned {
         }
         self.closed.into_iter().try_for_each(PartialFile::complete)
     }
+}
+
+/// Since 1970, as far as 64 bits reach.
+fn nanoseconds(time: jiff::Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 fn make(directory: &Path) -> Result<(), ExportError> {

@@ -4,7 +4,7 @@ use inotify_trace_model::usage::By;
 
 /// Makes the enum and what is known of each column from one list.
 macro_rules! columns {
-    ($(#[doc = $meaning:literal] $name:ident = $text:literal $heading:literal,)+) => {
+    ($(#[doc = $meaning:literal] $name:ident = $text:literal $heading:literal $field:literal,)+) => {
         /// A column of the table.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Column {
@@ -31,6 +31,14 @@ macro_rules! columns {
                 }
             }
 
+            /// Its name in CSV and JSON.
+            #[must_use]
+            pub fn field(self) -> &'static str {
+                match self {
+                    $(Self::$name => $field,)+
+                }
+            }
+
             /// Its heading.
             #[must_use]
             pub fn name(self) -> &'static str {
@@ -44,65 +52,65 @@ macro_rules! columns {
 
 columns! {
     /// The instance's number in this listing
-    Instance = "instance" "INSTANCE",
+    Instance = "instance" "INSTANCE" "instance",
     /// Process id
-    Pid = "pid" "PID",
+    Pid = "pid" "PID" "pid",
     /// Command name
-    Comm = "comm" "COMM",
+    Comm = "comm" "COMM" "comm",
     /// Who is charged
-    User = "user" "USER",
+    User = "user" "USER" "user",
     /// Container, or cgroup where there is none
-    Container = "container" "CONTAINER",
+    Container = "container" "CONTAINER" "container",
     /// Instances held
-    Instances = "instances" "INSTANCES",
+    Instances = "instances" "INSTANCES" "instances",
     /// Their watches
-    Watches = "watches" "WATCHES",
+    Watches = "watches" "WATCHES" "watches",
     /// Descriptors that lead to them
-    Fds = "fds" "FDS",
+    Fds = "fds" "FDS" "fds",
     /// Processes that hold them
-    Processes = "processes" "PROCESSES",
+    Processes = "processes" "PROCESSES" "processes",
     /// Instances that others hold too
-    Shared = "shared" "SHARED",
+    Shared = "shared" "SHARED" "shared",
     /// Events that wait to be read
-    Queued = "queued" "QUEUED",
+    Queued = "queued" "QUEUED" "queued",
     /// Pod
-    Pod = "pod" "POD",
+    Pod = "pod" "POD" "pod",
     /// Container runtime
-    Runtime = "runtime" "RUNTIME",
+    Runtime = "runtime" "RUNTIME" "runtime",
     /// Path of the cgroup
-    Cgroup = "cgroup" "CGROUP",
+    Cgroup = "cgroup" "CGROUP" "cgroup",
     /// Containers or cgroups whose files are watched
-    Serves = "serves" "SERVES",
+    Serves = "serves" "SERVES" "serves",
     /// Instances that serve the container and are held outside it
-    Outside = "outside" "OUTSIDE",
+    Outside = "outside" "OUTSIDE" "outside",
     /// Where the processes that hold them run, if that is outside the container
-    HeldIn = "held-in" "HELD-IN",
+    HeldIn = "held-in" "HELD-IN" "held_in",
     /// User id
-    Uid = "uid" "UID",
+    Uid = "uid" "UID" "uid",
     /// User namespace, by inode number
-    Userns = "userns" "USERNS",
+    Userns = "userns" "USERNS" "userns",
     /// Instances charged, by the kernel's own count
-    Used = "used" "USED",
+    Used = "used" "USED" "used",
     /// How many instances may be charged
-    Limit = "limit" "LIMIT",
+    Limit = "limit" "LIMIT" "limit",
     /// Share of that limit
-    Use = "use" "USE",
+    Use = "use" "USE" "percent",
     /// Instances charged that nobody seen holds
-    NotVisible = "not-visible" "NOT-VISIBLE",
+    NotVisible = "not-visible" "NOT-VISIBLE" "not_visible",
     /// Watches charged, by the kernel's own count
-    WatchesUsed = "watches-used" "WATCHES-USED",
+    WatchesUsed = "watches-used" "WATCHES-USED" "watches_used",
     /// How many watches may be charged
-    WatchLimit = "watch-limit" "WATCH-LIMIT",
+    WatchLimit = "watch-limit" "WATCH-LIMIT" "watch_limit",
     /// Share of that limit
-    WatchUse = "watch-use" "WATCH-USE",
+    WatchUse = "watch-use" "WATCH-USE" "watch_percent",
     /// Users of outer user namespaces who are charged too
-    Payers = "payers" "PAYERS",
+    Payers = "payers" "PAYERS" "payers",
     /// Watch descriptor
-    Wd = "wd" "WD",
+    Wd = "wd" "WD" "wd",
     /// What the watch waits for
-    Mask = "mask" "MASK",
+    Mask = "mask" "MASK" "mask",
     /// What is watched
-    Target = "target" "TARGET",
+    Target = "target" "TARGET" "target",
 }
 
 impl Column {

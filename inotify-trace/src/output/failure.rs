@@ -22,19 +22,6 @@ pub enum Limit {
     InstancesOrNofile,
 }
 
-impl Limit {
-    /// A few words for a line.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::InotifyInstances => "inotify instance limit",
-            Self::InotifyWatches => "inotify watch limit",
-            Self::RlimitNofile => "RLIMIT_NOFILE",
-            Self::FileMax => "fs.file-max",
-            Self::InstancesOrNofile => "instance limit or RLIMIT_NOFILE",
-        }
-    }
-}
-
 /// The limit that made this event a failure; None if it is none, or failed for something else.
 pub(crate) fn limit(kind: &EventKind) -> Option<Limit> {
     match *kind {

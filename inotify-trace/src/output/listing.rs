@@ -1,20 +1,19 @@
 //! What exists, as a table or as JSON.
 
+mod json;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
 };
 
+use super::{Cell, Column, Table, UserNames, device, mask, shorten, table::percent};
 use inotify_trace_model::{
     event::CgroupId,
     identity::Container,
     tracker::{Instance, Process, Tracker, User, Watch},
-    usage::{self, By, Group, Key, Level, Standing},
+    usage::{self, By, Group, Key, Standing},
 };
-use serde_json::{Map, Value, json};
-
-use super::{Cell, Column, Table, UserNames, device, mask};
-use crate::output::{cgroup_name, container_name, shorten};
 
 /// Characters of a name that may take a whole line otherwise.
 const NAME: usize = 40;
@@ -66,9 +65,8 @@ impl<'a> Listing<'a> {
     pub fn sort(&mut self, column: Column) {
         let mut groups = std::mem::take(&mut self.groups);
         groups.sort_by_cached_key(|group| match self.cell(group, column) {
-            Cell::Number(number) | Cell::Percent(number) if column.is_count() => {
-                (u64::MAX - number, String::new())
-            }
+            Cell::Number(number) if column.is_count() => (u64::MAX - number, String::new()),
+            Cell::Percent(level) => (u64::MAX - percent(level), String::new()),
             Cell::Number(number) => (number, String::new()),
             Cell::Missing => (u64::MAX, String::new()),
             cell => (0, cell.text()),
@@ -117,27 +115,6 @@ impl<'a> Listing<'a> {
         columns
     }
 
-    /// Everything, for programs; the fields are documented in docs/json.md.
-    #[must_use]
-    pub fn json(&self, watches: bool) -> Value {
-        let columns = Column::of(self.by, true, false);
-        let rows: Vec<_> =
-            self.groups.iter().map(|group| self.row(group, &columns, watches)).collect();
-        let users = self.standings.iter().map(|(user, standing)| self.user(*user, standing));
-        let total = usage::total(self.tracker);
-        json!({
-            "by": self.by.name(),
-            "rows": rows,
-            "users": users.collect::<Vec<_>>(),
-            "total": {
-                "instances": total.instances.len(),
-                "watches": total.watches,
-                "fds": total.descriptors,
-                "processes": total.processes.len(),
-            },
-        })
-    }
-
     /// All of it in a few lines, for people.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -171,64 +148,6 @@ impl<'a> Listing<'a> {
             }
         }
         text
-    }
-
-    fn row(&self, group: &Group, columns: &[Column], watches: bool) -> Value {
-        let mut row = Map::new();
-        for &column in columns {
-            let value = match self.cell(group, column) {
-                Cell::Missing => continue,
-                cell => json!(cell),
-            };
-            row.insert(column.name().to_lowercase().replace('-', "_"), value);
-        }
-        if watches {
-            let all = self.instances(group).flat_map(|instance| {
-                let watches = instance.watches().iter();
-                watches.map(|(&wd, watch)| self.watch(instance, wd, watch))
-            });
-            row.insert("targets".to_owned(), all.collect());
-        }
-        Value::Object(row)
-    }
-
-    fn watch(&self, instance: &Instance, wd: i32, watch: &Watch) -> Value {
-        let target = &watch.target;
-        let mut fields = Map::new();
-        fields.insert("instance".to_owned(), json!(instance.id));
-        fields.insert("wd".to_owned(), json!(wd));
-        fields.insert("mask".to_owned(), json!(mask::watch_mask(watch.mask)));
-        fields.insert("inode".to_owned(), json!(target.inode));
-        fields.insert("dev".to_owned(), json!(device(target.dev)));
-        if let Some(path) = &target.path {
-            fields.insert("path".to_owned(), json!(path));
-        }
-        if target.is_gone {
-            fields.insert("gone".to_owned(), json!(true));
-        }
-        if let Some(cgroup) = target.cgroup.known() {
-            fields.insert("target_cgroup_id".to_owned(), json!(cgroup));
-            if let Some(cgroup) = self.tracker.cgroups().get(cgroup) {
-                fields.insert("target_cgroup".to_owned(), json!(cgroup.path));
-            }
-        }
-        Value::Object(fields)
-    }
-
-    fn user(&self, user: User, standing: &Standing) -> Value {
-        let level = |level: Option<Level>| {
-            level.map(|level| json!({ "used": level.used, "limit": level.limit }))
-        };
-        json!({
-            "user": self.names.payer(user),
-            "uid": user.uid,
-            "userns": user.userns,
-            "instances": level(standing.instances),
-            "watches": level(standing.watches),
-            "not_visible": standing.unseen_instances(),
-            "watches_not_visible": standing.unseen_watches(),
-            "payers": standing.payers.iter().map(|payer| self.names.payer(*payer)).collect::<Vec<_>>(),
-        })
     }
 
     fn instances(&self, group: &Group) -> impl Iterator<Item = &'a Instance> {
@@ -317,11 +236,11 @@ impl<'a> Listing<'a> {
             Column::Userns => user.map(|user| user.userns).into(),
             Column::Used => instances().map(|level| level.used).into(),
             Column::Limit => instances().map(|level| level.limit).into(),
-            Column::Use => instances().map_or(Cell::Missing, |it| Cell::Percent(percent(it))),
+            Column::Use => instances().map_or(Cell::Missing, Cell::Percent),
             Column::NotVisible => standing().and_then(Standing::unseen_instances).into(),
             Column::WatchesUsed => watches().map(|level| level.used).into(),
             Column::WatchLimit => watches().map(|level| level.limit).into(),
-            Column::WatchUse => watches().map_or(Cell::Missing, |it| Cell::Percent(percent(it))),
+            Column::WatchUse => watches().map_or(Cell::Missing, Cell::Percent),
             Column::Payers => {
                 let payers = standing().map(|it| it.payers.as_slice()).unwrap_or_default();
                 list(payers.iter().map(|payer| self.names.payer(*payer)))
@@ -342,25 +261,33 @@ impl<'a> Listing<'a> {
 
     /// Where else than in the group's container its processes run.
     fn held_in(&self, group: &Group) -> Cell {
-        let Key::Container(container) = &group.key else { return Cell::Missing };
+        let outside = self.outside(group);
+        list(outside.into_iter().map(|id| self.place(id)).collect::<BTreeSet<_>>())
+    }
+
+    /// The cgroups of a container's processes that are not its own.
+    fn outside(&self, group: &Group) -> BTreeSet<CgroupId> {
+        let Key::Container(container) = &group.key else { return BTreeSet::new() };
         let cgroups = self.tracker.cgroups();
-        let outside = group.cgroups.iter().filter(|&&id| {
-            cgroups.get(id).is_none_or(|it| it.container.as_ref() != Some(container))
-        });
-        list(outside.map(|&id| self.place(id)).collect::<BTreeSet<_>>())
+        let is_outside = |id: &CgroupId| {
+            cgroups.get(*id).is_none_or(|it| it.container.as_ref() != Some(container))
+        };
+        group.cgroups.iter().copied().filter(is_outside).collect()
     }
 
     /// A cgroup's short name.
     fn place(&self, id: CgroupId) -> String {
-        match cgroup_name(self.tracker.cgroups(), id) {
-            Some(name) => shorten(&name, NAME).into_owned(),
-            None => format!("cgroup {}", id.0),
-        }
+        shorten(&self.full_place(id), NAME).into_owned()
+    }
+
+    /// A cgroup's name.
+    fn full_place(&self, id: CgroupId) -> String {
+        self.tracker.cgroups().display(id).unwrap_or_else(|| format!("cgroup {}", id.0))
     }
 
     /// What a container is called, or its runtime and id.
     fn name(&self, container: &Container) -> String {
-        container_name(self.tracker.cgroups(), container)
+        self.tracker.cgroups().display_container(container)
     }
 
     /// The containers it is in; or which it is.
@@ -391,9 +318,4 @@ fn standing<'a>(group: &Group, standings: &'a BTreeMap<User, Standing>) -> Optio
 fn list(texts: impl IntoIterator<Item = String>) -> Cell {
     let texts: Vec<_> = texts.into_iter().collect();
     if texts.is_empty() { Cell::Missing } else { Cell::List(texts) }
-}
-
-/// The share that is used up, rounded up: only what is really free is free.
-pub(super) fn percent(level: Level) -> u64 {
-    (u64::from(level.used) * 100).div_ceil(u64::from(level.limit.max(1)))
 }

@@ -1,12 +1,8 @@
-//! What users and cgroups are called where they are shown.
+//! What users are called, and names that are too long.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use inotify_trace_model::{
-    event::CgroupId,
-    identity::{Container, display_name},
-    tracker::{Cgroups, User},
-};
+use inotify_trace_model::tracker::User;
 
 /// What the users of a machine are called.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +13,12 @@ impl UserNames {
     #[must_use]
     pub fn from_map(names: BTreeMap<u32, String>) -> Self {
         Self(names)
+    }
+
+    /// A user's name, if there is one.
+    #[must_use]
+    pub fn get(&self, uid: u32) -> Option<&str> {
+        self.0.get(&uid).map(String::as_str)
     }
 
     /// A user's name, or number if there is none.
@@ -31,22 +33,6 @@ impl UserNames {
         let name = self.name(user.uid);
         if user.userns == User::INITIAL { name } else { format!("{name}@userns:{}", user.userns) }
     }
-}
-
-/// What to call a container: its name, or else its runtime and id.
-pub(crate) fn container_name(cgroups: &Cgroups, container: &Container) -> String {
-    // Where it is called by its id, the runtime says more.
-    let name = cgroups.names(container).and_then(|names| names.display());
-    name.filter(|name| *name != container.id).unwrap_or_else(|| container.to_string())
-}
-
-/// What to call a cgroup in a column: the name of its container, if it has one.
-pub(crate) fn cgroup_name(cgroups: &Cgroups, id: CgroupId) -> Option<String> {
-    let cgroup = cgroups.get(id)?;
-    Some(match &cgroup.container {
-        Some(container) => container_name(cgroups, container),
-        None => display_name(&cgroup.path),
-    })
 }
 
 /// Cuts `text` on the left to at most `width` characters, the first of them an ellipsis then.

@@ -2,16 +2,16 @@
 
 use std::io::{self, Write};
 
-use serde::Serialize;
+use inotify_trace_model::usage::Level;
 
 /// One value of a row.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
     /// A number, aligned to the right.
     Number(u64),
-    /// A share of a limit in percent, aligned to the right.
-    Percent(u64),
+    /// The share of a limit that is used, in percent: for people rounded up, and aligned to the
+    /// right.
+    Percent(Level),
     /// Words.
     Text(String),
     /// Several words, with commas between them.
@@ -23,7 +23,7 @@ pub enum Cell {
 /// Rows below names of columns.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
-    /// The columns' names.
+    /// The columns' headings.
     pub columns: Vec<&'static str>,
     /// One cell for each column.
     pub rows: Vec<Vec<Cell>>,
@@ -35,10 +35,21 @@ impl Cell {
     pub fn text(&self) -> String {
         match self {
             Self::Number(number) => number.to_string(),
-            Self::Percent(share) => format!("{share}%"),
+            Self::Percent(level) => format!("{}%", percent(*level)),
             Self::Text(text) => super::printable(text).into_owned(),
             Self::List(texts) => super::printable(&texts.join(",")).into_owned(),
             Self::Missing => "-".to_owned(),
+        }
+    }
+
+    /// For a program.
+    fn csv(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Percent(level) => level.percent().to_string(),
+            Self::Text(text) => text.clone(),
+            Self::List(texts) => texts.join(","),
+            Self::Missing => String::new(),
         }
     }
 
@@ -103,24 +114,26 @@ impl Table {
         Ok(())
     }
 
-    /// Comma-separated values (RFC 4180), unknown ones empty.
+    /// Comma-separated values (RFC 4180) below `names`, unknown ones empty. What is in them is left
+    /// as it is: control characters too.
     ///
     /// # Errors
     /// If the output cannot be written.
-    pub fn write_csv(&self, out: &mut impl Write, headers: bool) -> io::Result<()> {
+    pub fn write_csv(&self, out: &mut impl Write, names: Option<&[&str]>) -> io::Result<()> {
         let mut writer = csv::Writer::from_writer(out);
-        if headers {
-            writer.write_record(self.columns.iter().map(|name| name.to_lowercase()))?;
+        if let Some(names) = names {
+            writer.write_record(names)?;
         }
         for row in &self.rows {
-            writer.write_record(row.iter().map(|cell| match cell {
-                Cell::Missing => String::new(),
-                Cell::Percent(share) => share.to_string(),
-                cell => cell.text(),
-            }))?;
+            writer.write_record(row.iter().map(Cell::csv))?;
         }
         writer.flush()
     }
+}
+
+/// The share that is used up, rounded up: only what is really free is free.
+pub(super) fn percent(level: Level) -> u64 {
+    (u64::from(level.used) * 100).div_ceil(u64::from(level.limit.max(1)))
 }
 
 #[cfg(test)]
@@ -130,7 +143,11 @@ mod tests {
     fn table() -> Table {
         let rows = vec![
             vec![Cell::from("a"), Cell::from(7_u64), Cell::Missing],
-            vec![Cell::from("long, \u{1b}[31m"), Cell::Missing, Cell::Percent(93)],
+            vec![
+                Cell::from("long, \u{1b}[31m"),
+                Cell::Missing,
+                Cell::Percent(Level { used: 119, limit: 128 }),
+            ],
         ];
         Table { columns: vec!["NAME", "COUNT", "USE%"], rows }
     }
@@ -150,7 +167,8 @@ long, ?[31m      -   93%
     #[test]
     fn csv_is_quoted_where_it_must_be() {
         let mut out = Vec::new();
-        table().write_csv(&mut out, false).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "a,7,\n\"long, ?[31m\",,93\n");
+        table().write_csv(&mut out, Some(&["name", "count", "percent"])).unwrap();
+        let expected = "name,count,percent\na,7,\n\"long, \u{1b}[31m\",,92.96875\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

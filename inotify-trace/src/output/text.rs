@@ -9,19 +9,15 @@ use std::{
 use inotify_trace_model::{
     clock::{Clock, Timestamps},
     event::{BootTime, Charge, Event, EventKind, EventName, Quota},
+    findings::{Exhausted, Finding},
     story::Audience,
     tracker::{Departure, Instance, Leaver, Origin, Tracker},
     verdict::Verdict,
 };
 
 use super::{
-    Approximate, UserNames, actor,
-    blame::Blame,
-    device,
-    failure::{self, errno_name},
-    finding, mask, printable,
+    Approximate, UserNames, actor, blame::Blame, device, failure, mask, printable, shorten, words,
 };
-use crate::output::{cgroup_name, shorten};
 
 /// How wide lines may be, in columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +58,7 @@ pub struct Text<W> {
     colour: bool,
     line: String,
     has_header: bool,
+    users: UserNames,
     blame: Blame,
 }
 
@@ -87,7 +84,8 @@ impl<W: Write> Text<W> {
             colour,
             line: String::new(),
             has_header: false,
-            blame: Blame::new(users),
+            users,
+            blame: Blame::default(),
         }
     }
 
@@ -115,7 +113,7 @@ impl<W: Write> Text<W> {
             }
             None => write!(line, " {:>PID$} {:COMM$}", "-", "-"),
         };
-        let container = task.and_then(|task| cgroup_name(tracker.cgroups(), task.cgroup));
+        let container = task.and_then(|task| tracker.cgroups().display(task.cgroup));
         let container = container.as_deref().unwrap_or("-");
         let container = match self.width {
             Width::Columns(_) => shorten(container, CONTAINER),
@@ -178,10 +176,9 @@ impl<W: Write> Audience for Text<W> {
             self.out.write_all(self.line.as_bytes())?;
         }
         let Some(culprits) = self.blame.of(event, tracker) else { return Ok(()) };
-        for line in self.blame.lines(&culprits, tracker) {
-            writeln!(self.out, "{line}")?;
-        }
-        Ok(())
+        let exhausted = Exhausted::by(&culprits, tracker);
+        writeln!(self.out, "  {}", words::used_up(&exhausted, &self.users))?;
+        writeln!(self.out, "  remedy: {}", words::remedy(exhausted.remedy()))
     }
 
     fn verdict(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
@@ -196,7 +193,7 @@ impl<W: Write> Audience for Text<W> {
             (true, false) => (DIM, RESET),
             (false, _) => ("", ""),
         };
-        let line = finding::line(verdict, tracker);
+        let line = words::line(&Finding::of(verdict, tracker));
         writeln!(self.out, "{colour}{} {label:EVENT$} {line}{end}", self.line)
     }
 
@@ -302,7 +299,7 @@ fn path<'a>(kind: &'a EventKind, tracker: &'a Tracker) -> Option<Cow<'a, str>> {
         | EventKind::CgroupCreated { path, .. }
         | EventKind::CgroupRenamed { path, .. } => path,
         EventKind::ContainerNamed { cgroup, .. } => {
-            return cgroup_name(tracker.cgroups(), *cgroup).map(Cow::Owned);
+            return tracker.cgroups().display(*cgroup).map(Cow::Owned);
         }
         EventKind::CgroupRemoved { cgroup } => &tracker.cgroups().get(*cgroup)?.path,
         _ => return None,
@@ -320,7 +317,7 @@ fn served(event: &Event, tracker: &Tracker) -> Option<String> {
     let container = |id| cgroups.get(id).and_then(|cgroup| cgroup.container.as_ref());
     let own = event.task.and_then(|task| container(task.cgroup));
     container(target.cgroup).filter(|&served| Some(served) != own)?;
-    cgroup_name(cgroups, target.cgroup)
+    cgroups.display(target.cgroup)
 }
 
 /// What there is to say about an event beside a path.
@@ -331,19 +328,12 @@ fn describe(line: &mut String, event: &Event, subject: Option<&Instance>) {
             line.push_str(&if names.is_empty() { "-".to_owned() } else { names.join(",") });
             Ok(())
         }
-        EventKind::CreateFailed { errno, .. } => {
-            let name = errno_name(*errno);
-            match failure::limit(&event.kind) {
-                Some(limit) => write!(line, "{name}: {}", limit.words()),
-                None => write!(line, "{name}"),
-            }
+        EventKind::CreateFailed { .. } => {
+            line.push_str(&words::failed(&event.kind).unwrap_or_default());
+            Ok(())
         }
-        EventKind::WatchFailed { errno, .. } => {
-            let name = errno_name(*errno);
-            match failure::limit(&event.kind) {
-                Some(limit) => write!(line, "{name}: {} ", limit.words()),
-                None => write!(line, "{name} "),
-            }
+        EventKind::WatchFailed { .. } => {
+            write!(line, "{} ", words::failed(&event.kind).unwrap_or_default())
         }
         EventKind::WatchAdded { target, .. } | EventKind::WatchFound { target, .. } => {
             match target.path {

@@ -3,10 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Charts, Leak, Report, Run, Severity};
-use crate::{
-    output::shorten,
-    output::{Cell, Table, printable, wrapped},
-};
+use crate::output::{Cell, Table, UserNames, printable, shorten, words, wrapped};
 
 const WIDTH: usize = 100;
 
@@ -134,17 +131,19 @@ impl Page {
 
     fn failures(&mut self, run: &Run) {
         self.heading("WHAT FAILED");
+        let names = UserNames::from_map(run.header.users.clone());
         for refusal in &run.refusals {
             let at = run.times.short(refusal.blamed);
-            self.indented(&format!("as of {at}: {}", refusal.lines[0]));
-            self.indented(&refusal.lines[1]);
+            let used_up = words::used_up(&refusal.by, &names);
+            self.indented(&format!("as of {at}: {}", used_up.trim_end()));
+            self.indented(&format!("remedy: {}", words::remedy(refusal.by.remedy())));
         }
         let row = |it: &super::Failure| {
             vec![
                 Cell::from(&it.comm[..]),
                 Cell::from(&it.place[..]),
                 Cell::from(it.resource.singular()),
-                Cell::from(&it.why[..]),
+                Cell::from(&words::failure(it.errno, it.limit)[..]),
                 Cell::from(it.count),
                 Cell::from(&run.times.short(it.first)[..]),
                 Cell::from(&run.times.short(it.last)[..]),
@@ -160,7 +159,7 @@ impl Page {
 
     fn leaks(&mut self, run: &Run) {
         self.heading("LEAKS");
-        if !run.leaks.iter().any(|it| it.kind.is_leak()) {
+        if !run.leaks.iter().any(Leak::is_leak) {
             self.indented("No leak was found.");
         }
         for leak in run.leaks.iter().take(ROWS) {
@@ -173,15 +172,15 @@ impl Page {
     }
 
     fn leak(&mut self, leak: &Leak, run: &Run) {
-        let label = if leak.kind.is_leak() { "LEAK" } else { "NOTE" };
-        self.indented(&format!("{label} {}", leak.line));
-        for line in &leak.details {
-            let _ = writeln!(self.0, "{}", narrow(&wrapped(line, 6).to_string()));
+        let label = if leak.is_leak() { "LEAK" } else { "NOTE" };
+        self.indented(&format!("{label} {}", words::heading(&leak.finding)));
+        for detail in words::details(&leak.finding, &mut run.times.clock(), leak.said) {
+            let _ = writeln!(self.0, "{}", narrow(&wrapped(&detail.line(), 6).to_string()));
         }
         let (reached, said) = (run.times.short(leak.reached), run.times.short(leak.said));
         let noticed = format!("noticed at {reached}; as of {said}");
-        for line in leak.afterwards.iter().chain([&noticed]) {
-            let _ = writeln!(self.0, "{}", wrapped(line, 6));
+        for line in leak.afterwards.map(words::afterwards).into_iter().chain([noticed]) {
+            let _ = writeln!(self.0, "{}", wrapped(&line, 6));
         }
     }
 

@@ -27,6 +27,12 @@ impl Times {
         self.is_one_day
     }
 
+    /// The clock of the machine that was recorded.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
     /// Date, time, and offset from UTC.
     #[must_use]
     pub fn full(&self, time: BootTime) -> String {

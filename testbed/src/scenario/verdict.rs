@@ -32,7 +32,7 @@ pub fn verdicts(text: &str, process: u64) -> Result<Vec<Verdict>> {
         let verdict: Value = serde_json::from_str(line).context("a verdict is not JSON")?;
         let is = |field: &str, value: &str| verdict[field].as_str() == Some(value);
         let is_its = verdict["pid"].as_u64() == Some(process);
-        if is_its && is("kind", "target-gone") && is("pattern", "containerd#5670") {
+        if is_its && is("verdict", "target-gone") && is("pattern", "containerd#5670") {
             found.push(read(&verdict)?);
         }
     }
@@ -41,7 +41,7 @@ pub fn verdicts(text: &str, process: u64) -> Result<Vec<Verdict>> {
 
 fn read(verdict: &Value) -> Result<Verdict> {
     let number = |field: &str| verdict[field].as_u64();
-    let names = &verdict["shim"]["names"];
+    let names = &verdict["shim"]["container"];
     let name = |field: &str| names[field].as_str().unwrap_or("?");
     let evidence = verdict["evidence"].as_array().and_then(|all| all.last());
     let cgroups = evidence.and_then(|it| it["cgroups"].as_array()).map_or(&[][..], Vec::as_slice);
@@ -54,7 +54,7 @@ fn read(verdict: &Value) -> Result<Verdict> {
         is_inferred: verdict["per_restart_inferred"] == true,
         restarts_left: number("restarts_left"),
         limit: number("limit"),
-        newest: cgroups.iter().filter_map(|it| it["id"].as_u64()).collect(),
+        newest: cgroups.iter().filter_map(|it| it["cgroup_id"].as_u64()).collect(),
     })
 }
 
@@ -114,7 +114,7 @@ pub fn refusal(text: &str, pod: &Pod, shims: &[u64], most: usize) -> Result<Vec<
     }
     let first = &event["culprits"][0];
     let is_shim = first["pid"].as_u64().is_some_and(|pid| shims.contains(&pid));
-    let is_named = first["shim"]["names"]["pod_name"].as_str().is_some_and(|it| !it.is_empty());
+    let is_named = first["shim"]["container"]["pod_name"].as_str().is_some_and(|it| !it.is_empty());
     if !is_shim || !is_named || first["count"].as_u64() < Some(most as u64) {
         problems.push(format!("no shim is to blame: {event}"));
     }
@@ -133,10 +133,10 @@ mod tests {
 
     fn line(pid: u64, kind: &str, pattern: &str) -> String {
         format!(
-            r#"{{"pid":{pid},"kind":"{kind}","pattern":"{pattern}","instances":8,"boot_ns":90,
-            "shim":{{"names":{{"namespace":"default","pod_name":"crashing"}}}},
+            r#"{{"pid":{pid},"verdict":"{kind}","pattern":"{pattern}","instances":8,"boot_ns":90,
+            "shim":{{"container":{{"namespace":"default","pod_name":"crashing"}}}},
             "containers_ended":8,"per_restart":1.0,"restarts_left":118,"limit":128,
-            "evidence":[{{"cgroups":[{{"id":4}}]}},{{"cgroups":[{{"id":5}}]}}]}}"#
+            "evidence":[{{"cgroups":[{{"cgroup_id":4}}]}},{{"cgroups":[{{"cgroup_id":5}}]}}]}}"#
         )
         .replace('\n', "")
     }
@@ -185,7 +185,7 @@ mod tests {
     fn a_refusal_tells_of_the_container_and_who_is_to_blame() {
         let event = r#"{"event":"create-failed","comm":"tail","errno":"EMFILE",
             "limit_hit":"inotify-instances","container":{"name":"watcher","pod_name":"crashing"},
-            "culprits":[{"pid":7,"count":9,"shim":{"names":{"pod_name":"crashing"}}}]}"#
+            "culprits":[{"pid":7,"count":9,"shim":{"container":{"pod_name":"crashing"}}}]}"#
             .replace('\n', "");
         let problems = |text: &str, most| refusal(text, &pod(), &[7, 8], most).unwrap().len();
         assert_eq!(problems(&event, 9), 0);

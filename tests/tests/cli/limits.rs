@@ -147,7 +147,7 @@ fn live_and_configured_values_are_compared() {
     let queued = sysctl(&report, "fs.inotify.max_queued_events");
     assert_eq!((&queued["state"], &queued["live"]), (&json!("not-configured"), &json!(16384)));
     // Nobody is advised to have less than they asked for.
-    let recommended = &report["recommendation"]["instances"];
+    let recommended = &report["recommendation"]["max_user_instances"];
     assert_eq!(recommended["floor"], 1024);
     assert!(recommended["value"].as_u64() >= Some(1024), "{recommended}");
     let output = tree.limits(&[]);

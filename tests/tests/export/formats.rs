@@ -68,7 +68,15 @@ fn lines_are_those_of_replay_and_all_the_others() {
         let hidden = ["cgroup-found", "cgroup-create", "cgroup-remove", "container-name"];
         !hidden.contains(&event)
     };
-    assert_eq!(all.iter().filter(is_shown).cloned().collect::<Vec<_>>(), shown);
+    let mut same: Vec<_> = all.iter().filter(is_shown).cloned().collect();
+    for line in &mut same {
+        let fields = line.as_object_mut().unwrap();
+        // Files of many nodes come together: each line says which it is of.
+        let run = ["node", "boot_id"].map(|field| fields.remove(field).unwrap());
+        assert_eq!(run, ["node-a", "boot-of-node-a"]);
+        assert!(fields.remove("run").unwrap().is_string());
+    }
+    assert_eq!(same, shown);
     let count = |event: &str| all.iter().filter(|line| line["event"] == event).count();
     let truth = [
         ("cgroup-found", 1),
@@ -107,25 +115,16 @@ fn rows_say_what_lines_say() {
                 "target_pod_name" | "target_namespace" | "target_image" => {
                     ("target_container", &column[7..])
                 }
-                "lost_count" => return &line["count"],
-                "lost_what" => return &line["what"],
-                "verdict" => return &line["kind"],
                 _ if column.starts_with("container_") => ("container", &column[10..]),
                 _ if column.starts_with("target_container_") => ("target_container", &column[17..]),
                 _ => return &line[column],
             };
             &line[object][name]
         };
-        // What only rows have, or in another form.
-        let others = ["node", "boot_id", "run", "counted", "charged_user", "flags", "per_minute"];
-        // Of verdicts, lines tell less about who holds them; of cgroups, not whose they are.
-        let is_more = |column: &str| match &*row["event"] {
-            "verdict" => ["tid", "uid", "cgroup_id"].contains(&column),
-            event if event.starts_with("cgroup") => column.starts_with("target_"),
-            _ => false,
-        };
+        // What only rows have.
+        let others = ["counted", "charged_user"];
         for (column, value) in row {
-            if others.contains(&column.as_str()) || is_more(column) {
+            if others.contains(&column.as_str()) {
                 continue;
             }
             let said = match field(column) {
@@ -134,11 +133,13 @@ fn rows_say_what_lines_say() {
                 Value::Array(all) => {
                     all.iter().map(|it| it.as_str().unwrap()).collect::<Vec<_>>().join(",")
                 }
+                Value::Number(number) if number.is_f64() => number.as_f64().unwrap().to_string(),
                 other => other.to_string(),
             };
             assert_eq!(*value, said, "{column} of {line}");
         }
         assert_eq!((&*row["node"], &*row["boot_id"]), ("node-a", "boot-of-node-a"));
+        assert_eq!(row["run"].len(), 16, "{row:?}");
         let counted = match &*row["event"] {
             "create" | "release" | "create-failed" => "instances",
             "watch" | "watch-failed" => "watches",
@@ -218,7 +219,10 @@ fn nothing_is_valid_too() {
     let file = [empty(&directory.path().join("made"))];
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let last = lines(&export(&file, &["--format", "jsonl"]));
-    assert_eq!(last, [json!({ "event": "summary", "events": {}, "open": 0, "lost": {} })]);
+    let [last] = &last[..] else { panic!("one line: {last:?}") };
+    assert_eq!((&last["event"], &last["node"]), (&json!("summary"), &json!("node-b")));
+    let counts = [&last["events"], &last["open"], &last["lost"]];
+    assert_eq!(counts, [&json!({}), &json!(0), &json!({})]);
     export(&file, &["--format", "csv", "-o", &path("all.csv")]);
     assert_eq!(fs::read_to_string(path("all.csv")).unwrap().lines().count(), 1);
     export(&file, &["--format", "parquet", "-o", &path("all.parquet")]);
@@ -301,5 +305,65 @@ fn a_shim_is_put_down_to_its_pod() {
             _ => String::new(),
         };
         assert_eq!(row["target_container_id"], container, "{event}");
+    }
+}
+
+/// What JSON is of each name: of what can be several, what each is.
+fn kinds(value: &Value, all: &mut BTreeMap<String, BTreeMap<&'static str, String>>, of: &str) {
+    let kind = |value: &Value| match value {
+        Value::Null | Value::Array(_) => None,
+        Value::Bool(_) => Some("boolean"),
+        Value::Number(_) => Some("number"),
+        Value::String(_) => Some("string"),
+        Value::Object(_) => Some("object"),
+    };
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let each = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+                let kinds_of_it = all.entry(name.clone()).or_default();
+                kinds_of_it.extend(each.iter().filter_map(kind).map(|it| (it, of.to_owned())));
+                // The names in these are those of events and of losses.
+                if !["events", "lost"].contains(&name.as_str()) {
+                    kinds(value, all, of);
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| kinds(value, all, of)),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_name_has_one_type_everywhere_and_is_documented() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = made(directory.path());
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../inotify-trace/tests/recordings/v1.json");
+    let mut outputs = vec![
+        ("export".to_owned(), export(std::slice::from_ref(&file), &["--format", "jsonl"])),
+        ("fixture".to_owned(), fs::read(fixture).unwrap()),
+    ];
+    let recording = file.to_str().unwrap();
+    let mut calls = vec![vec!["limits"], vec!["leaks"]];
+    for by in ["process", "instance", "container", "user"] {
+        calls.push(vec!["list", "--watches", "--by", by]);
+    }
+    for call in calls {
+        let options = ["-o", "json", "--recording", recording];
+        let output = run(call.iter().chain(&options));
+        assert!(!output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        outputs.push((call.join(" "), output.stdout));
+    }
+    let mut all = BTreeMap::new();
+    for (of, output) in &outputs {
+        lines(output).iter().for_each(|line| kinds(line, &mut all, of));
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let documents = ["docs/json.md", "docs/fields.md"];
+    let documents = documents.map(|name| fs::read_to_string(root.join(name)).unwrap());
+    for (name, kinds) in &all {
+        assert!(kinds.len() <= 1, "{name} is of several types: {kinds:?}");
+        let is_in = |text: &String| text.contains(&format!("`{name}`"));
+        assert!(documents.iter().any(is_in), "{name} is not documented: {kinds:?}");
     }
 }

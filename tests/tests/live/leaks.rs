@@ -59,7 +59,7 @@ fn what_is_leaked_already_is_found() {
     }
     let (verdicts, status) = leaks(&process, &["--settle", "1"]);
     let [verdict] = &verdicts[..] else { panic!("one verdict: {verdicts:?}") };
-    assert_eq!(verdict["kind"], "target-gone", "{verdict}");
+    assert_eq!(verdict["verdict"], "target-gone", "{verdict}");
     assert_eq!((&verdict["instances"], &verdict["was_found"]), (&json!(3), &json!(true)));
     assert_eq!(status, Some(1));
 }
@@ -113,7 +113,7 @@ fn a_leak_is_told_when_the_grace_period_is_over_and_not_before() {
         assert_eq!(run.events.len(), 1, "only the leaky one: {:?}", run.events);
         let verdict: Value = serde_json::from_str(run.events[0].as_str().unwrap()).unwrap();
         assert_eq!((&verdict["pid"], &verdict["instances"]), (&json!(leaky.pid), &json!(1)));
-        assert_eq!(verdict["kind"], "target-gone");
+        assert_eq!(verdict["verdict"], "target-gone");
         assert_eq!(run.status.code(), Some(1));
         let time =
             |field: &str| -> jiff::Timestamp { verdict[field].as_str().unwrap().parse().unwrap() };
@@ -148,7 +148,9 @@ fn a_shim_says_whom_it_serves_whether_it_was_there_before_or_not() {
     agent.wait_for("the second shim, twice", |events| events.len() >= 3);
     let run = agent.stop();
     let fields = |event: &Value| {
-        let known = ["pid", "container_id", "containerd_namespace"].map(|it| event[it].clone());
+        let known =
+            [&event["pid"], &event["target_container"]["id"], &event["containerd_namespace"]]
+                .map(Value::clone);
         assert_eq!((&event["event"], event.get("containerd_version")), (&json!("shim"), None));
         known
     };

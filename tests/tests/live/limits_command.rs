@@ -44,7 +44,7 @@ impl Said {
 
     /// Whether this user counts as too close.
     fn is_over(&self, uid: u32) -> bool {
-        self.report["over"].as_array().unwrap().contains(&json!(uid.to_string()))
+        self.report["over"].as_array().unwrap().iter().any(|user| user["uid"] == uid)
     }
 
     fn notes(&self) -> String {
@@ -54,9 +54,10 @@ impl Said {
 
 /// A report's fields of a user of the initial namespace.
 fn user(report: &Value, uid: u32) -> &Value {
-    let name = uid.to_string();
+    let initial = system::INITIAL_USERNS;
     let users = report["users"].as_array().unwrap();
-    users.iter().find(|user| user["user"] == name).unwrap_or_else(|| panic!("no {uid}: {report}"))
+    let is_it = |it: &&Value| it["user"] == json!({ "uid": uid, "userns": initial });
+    users.iter().find(is_it).unwrap_or_else(|| panic!("no {uid}: {report}"))
 }
 
 /// A process of a user who has nothing charged yet, with so many instances.
@@ -80,9 +81,10 @@ fn a_user_s_share_is_told_and_answered_for() {
     let share = used * 100 / most;
     for road in ROADS {
         let said = Said::to_root(&[road, &["--warn", &share.to_string()]].concat());
-        let told = &said.user(uid)["instances"];
-        let percent = (used * 100).div_ceil(most);
-        assert_eq!(told, &json!({ "used": used, "limit": most, "percent": percent }));
+        let told = said.user(uid);
+        assert_eq!((&told["used"], &told["limit"]), (&json!(used), &json!(most)));
+        let percent = told["percent"].as_f64().unwrap();
+        assert!((percent - 100.0 * f64::from(used) / f64::from(most)).abs() < 1e-9, "{percent}");
         assert_eq!((said.status, said.is_over(uid)), (Some(1), true), "{}", said.errors);
         assert_eq!((said.errors.as_str(), &said.report["warn_percent"]), ("", &json!(share)));
         let said = Said::to_root(&[road, &["--warn", &(share + 1).to_string()]].concat());
@@ -110,10 +112,12 @@ fn without_privileges_it_tells_what_it_can() {
     let _process = process_with(system::fresh_uid(), 3);
     let said = Said::by(command(), &[]);
     assert_eq!(said.status, Some(0), "{}", said.errors);
-    assert_eq!(said.report.get("users"), None, "nothing is guessed");
+    assert_eq!(said.report.get("users"), Some(&Value::Null), "nothing is guessed");
     let live = system::number_in("/proc/sys/fs/inotify/max_user_instances");
     assert_eq!(said.report["sysctls"][0]["live"], live);
-    assert!(said.report["recommendation"]["instances"]["value"].as_u64() >= Some(live.into()));
+    assert!(
+        said.report["recommendation"]["max_user_instances"]["value"].as_u64() >= Some(live.into())
+    );
     assert!(said.errors.contains("Who is charged"), "{}", said.errors);
     assert!(said.notes().contains("may therefore be too low"), "{}", said.notes());
     // A check must not pass because the charges are unknown.
@@ -143,7 +147,7 @@ fn check_rate(told: &Value, created: u32, (least, most): (Duration, Duration)) {
     let (least, most) = (least.as_secs_f64() - 0.001, most.as_secs_f64() + 0.001);
     assert!((least..most).contains(&seconds), "{least} to {most} s: {told}");
     assert!((f64::from(created) / seconds * 60.0 / per_minute - 1.0).abs() < 0.001, "{told}");
-    let level = |field: &str| told["instances"][field].as_f64().unwrap();
+    let level = |field: &str| told[field].as_f64().unwrap();
     let left = (level("limit") - level("used")) / per_minute * 60.0;
     assert!((number("seconds_left") / left - 1.0).abs() < 0.001, "{left} s: {told}");
 }
@@ -176,13 +180,13 @@ fn the_rate_is_the_truth_s() {
     let report = parsed(&run.events[0]);
     let told = user(&report, uid);
     check_rate(told, 20, (least, most));
-    assert_eq!(told["instances"]["used"], 22, "{told}");
+    assert_eq!(told["used"], 22, "{told}");
     let told = user(&report, other);
     let rate = &told["rate"];
     assert_eq!((&rate["created"], &rate["released"]), (&json!(5), &json!(5)), "{told}");
     assert_eq!(rate["per_minute"], 0.0, "{told}");
     assert_eq!(rate.get("seconds_left"), None, "never: {told}");
-    assert_eq!(told["instances"]["used"], 1);
+    assert_eq!(told["used"], 1);
 }
 
 #[live_test]
@@ -192,7 +196,7 @@ fn a_report_is_made_by_itself_when_the_time_is_over() {
     let _process = process_with(uid, 2);
     let said = Said::to_root(&["--watch", "0.5"]);
     assert_eq!(said.status, Some(0), "{}", said.errors);
-    assert_eq!(user(&said.report, uid)["instances"]["used"], 2);
+    assert_eq!(user(&said.report, uid)["used"], 2);
 }
 
 #[live_test]
@@ -269,7 +273,7 @@ fn a_report_that_is_late_counts_what_happened_meanwhile() {
     let late: Value = serde_json::from_str(written(&out).lines().nth(before).unwrap()).unwrap();
     let told = user(&late, uid);
     assert!(told["rate"].is_object(), "nothing was counted: {told}");
-    assert_eq!((&told["rate"]["created"], &told["instances"]["used"]), (&json!(20), &json!(21)));
+    assert_eq!((&told["rate"]["created"], &told["used"]), (&json!(20), &json!(21)));
 }
 
 /// A child that is killed with its test.
@@ -318,7 +322,7 @@ fn the_agent_s_own_instance_is_in_nobody_s_rate() {
     let disturbed = |_: &i32| {
         let said = Said::to_root(&["--watch", "0.5"]);
         let users = said.report["users"].as_array().unwrap();
-        let root = users.iter().find(|it| it["uid"] == 0 && it["rate"].is_object())?;
+        let root = users.iter().find(|it| it["user"]["uid"] == 0 && it["rate"].is_object())?;
         Some(root["rate"].clone())
     };
     let rates: Vec<_> = (0..5).map_while(|run| disturbed(&run)).collect();
@@ -337,15 +341,17 @@ fn the_namespace_whose_limit_binds_is_named() {
     for _ in 0..3 {
         subject.create(0).unwrap();
     }
-    let inside = format!("{uid}@userns:{}", system::user_namespace(subject.pid()));
+    let userns = system::user_namespace(subject.pid());
+    let inside = json!({ "uid": uid, "userns": userns });
+    let outside = json!({ "uid": uid, "userns": system::INITIAL_USERNS });
     let said = Said::to_root(&[]);
-    let level = |name: &str| {
+    let level = |wanted: &Value| {
         let users = said.report["users"].as_array().unwrap();
-        let user = users.iter().find(|it| it["user"] == name).unwrap();
-        (user["instances"]["used"].clone(), user["limit_level"].clone(), user["payers"].clone())
+        let user = users.iter().find(|it| it["user"] == *wanted).unwrap();
+        (user["used"].clone(), user["limit_level"].clone(), user["payers"].clone())
     };
-    assert_eq!(level(&inside), (json!(3), json!(1), json!([uid.to_string()])));
-    assert_eq!(level(&uid.to_string()), (json!(3), json!(0), json!([])));
+    assert_eq!(level(&inside), (json!(3), json!(1), json!([outside])));
+    assert_eq!(level(&outside), (json!(3), json!(0), json!([])));
     let note = format!("the limit of {uid} binds: raise that one");
     assert!(said.notes().contains(&note), "{note}: {}", said.notes());
     // Lowered below what the host allows.
@@ -353,7 +359,7 @@ fn the_namespace_whose_limit_binds_is_named() {
     let said = Said::to_root(&["--warn", "100"]);
     assert_eq!(said.status, Some(1));
     assert_eq!(said.report["over"], json!([inside]));
-    let note = format!("{inside} pays in a user namespace of its own");
+    let note = format!("{uid}@userns:{userns} pays in a user namespace of its own");
     assert!(said.notes().contains(&note), "{note}: {}", said.notes());
     assert!(said.notes().contains("Its own limit (3, "), "{}", said.notes());
 }

@@ -67,11 +67,11 @@ fn limits_and_leaks_of_the_past_are_what_they_were() {
     // Of users, and of settings; what is recommended rests on all that is in the list, too.
     let after = said(&["limits"], Some(&recording)).0;
     let user = |report: &Value| {
-        let name = json!(subject.actor.uid.to_string());
+        let uid = json!(subject.actor.uid);
         let users = report["users"].as_array().unwrap().clone();
-        users.into_iter().find(|user| user["user"] == name).unwrap()
+        users.into_iter().find(|user| user["user"]["uid"] == uid).unwrap()
     };
-    for field in ["instances", "watches"] {
+    for field in ["user", "used", "limit", "watches_used", "watch_limit"] {
         assert_eq!(user(&after[0])[field], user(&before[0])[field], "{field}");
     }
     assert_eq!(after[0]["settings"], before[0]["settings"]);
@@ -79,7 +79,7 @@ fn limits_and_leaks_of_the_past_are_what_they_were() {
     assert_eq!(code, Some(1), "{told:?}");
     let of = |verdicts: &[Value]| {
         let own = verdicts.iter().find(|verdict| verdict["pid"] == subject.pid()).unwrap();
-        ["kind", "comm", "instances", "remedy"].map(|field| own[field].clone())
+        ["verdict", "comm", "instances", "remedy"].map(|field| own[field].clone())
     };
     assert_eq!(of(&told), of(&live));
     assert_eq!(of(&told)[0], "target-gone");

@@ -100,9 +100,7 @@ impl Container {
 
     /// Its expected names.
     fn described(&self) -> Value {
-        json!({
-            "runtime": self.runtime, "id": self.id, "name": self.id, "pod": null, "qos": null,
-        })
+        json!({ "runtime": self.runtime, "id": self.id, "name": self.id })
     }
 }
 
@@ -154,7 +152,7 @@ fn is_told(runtime: &'static str) {
         for container in later.iter().chain([&before]) {
             let row = listing.rows().iter().find(|row| row["cgroup"] == json!([container.cgroup]));
             let row = row.unwrap_or_else(|| panic!("{} is missing: {listing:?}", container.id));
-            assert_eq!(row["container"], format!("{runtime}:{}", container.id));
+            assert_eq!(row["container"], container.described());
             assert_eq!(row["runtime"], json!([runtime]));
             assert_eq!((&row["instances"], &row["watches"]), (&json!(1), &json!(1)));
         }

@@ -18,7 +18,7 @@ fn lost(lines: &[Value]) -> u64 {
     losses
         .map(|line| {
             let line: Value = serde_json::from_str(line).unwrap();
-            line["count"].as_u64().unwrap()
+            line["lost_count"].as_u64().unwrap()
         })
         .sum()
 }

@@ -26,14 +26,15 @@ use parquet::{
     schema::types::{ColumnDescPtr, SchemaDescriptor, Type as Schema, TypePtr},
 };
 
-use crate::export::{Column, Row, Type, Value};
+use super::nanoseconds;
+use crate::output::{Field, Record, Type, Value};
 
 /// Values of a column that are encoded at once.
 const BATCH: usize = 8 << 10;
 
 /// All columns, each of which may be null.
 pub(super) fn schema() -> Result<TypePtr> {
-    let field = |column: &Column| {
+    let field = |column: Field| {
         let (physical, logical) = match column.kind() {
             Type::Time => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::NANOS))),
             Type::Bool => (Physical::BOOLEAN, None),
@@ -41,7 +42,10 @@ pub(super) fn schema() -> Result<TypePtr> {
             Type::U32 => (Physical::INT32, Some(LogicalType::integer(32, false))),
             Type::U64 => (Physical::INT64, Some(LogicalType::integer(64, false))),
             Type::F64 => (Physical::DOUBLE, None),
-            Type::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+            // Several names are one text; objects are in no column.
+            Type::Text | Type::Names | Type::Numbers | Type::Object | Type::Objects => {
+                (Physical::BYTE_ARRAY, Some(LogicalType::String))
+            }
         };
         Schema::primitive_type_builder(column.name(), physical)
             .with_repetition(Repetition::OPTIONAL)
@@ -49,7 +53,7 @@ pub(super) fn schema() -> Result<TypePtr> {
             .build()
             .map(Arc::new)
     };
-    let fields = Column::ALL.iter().map(field).collect::<Result<_>>()?;
+    let fields = Field::columns().map(field).collect::<Result<_>>()?;
     Schema::group_type_builder("schema").with_fields(fields).build().map(Arc::new)
 }
 
@@ -62,10 +66,10 @@ pub(super) struct RowGroup {
 impl RowGroup {
     /// An empty one.
     pub(super) fn new(schema: &SchemaDescriptor, properties: &WriterPropertiesPtr) -> Self {
-        let encoder = |(column, descriptor): (&Column, &ColumnDescPtr)| {
+        let encoder = |(column, descriptor): (Field, &ColumnDescPtr)| {
             Encoder::new(column.kind(), descriptor, properties)
         };
-        let columns = Column::ALL.iter().zip(schema.columns()).map(encoder).collect();
+        let columns = Field::columns().zip(schema.columns()).map(encoder).collect();
         Self { columns, rows: 0 }
     }
 
@@ -75,8 +79,8 @@ impl RowGroup {
     }
 
     /// Adds a row.
-    pub(super) fn add(&mut self, row: &Row<'_>) -> Result<()> {
-        for (column, value) in self.columns.iter_mut().zip(row.values()) {
+    pub(super) fn add(&mut self, row: &Record<'_>) -> Result<()> {
+        for (column, value) in self.columns.iter_mut().zip(row.columns()) {
             column.add(value)?;
         }
         self.rows += 1;
@@ -110,7 +114,9 @@ impl Encoder {
             Type::I32 | Type::U32 => Self::I32(Values::new(column, properties)),
             Type::Time | Type::U64 => Self::I64(Values::new(column, properties)),
             Type::F64 => Self::F64(Values::new(column, properties)),
-            Type::Text => Self::Text(Values::new(column, properties)),
+            Type::Text | Type::Names | Type::Numbers | Type::Object | Type::Objects => {
+                Self::Text(Values::new(column, properties))
+            }
         }
     }
 
@@ -121,9 +127,12 @@ impl Encoder {
             // Parquet stores unsigned numbers as signed ones of the same bits.
             (Self::I32(it), Some(Value::U32(value))) => it.add(value.cast_signed()),
             (Self::I64(it), Some(Value::U64(value))) => it.add(value.cast_signed()),
-            (Self::I64(it), Some(Value::Time(value))) => it.add(*value),
+            (Self::I64(it), Some(Value::Time(time))) => it.add(nanoseconds(*time)),
             (Self::F64(it), Some(Value::F64(value))) => it.add(*value),
             (Self::Text(it), Some(Value::Text(value))) => it.add_text(value),
+            (Self::Text(it), Some(Value::Names(names))) if !names.is_empty() => {
+                it.add_text(&names.join(","))
+            }
             (Self::Bool(it), _) => it.add_null(),
             (Self::I32(it), _) => it.add_null(),
             (Self::I64(it), _) => it.add_null(),

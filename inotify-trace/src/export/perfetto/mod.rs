@@ -22,13 +22,14 @@ use self::{
 };
 use super::{ExportError, Exporter, Output};
 use crate::{
-    output::{UserNames, actor, cgroup_name, ending, errno_name, failed_limit, finding_line},
+    output::{UserNames, actor, ending, errno_name, failed_limit, words},
     recording::Header,
 };
 use inotify_trace_model::{
     clock::Clock,
     event::{BootTime, Event, EventKind, InstanceId, Quota, Task},
     feed::Batch,
+    findings::Finding,
     resource::Resource,
     story::Audience,
     tracker::{Instance, Origin, Tracker, User},
@@ -229,7 +230,7 @@ impl Perfetto {
             _ => return Ok(()),
         };
         if let Some(limit) = failed_limit(&event.kind) {
-            notes.push(DebugAnnotation::text("limit", limit.words()));
+            notes.push(DebugAnnotation::text("limit", words::limit(limit)));
         }
         if let Some(quota) = event.kind.quota() {
             notes.push(DebugAnnotation::number("used", quota.used.into()));
@@ -313,7 +314,7 @@ impl Audience for Perfetto {
             notes.push(DebugAnnotation::text("known as", &pattern.name));
         }
         let instant = TrackEvent {
-            name: Some(format!("LEAK {}", finding_line(verdict, tracker))),
+            name: Some(format!("LEAK {}", words::line(&Finding::of(verdict, tracker)))),
             categories: vec!["verdict".to_owned()],
             debug_annotations: notes,
             ..TrackEvent::default()
@@ -375,7 +376,7 @@ impl Exporter for Perfetto {
 fn called(task: Option<Task>, tracker: &Tracker) -> String {
     let Some(task) = task else { return "nobody known".to_owned() };
     let place = tracker.cgroups().get(task.cgroup).filter(|it| it.container.is_some());
-    let place = place.and_then(|_| cgroup_name(tracker.cgroups(), task.cgroup));
+    let place = place.and_then(|_| tracker.cgroups().display(task.cgroup));
     let place = place.map(|it| format!(" in {it}")).unwrap_or_default();
     format!("{} ({}){place}", task.comm.to_str(), task.pid)
 }

@@ -1,15 +1,12 @@
 //! The report for programs; docs/json.md tells what it means.
 
-use inotify_trace_model::{
-    tracker::User,
-    usage::{Level, Standing},
-};
+use inotify_trace_model::{tracker::User, usage::Standing};
 use serde_json::{Map, Value, json};
 
 use super::{LimitsReport, words::reasoning};
 use crate::{
     limits::{Assignment, Recommendation, Setting, Sizing},
-    output::listing::percent,
+    output::fields,
 };
 
 impl LimitsReport {
@@ -17,20 +14,22 @@ impl LimitsReport {
     #[must_use]
     pub fn json(&self) -> Value {
         let mut report = Map::new();
-        if let Some(standings) = &self.standings {
-            let users = self
-                .everyone(standings)
-                .into_iter()
-                .map(|user| self.user(user, standings.get(&user).unwrap_or(&Standing::default())));
-            report.insert("users".to_owned(), users.collect());
-        }
+        let users = self.standings.as_ref().map(|standings| {
+            let none = Standing::default();
+            let user = |user| self.user(user, standings.get(&user).unwrap_or(&none));
+            self.everyone(standings).into_iter().map(user).collect::<Vec<_>>()
+        });
+        report.insert("users".to_owned(), users.into());
         report.insert("warn_percent".to_owned(), self.warn.into());
-        report.insert("over".to_owned(), self.over().into());
+        report.insert(
+            "over".to_owned(),
+            self.over().map(|user| fields::user(user, &self.names)).collect(),
+        );
         report.insert("sysctls".to_owned(), self.settings.iter().map(setting).collect());
         let Recommendation { instances, watches } = &self.recommendation;
         let mut recommended = Map::new();
-        recommended.insert("instances".to_owned(), sized(instances));
-        recommended.insert("watches".to_owned(), sized(watches));
+        recommended.insert("max_user_instances".to_owned(), sized(instances));
+        recommended.insert("max_user_watches".to_owned(), sized(watches));
         if let Some(plan) = &self.plan {
             recommended.insert("file".to_owned(), json!(plan.file));
             recommended.insert("text".to_owned(), json!(plan.text));
@@ -47,20 +46,7 @@ impl LimitsReport {
     }
 
     fn user(&self, user: User, standing: &Standing) -> Value {
-        let level = |level: Option<Level>| {
-            level.map(|it| json!({ "used": it.used, "limit": it.limit, "percent": percent(it) }))
-        };
-        let mut fields = Map::new();
-        fields.insert("user".to_owned(), self.names.payer(user).into());
-        fields.insert("uid".to_owned(), user.uid.into());
-        fields.insert("userns".to_owned(), user.userns.into());
-        for (name, value) in
-            [("instances", level(standing.instances)), ("watches", level(standing.watches))]
-        {
-            fields.extend(value.map(|value| (name.to_owned(), value)));
-        }
-        let payers: Vec<_> = standing.payers.iter().map(|it| self.names.payer(*it)).collect();
-        fields.insert("payers".to_owned(), payers.into());
+        let mut fields = fields::standing(user, standing, &self.names);
         fields.insert("limit_level".to_owned(), standing.binding.into());
         if let Some(rate) = self.rates.as_ref().and_then(|rates| rates.get(&user)) {
             let left = standing.instances.and_then(|level| rate.time_left(level));
@@ -79,12 +65,12 @@ impl LimitsReport {
 
 fn setting(setting: &Setting) -> Value {
     let told = |assignment: &Assignment| {
-        json!({
-            "file": assignment.file,
-            "line": assignment.line,
-            "text": assignment.text,
-            "value": assignment.value,
-        })
+        let mut fields = Map::new();
+        fields.insert("file".to_owned(), json!(assignment.file));
+        fields.insert("line".to_owned(), json!(assignment.line));
+        fields.insert("text".to_owned(), json!(assignment.text));
+        fields.extend(assignment.value.map(|value| ("value".to_owned(), value.into())));
+        Value::Object(fields)
     };
     let mut fields = Map::new();
     fields.insert("sysctl".to_owned(), setting.sysctl.key().into());

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use inotify_trace_model::{tracker::User, usage::Standing};
 
-use super::{UserNames, listing::percent};
+use super::{UserNames, table::percent};
 use crate::limits::{
     Rate, Recommendation, Setting,
     apply::{Done, Plan},
@@ -43,12 +43,11 @@ pub struct LimitsReport {
 }
 
 impl LimitsReport {
-    /// Those who are too close to a limit, by name.
-    #[must_use]
-    pub fn over(&self) -> Vec<String> {
+    /// Those who are too close to a limit.
+    pub fn over(&self) -> impl Iterator<Item = User> {
         let all = self.standings.iter().flatten();
         let over = all.filter(|(_, standing)| is_over(standing, self.warn));
-        over.map(|(user, _)| self.names.payer(*user)).collect()
+        over.map(|(user, _)| *user)
     }
 
     /// Users who stand anywhere, or whose instances came and went.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     limits::{QUEUED_EVENT_BYTES, Rate, Recommendation, Setting, State, Sysctl},
-    output::{Cell, Table, listing::percent, printable},
+    output::{Cell, Table, printable},
 };
 
 impl LimitsReport {
@@ -25,6 +25,7 @@ impl LimitsReport {
             None => writeln!(out, "Who is charged how much is not known: see above.")?,
         }
         for user in self.over() {
+            let user = self.names.payer(user);
             let sentence = format!("{user} has used {}% or more of a limit.", self.warn);
             writeln!(out, "{}", wrapped(&sentence, 0))?;
         }
@@ -110,7 +111,7 @@ impl LimitsReport {
             for level in [standing.instances, standing.watches] {
                 row.push(level.map(|level| level.used).into());
                 row.push(level.map(|level| level.limit).into());
-                row.push(level.map_or(Cell::Missing, |level| Cell::Percent(percent(level))));
+                row.push(level.map_or(Cell::Missing, Cell::Percent));
             }
             if let Some(rates) = &self.rates {
                 let rate = rates.get(&user);

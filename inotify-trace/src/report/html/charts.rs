@@ -19,7 +19,7 @@ const FAR: u32 = 3;
 
 pub(super) fn all(run: &Run) -> Markup {
     let charts = &run.charts;
-    let leaks = run.leaks.iter().filter(|leak| leak.kind.is_leak());
+    let leaks = run.leaks.iter().filter(|leak| leak.is_leak());
     let marks: Vec<_> = leaks.map(|leak| share(run, leak.reached)).collect();
     html! {
         @for charged in &charts.users { (user(charged, run, &marks).render(run)) }

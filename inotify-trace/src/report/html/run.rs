@@ -4,7 +4,10 @@ use maud::{Markup, html};
 
 use super::{badge, charts, clean, prose, table::table, time, warnings};
 use crate::{
-    output::{Cell, UserNames},
+    output::{
+        Cell, UserNames,
+        words::{self, Detail, Text},
+    },
     report::{Failure, Leak, Run},
 };
 
@@ -92,7 +95,7 @@ fn failures(run: &Run, rows: usize) -> Markup {
             Cell::from(&it.comm[..]),
             Cell::from(&it.place[..]),
             Cell::from(it.resource.singular()),
-            Cell::from(&it.why[..]),
+            Cell::from(&words::failure(it.errno, it.limit)[..]),
             it.refused.map(|user| names.payer(user)).as_deref().into(),
             Cell::from(it.count),
             Cell::from(&run.times.short(it.first)[..]),
@@ -108,8 +111,11 @@ fn failures(run: &Run, rows: usize) -> Markup {
             div.card.bad {
                 p { strong { (refusal.count) " " (refusal.resource.name()) " refused" }
                     ", from " (run.times.short(refusal.first)) " to " (run.times.short(refusal.last)) }
-                p { "Used up, as of " (run.times.short(refusal.blamed)) ": " (prose(&refusal.lines[0])) }
-                p { (prose(&refusal.lines[1])) }
+                p {
+                    "Used up, as of " (run.times.short(refusal.blamed)) ": "
+                    (prose(words::used_up(&refusal.by, &names).trim_end()))
+                }
+                p { (prose(&format!("remedy: {}", words::remedy(refusal.by.remedy())))) }
             }
         }
         (table("Failures", &columns, &all, left))
@@ -122,24 +128,25 @@ fn failures(run: &Run, rows: usize) -> Markup {
 fn leaks(run: &Run) -> Markup {
     let left = run.leaks_left + run.leaks.len().saturating_sub(LEAKS);
     html! {
-        @if !run.leaks.iter().any(|it| it.kind.is_leak()) { p { "No leak was found." } }
+        @if !run.leaks.iter().any(Leak::is_leak) { p { "No leak was found." } }
         @for leak in run.leaks.iter().take(LEAKS) { (card(leak, run)) }
         @if left > 0 { p.note { (left) " more are left out." } }
     }
 }
 
 fn card(leak: &Leak, run: &Run) -> Markup {
-    let class = match (leak.kind.is_leak(), leak.is_over) {
+    let class = match (leak.is_leak(), leak.is_over) {
         (true, false) => "bad",
         (true, true) => "warning",
         (false, _) => "",
     };
-    let label = if leak.kind.is_leak() { "LEAK" } else { "NOTE" };
+    let label = if leak.is_leak() { "LEAK" } else { "NOTE" };
+    let details = words::details(&leak.finding, &mut run.times.clock(), leak.said);
     html! {
         div class={"card leak " (class)} {
-            p { strong { (label) } " " (prose(&leak.line)) }
-            ul { @for line in &leak.details { li { (detail(line)) } } }
-            @if let Some(afterwards) = &leak.afterwards { p { b { (afterwards) } } }
+            p { strong { (label) } " " (prose(&words::heading(&leak.finding))) }
+            ul { @for line in &details { li { (detail(line)) } } }
+            @if let Some(then) = leak.afterwards { p { b { (words::afterwards(then)) } } }
             p.note {
                 "Noticed at " (run.times.short(leak.reached)) "; as of " (run.times.short(leak.said)) "."
             }
@@ -147,15 +154,15 @@ fn card(leak: &Leak, run: &Run) -> Markup {
     }
 }
 
-/// A line of a verdict, whose first word is a label if a colon follows.
-fn detail(line: &str) -> Markup {
-    match line.split_once(": ") {
-        _ if line.starts_with("https://") && !line.contains(char::is_whitespace) => {
-            html! { a href=(line) rel="noreferrer noopener" { (clean(line)) } }
+/// One of the lines that explain a finding.
+fn detail(detail: &Detail) -> Markup {
+    match (detail.label, &detail.text) {
+        (_, Text::Link(page)) => {
+            html! { a href=(page) rel="noreferrer noopener" { (clean(page)) } }
         }
-        Some((label, rest)) if !label.contains(' ') => {
-            html! { b { (clean(label)) ":" } " " (prose(rest)) }
+        (Some(label), Text::Words(words)) if label != words::SINCE => {
+            html! { b { (label) ":" } " " (prose(words)) }
         }
-        _ => prose(line),
+        (_, Text::Words(_)) => prose(&detail.line()),
     }
 }

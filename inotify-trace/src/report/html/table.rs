@@ -41,7 +41,9 @@ fn td(cell: &Cell) -> Markup {
     let text = |text: &str| html! { td.short[text.chars().count() <= SHORT] { (clean(text)) } };
     match cell {
         Cell::Number(number) => html! { td.number data-v=(number) { (number) } },
-        Cell::Percent(share) => html! { td.number data-v=(share) { (share) "%" } },
+        Cell::Percent(level) => {
+            html! { td.number data-v=(level.percent()) { (cell.text()) } }
+        }
         Cell::Missing => html! { td.missing { "–" } },
         Cell::Text(it) => text(it),
         Cell::List(texts) => text(&texts.join(", ")),

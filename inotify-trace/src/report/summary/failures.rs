@@ -1,16 +1,17 @@
 //! What failed: alike failures together, and who used up what was refused.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry};
 
 use inotify_trace_model::{
     event::{BootTime, Comm, Event, EventKind},
+    findings::Exhausted,
     resource::Resource,
     tracker::{Tracker, User},
     usage::Culprits,
 };
 
 use super::places::{self, Key};
-use crate::output::{Blame, Limit, UserNames, errno_name, failed_limit};
+use crate::output::{Limit, failed_limit};
 
 /// How many sorts of failures are kept apart.
 const SORTS: usize = 500;
@@ -38,10 +39,10 @@ pub struct Failure {
     pub place: String,
     /// What was refused.
     pub resource: Resource,
-    /// Why, in words.
-    pub why: String,
-    /// Whether it was a limit.
-    pub is_limit: bool,
+    /// Why, as a positive errno.
+    pub errno: i32,
+    /// The limit that was hit, if it was one.
+    pub limit: Option<Limit>,
     /// Whose quota was used up, if it was one.
     pub refused: Option<User>,
     /// How often.
@@ -71,13 +72,12 @@ pub struct Refusal {
     pub last: BootTime,
     /// When the culprits were looked for last.
     pub blamed: BootTime,
-    /// Who they are, and what to do, in words.
-    pub lines: [String; 2],
+    /// Who they were then.
+    pub by: Exhausted,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Failures {
-    blame: Blame,
     sorts: HashMap<Sort, Failure>,
     refusals: BTreeMap<(User, Resource), Refusal>,
     /// Failures of sorts there was no room for.
@@ -85,11 +85,6 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    pub(super) fn new(names: UserNames) -> Self {
-        let blame = Blame::new(names);
-        Self { blame, sorts: HashMap::new(), refusals: BTreeMap::new(), others: 0 }
-    }
-
     /// Takes in what `tracker` has just taken in.
     pub(super) fn add(&mut self, event: &Event, tracker: &Tracker) {
         let resource = event.kind.counts();
@@ -110,8 +105,8 @@ impl Failures {
                 comm: task.comm.to_str().into_owned(),
                 place: String::new(),
                 resource,
-                why: why(errno, limit),
-                is_limit: limit.is_some(),
+                errno,
+                limit,
                 refused: user,
                 count: 0,
                 first: event.time,
@@ -141,22 +136,21 @@ impl Failures {
         if self.refusals.len() >= SORTS && !self.refusals.contains_key(&(user, resource)) {
             return;
         }
-        let refusal = self.refusals.entry((user, resource)).or_insert_with(|| Refusal {
-            user,
-            resource,
-            count: 0,
-            first: event.time,
-            last: event.time,
-            blamed: event.time,
-            lines: [String::new(), String::new()],
-        });
+        let by = || Culprits::of(event, tracker).map(|it| Exhausted::by(&it, tracker));
+        let refusal = match self.refusals.entry((user, resource)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let Some(by) = by() else { return };
+                let (count, first, last, blamed) = (1, event.time, event.time, event.time);
+                new.insert(Refusal { user, resource, count, first, last, blamed, by });
+                return;
+            }
+        };
         refusal.count += 1;
         refusal.last = event.time;
-        if refusal.count.is_power_of_two()
-            && let Some(culprits) = Culprits::of(event, tracker)
-        {
+        if let Some(by) = refusal.count.is_power_of_two().then(by).flatten() {
             refusal.blamed = event.time;
-            refusal.lines = self.blame.lines(&culprits, tracker).map(|it| it.trim().to_owned());
+            refusal.by = by;
         }
     }
 
@@ -164,7 +158,7 @@ impl Failures {
     pub(super) fn sorted(&self) -> Vec<Failure> {
         let mut all: Vec<_> = self.sorts.values().cloned().collect();
         all.sort_by_key(|it| {
-            (!it.is_limit, std::cmp::Reverse(it.count), it.first, it.comm.clone())
+            (it.limit.is_none(), std::cmp::Reverse(it.count), it.first, it.comm.clone())
         });
         all
     }
@@ -174,9 +168,4 @@ impl Failures {
         all.sort_by_key(|it| std::cmp::Reverse(it.count));
         all
     }
-}
-
-fn why(errno: i32, limit: Option<Limit>) -> String {
-    let name = errno_name(errno);
-    limit.map_or_else(|| name.clone().into_owned(), |limit| format!("{name}: {}", limit.words()))
 }

@@ -2,10 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use inotify_trace_model::{event::BootTime, resource::Resource, tracker::User, usage::Level};
+use inotify_trace_model::{
+    event::BootTime, findings::Remedy, resource::Resource, tracker::User, usage::Level,
+};
 
 use super::{Failure, Leak, Refusal};
-use crate::{limits::reaches, output::UserNames, report::Times};
+use crate::{
+    limits::reaches,
+    output::{UserNames, words},
+    report::Times,
+};
 
 /// How many programs, leaks and users a sentence names.
 const NAMED: usize = 3;
@@ -43,12 +49,12 @@ pub(super) struct Headline<'a> {
 
 impl Headline<'_> {
     fn leaks(&self) -> impl Iterator<Item = &Leak> {
-        self.leaks.iter().filter(|leak| leak.kind.is_leak())
+        self.leaks.iter().filter(|leak| leak.is_leak())
     }
 
     /// Failures at a limit that is no user's quota: of open files.
     fn other_limits(&self) -> impl Iterator<Item = &Failure> {
-        self.failures.iter().filter(|it| it.is_limit && it.refused.is_none())
+        self.failures.iter().filter(|it| it.limit.is_some() && it.refused.is_none())
     }
 
     /// A user in a sentence.
@@ -62,7 +68,7 @@ impl Headline<'_> {
     }
 
     pub(super) fn severity(&self) -> Severity {
-        let failed = self.failures.iter().any(|it| it.is_limit);
+        let failed = self.failures.iter().any(|it| it.limit.is_some());
         if failed || self.leaks().any(|leak| !leak.is_over) {
             Severity::Bad
         } else if self.close().next().is_some() || self.leaks().next().is_some() {
@@ -88,7 +94,8 @@ impl Headline<'_> {
             (Some(ran_out), _, None) => ran_out,
             (None, Some(failure), _) => {
                 let when = self.times.short(failure.first);
-                format!("{} failed at {when}: {}", failure.comm, failure.why)
+                let why = words::failure(failure.errno, failure.limit);
+                format!("{} failed at {when}: {why}", failure.comm)
             }
             (None, None, Some(leaking)) => format!("{leaking} {verb} inotify instances"),
             (None, None, None) => match self.close().next() {
@@ -109,10 +116,7 @@ impl Headline<'_> {
     pub(super) fn sentences(&self) -> Vec<String> {
         let mut all = Vec::new();
         for refusal in self.refusals.iter().take(NAMED) {
-            let what = match refusal.resource {
-                Resource::Instances => "an instance",
-                Resource::Watches => "a watch",
-            };
+            let what = words::one(refusal.resource);
             let failed = self
                 .failures
                 .iter()
@@ -121,23 +125,20 @@ impl Headline<'_> {
             let when = self.when(refusal.count, refusal.first, refusal.last);
             all.push(format!("{who} could not get {what}, {when}."));
             let at = self.times.short(refusal.blamed);
-            all.push(format!("Used up, as of {at}: {}.", refusal.lines[0]));
+            let used_up = words::used_up(&refusal.by, self.names);
+            all.push(format!("Used up, as of {at}: {}.", used_up.trim_end()));
         }
         for failure in self.other_limits().take(NAMED) {
             let when = self.when(failure.count, failure.first, failure.last);
-            all.push(format!(
-                "{} in {} failed, {when}: {}.",
-                failure.comm, failure.place, failure.why
-            ));
+            let why = words::failure(failure.errno, failure.limit);
+            all.push(format!("{} in {} failed, {when}: {why}.", failure.comm, failure.place));
         }
         for leak in self.leaks().take(NAMED) {
             let said = self.times.short(leak.said);
-            let pace = leak.pace().map(|it| format!(", {it}")).unwrap_or_default();
-            all.push(match &leak.afterwards {
-                Some(afterwards) => {
-                    format!("Leak, as of {said}: {}{pace}. {afterwards}", leak.line)
-                }
-                None => format!("Leak: {}{pace}.", leak.line),
+            let line = words::line(&leak.finding);
+            all.push(match leak.afterwards {
+                Some(then) => format!("Leak, as of {said}: {line}. {}", words::afterwards(then)),
+                None => format!("Leak: {line}."),
             });
         }
         let more = self.leaks().count().saturating_sub(NAMED);
@@ -167,18 +168,22 @@ impl Headline<'_> {
     /// What to do, once each.
     pub(super) fn remedies(&self) -> Vec<String> {
         let told = self.leaks().filter(|leak| !leak.is_over);
-        let leaks = told.filter_map(|leak| Some(format!("{}: {}", leak.comm, leak.remedy()?)));
-        let refusals = self.refusals.iter().map(|it| it.lines[1].trim_start_matches("remedy: "));
-        let mut all: Vec<String> = Vec::new();
-        for remedy in leaks.chain(refusals.map(str::to_owned)) {
-            if !all.contains(&remedy) && !remedy.is_empty() && all.len() < 2 * NAMED {
+        let leaks = told.map(|leak| (Some(&leak.comm), leak.finding.remedy()));
+        let refusals = self.refusals.iter().map(|it| (None, it.by.remedy()));
+        let mut all = Vec::new();
+        for remedy in leaks.chain(refusals) {
+            if !all.contains(&remedy) && all.len() < 2 * NAMED {
                 all.push(remedy);
             }
         }
         if all.is_empty() && self.close().next().is_some() {
-            all.push("`inotify-trace limits` says to what to raise the limit".to_owned());
+            all.push((None, Remedy::Raise));
         }
-        all
+        let word = |(comm, remedy): (Option<&String>, Remedy)| match comm {
+            Some(comm) => format!("{comm}: {}", words::remedy(remedy)),
+            None => words::remedy(remedy).into_owned(),
+        };
+        all.into_iter().map(word).collect()
     }
 
     fn when(&self, count: u64, first: BootTime, last: BootTime) -> String {

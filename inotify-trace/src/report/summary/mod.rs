@@ -22,7 +22,7 @@ use self::{
     places::Places,
     series::{Gauge, Grid, Tally},
 };
-use crate::{output::UserNames, recording::Header};
+use crate::recording::Header;
 use inotify_trace_model::{
     event::{BootTime, Event, EventKind, Loss},
     feed::Batch,
@@ -95,8 +95,8 @@ impl Builder {
             created: Tally::default(),
             released: Tally::default(),
             failed: Tally::default(),
-            failures: Failures::new(UserNames::from_map(header.users.clone())),
-            leaks: Leaks::new(header.clock()),
+            failures: Failures::default(),
+            leaks: Leaks::default(),
             losses: Vec::new(),
             gaps: Vec::new(),
             gaps_left: 0,

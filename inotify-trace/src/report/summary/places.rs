@@ -10,7 +10,6 @@ use inotify_trace_model::{
 };
 
 use super::series::Gauge;
-use crate::output::cgroup_name;
 
 /// How many are followed at once. A node has a few hundred; of more, those that have nothing left
 /// and never had much make room.
@@ -34,7 +33,7 @@ impl Key {
 
 /// What to call it.
 pub(super) fn name(cgroup: CgroupId, cgroups: &Cgroups) -> String {
-    match cgroup_name(cgroups, cgroup) {
+    match cgroups.display(cgroup) {
         Some(name) => name,
         None if cgroup.known().is_some() => format!("cgroup {}", cgroup.0),
         None => "(not known)".to_owned(),

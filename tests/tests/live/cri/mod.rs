@@ -56,7 +56,7 @@ fn a_container_of_kubernetes_is_asked_for() {
         let wait = Wait::begin();
         let row = loop {
             let listing = Listing::by("container", &[road, &options].concat());
-            let row = listing.rows().iter().find(|row| row["container"] == "prod/shop-5d8f/web");
+            let row = listing.rows().iter().find(|row| row["container"]["id"] == id);
             match row {
                 Some(row) => break row.clone(),
                 None => wait.look_again(|| format!("it is missing: {listing:?}")),

@@ -104,9 +104,9 @@ fn ask_others(pids: &[u32]) -> Vec<Answer> {
 
 fn ask_us(uid: u32, road: &[&str]) -> Answer {
     let listing = Listing::by("user", road);
-    let row = listing.rows().iter().find(|row| row["uid"] == uid).unwrap();
+    let row = listing.rows().iter().find(|row| row["user"]["uid"] == uid).unwrap();
     let number = |field: &str| row[field].as_u64().unwrap();
-    let user = u32::try_from(number("uid")).unwrap();
+    let user = u32::try_from(row["user"]["uid"].as_u64().unwrap()).unwrap();
     let said = Said {
         instances: number("used"),
         users: [user].into(),

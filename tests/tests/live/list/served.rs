@@ -40,10 +40,9 @@ fn an_instance_for_one_container_is_that_container_s() {
         let listing = Listing::by("container", road);
         let row = |cgroup: &Cgroup| {
             let id = cgroup.container.as_ref().unwrap()["id"].as_str().unwrap();
-            let name = format!("containerd:{}", &id[..12]);
-            let mut rows = listing.rows().iter().filter(|row| row["container"] == name);
-            let row = rows.next().unwrap_or_else(|| panic!("{name} is missing: {listing:?}"));
-            assert!(rows.next().is_none(), "{name} twice: {listing:?}");
+            let mut rows = listing.rows().iter().filter(|row| row["container"]["id"] == id);
+            let row = rows.next().unwrap_or_else(|| panic!("{id} is missing: {listing:?}"));
+            assert!(rows.next().is_none(), "{id} twice: {listing:?}");
             row
         };
         let numbers = |row: &Value| {

@@ -30,7 +30,7 @@ fn those_above_a_user_namespace_pay_too() {
         let listing = Listing::by("user", road);
         for (userns, charged) in [(payer.userns, 3), (userns, 2)] {
             let told = listing.user(payer.uid, userns).unwrap();
-            let numbers = [&told["instances"]["used"], &told["not_visible"]];
+            let numbers = [&told["used"], &told["not_visible"]];
             assert_eq!(numbers.map(|it| it.as_u64()), [Some(charged), Some(0)], "{told}");
         }
     }
@@ -75,10 +75,10 @@ fn a_full_watch_limit_is_shown_full() {
     world.check_listings();
     for road in ROADS {
         let listing = Listing::by("user", road);
-        let row = listing.rows().iter().find(|row| row["userns"] == userns).unwrap();
-        let fields = ["used", "limit", "use", "watches_used", "watch_limit", "watch_use"];
-        let told = fields.map(|field| row[field].as_u64().unwrap());
-        assert_eq!(told, [3, 3, 100, 5, 5, 100], "{row}");
+        let row = listing.rows().iter().find(|row| row["user"]["userns"] == userns).unwrap();
+        let fields = ["used", "limit", "percent", "watches_used", "watch_limit", "watch_percent"];
+        let told = fields.map(|field| row[field].as_f64().unwrap());
+        assert_eq!(told, [3.0, 3.0, 100.0, 5.0, 5.0, 100.0], "{row}");
     }
 }
 

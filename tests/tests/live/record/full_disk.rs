@@ -126,8 +126,8 @@ fn a_full_disk_costs_what_happens_meanwhile_and_nothing_else() {
     let recorded = everything(&file);
     let (mut live_lines, mut missing) = (run.events.iter(), 0);
     for line in &recorded {
-        if line["event"] == "lost" && line["what"] == "unrecorded" {
-            let count = line["count"].as_u64().unwrap();
+        if line["event"] == "lost" && line["lost_what"] == "unrecorded" {
+            let count = line["lost_count"].as_u64().unwrap();
             missing += count;
             (0..count).for_each(|_| assert!(live_lines.next().is_some(), "{line} is too many"));
         } else {

@@ -134,13 +134,13 @@ fn told_until_now(witness: &Witness, recording: &Path) -> Vec<Value> {
 /// The number of events reported as missing.
 fn lost(events: &[Value]) -> u64 {
     let losses = events.iter().filter(|event| event["event"] == "lost");
-    losses.map(|event| event["count"].as_u64().unwrap()).sum()
+    losses.map(|event| event["lost_count"].as_u64().unwrap()).sum()
 }
 
 /// How many deeds may be missing at most because the kernel skipped programs, which it counts:
 /// without its beginning, the end of an instance is not told either.
 fn hidden(events: &[Value]) -> usize {
-    let runs = events.iter().filter(|event| event["what"] == "runs").cloned();
+    let runs = events.iter().filter(|event| event["lost_what"] == "runs").cloned();
     2 * usize::try_from(lost(&runs.collect::<Vec<_>>())).unwrap()
 }
 

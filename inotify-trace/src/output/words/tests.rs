@@ -1,15 +1,25 @@
-use inotify_trace_model::testing::{Machine, at, shim};
+use inotify_trace_model::{
+    findings::Finding,
+    testing::{Machine, at, shim},
+};
+use serde_json::{Value, json};
 
-use super::*;
-use crate::host;
+use super::{in_lines, line};
+use crate::{
+    host,
+    output::{Context, fields},
+};
 
 /// What is said of the only verdict.
 fn said(story: &Machine, seconds: u64) -> (String, String, Value) {
     let verdicts = story.verdicts(seconds);
     let [verdict] = &verdicts[..] else { panic!("one verdict: {verdicts:?}") };
-    let mut findings = Findings::new(host::clock());
-    let text = findings.text(verdict, &story.0, at(seconds));
-    (text, line(verdict, &story.0), findings.json(verdict, &story.0, at(seconds)))
+    let (mut clock, finding) = (host::clock(), Finding::of(verdict, &story.0));
+    let text = in_lines(&finding, &mut clock, at(seconds));
+    let context = Context::new(clock);
+    let mut record = fields::finding(&context, verdict, &story.0, at(seconds));
+    fields::evidence(&mut record, &context, verdict, &story.0);
+    (text, line(&finding), json!(record))
 }
 
 const WHO: &str = "containerd-shim (100) of pod default/web in containerd.service";
@@ -32,7 +42,7 @@ fn a_shim_s_verdict_names_its_pod_and_what_a_restart_costs() {
     assert_eq!((&json["boot_ns"], &json["version_has_it"]), (&json!(at(200)), &json!(true)));
     assert_eq!((&json["per_restart"], &json["restarts_left"]), (&json!(1.0), &json!(100)));
     assert_eq!((&json["limit"], &json["containers_ended"]), (&json!(128), &json!(8)));
-    assert_eq!(json["shim"]["names"]["pod_name"], "web");
+    assert_eq!(json["shim"]["container"]["pod_name"], "web");
     assert_eq!(json["shim"]["containerd_version"], "1.5.9");
 }
 

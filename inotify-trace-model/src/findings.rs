@@ -1,0 +1,224 @@
+//! Findings as facts: who holds how many of what, since when and how fast, and what can be done about
+//! it. Whoever shows them words them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    event::{BootTime, Comm},
+    identity::{Names, Shim},
+    resource::Resource,
+    tracker::{Process, Tracker, User},
+    usage::Culprits,
+    verdict::{Confidence, Growth, Kind, Pattern, Restarts, Verdict},
+};
+
+/// A process that holds instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Process id.
+    pub pid: u32,
+    /// Its command name; None if the process is not known.
+    pub comm: Option<Comm>,
+    /// The container it works for, if it is one of containerd's shims.
+    pub serves: Option<Served>,
+    /// The name of its cgroup, as [`Cgroups::display`](crate::tracker::Cgroups::display) has it.
+    pub place: Option<String>,
+    /// Whether that cgroup is a container's.
+    pub is_in_container: bool,
+}
+
+impl Holder {
+    /// The process with this id.
+    #[must_use]
+    pub fn of(pid: u32, tracker: &Tracker) -> Self {
+        let process = tracker.process(pid);
+        let task = process.map(|process| process.task);
+        let cgroups = tracker.cgroups();
+        let cgroup = task.and_then(|task| cgroups.get(task.cgroup));
+        Self {
+            pid,
+            comm: task.map(|task| task.comm),
+            serves: process.and_then(|process| Served::by(process, tracker)),
+            place: task.and_then(|task| cgroups.display(task.cgroup)),
+            is_in_container: cgroup.is_some_and(|cgroup| cgroup.container.is_some()),
+        }
+    }
+}
+
+/// The container that one of containerd's shims works for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// What the shim's arguments and its program say.
+    pub shim: Shim,
+    /// The names of the container, if they are known.
+    pub names: Option<Names>,
+}
+
+impl Served {
+    /// None if the process is no shim.
+    #[must_use]
+    pub fn by(process: &Process, tracker: &Tracker) -> Option<Self> {
+        let shim = process.shim.clone()?;
+        let names = tracker.cgroups().names_of(&shim.id).cloned();
+        Some(Self { shim, names })
+    }
+
+    /// The namespace and the name of the shim's pod, if its container is of one.
+    #[must_use]
+    pub fn pod(&self) -> Option<(Option<&str>, &str)> {
+        let names = self.names.as_ref()?;
+        Some((names.namespace.as_deref(), names.pod_name.as_deref()?))
+    }
+}
+
+/// What to do about something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// What helps against a known bug.
+    Known(&'static Pattern),
+    /// Restart the process, and report the bug.
+    RestartAndReport,
+    /// Nothing, unless it becomes more.
+    Wait,
+    /// End the first of those who hold most, or raise the limit.
+    EndOrRaise(Resource),
+    /// Raise the limit.
+    Raise,
+}
+
+/// A verdict with all that is known of it at the time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// What is wrong.
+    pub kind: Kind,
+    /// The process that holds the instances.
+    pub holder: Holder,
+    /// How many instances.
+    pub count: usize,
+    /// When the first of them was leaked.
+    pub since: BootTime,
+    /// Whether they were all leaked already when they were found: then `since` is when that was.
+    pub was_found: bool,
+    /// How sure that is.
+    pub confidence: Confidence,
+    /// The names of the cgroups they were for, and how many instances each.
+    pub purposes: BTreeMap<String, usize>,
+    /// How many other cgroups they were for, of which no name is known.
+    pub nameless: usize,
+    /// How fast they become more.
+    pub growth: Option<Growth>,
+    /// What each restart of a container costs, if the holder is a shim.
+    pub restarts: Option<Restarts>,
+    /// The known bug it looks like.
+    pub pattern: Option<&'static Pattern>,
+    /// The version of the holder's program, and whether that has the bug, if both are known.
+    pub version: Option<(Box<str>, bool)>,
+}
+
+impl Finding {
+    /// What is known of a verdict that was just reached.
+    #[must_use]
+    pub fn of(verdict: &Verdict, tracker: &Tracker) -> Self {
+        let holder = Holder::of(verdict.pid, tracker);
+        let mut purposes: BTreeMap<String, usize> = BTreeMap::new();
+        let mut nameless = BTreeSet::new();
+        for &cgroup in verdict.evidence.iter().flat_map(|it| &it.cgroups) {
+            match tracker.cgroups().display(cgroup) {
+                Some(name) => *purposes.entry(name).or_default() += 1,
+                None => drop(nameless.insert(cgroup)),
+            }
+        }
+        // Emptied before they were found: a shim serves nothing but the containers of its pod.
+        let emptied = verdict.evidence.iter().filter(|it| it.cgroups.is_empty()).count();
+        let emptied = if holder.serves.is_some() { emptied } else { 0 };
+        let version = holder.serves.as_ref().zip(verdict.pattern).and_then(|(served, pattern)| {
+            let version = served.shim.version.clone()?;
+            let has_it = pattern.is_in(&version)?;
+            Some((version, has_it))
+        });
+        Self {
+            kind: verdict.kind,
+            holder,
+            count: verdict.evidence.len(),
+            since: verdict.since(),
+            was_found: verdict.was_found(),
+            confidence: verdict.confidence(),
+            purposes,
+            nameless: nameless.len() + emptied,
+            growth: verdict.growth,
+            restarts: verdict.restarts,
+            pattern: verdict.pattern,
+            version,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match (self.pattern, self.kind) {
+            (Some(pattern), _) => Remedy::Known(pattern),
+            (None, Kind::Idle) => Remedy::Wait,
+            (None, _) => Remedy::RestartAndReport,
+        }
+    }
+}
+
+/// What became of a leak until the end of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// The instances were released.
+    Over,
+    /// They became no more.
+    Stopped {
+        /// How many the process held at the end.
+        held: usize,
+    },
+}
+
+/// How many holders of a quota are named.
+pub const NAMED: usize = 5;
+
+/// A quota that is used up, and who holds most of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exhausted {
+    /// The user who pays.
+    pub user: User,
+    /// What is used up.
+    pub resource: Resource,
+    /// How many are charged.
+    pub used: u32,
+    /// How many may be.
+    pub limit: u32,
+    /// The holders with most, at most [`NAMED`]; how many each holds, and how many of these others
+    /// hold too.
+    pub holders: Vec<(Holder, u32, u32)>,
+    /// How many further processes hold some, and how many together.
+    pub others: (usize, u32),
+    /// How many are charged that no known process holds.
+    pub unseen: u32,
+}
+
+impl Exhausted {
+    /// Those who use up what somebody was just refused.
+    #[must_use]
+    pub fn by(culprits: &Culprits, tracker: &Tracker) -> Self {
+        let Culprits { user, resource, ref holders, unseen, used, limit } = *culprits;
+        let named = holders.iter().take(NAMED);
+        let others = holders.get(NAMED..).unwrap_or_default();
+        Self {
+            user,
+            resource,
+            used,
+            limit,
+            holders: named.map(|it| (Holder::of(it.pid, tracker), it.count, it.shared)).collect(),
+            others: (others.len(), others.iter().map(|it| it.count).sum()),
+            unseen,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        Remedy::EndOrRaise(self.resource)
+    }
+}

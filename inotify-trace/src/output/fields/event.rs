@@ -1,0 +1,209 @@
+//! Which fields an event has.
+
+use inotify_trace_model::{
+    event::{CgroupId, Charge, Event, EventKind, Quota, Target},
+    findings::{Holder, NAMED},
+    resource::Resource,
+    tracker::{Instance, Tracker, User},
+    usage::Culprits,
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Context, Field, Record,
+    objects::{self, TARGET, place, pod_of},
+    task,
+};
+use crate::output::{
+    actor, device, ending, errno_name, failed_limit, instance_flags, lived, watch_mask,
+};
+
+/// What is known of an event that `tracker` has just taken in.
+pub(crate) fn event<'a>(
+    context: &'a Context,
+    event: &'a Event,
+    tracker: &'a Tracker,
+) -> Record<'a> {
+    let subject = tracker.subject(event);
+    let kind = &event.kind;
+    let mut record = context.record_at(event.time);
+    record.set(Field::Event, kind.name().as_str());
+    task(&mut record, actor(event, subject), tracker);
+    record.maybe(Field::Instance, kind.instance().map(|it| it.0));
+    quota(&mut record, context, kind.quota(), kind.counts());
+    record.maybe(Field::LimitHit, failed_limit(kind).map(name));
+    own(&mut record, context, event, subject, tracker);
+    record
+}
+
+/// What only events of this kind have.
+fn own<'a>(
+    record: &mut Record<'a>,
+    context: &'a Context,
+    event: &'a Event,
+    subject: Option<&Instance>,
+    tracker: &'a Tracker,
+) {
+    match &event.kind {
+        EventKind::InstanceFound { fd, flags, creator_cgroup, queued, .. } => {
+            record.set(Field::Fd, *fd);
+            record.set(Field::Flags, instance_flags(*flags));
+            record.set(Field::Queued, *queued);
+            record.maybe(Field::CreatorCgroupId, creator_cgroup.known().map(|it| it.0));
+        }
+        EventKind::InstanceCreated { fd, flags, .. } => {
+            record.set(Field::Fd, *fd);
+            record.set(Field::Flags, instance_flags(*flags));
+        }
+        EventKind::CreateFailed { flags, errno, .. } => {
+            record.set(Field::Flags, instance_flags(*flags));
+            record.set(Field::Errno, errno_name(*errno));
+        }
+        EventKind::WatchFound { wd, target, mask, .. } => {
+            record.set(Field::Wd, *wd);
+            record.set(Field::Mask, watch_mask(*mask));
+            on(record, target, tracker);
+        }
+        EventKind::WatchAdded { fd, wd, target, mask, .. } => {
+            record.set(Field::Fd, *fd);
+            record.set(Field::Wd, *wd);
+            record.set(Field::Mask, watch_mask(*mask));
+            on(record, target, tracker);
+        }
+        EventKind::WatchFailed { fd, path, mask, errno, .. } => {
+            record.set(Field::Fd, *fd);
+            record.set(Field::Path, &**path);
+            record.set(Field::Mask, watch_mask(*mask));
+            record.set(Field::Errno, errno_name(*errno));
+        }
+        EventKind::WatchRemoved { fd, wd, .. } => {
+            record.maybe(Field::Fd, *fd);
+            record.set(Field::Wd, *wd);
+            record.maybe(Field::How, fd.is_none().then_some("vanished"));
+        }
+        EventKind::DescriptorClosed { fd, left, .. } => {
+            record.set(Field::Fd, *fd);
+            record.set(Field::Left, *left);
+        }
+        EventKind::InstanceHeld { left, .. } => record.set(Field::Left, *left),
+        EventKind::InstanceReleased { fd, .. } => {
+            let leaver = subject.and_then(|instance| instance.ended_by);
+            record.maybe(Field::Fd, fd.or(leaver.and_then(|leaver| leaver.fd)));
+            record.set(Field::How, ending(subject));
+            record.maybe(Field::LivedNs, lived(event, subject));
+            record.maybe(Field::Watches, subject.map(|it| it.watches().len() as u64));
+        }
+        EventKind::RangeClosed { first, last } => {
+            record.set(Field::First, *first);
+            record.set(Field::Last, *last);
+        }
+        EventKind::ProcessForked { child } => record.set(Field::Child, *child),
+        EventKind::ProcessExec { kept } => record.maybe(Field::Kept, kept.as_deref()),
+        EventKind::ProcessExited => {}
+        EventKind::CgroupFound { cgroup, path }
+        | EventKind::CgroupCreated { cgroup, path }
+        | EventKind::CgroupRenamed { cgroup, path } => {
+            target_cgroup(record, *cgroup, tracker);
+            record.set(Field::TargetCgroup, &**path);
+        }
+        EventKind::ContainerNamed { cgroup, .. } | EventKind::CgroupRemoved { cgroup } => {
+            target_cgroup(record, *cgroup, tracker);
+        }
+        EventKind::ShimIdentified { id, namespace, version } => {
+            record.set(Field::TargetContainerId, &**id);
+            pod_of(record, id, tracker);
+            record.set(Field::ContainerdNamespace, &**namespace);
+            record.maybe(Field::ContainerdVersion, version.as_deref());
+        }
+        EventKind::Charged { charges } => {
+            // What binds the one who pays, wherever the limit stands.
+            let payer = charges.first().map(|&charge| User::from(charge));
+            let account = payer.and_then(|payer| tracker.users().get(payer));
+            let instances = account.and_then(|account| account.instances);
+            quota(record, context, instances, Resource::Instances);
+            record.set(Field::Charges, charges.iter().map(charge).collect::<Vec<_>>());
+        }
+        EventKind::Lost { count, what } => {
+            record.set(Field::LostCount, *count);
+            record.set(Field::LostWhat, name(*what));
+        }
+    }
+}
+
+/// Adds those who use up what an event was refused.
+pub(crate) fn culprits(record: &mut Record<'_>, culprits: &Culprits, tracker: &Tracker) {
+    let culprit = |it: &inotify_trace_model::usage::Culprit| {
+        let holder = Holder::of(it.pid, tracker);
+        let mut fields = Map::new();
+        let mut add = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
+        add("pid", it.pid.into());
+        if let Some(comm) = holder.comm {
+            add("comm", json!(comm.to_str()));
+        }
+        let task = tracker.process(it.pid).map(|process| process.task);
+        let cgroup = task.and_then(|task| tracker.cgroups().get(task.cgroup));
+        if let Some(container) = cgroup.and_then(|cgroup| cgroup.container.as_ref()) {
+            add("container", objects::container(container, tracker));
+        }
+        if let Some(served) = &holder.serves {
+            add("shim", objects::shim(served).into());
+        }
+        add("count", it.count.into());
+        add("shared", it.shared.into());
+        Value::Object(fields)
+    };
+    let named: Vec<_> = culprits.holders.iter().take(NAMED).map(culprit).collect();
+    record.set(Field::Culprits, named);
+    record.set(Field::NotVisible, culprits.unseen);
+}
+
+/// How far the count is from its limit.
+fn quota<'a>(record: &mut Record<'a>, context: &Context, quota: Option<Quota>, counted: Resource) {
+    let Some(quota) = quota else { return };
+    record.set(Field::Counted, counted.name());
+    record.set(Field::Used, quota.used);
+    record.set(Field::Limit, quota.limit);
+    record.set(Field::ChargedUid, quota.uid);
+    record.set(Field::ChargedUser, context.users.payer(User::from(quota)));
+    record.set(Field::ChargedUserns, quota.userns);
+    record.maybe(Field::LimitLevel, (quota.level > 0).then_some(quota.level));
+}
+
+/// What a watch is on.
+fn on<'a>(record: &mut Record<'a>, target: &'a Target, tracker: &'a Tracker) {
+    record.maybe(Field::Path, target.path.as_deref());
+    record.maybe(Field::Gone, target.is_gone.then_some(true));
+    record.maybe(Field::Inode, (target.inode != 0).then_some(target.inode));
+    record.maybe(Field::Dev, (target.dev != 0).then(|| device(target.dev)));
+    target_cgroup(record, target.cgroup, tracker);
+}
+
+pub(super) fn target_cgroup<'a>(record: &mut Record<'a>, cgroup: CgroupId, tracker: &'a Tracker) {
+    record.maybe(Field::TargetCgroupId, cgroup.known().map(|it| it.0));
+    place(record, cgroup, tracker, &TARGET);
+}
+
+/// What one user is charged.
+fn charge(charge: &Charge) -> Value {
+    let mut fields = Map::new();
+    fields.insert("uid".to_owned(), charge.uid.into());
+    fields.insert("userns".to_owned(), charge.userns.into());
+    for resource in Resource::ALL {
+        if let Some(Quota { used, limit, .. }) = charge.of(resource) {
+            let [name_of_used, name_of_limit, _] = objects::names_of_level(resource);
+            fields.insert(name_of_used.to_owned(), used.into());
+            fields.insert(name_of_limit.to_owned(), limit.into());
+        }
+    }
+    fields.into()
+}
+
+/// A name that is also part of other JSON.
+fn name(value: impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(name)) => name,
+        // Names are strings.
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,119 @@
+//! Which fields a finding has.
+
+use inotify_trace_model::{
+    event::{BootTime, CgroupId},
+    findings::Finding,
+    tracker::Tracker,
+    verdict::{Confidence, Evidence, Kind, Verdict},
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Context, Field, Record,
+    event::target_cgroup,
+    objects::{self, pod_of},
+    task,
+};
+use crate::output::words;
+
+/// What is known of a verdict that was reached at `now`, without its evidence.
+pub(crate) fn finding<'a>(
+    context: &'a Context,
+    verdict: &Verdict,
+    tracker: &'a Tracker,
+    now: BootTime,
+) -> Record<'a> {
+    let finding = Finding::of(verdict, tracker);
+    let mut record = context.record_at(now);
+    record.set(Field::Event, "verdict");
+    record.set(Field::Pid, verdict.pid);
+    if let Some(process) = tracker.process(verdict.pid) {
+        task(&mut record, Some(process.task), tracker);
+        if let Some(shim) = &process.shim {
+            record.maybe(Field::ContainerdVersion, shim.version.as_deref());
+            pod_of(&mut record, &shim.id, tracker);
+        }
+    }
+    record.maybe(Field::Shim, finding.holder.serves.as_ref().map(objects::shim));
+    record.set(Field::Verdict, Kind::name(finding.kind));
+    record.set(Field::Leak, finding.kind.is_leak());
+    record.set(Field::Instances, finding.count as u64);
+    record.set(Field::Since, context.clock.timestamp(finding.since));
+    record.set(Field::WasFound, finding.was_found);
+    record.set(Field::Certain, finding.confidence == Confidence::Certain);
+    if let Some(growth) = finding.growth {
+        record.set(Field::PerMinute, growth.per_minute);
+        record.maybe(Field::Left, growth.left);
+        record.maybe(Field::SecondsLeft, growth.time_left().map(|it| it.as_secs()));
+    }
+    if let Some(restarts) = finding.restarts {
+        record.set(Field::ContainersEnded, restarts.ended as u64);
+        record.set(Field::PerRestart, restarts.per_restart);
+        record.set(Field::PerRestartInferred, restarts.is_inferred);
+        record.maybe(Field::RestartsLeft, restarts.left);
+        record.maybe(Field::Limit, restarts.limit);
+    }
+    if let Some(pattern) = finding.pattern {
+        record.set(Field::Pattern, &*pattern.name);
+        record.maybe(Field::VersionHasIt, finding.version.as_ref().map(|(_, has_it)| *has_it));
+        record.maybe(Field::FixedIn, pattern.fixed_in.as_deref());
+        record.set(Field::Source, &*pattern.source);
+    }
+    record.set(Field::Remedy, words::remedy(finding.remedy()));
+    record
+}
+
+/// Adds what a verdict says of each instance.
+pub(crate) fn evidence(
+    record: &mut Record<'_>,
+    context: &Context,
+    verdict: &Verdict,
+    tracker: &Tracker,
+) {
+    let each = |it: &Evidence| {
+        let cgroups: Vec<_> = it.cgroups.iter().map(|&id| cgroup(id, tracker)).collect();
+        json!({
+            "instance": it.instance,
+            "since": context.clock.utc(it.since),
+            "was_found": it.was_found,
+            "certain": it.confidence == Confidence::Certain,
+            "cgroups": cgroups,
+        })
+    };
+    record.set(Field::Evidence, verdict.evidence.iter().map(each).collect::<Vec<_>>());
+}
+
+/// One leaked instance of a verdict, of which `finding` is known.
+pub(crate) fn leaked<'a>(
+    context: &Context,
+    finding: &Record<'a>,
+    evidence: &Evidence,
+    tracker: &'a Tracker,
+) -> Record<'a> {
+    let mut record = finding.clone();
+    record.set(Field::Event, "leaked");
+    // These are the verdict's own, and would be counted many times over.
+    for field in [Field::Instances, Field::PerMinute, Field::Left, Field::Limit] {
+        record.remove(field);
+    }
+    record.set(Field::Instance, evidence.instance.0);
+    record.set(Field::Since, context.clock.timestamp(evidence.since));
+    record.set(Field::WasFound, evidence.was_found);
+    record.set(Field::Certain, evidence.confidence == Confidence::Certain);
+    // One that served several containers counts for the first.
+    let served = evidence.cgroups.first().copied();
+    target_cgroup(&mut record, served.unwrap_or_default(), tracker);
+    record
+}
+
+fn cgroup(id: CgroupId, tracker: &Tracker) -> Value {
+    let mut fields = Map::new();
+    fields.insert(Field::CgroupId.name().to_owned(), json!(id));
+    if let Some(cgroup) = tracker.cgroups().get(id) {
+        fields.insert(Field::Cgroup.name().to_owned(), json!(cgroup.path));
+        if let Some(container) = &cgroup.container {
+            fields.insert("container".to_owned(), objects::container(container, tracker));
+        }
+    }
+    fields.into()
+}

@@ -1,0 +1,122 @@
+//! What exists, for programs.
+
+use std::collections::BTreeSet;
+
+use inotify_trace_model::{
+    event::CgroupId,
+    tracker::{Instance, User, Watch},
+    usage::{self, Group, Key, Standing},
+};
+use serde_json::{Map, Value, json};
+
+use super::{Listing, standing};
+use crate::output::{Cell, Column, device, fields, mask};
+
+impl Listing<'_> {
+    /// Everything, for programs; the fields are documented in docs/json.md. `users_are_known` says
+    /// whether the kernel told who is charged.
+    #[must_use]
+    pub fn json(&self, watches: bool, users_are_known: bool) -> Value {
+        let columns = Column::of(self.by, true, false);
+        let rows: Vec<_> =
+            self.groups.iter().map(|group| self.row(group, &columns, watches)).collect();
+        let user = |(user, standing): (&User, &Standing)| self.user(*user, standing);
+        let users = users_are_known.then(|| self.standings.iter().map(user).collect::<Vec<_>>());
+        let total = usage::total(self.tracker);
+        json!({
+            "by": self.by.name(),
+            "rows": rows,
+            "users": users,
+            "total": {
+                "instances": total.instances.len(),
+                "watches": total.watches,
+                "fds": total.descriptors,
+                "processes": total.processes.len(),
+            },
+        })
+    }
+
+    fn row(&self, group: &Group, columns: &[Column], watches: bool) -> Value {
+        let mut row = Map::new();
+        for &column in columns {
+            let value = self.value(group, column);
+            row.extend(value.map(|value| (column.field().to_owned(), value)));
+        }
+        if watches {
+            let all = self.instances(group).flat_map(|instance| {
+                let watches = instance.watches().iter();
+                watches.map(|(&wd, watch)| self.watch(instance, wd, watch))
+            });
+            row.insert("targets".to_owned(), all.collect());
+        }
+        Value::Object(row)
+    }
+
+    /// What a column has, for programs; None if it is not known, or is in another field.
+    fn value(&self, group: &Group, column: Column) -> Option<Value> {
+        let several = |all: Vec<Value>| (!all.is_empty()).then_some(Value::Array(all));
+        let user = |user: &User| fields::user(*user, &self.names);
+        let places = |ids: &BTreeSet<CgroupId>| {
+            several(ids.iter().map(|&id| self.full_place(id).into()).collect())
+        };
+        match (column, &group.key) {
+            (Column::Pid, Key::Process(pid)) => Some((*pid).into()),
+            (Column::Pid, _) => several(group.processes.iter().map(|&pid| pid.into()).collect()),
+            (Column::User, Key::User(payer)) => payer.as_ref().map(user),
+            (Column::User, _) => several(group.users.iter().flatten().map(user).collect()),
+            (Column::Container, key) => {
+                let container = |it| fields::container(&it, self.tracker);
+                let mut all: Vec<_> = self.containers(group).map(container).collect();
+                if matches!(key, Key::Container(_)) { all.pop() } else { several(all) }
+            }
+            (Column::Payers, _) => {
+                let payers = standing(group, &self.standings).map(|it| it.payers.as_slice());
+                several(payers.unwrap_or_default().iter().map(user).collect())
+            }
+            (Column::Serves, _) => places(&group.serves),
+            (Column::HeldIn, _) => places(&self.outside(group)),
+            (Column::Uid | Column::Userns, _) => None,
+            _ => match self.cell(group, column) {
+                Cell::Number(number) => Some(number.into()),
+                Cell::Percent(level) => Some(level.percent().into()),
+                Cell::Text(text) => Some(text.into()),
+                Cell::List(texts) => Some(texts.into()),
+                Cell::Missing => None,
+            },
+        }
+    }
+
+    fn watch(&self, instance: &Instance, wd: i32, watch: &Watch) -> Value {
+        let target = &watch.target;
+        let mut fields = Map::new();
+        fields.insert("instance".to_owned(), json!(instance.id));
+        fields.insert("wd".to_owned(), json!(wd));
+        fields.insert("mask".to_owned(), json!(mask::watch_mask(watch.mask)));
+        fields.insert("inode".to_owned(), json!(target.inode));
+        fields.insert("dev".to_owned(), json!(device(target.dev)));
+        if let Some(path) = &target.path {
+            fields.insert("path".to_owned(), json!(path));
+        }
+        if target.is_gone {
+            fields.insert("gone".to_owned(), json!(true));
+        }
+        if let Some(cgroup) = target.cgroup.known() {
+            fields.insert("target_cgroup_id".to_owned(), json!(cgroup));
+            if let Some(cgroup) = self.tracker.cgroups().get(cgroup) {
+                fields.insert("target_cgroup".to_owned(), json!(cgroup.path));
+            }
+        }
+        Value::Object(fields)
+    }
+
+    fn user(&self, user: User, standing: &Standing) -> Value {
+        let mut fields = fields::standing(user, standing, &self.names);
+        let unseen = [
+            ("not_visible", standing.unseen_instances()),
+            ("watches_not_visible", standing.unseen_watches()),
+        ];
+        let known = unseen.into_iter().filter_map(|(name, count)| Some((name, count?)));
+        fields.extend(known.map(|(name, count)| (name.to_owned(), count.into())));
+        fields.into()
+    }
+}

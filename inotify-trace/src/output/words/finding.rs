@@ -1,0 +1,204 @@
+//! Findings in words, for a person who was just woken up.
+
+use std::time::Duration;
+
+use inotify_trace_model::{
+    clock::{Clock, Timestamps},
+    event::BootTime,
+    findings::{Finding, Holder},
+    verdict::{Confidence, Growth, Kind, Restarts},
+};
+
+use super::pod;
+use crate::output::{Approximate, printable};
+
+/// A time of day is of no use beyond it.
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// How many of the containers that instances were for are named.
+const NAMED: usize = 5;
+
+/// One of the lines that explain a finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Detail {
+    /// What it is about; None if it belongs to the line before.
+    pub(crate) label: Option<&'static str>,
+    pub(crate) text: Text,
+}
+
+/// What a line has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Text {
+    Words(String),
+    /// The address of a page.
+    Link(&'static str),
+}
+
+impl Detail {
+    fn new(label: &'static str, words: String) -> Self {
+        Self { label: Some(label), text: Text::Words(words) }
+    }
+
+    /// The line for a terminal: a label ends in a colon, but for that of a time.
+    pub(crate) fn line(&self) -> String {
+        match (self.label, &self.text) {
+            (Some(SINCE), text) => format!("{SINCE} {}", text.as_str()),
+            (Some(label), text) => format!("{label}: {}", text.as_str()),
+            (None, text) => text.as_str().to_owned(),
+        }
+    }
+}
+
+impl Text {
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Words(words) => words,
+            Self::Link(address) => address,
+        }
+    }
+}
+
+/// The label of the time.
+pub(crate) const SINCE: &str = "since";
+
+/// All there is to say, in several lines.
+pub(crate) fn in_lines(finding: &Finding, clock: &mut Clock, now: BootTime) -> String {
+    let label = if finding.kind.is_leak() { "LEAK" } else { "NOTE" };
+    let mut text = format!("{label}  {}\n", heading(finding));
+    for detail in details(finding, clock, now) {
+        let indent = if detail.label.is_some() { 6 } else { 13 };
+        text += &format!("{:indent$}{}\n", "", detail.line());
+    }
+    text
+}
+
+/// One line without an end: who, how many, what is wrong, how fast.
+pub(crate) fn line(finding: &Finding) -> String {
+    let pace = pace(finding).map(|pace| format!(", {pace}")).unwrap_or_default();
+    heading(finding) + &pace
+}
+
+/// Who, how many, and what is wrong.
+pub(crate) fn heading(finding: &Finding) -> String {
+    let count = finding.count;
+    let instances = if count == 1 { "instance" } else { "instances" };
+    let what = match finding.kind {
+        Kind::TargetGone => "whose containers or cgroups are gone",
+        Kind::ContainerGone => "of a container that is gone",
+        Kind::Growing => "and makes ever more",
+        Kind::Idle => "without a watch",
+    };
+    let pattern = finding.pattern.map(|it| format!(" ({})", it.name)).unwrap_or_default();
+    format!("{} holds {count} {instances} {what}{pattern}", who(&finding.holder))
+}
+
+/// Since when, for whom, how fast, whether that is a known bug, and what to do.
+pub(crate) fn details(finding: &Finding, clock: &mut Clock, now: BootTime) -> Vec<Detail> {
+    let mut details = vec![Detail::new(SINCE, since(finding, clock, now))];
+    let purposes = purposes(finding);
+    if !purposes.is_empty() {
+        details.push(Detail::new("for", purposes.join(", ")));
+    }
+    details.extend(pace(finding).map(|pace| Detail::new("pace", pace)));
+    if let Some(pattern) = finding.pattern {
+        let fixed = pattern.fixed_in.as_deref();
+        let fixed = fixed.map(|it| format!("; fixed in {it}")).unwrap_or_default();
+        details.push(Detail::new("known", format!("{}{fixed}", pattern.about)));
+        if let Some((version, has_it)) = &finding.version {
+            let version = printable(version);
+            let has_it = if *has_it { "has it" } else { "should not have it" };
+            let words = format!("this is version {version}, which {has_it}");
+            details.push(Detail { label: None, text: Text::Words(words) });
+        }
+        details.push(Detail { label: None, text: Text::Link(&pattern.source) });
+    }
+    details.push(Detail::new("do", super::remedy(finding.remedy()).into_owned()));
+    details
+}
+
+fn since(finding: &Finding, clock: &mut Clock, now: BootTime) -> String {
+    let age = now.since(finding.since);
+    let form = if age < DAY { Timestamps::Time } else { Timestamps::Iso };
+    let mut since = String::new();
+    clock.write(&mut since, finding.since, form);
+    let sure = match finding.confidence {
+        Confidence::Certain => "",
+        Confidence::Likely => "; inferred",
+    };
+    if finding.was_found {
+        format!("before {since}, when it was found so{sure}")
+    } else {
+        format!("{since}, {} ago{sure}", Approximate(age))
+    }
+}
+
+/// What the instances were for, and how many each.
+fn purposes(finding: &Finding) -> Vec<String> {
+    let Finding { purposes, nameless, .. } = finding;
+    let mut parts: Vec<_> = purposes
+        .iter()
+        .take(NAMED)
+        .map(|(name, count)| match (printable(name), count) {
+            (name, 1) => name.into_owned(),
+            (name, count) => format!("{name} x{count}"),
+        })
+        .collect();
+    let more = purposes.len().saturating_sub(NAMED);
+    if more > 0 {
+        parts.push(format!("{more} more"));
+    }
+    if *nameless > 0 {
+        let served = finding.holder.serves.as_ref();
+        let what = if served.is_some() { "container" } else { "cgroup" };
+        let (plural, were) = if *nameless == 1 { ("", "was") } else { ("s", "were") };
+        let pod = served.and_then(pod).map(|pod| format!(" of {pod}")).unwrap_or_default();
+        parts.push(format!("{nameless} {what}{plural}{pod} that {were} gone before"));
+    }
+    parts
+}
+
+fn who(holder: &Holder) -> String {
+    let comm = holder.comm.map(|comm| printable(&comm.to_str()).into_owned());
+    let served = holder.serves.as_ref().map(|it| format!(" of {}", super::served(it)));
+    let place = holder.place.as_deref().map(|place| format!(" in {}", printable(place)));
+    let comm = comm.as_deref().unwrap_or("a process");
+    format!("{comm} ({}){}{}", holder.pid, served.unwrap_or_default(), place.unwrap_or_default())
+}
+
+/// How fast it gets worse, by restarts and by time; None if that is not known.
+fn pace(finding: &Finding) -> Option<String> {
+    let says_left = finding.restarts.is_some_and(|it| it.left.is_some());
+    let growth = finding.growth.map(|growth| by_time(growth, says_left));
+    let parts: Vec<_> = finding.restarts.map(by_restarts).into_iter().chain(growth).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+fn by_restarts(restarts: Restarts) -> String {
+    let Restarts { per_restart, is_inferred, limit, left, .. } = restarts;
+    let rate = if per_restart.fract() == 0.0 {
+        format!("{per_restart} a restart")
+    } else {
+        format!("{per_restart:.2} a restart")
+    };
+    let left = left.zip(limit).map(|(left, limit)| {
+        let plural = if left == 1 { "" } else { "s" };
+        format!(", {left} restart{plural} left until the limit of {limit}")
+    });
+    let inferred = if is_inferred { " (inferred)" } else { "" };
+    format!("{rate}{}{inferred}", left.unwrap_or_default())
+}
+
+/// How much is left is said once.
+fn by_time(growth: Growth, says_left: bool) -> String {
+    let rate = match growth.per_minute {
+        rate if rate >= 1.0 => format!("{rate:.1} more a minute"),
+        rate => format!("{:.1} more an hour", rate * 60.0),
+    };
+    if growth.left == Some(0) {
+        return format!("{rate}, and the limit is reached");
+    }
+    let left = growth.left.filter(|_| !says_left).map(|left| format!(", {left} left"));
+    let when = growth.time_left().filter(|it| *it < Duration::from_secs(30 * 86_400));
+    let when = when.map(|it| format!(": the limit is reached in {}", Approximate(it)));
+    format!("{rate}{}{}", left.unwrap_or_default(), when.unwrap_or_default())
+}

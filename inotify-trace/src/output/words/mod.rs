@@ -1,0 +1,106 @@
+//! Facts in English: findings, refusals and remedies, each worded here and nowhere else.
+
+mod exhausted;
+mod finding;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+pub(crate) use exhausted::used_up;
+pub(crate) use finding::{Detail, SINCE, Text, details, heading, in_lines, line};
+
+use inotify_trace_model::{
+    event::EventKind,
+    findings::{Afterwards, Remedy, Served},
+    identity::Names,
+    resource::Resource,
+};
+
+use super::{Limit, errno_name, failed_limit, printable};
+
+/// How much of an id is shown.
+const SHORT: usize = 12;
+
+/// What to do.
+pub(crate) fn remedy(remedy: Remedy) -> Cow<'static, str> {
+    match remedy {
+        Remedy::Known(pattern) => Cow::Borrowed(&pattern.remedy),
+        Remedy::RestartAndReport => {
+            "restart the process, which gives all of it back, and report the bug to its makers"
+                .into()
+        }
+        Remedy::Wait => "nothing, unless it becomes more".into(),
+        Remedy::EndOrRaise(resource) => format!(
+            "end the first of these, or raise {}: `inotify-trace limits` says to what",
+            resource.sysctl()
+        )
+        .into(),
+        Remedy::Raise => "`inotify-trace limits` says to what to raise the limit".into(),
+    }
+}
+
+/// The limit that was hit.
+pub(crate) fn limit(limit: Limit) -> &'static str {
+    match limit {
+        Limit::InotifyInstances => "inotify instance limit",
+        Limit::InotifyWatches => "inotify watch limit",
+        Limit::RlimitNofile => "RLIMIT_NOFILE",
+        Limit::FileMax => "fs.file-max",
+        Limit::InstancesOrNofile => "instance limit or RLIMIT_NOFILE",
+    }
+}
+
+/// Why a call failed, as in `EMFILE: inotify instance limit`.
+pub(crate) fn failure(errno: i32, limit: Option<Limit>) -> String {
+    let name = errno_name(errno);
+    limit.map_or_else(|| name.clone().into_owned(), |it| format!("{name}: {}", self::limit(it)))
+}
+
+/// Why an event is a failure; None if it is none.
+pub(crate) fn failed(kind: &EventKind) -> Option<String> {
+    match kind {
+        EventKind::CreateFailed { errno, .. } | EventKind::WatchFailed { errno, .. } => {
+            Some(failure(*errno, failed_limit(kind)))
+        }
+        _ => None,
+    }
+}
+
+/// What became of a leak.
+pub(crate) fn afterwards(afterwards: Afterwards) -> String {
+    match afterwards {
+        Afterwards::Over => "That was over before the end.".to_owned(),
+        Afterwards::Stopped { held } => {
+            format!("It grew no more at the end, and held {held} instances then.")
+        }
+    }
+}
+
+/// One of a resource, with its article.
+pub(crate) fn one(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Instances => "an instance",
+        Resource::Watches => "a watch",
+    }
+}
+
+/// The pod that a shim works for as people write it, `namespace/name`, if its container is of one.
+fn pod(served: &Served) -> Option<String> {
+    let (namespace, pod) = served.pod()?;
+    let namespace = namespace.map(|it| format!("{}/", printable(it))).unwrap_or_default();
+    Some(format!("{namespace}{}", printable(pod)))
+}
+
+/// The container that a shim works for, as in `pod default/web`.
+fn served(served: &Served) -> String {
+    pod(served).map_or_else(
+        || {
+            let id = &served.shim.id;
+            let short = id.get(..SHORT).unwrap_or(id);
+            let name = served.names.as_ref().and_then(Names::display);
+            format!("container {}", printable(name.as_deref().unwrap_or(short)))
+        },
+        |pod| format!("pod {pod}"),
+    )
+}
