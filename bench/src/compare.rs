@@ -53,7 +53,7 @@ pub fn measure(workspace: &Workspace, quick: bool) -> Result<String> {
     let mut text = format!(
         "{HEADING}\n\n\
          The same two calls with each of the agent's backends (`--backend`), and with bpftrace \
-         telling when instances are made and closed. All on one kernel, which has every backend: \
+         tracing creations and closes of instances. All on one kernel, which has every backend: \
          Debian's {}, in a virtual machine with one processor, which {} emulates \
          (TCG) on {}; {}. Emulation makes all figures in nanoseconds large, and does not make \
          everything slower by as much: only ratios within this table mean something, and those on \
@@ -61,8 +61,8 @@ pub fn measure(workspace: &Workspace, quick: bool) -> Result<String> {
          Nanoseconds a call: the fastest of {batches} batches in a process, and of {processes} \
          processes in succession the median. Rounds: {rounds}. In each, every tracer is measured \
          right after a measurement without any, to which its ratio refers; the order of the tracers \
-         changes from round to round. Each has to tell of instances made and closed just before, \
-         which shows that it is attached.\n\n",
+         changes from round to round. Each has to print instances created and closed \
+         just before, which shows that it is attached.\n\n",
         printed.kernel,
         printed.emulator,
         machine::processor(),

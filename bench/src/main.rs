@@ -1,4 +1,5 @@
-//! What inotify-trace costs and can take, next to bpftrace and others: `cargo xtask bench` starts it.
+//! What inotify-trace costs and can take, next to bpftrace and others: `cargo xtask bench` starts
+//! it.
 //!
 //! Without a task it is the user's part, which writes docs/benchmarks.md. It starts itself for the
 //! tasks: what root or a virtual machine measures, and what is traced meanwhile.
@@ -33,7 +34,7 @@ mod told;
 mod tracer;
 mod vm;
 
-/// Measure what inotify-trace costs, next to bpftrace, and write docs/benchmarks.md.
+/// Measure the cost of inotify-trace and bpftrace, and write docs/benchmarks.md.
 #[derive(Parser)]
 #[command(name = "bench", bin_name = "cargo xtask bench", args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -54,7 +55,7 @@ enum Task {
     Looks(list::Rounds),
     /// Look through /proc as a plain scanner does, to compare with.
     Scan,
-    /// Be what is traced.
+    /// Run a load to be traced.
     #[command(subcommand)]
     Load(load::Load),
 }

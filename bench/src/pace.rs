@@ -43,7 +43,7 @@ pub fn measure(bench: &Bench) -> Result<String> {
          was narrowed down in {steps} steps; the last column is the lowest pace tried at which \
          something was missing. Events a second.\n\n{}\n",
         number(millis as f64 / 1e3, 1),
-        table(&["", "everything told", "something missing"], &rows),
+        table(&["", "nothing missing", "something missing"], &rows),
     ))
 }
 

@@ -1,4 +1,4 @@
-//! What the kernel says about a process.
+//! Data of the kernel on a process.
 
 use std::fs;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ impl Process {
         Ok(fields.split_whitespace().map(str::to_owned).collect())
     }
 
-    /// It has ended, and nobody has waited for it yet.
+    /// It has ended, and was not waited for.
     pub fn has_ended(self) -> Result<bool> {
         Ok(self.stat()?.first().is_some_and(|state| state == "Z"))
     }

@@ -11,7 +11,7 @@ use xtask::workspace::{Workspace, which};
 use crate::report::{self, wrap};
 use crate::{compare, list, record, root};
 
-/// Where the report goes, below the root.
+/// The path of the report, below the root.
 const REPORT: &str = "docs/benchmarks.md";
 
 /// What to measure.
@@ -20,10 +20,10 @@ pub struct Args {
     /// One minute instead of eleven: fewer and shorter rounds.
     #[arg(long)]
     quick: bool,
-    /// Measure only what is measured in a virtual machine, and keep the rest of the report.
+    /// Measure only in a virtual machine, and keep the rest of the report.
     #[arg(long)]
     only_vm: bool,
-    /// Measure only what looks at the machine cost, and keep the rest of the report.
+    /// Measure only listings of the machine, and keep the rest of the report.
     #[arg(long, conflicts_with = "only_vm")]
     only_list: bool,
     /// Measure only recordings, and keep the rest of the report.
@@ -89,8 +89,8 @@ fn write(workspace: &Workspace, report: &str) -> Result<()> {
     Ok(())
 }
 
-/// Installs bpftrace if it is missing, and other programs. Without it there is nothing to compare
-/// with, which is said; the rest is still worth measuring.
+/// Installs bpftrace and other programs if they are missing. Without bpftrace the comparison is
+/// left out, with a message.
 fn setup() {
     list::setup();
     record::setup();

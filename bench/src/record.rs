@@ -55,7 +55,7 @@ impl Recorder {
 
     fn name(self) -> &'static str {
         match self {
-            Self::Nobody => "nobody records",
+            Self::Nobody => "no recorder",
             Self::Ours => "inotify-trace record",
             Self::Perf => "perf record",
             Self::Bpftrace => "bpftrace, text",
@@ -151,7 +151,7 @@ struct Round {
     cpu: f64,
 }
 
-/// Installs what is compared with; what cannot be had is named in the report.
+/// Installs the tools to compare with; the report names those that are not available.
 pub fn setup() {
     for (program, package) in PROGRAMS {
         if which(program).is_none()

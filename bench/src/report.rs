@@ -11,11 +11,11 @@ pub fn verdict(goal: &str, met: bool) -> String {
 pub fn introduction(machine: &str, quick: bool, warnings: &BTreeSet<String>) -> String {
     let mut text = format!(
         "# Benchmarks\n\n\
-         What inotify-trace costs, and what it can take, next to bpftrace telling the same events. \
+         The cost and capacity of inotify-trace, compared with bpftrace tracing the same events. \
          This file is written by\n\n    cargo xtask bench\n\n\
          which takes about eleven minutes on an idle machine, and one with `--quick`, builds aside. \
          It is written anew each time, with `--only-list`, `--only-record` or `--only-vm` only the section \
-         about looks at the machine, about recordings, or the last one; do not edit it. These are measurements and not tests: no figure makes anything fail.\n\n{machine}\n\
+         about looks at the machine, about recordings, or the last one; do not edit it. These are measurements, not tests: no figure makes a build fail.\n\n{machine}\n\
          Each figure is a median, with the lowest and the highest in parentheses. What is compared \
          was measured in turns within one run, since figures of different runs, and all the more \
          of different machines, cannot be compared. The loads are compiled loops in \

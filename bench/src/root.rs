@@ -15,7 +15,7 @@ pub fn command(task: &str, purpose: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// What it prints. Root measures, but what is written is the user's.
+/// The output of root's part. Root measures, the user writes the report.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())

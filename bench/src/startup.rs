@@ -49,7 +49,7 @@ pub fn measure(bench: &Bench) -> Result<String> {
         vec!["inotify-trace -o json".to_owned(), cell(greeting, 0), cell(first(&agent), 0)],
         vec![
             "bpftrace, the same events".to_owned(),
-            "says nothing".to_owned(),
+            "not reported".to_owned(),
             cell(first(&bpftrace), 0),
         ],
     ];

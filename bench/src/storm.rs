@@ -9,7 +9,7 @@ use crate::stats::{Spread, cell, number, table};
 use crate::told::Format;
 use crate::tracer::Tracer;
 
-/// What the tracers see, or what is there instead of one.
+/// The tracers, and the controls without one.
 struct Row {
     name: &'static str,
     tracer: Tracer,
@@ -149,13 +149,17 @@ fn shown(rounds: &Rounds) -> String {
             row
         })
         .collect();
-    table(&["", "loops/s", "events", "told", "missing", "said lost", "CPU %", "peak MB"], &rows)
+    table(
+        &["", "loops/s", "events", "printed", "missing", "reported lost", "CPU %", "peak MB"],
+        &rows,
+    )
 }
 
 const COLUMNS: &str = "\
-*Events* are those of all rounds together; *told* are lines of output about them; *missing* is the \
-difference, and *said lost* what the tracer itself says it lost (of all processes). *CPU %* is \
-what the tracer's process used, user and kernel mode, in percent of one core over the time the \
+*Events* are those of all rounds together; *printed* are lines of output about them; *missing* \
+is the difference, and *reported lost* the losses that the tracer itself reports (of all \
+processes). *CPU %* is the time of the tracer's process, user and kernel mode, in percent of one \
+core over the time the \
 loop ran, work it did afterwards included; *peak MB* its most resident memory, which may have been \
 at its start.";
 
@@ -206,13 +210,13 @@ fn storm_b(bench: &Bench, rounds: &Rounds) -> String {
         ""
     } else {
         " inotify-trace has one ring buffer of 4 MiB (`--buffer`) for all CPUs; bpftrace one of \
-         256 KiB for each CPU unless told otherwise, which the last row does."
+         256 KiB for each CPU by default; the last row has a larger one."
     };
     format!(
         "## Storm B: make, close\n\n\
          The same without a watch: there is no grace period to wait for, and the loop is as fast \
-         as system calls are. Two events a loop. What counts is how much a tracer tells, and that \
-         it says what it lost.{buffer}\n\n{}\n",
+         as system calls are. Two events a loop. A tracer should print all \
+         events, and report its losses.{buffer}\n\n{}\n",
         shown(rounds)
     ) + &slowed(bench, rounds)
 }
@@ -224,7 +228,8 @@ fn slowed(bench: &Bench, rounds: &Rounds) -> String {
     }
     let part = |row| number(rate_of(rounds, row) / rate_of(rounds, &ALONE) * 100.0, 0);
     format!(
-        "A tracer that slows down the loop has less to tell: with inotify-trace the loop keeps \
+        "A tracer that slows down the loop has fewer events to print: with inotify-trace the \
+         loop keeps \
          {} % of its speed, with bpftrace {} %.\n\n",
         part(&TEXT),
         part(&BPFTRACE),

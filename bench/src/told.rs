@@ -1,4 +1,4 @@
-//! Counting what a tracer told.
+//! Counts the events in a tracer's output.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -14,11 +14,11 @@ pub enum Format {
     Bpftrace,
 }
 
-/// What a tracer told about one process.
+/// A tracer's output about one process.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Told {
     pub events: u64,
-    /// What it says itself that it lost, of all processes.
+    /// The losses that it reports, of all processes.
     pub lost: u64,
 }
 
@@ -58,7 +58,7 @@ impl Subject {
         Self { format, pid }
     }
 
-    /// Whether `line` tells an event of the process.
+    /// Whether `line` is an event of the process.
     pub fn is_in(&self, line: &[u8]) -> bool {
         let pid = self.pid.as_bytes();
         let word =
@@ -72,7 +72,7 @@ impl Subject {
     }
 }
 
-/// What a line of output says was lost.
+/// The losses in a line of output.
 fn lost_in(format: Format, line: &str) -> u64 {
     match format {
         Format::Bpftrace if line.starts_with("Lost ") => numbers_after(line, "Lost "),

@@ -1,9 +1,9 @@
 //! Reads BTF, the kernel's description of its own types.
 //!
-//! Only what inotify-trace needs: where a member of a structure is, how big it is, the values of
-//! an enumeration, and the records themselves. The format is in the kernel's `Documentation/bpf/btf.rst` and
-//! `include/uapi/linux/btf.h`. The bytes are kept as they are and read in place, because a
-//! kernel has 100,000 types and a run looks at some 20 of them.
+//! Only what inotify-trace needs: where a member of a structure is, how big it is, the values of an
+//! enumeration, and the records themselves. The format is in the kernel's
+//! `Documentation/bpf/btf.rst` and `include/uapi/linux/btf.h`. The bytes are kept as they are and
+//! read in place, because a kernel has 100,000 types and a run looks at some 20 of them.
 
 use std::io;
 use std::ops::Range;
@@ -17,13 +17,13 @@ use kind::*;
 const PATH: &str = "/sys/kernel/btf/vmlinux";
 const MAGIC: u16 = 0xeb9f;
 
-/// Typedefs and qualifiers to follow before a chain is taken for a cycle; real ones have under 10.
+/// The longest chain of typedefs and qualifiers; longer ones are cycles. Real ones have under 10.
 const MAX_CHAIN: usize = 32;
 /// Members to look at in one lookup before unnamed structures are taken to contain themselves;
 /// the kernel's largest structures have a few hundred.
 const MAX_MEMBERS: usize = 10_000;
 
-/// Why BTF could not be read.
+/// The errors of reading BTF.
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
     /// The kernel was built without BTF, or `/sys` is not mounted here.
@@ -44,10 +44,10 @@ pub enum BtfError {
     /// A version of the format that did not exist when this was written.
     #[error("BTF version {0} is unknown (1 is): use a newer inotify-trace")]
     Version(u8),
-    /// A kind of type that is unknown, in BTF that does not say how long its records are.
+    /// An unknown kind of type, in BTF without a section of record sizes.
     #[error("BTF type {id} is of the unknown kind {kind}: use a newer inotify-trace")]
     Kind {
-        /// Which type, counted from 1.
+        /// The type's id, counted from 1.
         id: usize,
         /// The kind's number.
         kind: u8,
@@ -55,7 +55,7 @@ pub enum BtfError {
     /// The bytes end early or contradict themselves.
     #[error("BTF is cut short or corrupt: {what} at byte {at} of {len}. Read or save it again")]
     Corrupt {
-        /// What does not fit.
+        /// The part that does not fit.
         what: &'static str,
         /// Where it should be, in bytes from the start.
         at: usize,
@@ -234,8 +234,8 @@ impl Btf {
         self.size_of(self.word(&record, 0)?)
     }
 
-    /// The name of what the type points to, without qualifiers: a typedef's own name rather than
-    /// what it stands for, and `"void"`. `None` if the type is no pointer or its target has no
+    /// The name of a pointer's target type, without qualifiers: a typedef's own name, not that of
+    /// the type behind it, and `"void"`. `None` if the type is no pointer or its target has no
     /// name.
     pub fn pointee(&self, type_id: u32) -> Option<&str> {
         let pointer = self.record(self.resolve(type_id)?)?;
@@ -261,7 +261,7 @@ impl Btf {
         Record::read(&self.data, at as usize)
     }
 
-    /// What is behind typedefs and qualifiers: a type's id, 0 for `void`.
+    /// The id of the type behind typedefs and qualifiers; 0 for `void`.
     pub fn resolve(&self, id: u32) -> Option<u32> {
         self.follow(id, |_| true)
     }

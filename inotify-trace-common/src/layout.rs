@@ -1,4 +1,4 @@
-//! Where the fields of kernel structures are, on the running kernel.
+//! Offsets of the fields of kernel structures on the running kernel.
 
 /// A field that this kernel does not have. Never zero: zero is a valid offset.
 pub const ABSENT: u32 = u32::MAX;
@@ -49,7 +49,7 @@ pub struct Layout {
 
     /// `user_namespace.ucount_max`: limits by `enum ucount_type`.
     pub userns_ucount_max: u32,
-    /// `user_namespace.ucounts`: who pays in the parent namespace; null in the initial one.
+    /// `user_namespace.ucounts`: the charged user in the parent namespace; null in the initial one.
     pub userns_ucounts: u32,
     /// `user_namespace.ns.inum`: the number `ls -l /proc/PID/ns/user` shows.
     pub userns_inum: u32,
@@ -60,7 +60,7 @@ pub struct Layout {
     pub ucounts_ns: u32,
     /// `ucounts.uid` (unsigned int).
     pub ucounts_uid: u32,
-    /// `ucounts.ucount`: what is used, by `enum ucount_type`.
+    /// `ucounts.ucount`: charges, by `enum ucount_type`.
     pub ucounts_ucount: u32,
     /// Bytes of one element of `ucounts.ucount`: 4 before 5.14, then 8.
     pub ucount_size: u32,
@@ -96,7 +96,7 @@ pub struct Layout {
 
     /// `inode.i_ino` (unsigned long).
     pub inode_i_ino: u32,
-    /// `inode.i_mode` (unsigned short): tells a directory from a file.
+    /// `inode.i_mode` (unsigned short): distinguishes a directory from a file.
     pub inode_i_mode: u32,
     /// `inode.i_sb`.
     pub inode_i_sb: u32,

@@ -1,5 +1,5 @@
-//! What the kernel programs and the agent agree on: the records that cross the ring buffer and
-//! the configuration that is fixed when the programs are loaded.
+//! Types shared by the kernel programs and the agent: the records in the ring buffer, and the
+//! configuration that is fixed when the programs are loaded.
 //!
 //! Plain data without dependencies. The two sides are compiled by different compilers for
 //! different targets, so everything here is `repr(C)` and free of implicit padding.

@@ -1,4 +1,4 @@
-//! What the kernel programs say: one [`Record`] for each thing that happened, in a ring buffer.
+//! The kernel programs' records: one [`Record`] for each event, in a ring buffer.
 
 use crate::ABSENT;
 
@@ -7,7 +7,7 @@ pub const SHORT_PATH: usize = 256;
 /// Bytes of the longest path the kernel accepts, `PATH_MAX` of `limits.h`.
 pub const LONG_PATH: usize = 4096;
 
-/// What a [`Record`] tells; the value of [`Record::kind`].
+/// The kind of a [`Record`]; the value of [`Record::kind`].
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -29,16 +29,16 @@ pub enum Kind {
     DescriptorClosed,
     /// `close_range` closes the descriptors `fd..=wd` of a holder.
     RangeClosed,
-    /// The agent asked about a descriptor, and this is the instance behind it.
+    /// The agent asked about a descriptor; this is its instance.
     InstanceFound,
     /// The instance of the `InstanceFound` before this watches a file of cgroupfs.
     CgroupWatchFound,
     /// The agent asked about an instance, and it is gone.
     InstanceGone,
-    /// The agent asked about an instance, and it still has references, of whomever.
+    /// The agent asked about an instance, and it still has references, of known holders or others.
     InstanceHeld,
-    /// The agent asked what is charged to the user that `payer` counts for: this many instances,
-    /// at the level that `quota` names.
+    /// The agent asked for the charges of the user of `payer`: this many instances, at the level in
+    /// `quota`.
     InstancesCharged,
     /// And this many watches.
     WatchesCharged,
@@ -102,21 +102,21 @@ pub struct Quota {
     pub uid: u32,
     /// The user namespace of that user, by inode number; [`ABSENT`] if unknown.
     pub userns: u32,
-    /// How many user namespaces above that one the counter and limit shown here are: a charge
+    /// The number of user namespaces from that one up to the counter and limit shown here: a charge
     /// counts in every parent too, and the tightest one binds.
     pub level: u32,
 }
 
 impl Quota {
-    /// Nothing known.
+    /// An unknown quota.
     pub const UNKNOWN: Self =
         Self { used: ABSENT, limit: ABSENT, uid: ABSENT, userns: ABSENT, level: 0 };
 }
 
-/// One thing that happened. Fields that a [`Kind`] does not use are zero.
+/// One event. Fields that a [`Kind`] does not use are zero.
 ///
-/// Addresses (`group`, `file`, `payer`) are for the agent's bookkeeping and go no further than its live
-/// source.
+/// Addresses (`group`, `file`, `payer`) are for the agent's bookkeeping and go no further than its
+/// live source.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
@@ -128,7 +128,7 @@ pub struct Record {
     pub group: u64,
     /// Address of the `struct file` through which the group was reached.
     pub file: u64,
-    /// Address of the `ucounts` that pay for the instance.
+    /// Address of the `ucounts` that the instance is charged to.
     pub payer: u64,
     /// Inode number of a watch's target.
     pub inode: u64,
@@ -144,7 +144,7 @@ pub struct Record {
     pub tid: u32,
     /// Effective user id, as seen from the initial user namespace.
     pub uid: u32,
-    /// What the system call returned: a descriptor, a watch descriptor, or a negated errno.
+    /// The result of the system call: a descriptor, a watch descriptor, or a negated errno.
     pub result: i32,
     /// The descriptor.
     pub fd: i32,
@@ -158,7 +158,7 @@ pub struct Record {
     pub dev: u32,
     /// Unread events in the instance's queue.
     pub queued: u32,
-    /// Bytes of path behind this record, without a terminating zero.
+    /// Bytes of the path after this record, without a terminating zero.
     pub path_len: u32,
     /// The task's command name, padded with zeros.
     pub comm: [u8; 16],
@@ -173,7 +173,7 @@ pub struct PathRecord<const N: usize> {
     pub path: [u8; N],
 }
 
-/// How many CPUs count losses apart.
+/// The number of CPUs with a counter of losses each.
 pub const CPUS: u32 = 1024;
 
 /// Kinds of losses counted in the kernel, one counter per CPU each.
@@ -184,7 +184,7 @@ pub enum Loss {
     RingFull = 0,
     /// Too many processes hold instances: closes by one of them are not seen as they happen.
     HoldersFull,
-    /// Too many system calls were under way at once: a call's arguments are missing.
+    /// Too many system calls were in progress at once: a call's arguments are missing.
     CallsFull,
 }
 

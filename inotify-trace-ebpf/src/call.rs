@@ -1,21 +1,21 @@
-//! System calls between their beginning and their end.
+//! System calls in progress.
 
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::map, maps::LruHashMap};
 use inotify_trace_common::record::Loss;
 
 use crate::maps::lost;
 
-/// inotify system calls under way, by `pid_tgid`. LRU: a task killed in mid-call leaves one.
+/// inotify system calls in progress, by `pid_tgid`. LRU: a task killed during a call leaves one.
 #[map]
 static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(8 << 10, 0);
 
-/// The arguments of a call, and what became known on the way.
+/// The arguments of a call, and the inode found during it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Call {
     /// User address of the path argument.
     pub(crate) path: u64,
-    /// Address of the inode to be watched; 0 if it is not known.
+    /// Address of the inode to be watched; 0 if unknown.
     pub(crate) inode: u64,
     /// The descriptor argument.
     pub(crate) fd: i32,
@@ -47,7 +47,7 @@ impl Call {
         Some(unsafe { &mut *call })
     }
 
-    /// The current task's call, which ends. None if it began before tracing did.
+    /// Removes the current task's call, which ends. None if it began before tracing.
     #[inline(always)]
     pub(crate) fn end() -> Option<Self> {
         let call = *Self::current()?;

@@ -1,4 +1,4 @@
-//! Sending records to the agent.
+//! Sends records to the agent.
 
 use core::mem::MaybeUninit;
 
@@ -13,7 +13,7 @@ use crate::{
     task,
 };
 
-/// Where a path is read from.
+/// The memory that a path is read from.
 #[derive(Clone, Copy)]
 pub(crate) enum Path {
     /// The address space of the current task.
@@ -22,7 +22,7 @@ pub(crate) enum Path {
     Kernel(u64),
 }
 
-/// Sends a record about the current task; `fill` adds what happened.
+/// Sends a record about the current task; `fill` sets the event's fields.
 #[inline(always)]
 pub(crate) fn emit(kind: Kind, fill: impl FnOnce(&mut Record)) {
     let Some(mut entry) = EVENTS.reserve::<Record>(0) else {
@@ -33,7 +33,7 @@ pub(crate) fn emit(kind: Kind, fill: impl FnOnce(&mut Record)) {
     entry.submit(wake_up(kind));
 }
 
-/// Sends a record with a path about the current task; `fill` adds what happened.
+/// Sends a record with a path about the current task; `fill` sets the event's fields.
 #[inline(always)]
 pub(crate) fn emit_with_path(kind: Kind, path: Path, fill: impl Fn(&mut Record)) {
     // Nearly every path fits the small entry. One that fills it to the brim may have been cut:
@@ -43,7 +43,7 @@ pub(crate) fn emit_with_path(kind: Kind, path: Path, fill: impl Fn(&mut Record))
     }
 }
 
-/// Sends the record unless its path is longer than `longest`; says whether it is dealt with.
+/// Sends the record unless its path is longer than `longest`; returns whether it is done.
 #[inline(always)]
 fn emit_sized<const N: usize>(
     kind: Kind,
@@ -68,7 +68,7 @@ fn emit_sized<const N: usize>(
             Path::Kernel(from) => bpf_probe_read_kernel_str_bytes(from as *const u8, bytes),
         }
     };
-    // An unreadable path is an empty one: the event itself is worth more.
+    // An unreadable path becomes an empty one, so that the event is not lost.
     let length = read.map_or(0, <[u8]>::len);
     if length > longest {
         entry.discard(0);

@@ -1,4 +1,4 @@
-//! What hooks on inotify's own functions see, told the same way by trampolines and kprobes.
+//! Hooks on inotify's own functions, the same for trampolines and kprobes.
 
 use crate::{
     call::Call,
@@ -18,10 +18,10 @@ pub(crate) fn getfd_returned(fops: u64, group: u64, flags: u32, fd: i32) {
     }
 }
 
-/// `do_inotify_init(flags)` returned: told here only if it failed.
+/// `do_inotify_init(flags)` returned: recorded here only if it failed.
 #[inline(always)]
 pub(crate) fn init_returned(flags: u32, result: i32) {
-    // What is around it need not tell it again.
+    // The function around it must not record it again.
     let _ = Call::end();
     if result < 0 {
         inotify::create_failed(flags, result);
@@ -37,7 +37,7 @@ pub(crate) fn legacy_init_returned(result: i32) {
     }
 }
 
-/// `inotify_update_watch(group, inode, mask)` runs within a call that is told when it returns.
+/// `inotify_update_watch(group, inode, mask)` runs within a call that is recorded when it returns.
 #[inline(always)]
 pub(crate) fn update_watch(inode: u64) {
     if let Some(call) = Call::current() {
@@ -45,8 +45,8 @@ pub(crate) fn update_watch(inode: u64) {
     }
 }
 
-/// `inotify_ignored_and_remove_idr(mark, group)`: a watch goes. Those that someone asked for are
-/// told when the call returns, those of an instance that ends by its end.
+/// `inotify_ignored_and_remove_idr(mark, group)`: a watch is removed. Removals by a system call are
+/// recorded when that returns; those at the end of an instance are part of its end.
 #[inline(always)]
 pub(crate) fn watch_ignored(mark: u64, group: u64) {
     let ending = value::<u8>(group, offset!(group_shutdown)) != 0;

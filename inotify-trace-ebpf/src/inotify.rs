@@ -1,4 +1,4 @@
-//! What happened to inotify, told the same way by every backend.
+//! Records inotify's events, the same for every backend.
 
 use inotify_trace_common::{ABSENT, Kind};
 
@@ -25,7 +25,7 @@ pub(crate) fn init_returned(flags: u32, result: i32) {
     }
 }
 
-/// No instance could be made.
+/// An instance could not be created.
 #[inline(always)]
 pub(crate) fn create_failed(flags: u32, error: i32) {
     let quota = quota::of_current_user(Counted::Instances);
@@ -36,7 +36,7 @@ pub(crate) fn create_failed(flags: u32, error: i32) {
     });
 }
 
-/// An instance was made, and `fd` leads to it.
+/// An instance was created with descriptor `fd`.
 #[inline(always)]
 pub(crate) fn created(flags: u32, fd: i32, instance: Instance) {
     hold(task::pid());
@@ -51,8 +51,8 @@ pub(crate) fn created(flags: u32, fd: i32, instance: Instance) {
     });
 }
 
-/// An instance exists already, and `fd` of process `pid` leads to it. `own` references to it are
-/// the agent's.
+/// An instance exists, with descriptor `fd` of process `pid`. `own` of its references are the
+/// agent's.
 #[inline(always)]
 pub(crate) fn found(instance: Instance, pid: u32, fd: i32, own: u32) {
     hold(pid);
@@ -78,7 +78,7 @@ pub(crate) fn add_watch_returned(call: &Call, result: i32) {
     let instance = Instance::of_descriptor(call.fd);
     let kind = if result < 0 { Kind::WatchFailed } else { Kind::WatchAdded };
     if instance.is_some() {
-        // Whoever uses an instance holds it, however the descriptor came to them.
+        // A process that uses an instance holds it, even if it got the descriptor unseen.
         hold(task::pid());
     }
     emit_with_path(kind, Path::User(call.path), |record| {
@@ -98,7 +98,7 @@ pub(crate) fn add_watch_returned(call: &Call, result: i32) {
     });
 }
 
-/// `inotify_rm_watch` returned. A failed one changes nothing and is not told.
+/// `inotify_rm_watch` returned. A failed call changes nothing and is not recorded.
 #[inline(always)]
 pub(crate) fn rm_watch_returned(call: &Call, result: i32) {
     if result < 0 {
@@ -120,12 +120,12 @@ pub(crate) fn watch_vanishes(mark: u64, group: u64) {
     emit(Kind::WatchVanished, |record| {
         record.wd = field(mark, offset!(mark_wd)).unwrap_or(-1);
         instance.describe(record, Counted::Watches);
-        // Read before the kernel gives the watch back; told as it is right after.
+        // Read before the kernel returns the watch's charge; recorded as it is right after.
         one_less(&mut record.quota);
     });
 }
 
-/// The last reference to an instance's file is gone, and the instance goes with it.
+/// The last reference to an instance's file is gone, and the instance ends.
 #[inline(always)]
 pub(crate) fn released(file: u64) {
     let Some(instance) = Instance::of_file(file) else { return };
@@ -135,7 +135,7 @@ pub(crate) fn released(file: u64) {
     });
 }
 
-/// The count as it is right after the kernel has given back what it is about to.
+/// The count as it is right after the kernel has returned the charge.
 #[inline(always)]
 pub(crate) fn one_less(quota: &mut inotify_trace_common::Quota) {
     if quota.used != ABSENT {

@@ -1,4 +1,4 @@
-//! From a descriptor to the instance behind it.
+//! Finds the instance of a descriptor.
 
 use inotify_trace_common::Record;
 
@@ -20,13 +20,13 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// The instance behind a descriptor of the current task; None if it is something else.
+    /// The instance of a descriptor of the current task; None if it is another kind of file.
     #[inline(always)]
     pub(crate) fn of_descriptor(fd: i32) -> Option<Self> {
         Self::of_file(file_of_descriptor(fd)?)
     }
 
-    /// The instance behind a `struct file`; None if it is something else.
+    /// The instance of a `struct file`; None if it is another kind of file.
     #[inline(always)]
     pub(crate) fn of_file(file: u64) -> Option<Self> {
         let operations = pointer(file, offset!(file_f_op))?;
@@ -36,7 +36,7 @@ impl Instance {
         Some(Self { file, group: pointer(file, offset!(file_private_data))? })
     }
 
-    /// References to the file: descriptors, and calls under way in other threads.
+    /// References to the file: descriptors, and calls in progress in other threads.
     #[inline(always)]
     pub(crate) fn references(self) -> u32 {
         let count = field::<i64>(self.file, offset!(file_refs)).unwrap_or(-1);
@@ -59,7 +59,7 @@ impl Instance {
             .unwrap_or(0)
     }
 
-    /// Says in `record` which instance it is about.
+    /// Sets the instance's fields in `record`.
     #[inline(always)]
     pub(crate) fn describe(self, record: &mut Record, counted: Counted) {
         record.group = self.group;

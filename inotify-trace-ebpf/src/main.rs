@@ -1,8 +1,7 @@
 //! Kernel programs of inotify-trace.
 //!
-//! `hooks` holds the programs, one file for each place of the kernel they attach to. They only
-//! say *when* something happens; *what* happened is read and sent by the modules beside it,
-//! which every backend shares.
+//! `hooks` holds the programs, one file for each kind of hook. They decide *when* to record; the
+//! modules beside it, shared by all backends, read and send *what* to record.
 #![no_std]
 #![no_main]
 

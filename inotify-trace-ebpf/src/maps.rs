@@ -1,4 +1,4 @@
-//! What the programs remember, and the way to the agent.
+//! The BPF maps: state of the programs, and the ring buffer.
 
 use aya_ebpf::{
     bindings::{
@@ -13,12 +13,12 @@ use inotify_trace_common::{
     record::{CPUS, Loss},
 };
 
-/// The way to the agent: `Record`s, some with a path. The loader may change its size.
+/// The ring buffer of `Record`s, some with a path. The loader may change its size.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
-/// Whether the agent wants to be left alone, because it has just been here; it sets this itself,
-/// through memory it maps.
+/// Whether the agent rests after a batch, and must not be woken; it sets this itself, through
+/// mapped memory.
 #[map]
 static RESTING: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
@@ -32,7 +32,7 @@ pub(crate) fn is_half_full() -> bool {
 /// half full; otherwise by the first record after it has read all (the kernel's default).
 #[inline(always)]
 pub(crate) fn wake_up(kind: Kind) -> u64 {
-    // A new container's name must be read while it lives.
+    // A new container's name must be read while the container exists.
     if matches!(kind, Kind::CgroupCreated) {
         return u64::from(BPF_RB_FORCE_WAKEUP);
     }
@@ -54,7 +54,7 @@ pub(crate) fn wake_up(kind: Kind) -> u64 {
 const CROSSING: u64 = 8 << 10;
 
 /// Processes (tgid) that may hold an instance; the value is a [`holder`] state. A process that
-/// is not here pays one look-up for each `close` and nothing more.
+/// is not in the map costs one look-up for each `close` and nothing more.
 #[map]
 pub(crate) static HOLDERS: HashMap<u32, u32> = HashMap::with_max_entries(32 << 10, 0);
 
@@ -62,12 +62,12 @@ pub(crate) static HOLDERS: HashMap<u32, u32> = HashMap::with_max_entries(32 << 1
 pub(crate) mod holder {
     /// Was seen with an instance.
     pub(crate) const HOLDS: u32 = 1;
-    /// Executed a new program since: the agent looks which descriptors are left, and takes the
-    /// process off the map if none is.
+    /// Executed a new program since: the agent reads the remaining descriptors, and removes the
+    /// process from the map if there are none.
     pub(crate) const EXECUTED: u32 = 2;
 }
 
-/// Who may be charged: a user namespace's address and a uid in the initial namespace.
+/// A user: a user namespace's address and a uid in the initial namespace.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct User {
@@ -79,13 +79,13 @@ pub(crate) struct User {
     pub(crate) pad: u32,
 }
 
-/// Address of the `ucounts` last seen to pay for a user's instances: a failed creation leaves no
-/// group to find it through.
+/// Address of the `ucounts` that a user's instances were last charged to: a failed creation leaves
+/// no group to find it through.
 #[map]
 pub(crate) static PAYERS: LruHashMap<User, u64> = LruHashMap::with_max_entries(4 << 10, 0);
 
-/// Address of the kernel's `inotify_fops`, by which a `file` is known to be an instance. Learned
-/// from an instance of the agent's own, since not every kernel lists data symbols.
+/// Address of the kernel's `inotify_fops`, which identifies the `file` of an instance. Learned from
+/// an instance of the agent's own, since not every kernel lists data symbols.
 #[map]
 static INOTIFY_FOPS: Array<u64> = Array::with_max_entries(1, 0);
 
@@ -114,14 +114,14 @@ pub(crate) fn lost(loss: Loss) {
     // SAFETY: the helper has no preconditions.
     let cpu = unsafe { bpf_get_smp_processor_id() } % CPUS;
     if let Some(counter) = LOST.get_ptr_mut(cpu * Loss::ALL.len() as u32 + loss as u32) {
-        // SAFETY: a live map value that only this CPU writes, on machines with up to `CPUS`. A program interrupted between the
-        // read and the write could hide one loss, never invent one.
+        // SAFETY: a live map value that only this CPU writes, on machines with up to `CPUS`. A
+        // program interrupted between the read and the write could hide one loss, never invent one.
         unsafe { *counter += 1 };
     }
 }
 
-/// Takes a process off the holders that executed a new program and was not seen with an instance
-/// since.
+/// Removes a process from the holders if it executed a new program and was not seen with an
+/// instance since.
 pub(crate) fn forget(pid: u32) {
     // SAFETY: the value is copied at once.
     if unsafe { HOLDERS.get(pid) }.copied() == Some(holder::EXECUTED) {
@@ -130,7 +130,7 @@ pub(crate) fn forget(pid: u32) {
     }
 }
 
-/// Puts a process among the holders.
+/// Adds a process to the holders.
 #[inline(always)]
 pub(crate) fn hold(pid: u32) {
     if HOLDERS.insert(pid, holder::HOLDS, 0).is_err() {

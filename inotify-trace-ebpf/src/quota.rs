@@ -13,10 +13,10 @@ use crate::{
 /// Namespaces nest at most 32 deep; more than a handful is unheard of.
 const LEVELS: u32 = 8;
 
-/// No count is negative or above what a limit can be (`int`): what is, is no counter any more.
+/// The largest count (`int`): a larger or negative value is no longer a counter, but reused memory.
 const MAX_COUNT: i64 = i32::MAX as i64;
 
-/// What is counted.
+/// A counted resource.
 #[derive(Clone, Copy)]
 pub(crate) enum Counted {
     /// inotify instances.
@@ -85,8 +85,8 @@ pub(crate) fn above(ucounts: u64, level: u32) -> Option<u64> {
     None
 }
 
-/// The count that `counter` itself holds, `level` namespaces above the one who pays; the user is
-/// the one it is for.
+/// The count of `counter` itself, `level` namespaces above the charged user, for the counter's
+/// user.
 #[inline(always)]
 pub(crate) fn of_level(counter: u64, level: u32, counted: Counted) -> Quota {
     let ns = value(counter, offset!(ucounts_ns));
@@ -115,7 +115,7 @@ fn element(base: u64, array: u32, size: u32, counted: Counted) -> (i64, i64) {
     }
 }
 
-/// Remembers who pays for the instances of the current task's user.
+/// Keeps the counters that the instances of the current task's user are charged to.
 #[inline(always)]
 pub(crate) fn remember(ucounts: u64) {
     let (Some(ns), Some(uid)) =
@@ -127,7 +127,7 @@ pub(crate) fn remember(ucounts: u64) {
     let _ = PAYERS.insert(User { ns, uid, pad: 0 }, ucounts, 0);
 }
 
-/// The count of the current task's user where no instance leads to it: a creation that failed.
+/// The count of the current task's user for a failed creation, which has no instance to find it by.
 #[inline(always)]
 pub(crate) fn of_current_user(counted: Counted) -> Quota {
     let Some(user) = current_user() else { return Quota::UNKNOWN };
@@ -140,7 +140,7 @@ pub(crate) fn of_current_user(counted: Counted) -> Quota {
     if belongs(ucounts, user) { of(ucounts, counted) } else { Quota::UNKNOWN }
 }
 
-/// Whom the kernel charges for what the current task creates.
+/// The user that the kernel charges for creations by the current task.
 #[inline(always)]
 fn current_user() -> Option<User> {
     let cred = task::credentials()?;

@@ -1,4 +1,4 @@
-//! Reading kernel memory by the offsets that the agent took from BTF.
+//! Reads kernel memory by the offsets that the agent took from BTF.
 
 use core::{
     ffi::{c_long, c_void},
@@ -13,7 +13,7 @@ use inotify_trace_common::{ABSENT, Layout};
 #[unsafe(no_mangle)]
 static LAYOUT: Layout = Layout::UNKNOWN;
 
-/// Where one field is, on the running kernel.
+/// The offset of a field on the running kernel.
 macro_rules! offset {
     ($field:ident) => {
         $crate::read::volatile(core::ptr::addr_of!($crate::read::layout().$field))

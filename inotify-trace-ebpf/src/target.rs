@@ -1,4 +1,4 @@
-//! What a watch is on.
+//! Targets of watches.
 
 use inotify_trace_common::{ABSENT, Kind, Record};
 
@@ -15,13 +15,14 @@ const CGROUP2_MAGIC: u64 = 0x6367_7270;
 const S_IFMT: u16 = 0o170_000;
 const S_IFDIR: u16 = 0o040_000;
 
-/// How many of an instance's newest watches are looked at: the verifier walks the loop at load time,
-/// and its work grows with the square of the rounds. A new watch is the first in the group's list;
-/// one that changed its mask stays where it was, and a neighbour may add one meanwhile. What watches
-/// cgroups for a container, such as containerd's shim, has one or two.
+/// The number of an instance's newest watches that are read: the verifier walks the loop at load
+/// time, and its work grows with the square of the rounds. A new watch is the first in the group's
+/// list; one that changed its mask stays in place, and another thread may add one meanwhile. An
+/// instance that watches a container's cgroups, such as that of containerd's shim, has one or two
+/// watches.
 const MARKS: u32 = 4;
 
-/// Says in `record` which inode the watch `wd` of `instance` is on, if it is among the newest.
+/// Sets the inode of watch `wd` of `instance` in `record`, if the watch is among the newest.
 #[inline(always)]
 pub(crate) fn describe_watch(record: &mut Record, instance: Instance, wd: i32) {
     let mut marks = Marks::of(instance);
@@ -39,7 +40,7 @@ pub(crate) fn describe_watch(record: &mut Record, instance: Instance, wd: i32) {
     }
 }
 
-/// Says in `record` which inode is watched.
+/// Sets the watched inode in `record`.
 #[inline(always)]
 pub(crate) fn describe_inode(record: &mut Record, inode: u64) {
     record.inode = value(inode, offset!(inode_i_ino));
@@ -47,7 +48,7 @@ pub(crate) fn describe_inode(record: &mut Record, inode: u64) {
     record.target_cgroup = cgroup_of(inode);
 }
 
-/// Tells which cgroups an instance that exists already watches.
+/// Sends a record for each cgroup that an existing instance watches.
 #[inline(always)]
 pub(crate) fn tell_cgroups(instance: Instance) {
     let mut marks = Marks::of(instance);
@@ -99,7 +100,7 @@ fn inode_of(mark: u64) -> u64 {
 }
 
 /// The cgroup that a directory or file of cgroupfs belongs to: a directory's own, a file's parent.
-/// 0 for what is on another file system.
+/// 0 on other file systems.
 #[inline(always)]
 fn cgroup_of(inode: u64) -> u64 {
     let magic: u64 = value(value(inode, offset!(inode_i_sb)), offset!(sb_s_magic));

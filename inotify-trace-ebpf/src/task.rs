@@ -27,7 +27,7 @@ pub(crate) fn credentials() -> Option<u64> {
     pointer(current(), offset!(task_cred))
 }
 
-/// Says in `record` when this is and which task does it.
+/// Sets the time and the current task in `record`.
 #[inline(always)]
 pub(crate) fn describe(record: &mut Record) {
     let ids = bpf_get_current_pid_tgid();

@@ -13,17 +13,17 @@ use crate::kernels::Image;
 use crate::machine::{Machine, Outcome, Ports, text};
 use crate::scratch::Scratch;
 
-/// What a run's own directory is called, before its process id.
+/// The prefix of a run's directory, before its process id.
 const RUN: &str = "run-";
 
-/// A kernel with what it boots into.
+/// A kernel and its initramfs.
 pub struct Boot<'a> {
     pub image: &'a Image,
     /// Which suite it is from.
     pub suite: &'a str,
     /// For people.
     pub name: String,
-    /// Where to keep what it leaves.
+    /// The directory for its results.
     pub directory: &'a str,
     pub initramfs: &'a Path,
     /// In MiB.
@@ -71,7 +71,7 @@ impl Boot<'_> {
         Ok(End { outcome, retried, kept })
     }
 
-    /// Says which kernel it was, for whoever looks at the directory.
+    /// Writes the kernel's name into the directory, for readers of the results.
     fn write_kernel(&self, directory: &Path) -> Result<()> {
         let text = format!("{} {}\n", self.suite, self.image.version);
         fs::write(directory.join("kernel.txt"), text)
@@ -93,7 +93,7 @@ pub fn of_this_run(parent: &Path) -> Result<Scratch> {
     Scratch::new(parent.join(format!("{RUN}{}", process::id())))
 }
 
-/// Removes what runs left that were interrupted: some 20 MB each.
+/// Removes the directories of interrupted runs, some 20 MB each.
 fn forget_interrupted(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();

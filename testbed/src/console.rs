@@ -1,6 +1,6 @@
-//! Telling from its console whether a kernel is in trouble.
+//! Detects kernel failures in the console's output.
 
-/// What the kernel writes when it does not go on as it should, or not at all.
+/// Messages with which the kernel reports a failure.
 const SIGNS: &[&str] = &[
     "Kernel panic",
     "Oops:",
@@ -18,7 +18,7 @@ const SIGNS: &[&str] = &[
 /// Lines of the console that are worth showing.
 const TAIL: usize = 40;
 
-/// The first line that tells of trouble.
+/// The first line that reports a failure.
 pub fn trouble(console: &str) -> Option<&str> {
     console.lines().map(str::trim).find(|line| SIGNS.iter().any(|sign| line.contains(sign)))
 }
@@ -39,7 +39,7 @@ pub fn tail(console: &str) -> String {
     shown.join("\n")
 }
 
-/// What the guest told about itself over its last port.
+/// The guest's own reports over its last port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// The command was started.

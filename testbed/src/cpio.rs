@@ -4,7 +4,7 @@
 const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
 
-/// What the kernel takes for the end.
+/// The name of the archive's last entry.
 const TRAILER: &str = "TRAILER!!!";
 
 /// An archive in the making. Everything in it belongs to root.

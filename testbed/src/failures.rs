@@ -1,4 +1,4 @@
-//! What failed last time, for `--again`.
+//! The failures of the last run, for `--again`.
 
 use std::fmt::{self, Display};
 use std::fs;
@@ -74,7 +74,7 @@ fn path(workspace: &Workspace) -> PathBuf {
     workspace.target.join("tests").join("failed.tsv")
 }
 
-/// What failed last time.
+/// The failures of the last run.
 pub fn read(workspace: &Workspace) -> Result<Vec<Failure>> {
     let path = path(workspace);
     match fs::read_to_string(&path) {

@@ -18,7 +18,7 @@ use crate::results::{self, Outcome, Test};
 /// More than a test waits for something that does not come, in seconds.
 const LIMIT: &str = "600";
 
-/// What the tests need.
+/// Requirements of the tests.
 pub struct Here<'a> {
     pub workspace: &'a Workspace,
     pub agent: &'a Path,

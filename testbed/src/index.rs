@@ -1,6 +1,6 @@
-//! Reading what a Debian mirror says of itself: `Release` files and package indices.
+//! Parses a Debian mirror's `Release` files and package indices.
 
-/// What is needed of one package.
+/// The needed fields of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Package {
     pub name: String,

@@ -1,4 +1,4 @@
-//! What is in a virtual machine: busybox, the programs under test and the first process.
+//! The content of a virtual machine: busybox, the programs under test and the first process.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -68,7 +68,7 @@ pub fn build(programs: &[Program], files: &[PathBuf], command: &str) -> Result<V
 
 /// The directories that files are in, those above first, without those that are there anyway.
 fn parents(files: &[PathBuf]) -> Vec<String> {
-    // In the order of names a directory comes before what is in it.
+    // In the order of names, a directory comes before its content.
     let directories: BTreeSet<_> = files
         .iter()
         .flat_map(|file| file.ancestors().skip(1))

@@ -67,7 +67,7 @@ pub struct Image {
     pub version: String,
 }
 
-/// The directory for what is fetched once and kept, by what it is.
+/// The directory for downloads that are kept, by kind.
 pub fn cache_directory(name: &str) -> Result<PathBuf> {
     let base = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)

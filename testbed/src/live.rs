@@ -22,7 +22,7 @@ use crate::suite::{self, Choice};
 /// About how long the tests of one kernel take on an idle machine, in seconds.
 const SECONDS: u32 = 300;
 
-/// What a machine runs.
+/// The command of a machine.
 pub enum Task {
     /// These live tests.
     Tests(Choice),
@@ -30,7 +30,7 @@ pub enum Task {
     Command(String),
 }
 
-/// What all machines share.
+/// State shared by all machines.
 pub struct Plan<'a> {
     pub cache: &'a Cache,
     pub programs: &'a [Program],
@@ -179,7 +179,7 @@ impl Plan<'_> {
     }
 }
 
-/// What can be run again of what these reports tell.
+/// The parts of these reports that can be run again.
 pub fn failures(reports: &[Report]) -> Vec<Failure> {
     reports.iter().flat_map(failures_of).collect()
 }

@@ -24,7 +24,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// A kernel, its first file system, and where to put what it says.
+/// A kernel, its initramfs, and the directory for its output.
 pub struct Machine<'a> {
     pub kernel: &'a Path,
     pub initramfs: &'a Path,
@@ -50,7 +50,7 @@ pub enum Outcome {
     },
 }
 
-/// What the serial ports wrote, in the order the guest knows them.
+/// The output of the serial ports, in the guest's order.
 pub struct Ports {
     pub console: PathBuf,
     pub output: PathBuf,
@@ -71,7 +71,7 @@ impl Ports {
         }
     }
 
-    /// Unpacks what the guest left in /out, if anything.
+    /// Unpacks the guest's files in /out, if there are any.
     pub fn unpack(&self, files: &Path) -> Result<()> {
         fs::create_dir_all(files)
             .with_context(|| format!("cannot make the directory {}", files.display()))?;
@@ -98,7 +98,7 @@ impl Machine<'_> {
     fn run_once(&self) -> Result<Outcome> {
         let ports = Ports::of(self.directory);
         for port in [&ports.console, &ports.output, &ports.archive, &ports.progress] {
-            // What an earlier boot left must not be taken for this one's.
+            // Results of an earlier boot must not be taken for this one's.
             File::create(port).with_context(|| format!("cannot write {}", port.display()))?;
         }
         let log = File::create(&ports.emulator)
@@ -194,7 +194,7 @@ fn verdict(
     otherwise: impl FnOnce() -> String,
 ) -> Outcome {
     match (progress.status, trouble) {
-        // A kernel that gets into trouble has failed, whatever the command says.
+        // A kernel failure counts, whatever the command's exit status.
         (_, Some(line)) => {
             Outcome::Lost { why: format!("the kernel says: {line}"), doubtful: !progress.started }
         }
@@ -208,7 +208,7 @@ fn verdict(
     }
 }
 
-/// Copies a file from `start` on to standard output, and says how much that was.
+/// Copies a file from `start` on to standard output, and returns the number of bytes.
 fn show(path: &Path, start: u64) -> Result<u64> {
     let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     file.seek(SeekFrom::Start(start))?;

@@ -41,9 +41,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Run the tests; those that trace for real run as root.
+    /// Run the tests; live tests run as root.
     Test(test::Args),
-    /// Run live tests, or a command, on the kernels of virtual machines.
+    /// Run live tests, or a command, on other kernels in virtual machines.
     Vm(vm::Args),
 }
 

@@ -1,4 +1,4 @@
-//! Fetching from a Debian mirror, and believing only what Debian has signed.
+//! Downloads from a Debian mirror, and accepts only files signed by Debian.
 
 use std::env;
 use std::fs;
@@ -112,7 +112,7 @@ fn verified(signed: &Path) -> Result<String> {
     fs::read_to_string(&text).with_context(|| format!("cannot read {}", text.display()))
 }
 
-/// Whether gpgv's status lines tell of a good signature and of no bad one.
+/// Whether gpgv's status lines report a good signature and no bad one.
 fn is_signed(status: &str) -> bool {
     let said = |word: &str| status.lines().any(|line| line.split_whitespace().nth(1) == Some(word));
     said("GOODSIG") && !said("BADSIG")

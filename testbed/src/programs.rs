@@ -13,7 +13,7 @@ use crate::initramfs::Program;
 
 /// The live tests' binary.
 pub const LIVE: &str = "live";
-/// The one that does what they tell it.
+/// The workload program that the tests control.
 pub const WORKLOAD: &str = "workload";
 /// The one that runs them.
 pub const RUNNER: &str = "run-tests";

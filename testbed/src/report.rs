@@ -1,4 +1,4 @@
-//! What became of each kernel, for people and for the exit status.
+//! The result of each kernel, as text and as exit status.
 
 use std::fmt::{self, Display};
 
@@ -16,7 +16,7 @@ pub enum Result {
     Lost(String),
     /// All passed, but not with these backends, which the kernel no longer offers.
     Lacks(Vec<&'static str>),
-    /// The command ended well, but what it left is not what should be there.
+    /// The command succeeded, but its results are wrong.
     Wrong(String),
     /// There was nothing to boot.
     NotRun { why: String, allowed: bool },
@@ -45,7 +45,7 @@ impl Report {
         format!("{version} ({})", self.kernel.suite)
     }
 
-    /// What is wrong about it, if anything is.
+    /// The failure, if there is one.
     pub fn failure(&self) -> Option<u8> {
         match &self.result {
             Result::Ended(0) | Result::NotRun { allowed: true, .. } => None,
@@ -117,7 +117,7 @@ pub fn table(reports: &[Report]) -> String {
     table
 }
 
-/// A failure with the exit status that is to tell it.
+/// A failure with its exit status.
 #[derive(Debug)]
 pub struct Failed {
     /// The command's.

@@ -1,4 +1,4 @@
-//! What became of tests, as `run-tests` writes it down.
+//! Results of tests, as written by `run-tests`.
 
 use std::fs;
 use std::path::Path;

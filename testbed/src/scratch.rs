@@ -1,4 +1,4 @@
-//! Directories that go with what is in them.
+//! Temporary directories, removed with their content.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left over costs space only.
+        // A failure costs only disk space.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

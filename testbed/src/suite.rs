@@ -1,4 +1,4 @@
-//! The live tests with every backend of a kernel: what became of them.
+//! The results of the live tests with every backend of a kernel.
 
 use std::fs;
 use std::path::Path;
@@ -110,7 +110,7 @@ impl Choice {
     }
 }
 
-/// What one kernel's machine left.
+/// The results of one kernel's machine.
 #[derive(Clone, Debug, Default)]
 pub struct Results {
     /// In the order of [`BACKENDS`].

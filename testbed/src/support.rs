@@ -1,11 +1,11 @@
-//! docs/support.md: which kernels are known to work, and what they lack.
+//! Writes docs/support.md: the tested kernels, and their missing features.
 
 use super::kernels::BACKENDS;
 use super::kernels::Kernel;
 use super::report::{Report, Result};
 use super::suite::Outcome;
 
-/// Where it is, from the root of the workspace.
+/// Its path, from the root of the workspace.
 pub const PATH: &str = "docs/support.md";
 
 const HEAD: &str = "\
@@ -15,29 +15,29 @@ Made by `cargo xtask vm`, which boots these kernels of Debian in virtual machine
 tests with each backend: change testbed/src/support.rs, not this file. With `fentry` these are the tests
 that depend on the kernel or the backend (beginnings and ends of instances, holders, limits,
 namespaces, containers, listings), with the others those that depend on the backend. The rest runs on
-the developer's own kernel by `cargo xtask test`. Skipped are tests of what a backend does not tell.
+the developer's own kernel by `cargo xtask test`. Tests of events that a backend cannot see are skipped.
 
 `inotify-trace` chooses the leftmost backend that the kernel offers; `--backend` chooses another.
 
 ";
 
 const MIDDLE: &str = "
-`fentry` and `kprobe` hook inotify's own functions: every end of an instance is told when it
-happens, with who caused it. `tracepoint` hooks system calls instead: closes of descriptors are
-told too, and an end that is no close is noticed soon after it.
+`fentry` and `kprobe` hook inotify's own functions: every end of an instance is seen when it
+happens, with the process that caused it. `tracepoint` hooks system calls instead: it also sees
+closes of descriptors, and notices an end by other means soon after it.
 
-## What is missing where
+## Missing features
 
 ";
 
 const FOOT: &str = "
-Taken from `inotify-trace check`, which says the same of the kernel it runs on.
+From `inotify-trace check`, which lists the missing features of the running kernel.
 
 Not tested: kernels before 5.10 (those before 5.8 have no ring buffer, and can't work), and other
 architectures than x86_64.
 ";
 
-/// The document, or why there is none: it is about all kernels or none.
+/// The document, or the reason why there is none: it needs the results of all kernels.
 pub fn document(reports: &[Report], all: &[Kernel]) -> std::result::Result<String, String> {
     let unfinished = |kernel: &&Kernel| {
         !reports.iter().any(|report| {

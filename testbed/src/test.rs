@@ -42,7 +42,7 @@ pub struct Args {
     /// Everything: each live test on each kernel with each backend, all scenarios, soaks.
     #[arg(long, conflicts_with = "quick")]
     full: bool,
-    /// Only what failed last time.
+    /// Run only the tests that failed last time.
     #[arg(long, conflicts_with_all = ["quick", "full", "args"])]
     again: bool,
     /// A kernel that may be missing where it can't be fetched; may be repeated.
@@ -211,7 +211,7 @@ struct Told {
     fuzzed: Vec<Target>,
     /// Why the loads of benchmarks did not come to their end.
     loads: Option<String>,
-    /// What could not be done, and why.
+    /// The failed steps, with the reason.
     not_run: Vec<String>,
 }
 
@@ -346,7 +346,7 @@ impl Elsewhere<'_> {
     }
 }
 
-/// Says what came of everything, and takes down what failed.
+/// Prints all results, and saves the failures.
 fn conclude(
     workspace: &Workspace,
     stages: &Stages,
@@ -406,7 +406,7 @@ fn conclude(
     bail!("{} failed; `cargo xtask test --again` runs only that", failed.len());
 }
 
-/// What a tier does not test, by name.
+/// The parts that a tier does not test, by name.
 fn left_out(tier: Tier, told: &[results::Test]) -> String {
     let names = |ends: &[&str]| -> String {
         let live = told.iter().filter(|test| test.binary == programs::LIVE);

@@ -38,13 +38,13 @@ pub fn is_possible() -> bool {
     std::env::consts::ARCH == "x86_64"
 }
 
-/// Installs what is missing.
+/// Installs missing packages.
 pub fn setup() -> Result<()> {
     ensure!(is_possible(), "the virtual machines' kernels are for x86_64 only");
     install(TO_RUN, TO_FETCH)
 }
 
-/// Installs what is missing for making root file systems.
+/// Installs missing packages for making root file systems.
 pub fn setup_for_root_file_systems() -> Result<()> {
     install(TO_MAKE_ROOTS, &[])
 }

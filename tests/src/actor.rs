@@ -1,4 +1,4 @@
-//! What events are to say of who did it and of what.
+//! The expected tasks and targets of events.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{cgroup, expected::ANY, world::object};
 
-/// Who does something, as events are to tell it.
+/// The task of an event, as expected.
 #[derive(Clone, Debug)]
 pub struct Actor {
     /// Process id.
@@ -19,7 +19,7 @@ pub struct Actor {
     pub comm: String,
     /// Path and id of the cgroup.
     pub cgroup: Option<(String, u64)>,
-    /// The container the path tells of.
+    /// The container that the path names.
     pub container: Option<Value>,
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn mask_names(mask: u32) -> Value {
     MASKS.iter().filter(|(bit, _)| mask & bit != 0).map(|(_, name)| *name).collect()
 }
 
-/// What is watched.
+/// The target of a watch.
 pub(crate) fn target(path: &Path) -> Map<String, Value> {
     let metadata = fs::metadata(path).expect("what is watched exists");
     let (major, minor) = (libc::major(metadata.dev()), libc::minor(metadata.dev()));
@@ -83,7 +83,7 @@ pub(crate) fn target(path: &Path) -> Map<String, Value> {
     if let Some((path, id)) = cgroup {
         let path = format!("/{}", path.display());
         fields.extend(object(json!({ "target_cgroup": path, "target_cgroup_id": id })));
-        // Only who made the cgroup knows whether it is a container's.
+        // Only the creator of the cgroup knows whether it is a container's.
         fields.insert("target_container".to_owned(), json!(ANY));
     }
     fields

@@ -20,14 +20,14 @@ use crate::{
 };
 use serde_json::Value;
 
-/// Every event there is, so that nothing an agent says goes unchecked.
+/// All events, so that all output of an agent is checked.
 pub const EVERYTHING: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,held,\
      release,range-close,fork,exec,exit,charged,cgroup-found,cgroup-create,cgroup-rename,cgroup-remove,lost";
 
 /// All that there is, for programs.
 const ALL: [&str; 4] = ["-o", "json", "-e", EVERYTHING];
 
-/// A running agent and what it has said.
+/// A running agent and its output.
 #[derive(Debug)]
 pub struct Agent {
     child: Child,
@@ -40,7 +40,7 @@ pub struct Agent {
     backend: Backend,
 }
 
-/// What an agent has said until now.
+/// The output of an agent until now.
 #[derive(Debug, Default)]
 struct Heard {
     said: Mutex<Said>,
@@ -54,14 +54,14 @@ struct Said {
     ended: bool,
 }
 
-/// All that an agent said, from start to end.
+/// The complete output of an agent.
 #[derive(Debug)]
 pub struct Run {
     /// JSON lines without the summary, or lines of text as strings.
     pub events: Vec<Value>,
     /// The summary of JSON output.
     pub summary: Value,
-    /// What it wrote to standard error.
+    /// Its standard error.
     pub errors: String,
     /// How it ended.
     pub status: ExitStatus,
@@ -69,7 +69,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// What it recorded, if it did.
+    /// Its recording, if it made one.
     #[must_use]
     pub fn recording(&self) -> Option<PathBuf> {
         self.recording.as_ref().map(|it| it.file().to_path_buf())
@@ -160,13 +160,13 @@ impl Agent {
         self.wait_for(&fields.to_string(), |events| events.iter().any(|it| has(it, fields)));
     }
 
-    /// What it has written to standard error so far.
+    /// Its standard error so far.
     #[must_use]
     pub fn errors(&self) -> String {
         self.heard.lock().errors.clone()
     }
 
-    /// Waits for a descriptor's close with these fields, if this agent tells of closes.
+    /// Waits for a descriptor's close with these fields, if this agent sees closes.
     pub fn wait_for_close(&self, mut fields: Value) {
         if self.backend == Backend::Tracepoints {
             fields["event"] = "close".into();
@@ -174,7 +174,7 @@ impl Agent {
         }
     }
 
-    /// Waits until what a world expects has been told, and checks all of it.
+    /// Waits until the world's expected events have come, and checks all of them.
     pub fn expect(&self, world: &World) {
         let enough =
             |said: &Said| world.count_of(&said.lines) >= world.expected_count(self.backend);
@@ -198,7 +198,7 @@ impl Agent {
         self.stop_with(libc::SIGINT)
     }
 
-    /// Ends it, checking that it told the truth about what `world` did and nothing else about it.
+    /// Ends it, and checks that its events about `world` are complete and correct.
     #[must_use]
     pub fn finish(self, world: &World) -> Run {
         self.expect(world);
@@ -313,7 +313,7 @@ fn parsed(line: String) -> Value {
     serde_json::from_str(&line).unwrap_or(Value::String(line))
 }
 
-/// What an agent says when it traces.
+/// The message of an agent that has begun to trace.
 fn greeting(said: &Said) -> Option<&str> {
     said.errors.lines().find(|line| line.starts_with("Tracing inotify"))
 }
@@ -356,7 +356,7 @@ pub fn has(event: &Value, fields: &Value) -> bool {
     fields.iter().all(|(name, value)| event.get(name) == Some(value))
 }
 
-/// A replay must tell what the agent told.
+/// A replay must print the same as the agent.
 fn check_replay(recording: &Path, events: &[Value], summary: &Value) {
     let replay = Command::new(binary()).arg("replay").arg(recording).args(ALL).output();
     let replay = replay.expect("the agent must start");
@@ -371,7 +371,7 @@ fn check_replay(recording: &Path, events: &[Value], summary: &Value) {
     assert_eq!(told.len(), events.len() + 1, "lines of the replay");
 }
 
-/// The summary must say what the lines say: that many of each, and what is left is open.
+/// The summary must agree with the lines: the counts of events, and of open instances.
 fn check_summary(events: &[Value], summary: &Value) {
     let (mut counts, mut open) = (BTreeMap::new(), HashSet::new());
     let mut ended = HashSet::new();

@@ -1,4 +1,4 @@
-//! What an agent can know differs with how it hooks inotify.
+//! The differences between backends in what an agent can see.
 
 use serde_json::json;
 
@@ -7,20 +7,20 @@ use crate::expected::{ANY, Expected};
 /// How an agent hooks inotify.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
-    /// On its own functions, by trampolines or kprobes: it sees ends, and not what leads to them.
+    /// Trampolines or kprobes on inotify's functions: it sees ends, but not the closes before.
     Functions,
     /// On system calls: it sees closes, and infers ends.
     Tracepoints,
 }
 
 impl Backend {
-    /// From what an agent says when it begins.
+    /// Parses it from the agent's first message.
     #[must_use]
     pub fn of_greeting(greeting: &str) -> Self {
         if greeting.contains("(tracepoint backend)") { Self::Tracepoints } else { Self::Functions }
     }
 
-    /// What an agent with this backend tells of what happened.
+    /// The events that an agent with this backend reports.
     #[must_use]
     pub fn tells(self, happened: &[Expected]) -> Vec<Expected> {
         let seen = happened.iter().filter(|it| {
@@ -33,7 +33,7 @@ impl Backend {
                 // Without the closes it cannot be known which descriptor was the last, nor, with
                 // a late copy of it still open, whether an exit or exec was the end.
                 it.fields.insert("fd".to_owned(), json!(ANY));
-                // Ends are told where they happen: in order, but not with what is between them.
+                // Ends come when they happen, in order, without the closes between them.
                 it.ordered = false;
                 if let Some(end) = it.end.take() {
                     it.fields.extend(end.by);

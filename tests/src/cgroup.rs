@@ -19,7 +19,7 @@ pub struct Cgroup {
     pub path: String,
     /// The inode number of its directory.
     pub id: u64,
-    /// What is to be known of its container from the path.
+    /// The container expected from the path.
     pub container: Option<Value>,
     /// Its directory and those above it that were made with it, innermost first.
     made: Vec<PathBuf>,
@@ -111,7 +111,7 @@ impl Cgroup {
         let wait = Wait::begin();
         for directory in std::mem::take(&mut self.made) {
             while let Err(error) = fs::remove_dir(&directory) {
-                // Another test may use what was made here as its parent.
+                // Another test may use this cgroup as its parent.
                 let busy = error.raw_os_error() == Some(libc::EBUSY);
                 let children = fs::read_dir(&directory)
                     .is_ok_and(|entries| entries.flatten().any(|entry| entry.path().is_dir()));

@@ -1,4 +1,4 @@
-//! What a correct agent says, and whether one said it.
+//! The expected events of a correct agent, compared with its output.
 
 use std::collections::{HashMap, HashSet};
 
@@ -30,10 +30,10 @@ pub struct Expected {
     pub end: Option<End>,
 }
 
-/// What there is to know of an instance's end.
+/// The expected end of an instance.
 #[derive(Clone, Debug)]
 pub struct End {
-    /// Who let go of it last.
+    /// The process that gave it up last.
     pub by: Map<String, Value>,
     /// It was between these two.
     pub time: (u64, u64),
@@ -41,7 +41,7 @@ pub struct End {
     pub lived: Option<(u64, u64)>,
 }
 
-/// Compares what was told with what was expected.
+/// Compares the events with the expected ones.
 ///
 /// # Errors
 /// The first difference, in words.

@@ -52,12 +52,12 @@ impl Files {
         }
     }
 
-    /// The file for what the agent writes to standard output.
+    /// The file for the agent's standard output.
     pub(crate) fn output(&self) -> Log {
         self.log("stdout.txt")
     }
 
-    /// The file for its command line and what it writes to standard error.
+    /// The file for its command line and its standard error.
     pub(crate) fn errors(&self, command: &Command) -> Log {
         let mut log = self.log("stderr.txt");
         log.line(&format!("{command:?}"));
@@ -79,7 +79,7 @@ impl Recording {
 impl Log {
     pub(crate) fn line(&mut self, line: &str) {
         if let Some(file) = &mut self.0 {
-            // On a full disk the test itself says what is wrong.
+            // On a full disk the test itself reports the error.
             let _ = file.write_all(format!("{line}\n").as_bytes());
         }
     }

@@ -1,4 +1,4 @@
-//! `inotify-trace list`, and what it is to say of a world.
+//! `inotify-trace list`, and its expected output for a world.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,15 +17,15 @@ use crate::{
 /// The ways it can look for what exists.
 pub const ROADS: [&[&str]; 2] = [&[], &["--walk-proc"]];
 
-/// What instances are grouped by.
+/// The keys of groups.
 const GROUPINGS: [&str; 3] = ["process", "container", "user"];
 
-/// What one `inotify-trace list` said.
+/// The output of one `inotify-trace list`.
 #[derive(Clone, Debug)]
 pub struct Listing {
-    /// What it wrote.
+    /// Its standard output.
     pub json: Value,
-    /// What it wrote to standard error.
+    /// Its standard error.
     pub errors: String,
     /// How it was called.
     pub call: String,
@@ -49,7 +49,7 @@ impl Listing {
         Self::run(command, by, options)
     }
 
-    /// Lists what a recording says there was.
+    /// Lists the state of a recording.
     #[must_use]
     pub fn recorded(recording: &Path, by: &str, options: &[&str]) -> Self {
         let mut command = Command::new(agent::binary());
@@ -114,7 +114,7 @@ struct Held {
     holders: BTreeMap<u32, u64>,
 }
 
-/// What a group of processes has.
+/// The expected row of a group.
 #[derive(Debug, Default)]
 struct Sum {
     instances: u64,
@@ -126,7 +126,7 @@ struct Sum {
 }
 
 impl World {
-    /// Lists in every way, and compares each listing with what there is.
+    /// Lists in every way, and compares each listing with the truth.
     ///
     /// # Panics
     /// With the first difference.
@@ -147,7 +147,7 @@ impl World {
         }
     }
 
-    /// The same for what was recorded until now.
+    /// The same for the recording until now.
     ///
     /// # Panics
     /// With the first difference.
@@ -287,7 +287,7 @@ impl Ledger {
         same(listing, &expected, &told);
     }
 
-    /// Where what is watched is, by inode and device.
+    /// Paths of targets, by inode and device.
     fn paths(&self) -> HashMap<(Value, Value), PathBuf> {
         let targets = self.instances.iter().flat_map(|instance| instance.watches.values());
         let path = |target: &Map<String, Value>| {
@@ -336,7 +336,7 @@ impl Ledger {
         same(listing, &expected, &told);
     }
 
-    /// Whether `payer` is charged for what `user` makes.
+    /// Whether `payer` is charged for the instances of `user`.
     fn pays_for(&self, payer: usize, user: usize) -> bool {
         let above = |&user: &usize| self.payers[user].above;
         std::iter::successors(Some(user), above).any(|user| user == payer)
@@ -438,7 +438,7 @@ impl Sum {
 }
 
 impl Payer {
-    /// As JSON has a user who is in no list of users.
+    /// A user without a name, in the agent's JSON.
     #[must_use]
     pub fn user(&self) -> Value {
         json!({ "uid": self.uid, "userns": self.userns })

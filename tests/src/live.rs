@@ -1,4 +1,4 @@
-//! What all live tests begin with.
+//! The beginning of all live tests.
 
 use crate::system;
 

@@ -1,4 +1,4 @@
-//! A process that does what it is told, step by step; see `src/bin/workload.rs`.
+//! A process that executes commands, step by step; see `src/bin/workload.rs`.
 
 use std::{
     fmt::Write as _,
@@ -15,10 +15,10 @@ use std::{
 
 use crate::{system, wait::patience};
 
-/// What the kernel answered: a result, or a positive errno.
+/// The result of a system call, or a positive errno.
 pub type Answer = Result<i32, i32>;
 
-/// A thread of a process that does what it is told. It ends when this is dropped.
+/// A thread of a process that executes commands. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Process {
     /// Process id.
@@ -68,13 +68,13 @@ impl Process {
         Self { pid: child.id(), tid: child.id(), control: buffered(ours), child: Some(child) }
     }
 
-    /// Tells it to do something and waits for the numbers it answers.
+    /// Sends a command and waits for the numbers in its answer.
     pub fn ask(&mut self, command: &str) -> Vec<i64> {
         self.tell(command);
         self.numbers(command)
     }
 
-    /// Tells it to do something whose answer is one number.
+    /// Sends a command whose answer is one number.
     ///
     /// # Errors
     /// The errno, if the kernel refused.
@@ -83,13 +83,13 @@ impl Process {
         self.answer(command)
     }
 
-    /// Tells it to do something, and does not wait.
+    /// Sends a command without waiting.
     pub fn tell(&mut self, command: &str) {
         writeln!(self.control.get_mut(), "{command}")
             .unwrap_or_else(|error| panic!("{} cannot be told to {command}: {error}", self.pid));
     }
 
-    /// Waits for the answer to what it was told.
+    /// Waits for the answer to the last command.
     ///
     /// # Errors
     /// The errno, if the kernel refused.
@@ -154,7 +154,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It ends when nobody tells it anything any more.
+        // It ends when its socket is closed.
         let _ = self.control.get_ref().shutdown(std::net::Shutdown::Both);
         if let Some(mut child) = self.child.take() {
             let _ = child.wait();

@@ -1,4 +1,4 @@
-//! A process under test: every step is done for real, and what is to be told of it is noted.
+//! A process under test: each step is executed, and its expected events are noted.
 
 use std::{os::unix::ffi::OsStrExt as _, path::Path};
 
@@ -16,11 +16,11 @@ use crate::{
 /// A process under test, or a thread of one.
 #[derive(Debug)]
 pub struct Subject {
-    /// The process, for steps of which nothing is to be told.
+    /// The process, for steps without expected events.
     pub process: Process,
     /// Who it is.
     pub actor: Actor,
-    /// Who pays for what it makes.
+    /// The user who is charged for its instances.
     pub payer: usize,
     pub(crate) world: World,
 }
@@ -32,7 +32,7 @@ impl Subject {
         self.process.pid
     }
 
-    /// Does something and notes what is to be told of it.
+    /// Executes a command and notes its expected events.
     fn step<T>(
         &mut self,
         act: impl FnOnce(&mut Process) -> T,

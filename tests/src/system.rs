@@ -1,4 +1,4 @@
-//! What tests need to know of the machine, and how they stay out of each other's way.
+//! Properties of the machine, and locks that keep tests from disturbing each other.
 
 use std::{
     fs::{File, OpenOptions},
@@ -12,7 +12,7 @@ use std::{
 /// prints.
 const SKIPPED: &str = "INOTIFY_TRACE_SKIPPED";
 
-/// Says loudly that a test cannot run here.
+/// Reports that a test cannot run here.
 pub fn skip(test: &str, why: &str) {
     eprintln!("SKIPPED: {test}: {why}");
     if let Some(path) = std::env::var_os(SKIPPED) {
@@ -64,7 +64,7 @@ pub fn which(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Held by a test while it uses what the whole machine shares.
+/// A lock that a test holds while it uses shared state of the machine.
 #[derive(Debug)]
 pub struct Machine {
     /// The lock goes when this is closed, also when the test panics.
@@ -89,7 +89,7 @@ pub fn the_machine() -> Machine {
     Machine { _file: file }
 }
 
-/// A user id that nobody has: its quota is not touched by anything else on the machine.
+/// An unused user id, whose quota no other process changes.
 #[must_use]
 pub fn fresh_uid() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -45,10 +45,10 @@ impl Wait {
     /// Leaves the processor to others before the next look.
     ///
     /// # Panics
-    /// With what `state` says, if it has taken too long.
+    /// Fails with the text of `state` after too long.
     pub fn look_again(&self, state: impl FnOnce() -> String) {
         assert!(!self.left().is_zero(), "waited in vain: {}", state());
-        // How often to look at what nothing tells of; the condition decides, not this.
+        // The polling interval; it does not affect the result.
         thread::sleep(Duration::from_micros(200));
     }
 }

@@ -1,4 +1,4 @@
-//! The truth: which process holds which instance by which descriptor, and who pays.
+//! The truth: the holders and descriptors of each instance, and the charged users.
 
 use std::{
     cell::RefCell,
@@ -18,11 +18,11 @@ use crate::{
     system,
 };
 
-/// Processes under test, what they did, and what is to be told of it.
+/// Processes under test, their actions, and the expected events.
 #[derive(Clone, Debug, Default)]
 pub struct World(pub(crate) Rc<RefCell<Ledger>>);
 
-/// Who pays, and how much.
+/// A charged user and the charges.
 #[derive(Clone, Copy, Debug)]
 pub struct Payer {
     /// The user, as the initial user namespace knows it.
@@ -35,7 +35,7 @@ pub struct Payer {
     pub max_instances: u32,
     /// How many watches may be.
     pub max_watches: u32,
-    /// Who is charged as well, in the namespace above.
+    /// The user in the namespace above, who is charged as well.
     pub above: Option<usize>,
     /// How many instances are.
     pub instances: u32,
@@ -57,7 +57,7 @@ pub(crate) struct Descriptor {
 pub(crate) struct Instance {
     pub(crate) payer: usize,
     references: u32,
-    /// By watch descriptor: what fdinfo is to say.
+    /// The expected fdinfo, by watch descriptor.
     pub(crate) watches: BTreeMap<i32, Map<String, Value>>,
     /// When it was made, if that was seen.
     born: Option<(u64, u64)>,
@@ -66,13 +66,13 @@ pub(crate) struct Instance {
 /// How a descriptor went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Closed by its number: told at once.
+    /// Closed by its number: seen at once.
     Close,
     /// One of a range.
     Range,
     Exec,
     Exit,
-    /// In a way the agent cannot see; told is only that the instance is gone.
+    /// In a way the agent cannot see: only the end of the instance is reported.
     Unseen,
 }
 
@@ -95,7 +95,7 @@ impl World {
         Self::default()
     }
 
-    /// Starts a process of a user who has nothing charged yet.
+    /// Starts a process of a user without charges.
     #[must_use]
     pub fn subject(&self) -> Subject {
         let mut subject = self.subject_of_root();
@@ -153,13 +153,13 @@ impl World {
         ledger.payers.len() - 1
     }
 
-    /// Someone who pays.
+    /// A charged user.
     #[must_use]
     pub fn payer_at(&self, payer: usize) -> Payer {
         self.0.borrow().payers[payer]
     }
 
-    /// Changes someone who pays.
+    /// Changes a charged user.
     pub fn change_payer(&self, payer: usize, change: impl FnOnce(&mut Payer)) {
         change(&mut self.0.borrow_mut().payers[payer]);
     }
@@ -224,7 +224,7 @@ impl World {
         self.0.borrow().of_interest(events).len()
     }
 
-    /// Compares what was told about this world with what happened in it.
+    /// Compares the events about this world with its actions.
     ///
     /// # Errors
     /// The first difference, in words.
@@ -382,7 +382,7 @@ impl Ledger {
             (now, now + 1)
         });
         let latest = if ordered { time.1 } else { u64::MAX };
-        // Whenever it is told: it was over when the descriptor went.
+        // Even if reported later: it ended when the descriptor was closed.
         let lived_at_most = |born: u64| if way == Way::Unseen { u64::MAX } else { time.1 - born };
         let lived_at_least = |born: u64| if way == Way::Unseen { 0 } else { time.0 - born };
         let lived = born.map(|(first, last)| (lived_at_least(last), lived_at_most(first)));

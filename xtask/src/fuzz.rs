@@ -1,4 +1,4 @@
-//! Recordings that nobody wrote, for what reads recordings: `fuzz/`, run by libFuzzer.
+//! Fuzzes the code that reads recordings: `fuzz/`, run by libFuzzer.
 
 use std::env;
 use std::fs::{self, File};
@@ -48,7 +48,7 @@ const FLAGS: [&str; 10] = [
 pub enum Target {
     /// Any bytes as a file.
     File,
-    /// Any bytes as what is in frames.
+    /// Any bytes as the content of frames.
     Frames,
 }
 

@@ -79,7 +79,7 @@ pub fn cargo(workspace: &Workspace) -> Result<Command> {
     Ok(command)
 }
 
-/// The object that somebody built before, if the user names one.
+/// The prebuilt object, if the user names one.
 fn handed_in() -> Result<Option<PathBuf>> {
     let Some(object) = env::var_os(OBJECT_VARIABLE).filter(|object| !object.is_empty()) else {
         return Ok(None);

@@ -1,6 +1,6 @@
 //! The project's tasks: `cargo xtask run`, `cargo xtask test`, and what they are made of.
 //!
-//! Every task first sets up what it is missing, and says so before it does.
+//! Every task first installs the packages it needs, and lists them before.
 
 use std::env;
 use std::os::unix::process::CommandExt as _;
@@ -14,7 +14,7 @@ use xtask::{agent, bench, fuzz, kernel, lint, packages, python, step, testbed};
 
 /// Build, run, test and install inotify-trace.
 ///
-/// Each task installs what it needs and does not find, after saying what that is.
+/// Each task lists and installs the packages it needs.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = ENVIRONMENT)]
 struct Cli {
@@ -39,7 +39,7 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Run the tests; those that trace for real run as root. `test --help` tells more.
+    /// Run the tests; live tests run as root. See `test --help`.
     Test(Handed),
     /// Build the kernel programs' object and the agent that contains it.
     Build {
@@ -49,30 +49,30 @@ enum Task {
     },
     /// Build and put inotify-trace into PREFIX/bin.
     Install {
-        /// Where to install.
+        /// The directory to install to.
         #[arg(long, default_value = "/usr/local")]
         prefix: PathBuf,
     },
-    /// Run live tests, or a command, on the kernels of virtual machines. `vm --help` tells more.
+    /// Run live tests, or a command, on other kernels in virtual machines. See `vm --help`.
     Vm(Handed),
-    /// Only install what building and testing need.
+    /// Install the packages that building and testing need.
     Setup,
     /// Check formatting, run clippy on everything, and check the documentation.
     Lint,
-    /// Feed recordings that nobody wrote to what reads recordings.
+    /// Fuzz the code that reads recordings.
     Fuzz {
-        /// How long, for each target.
+        /// The time for each target.
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
         seconds: u32,
-        /// Only this one.
+        /// Run only this target.
         #[arg(long)]
         target: Option<fuzz::Target>,
     },
-    /// Measure what inotify-trace costs, and write docs/benchmarks.md. `bench --help` tells more.
+    /// Measure the cost of inotify-trace, and write docs/benchmarks.md. See `bench --help`.
     Bench(Handed),
 }
 
-/// What `testbed` or `bench` takes for itself.
+/// The arguments of `testbed` or `bench`.
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 struct Handed {
@@ -101,7 +101,7 @@ fn handed_on() -> Option<(String, Vec<String>)> {
     Some((task, args.collect()))
 }
 
-/// Becomes `testbed` or `bench`: its exit status is handed on.
+/// Executes `testbed` or `bench`, whose exit status becomes this program's.
 fn become_program(task: &str, args: &[String]) -> anyhow::Result<()> {
     let workspace = Workspace::locate()?;
     let mut command = match task {

@@ -15,7 +15,7 @@ pub struct Tool {
     pub name: &'static str,
     /// Pinned: another may behave in another way.
     pub version: &'static str,
-    /// What it is for, and how long building it takes.
+    /// Its purpose, and the time to build it.
     pub purpose: &'static str,
 }
 

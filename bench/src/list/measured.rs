@@ -87,7 +87,7 @@ impl Measured {
         Spread::of(pairs.map(|(one, other)| one / other))
     }
 
-    /// What each took and told.
+    /// The time and the output of each.
     pub fn table(&self) -> String {
         let rows: Vec<_> = TOOLS
             .iter()
@@ -97,7 +97,7 @@ impl Measured {
             .map(|(((name, _), looks), (instances, watches))| {
                 let or_nothing = |told: &str| {
                     let told = told.parse::<f64>().map(|told| number(told, 0));
-                    told.unwrap_or_else(|_| "not told".to_owned())
+                    told.unwrap_or_else(|_| "not counted".to_owned())
                 };
                 let spread = cell(Spread::of(looks.iter().copied()), 1);
                 vec![format!("`{name}`"), spread, or_nothing(instances), or_nothing(watches)]
@@ -213,7 +213,7 @@ mod tests {
         assert!(measured.warning().contains("1 of 2 rounds"));
         let table = measured.table();
         assert!(table.contains("| the same with `--walk-proc` | 30.0 (20.0-40.0) | 8 | 60 |"));
-        assert!(table.contains("| 25.0 (10.0-40.0) | 8 | not told |"), "{table}");
+        assert!(table.contains("| 25.0 (10.0-40.0) | 8 | not counted |"), "{table}");
         assert!(table.contains("Not measured: lsfd"), "{table}");
         assert!(Measured::parse("look\tx\n").is_err());
     }

@@ -39,7 +39,7 @@ const MEMORY: u32 = 2 << 10;
 
 const LIMIT: Duration = Duration::from_secs(900);
 
-/// Installs what is compared with; what cannot be had is named in the report.
+/// Installs the tools to compare with; the report names those that are not available.
 pub fn setup() {
     for (program, packages) in PROGRAMS {
         if which(program).is_none() {
@@ -64,8 +64,8 @@ pub fn measure(workspace: &Workspace, quick: bool) -> Result<String> {
          threads that hold {} inotify instances with {} watches; it has other processes, too. \
          From the start of each program to its end, with output to a file; in turns, whose order \
          changes from round to round, after one look each that is not counted. Rounds: {}. \
-         What was told of instances and watches is beside it: not every program tells \
-         of watches, and some count descriptors.\n\n{}",
+         The numbers of instances and watches that each prints are beside \
+         it: not every program counts watches, and some count descriptors.\n\n{}",
         each.threads,
         PROCESSES * each.instances,
         PROCESSES * each.watches,

@@ -77,7 +77,7 @@ fn terminated(path: &[u8]) -> Result<&CStr> {
     CStr::from_bytes_with_nul(path).context("a name in /proc contains a zero")
 }
 
-/// How many watches fdinfo tells of.
+/// The number of watches in fdinfo.
 fn watches(info: &[u8]) -> u64 {
     info.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"inotify wd:")).count() as u64
 }

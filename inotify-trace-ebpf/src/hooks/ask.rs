@@ -15,8 +15,8 @@ use crate::{
     read::{field, offset, pointer},
 };
 
-/// `(fd)`: this descriptor of the agent's is an inotify instance; from now on the programs know
-/// one when they see it.
+/// `(fd)`: this descriptor of the agent is an inotify instance. From now on the programs recognize
+/// instances.
 #[raw_tracepoint]
 pub fn ask_learn(ctx: RawTracePointContext) -> i32 {
     let fd = ctx.arg::<u64>(0) as i32;
@@ -30,8 +30,8 @@ pub fn ask_learn(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// `(fd, pid, holder_fd)`: what is the instance behind this descriptor of the agent's, which is a
-/// copy of `holder_fd` of process `pid`? Answers with `InstanceFound`.
+/// `(fd, pid, holder_fd)`: identifies the instance of this descriptor of the agent, which is a copy
+/// of `holder_fd` of process `pid`. Answers with `InstanceFound`.
 #[raw_tracepoint]
 pub fn ask_identify(ctx: RawTracePointContext) -> i32 {
     let (fd, pid) = (ctx.arg::<u64>(0) as i32, ctx.arg::<u64>(1) as u32);
@@ -40,7 +40,7 @@ pub fn ask_identify(ctx: RawTracePointContext) -> i32 {
         warn!(&ctx, "descriptor {} of process {} is no inotify instance", holder_fd, pid);
         return 0;
     };
-    // The agent's copy is a reference that was not there before.
+    // The agent's copy is a reference of its own.
     found(instance, pid, holder_fd, 1);
     0
 }
@@ -54,9 +54,9 @@ pub fn ask_forget(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// `(payer, uid, level)`: what is charged to the user of these counters, if that is still `uid`,
-/// and to the one `level` user namespaces above? Answers with `InstancesCharged` and
-/// `WatchesCharged`; with nothing if there is no such level.
+/// `(payer, uid, level)`: reads the charges of the user of these counters, if that is still `uid`,
+/// `level` user namespaces above. Answers with `InstancesCharged` and `WatchesCharged`; with
+/// nothing if there is no such level.
 #[raw_tracepoint]
 pub fn ask_charged(ctx: RawTracePointContext) -> i32 {
     let (payer, uid) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1) as u32);
@@ -77,24 +77,24 @@ pub fn ask_charged(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Whether a group whose file is gone is still there: the kernel takes its watches apart, which
-/// can take milliseconds, before it gives back what the user is charged.
+/// Whether a group whose file is gone still exists: the kernel removes its watches, which can take
+/// milliseconds, before it returns the user's charge.
 #[inline(always)]
 fn is_ending(group: u64, payer: u64) -> bool {
     field::<i32>(group, offset!(group_refcnt)).is_some_and(|references| references > 0)
         && pointer(group, offset!(group_ucounts)) == Some(payer)
 }
 
-/// `(file, group, payer, uid, tell_held)`: is this instance still there? Answers with
-/// `InstanceGone`, and what its user (`uid`, charged through `payer`) has left, if it is not; if it
-/// is, and something refers to it, with `InstanceHeld` where `tell_held` is not 0. Answers nothing
-/// otherwise, also while the kernel takes it apart.
+/// `(file, group, payer, uid, tell_held)`: checks whether this instance still exists. If not,
+/// answers with `InstanceGone`, and the remaining charge of its user (`uid`, charged through
+/// `payer`); if it has references, with `InstanceHeld` if `tell_held` is not 0. Otherwise, also
+/// while the kernel frees it, there is no answer.
 #[raw_tracepoint]
 pub fn ask_gone(ctx: RawTracePointContext) -> i32 {
     let (file, group) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
     let (payer, uid) = (ctx.arg::<u64>(2), ctx.arg::<u64>(3) as u32);
     // A `struct file` is only ever reused for another one (`filp_cachep`), whose fields differ
-    // until it is itself an instance; that is then told by its creation.
+    // until it is itself an instance, whose creation is recorded.
     let alive = Instance::of_file(file)
         .is_some_and(|instance| instance.group == group && instance.references() > 0);
     if alive {

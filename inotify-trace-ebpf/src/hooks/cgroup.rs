@@ -1,5 +1,5 @@
-//! cgroups of the v2 hierarchy coming and going: names for ids without a race, and the end of a
-//! container. Every backend uses these.
+//! Creation, removal and renaming of cgroups of the v2 hierarchy: paths of ids without a race, and
+//! the end of containers. Every backend uses these.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use inotify_trace_common::Kind;

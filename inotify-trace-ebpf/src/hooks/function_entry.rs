@@ -1,5 +1,5 @@
-//! Trampoline backend: fentry and fexit on inotify's own functions. System calls that have nothing
-//! to do with inotify cost nothing more.
+//! Trampoline backend: fentry and fexit on inotify's own functions. Other system calls have no
+//! added cost.
 //!
 //! A fexit program's context holds the arguments and then the result: `arg(n)` after `n` of them.
 

@@ -20,7 +20,7 @@ struct TaskFile {
     file: u64,
 }
 
-/// Tells the kernel to break off, and to begin with the same descriptor the next time it is read.
+/// Makes the kernel stop, and begin with the same descriptor at the next read.
 const AGAIN: i32 = 1;
 
 /// Runs for each descriptor; answers with `InstanceFound` if it is an instance's.

@@ -1,4 +1,4 @@
-//! Where holders come from and go: fork, exec and exit. Every backend uses these.
+//! fork, exec and exit of holders. Every backend uses these.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use inotify_trace_common::Kind;

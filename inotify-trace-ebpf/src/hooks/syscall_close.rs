@@ -36,7 +36,7 @@ pub fn enter_close(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// `dup2(unsigned int oldfd, unsigned int newfd)`: closes what `newfd` was.
+/// `dup2(unsigned int oldfd, unsigned int newfd)`: closes `newfd` first.
 #[tracepoint]
 pub fn enter_dup2(ctx: TracePointContext) -> u32 {
     if is_holder() {
@@ -45,7 +45,7 @@ pub fn enter_dup2(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// `dup3(unsigned int oldfd, unsigned int newfd, int flags)`: closes what `newfd` was.
+/// `dup3(unsigned int oldfd, unsigned int newfd, int flags)`: closes `newfd` first.
 #[tracepoint]
 pub fn enter_dup3(ctx: TracePointContext) -> u32 {
     if is_holder() {
@@ -87,7 +87,7 @@ fn closing(fd: i32) {
         record.fd = fd;
         instance.describe(record, Counted::Instances);
         if record.refs == 1 {
-            // Read before the kernel frees the instance; told as it is right after.
+            // Read before the kernel frees the instance; recorded as it is right after.
             one_less(&mut record.quota);
         }
     });

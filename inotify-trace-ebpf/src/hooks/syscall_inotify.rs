@@ -1,5 +1,5 @@
-//! Tracepoint backend: the inotify system calls. Arguments are only there at enter and results
-//! only at exit, so each call's arguments wait in between.
+//! Tracepoint backend: the inotify system calls. Arguments are available only at enter and results
+//! only at exit, so each call's arguments are kept in between.
 
 use aya_ebpf::{EbpfContext as _, macros::tracepoint, programs::TracePointContext};
 

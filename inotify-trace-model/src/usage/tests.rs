@@ -12,7 +12,7 @@ fn quota(payer: User, used: u32, limit: u32, level: u32) -> Quota {
     Quota { used, limit, uid: payer.uid, userns: payer.userns, level }
 }
 
-/// A tracker to be told what exists.
+/// A tracker that tests fill with events.
 struct Machine(Tracker);
 
 impl Machine {
@@ -190,6 +190,6 @@ fn culprits_are_those_who_hold_what_this_user_pays_for() {
     // Someone in the namespace is refused because of the limit above: the same are to blame.
     let event = refused(inner, 128, 1);
     assert_eq!(Culprits::of(&event, &machine.0).unwrap().holders.len(), 3);
-    // There was room: it was RLIMIT_NOFILE, and nobody is to blame.
+    // The quota was not used up: it was RLIMIT_NOFILE, and there are no culprits.
     assert_eq!(Culprits::of(&refused(user(5), 127, 0), &machine.0), None);
 }

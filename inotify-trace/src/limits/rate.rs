@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(rate(0, 5, 60).time_left(level), None);
         assert_eq!(rate(0, 5, 60).per_minute(), -5.0);
         assert_eq!(rate(5, 0, 0).per_minute(), 0.0);
-        // The limit was lowered below what is used.
+        // The limit was lowered below the use.
         let full = Level { used: 200, limit: 128 };
         assert_eq!(rate(1, 0, 60).time_left(full), Some(Duration::ZERO));
     }

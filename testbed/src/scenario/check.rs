@@ -1,4 +1,4 @@
-//! Whether what inotify-trace says of the shims is what /proc says, and what should be.
+//! Compares inotify-trace's output about shims with /proc, and with the expected leaks.
 
 use std::fs;
 use std::path::Path;
@@ -24,18 +24,18 @@ pub struct Row {
     pub list: usize,
     /// By `leaks`, which was asked afterwards too.
     pub leaks: usize,
-    /// By `leaks --watch` beside the trace, the last time that it told.
+    /// The last report of `leaks --watch`, which runs beside the trace.
     pub watch: usize,
     /// How long after the grace period that told of a leak, at most, in milliseconds.
     pub delay: Option<u64>,
     /// What the trace says it lost. That is no problem as long as nothing is missing: an agent
     /// that says so is one that works.
     pub lost: Vec<String>,
-    /// What is not as it should be.
+    /// The failures.
     pub problems: Vec<String>,
 }
 
-/// What is expected of a machine.
+/// The expected results of a machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
     pub restarts: usize,
@@ -48,7 +48,7 @@ pub struct Expected<'a> {
     pub backends: &'a [&'a str],
 }
 
-/// What inotify-trace says of a pod's shim.
+/// inotify-trace's findings on a pod's shim.
 #[derive(Debug, Default)]
 struct Said {
     trace: Trace,
@@ -101,7 +101,7 @@ pub fn read(files: &Path, agent: &Path, expected: Expected<'_>) -> Result<Vec<Ro
         rows[0].problems.extend(onlooker(pod, &told, leaks));
         rows[0].problems.extend(past::of_onlooker(agent, files)?);
     }
-    // What ran out of instances was in the last pod.
+    // The program that got no instance was in the last pod.
     if let (Some(pod), Some(row)) = (truth.pods.last(), rows.last_mut()) {
         let shims: Vec<_> = truth.pods.iter().map(|pod| pod.shim).collect();
         let most = if expected.leaks { expected.restarts + 1 } else { 1 };
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(of(|it| it.leaks[0].per_restart = 2.0, QUOTA), 1);
         assert_eq!(of(|it| it.leaks[0].is_inferred = true, QUOTA), 1);
         assert_eq!(of(|it| it.leaks.clear(), QUOTA), 1);
-        // What `leaks --watch` said was at another time.
+        // The report of `leaks --watch` was at another time.
         assert_eq!(of(|_| (), Quota { used: 5, ..QUOTA }), 1);
     }
 

@@ -1,4 +1,4 @@
-//! Pods that come and go and leave nothing: whether inotify-trace says so.
+//! Pods that start and end without a leak: checks that inotify-trace reports none.
 
 use std::fs;
 use std::path::Path;
@@ -18,9 +18,9 @@ pub struct Churned {
     pub containers: usize,
     /// Instances that were made meanwhile.
     pub made: usize,
-    /// What `leaks --watch` said, which is nothing if it is right.
+    /// The reports of `leaks --watch`; none are expected.
     pub verdicts: Vec<String>,
-    /// What is not as it should be.
+    /// The failures.
     pub problems: Vec<String>,
 }
 

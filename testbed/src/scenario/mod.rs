@@ -30,7 +30,7 @@ mod verdict;
 use check::{Expected, Row};
 use churn::Churned;
 
-/// Enough to tell a leak from an accident.
+/// Enough instances to distinguish a leak from an accident.
 pub const RESTARTS: u32 = 8;
 
 const NAME: &str = "containerd-5670";
@@ -43,10 +43,10 @@ const SCRIPTS: [(&str, &str); 3] = [
     ("churn.sh", include_str!("churn.sh")),
 ];
 
-/// What the script needs besides a minimal Debian.
+/// Packages that the script needs besides a minimal Debian.
 const PACKAGES: &[&str] = &["busybox-static", "containerd", "jq", "procps", "runc"];
 
-/// The archive and what is unpacked from it are there at the same time, in MiB.
+/// Memory in MiB, with room for the archive and its unpacked files at the same time.
 const MEMORY: u32 = 2048;
 
 /// About how long a machine takes that does nothing else, in seconds.
@@ -93,7 +93,7 @@ const CASES: [Case; 4] = [
     Case { kernel: "sid", suite: "bullseye", leaks: true, empties: true },
 ];
 
-/// What the caller chooses.
+/// The caller's options.
 pub struct Options {
     /// None is all.
     pub kernels: Vec<Kernel>,
@@ -107,7 +107,7 @@ pub struct Options {
     pub stream: bool,
 }
 
-/// Where machines find what they need, and leave what they write.
+/// The directories of the machines' input and results.
 pub struct Place<'a> {
     pub agent: PathBuf,
     pub cache: &'a Cache,
@@ -133,7 +133,7 @@ struct Leaks<'a> {
     told: Mutex<Vec<(Case, Kernel, Report, Told)>>,
 }
 
-/// What is known of what happened on a machine.
+/// The results of a machine.
 #[derive(Clone, Debug, Default)]
 struct Told {
     rows: Vec<Row>,
@@ -167,7 +167,7 @@ impl<'a> Leaks<'a> {
             .into_iter()
             .filter_map(|case| Some((case, kernel(case.kernel)?)))
             .filter(|(_, kernel)| options.kernels.is_empty() || options.kernels.contains(kernel))
-            // Of what leaks it says nothing that it leaks.
+            // A leak was not reported.
             .filter(|(case, _)| options.churn.is_none() || !case.leaks)
             .collect();
         let mut programs = vec![Program::from_path(&place.agent)?];

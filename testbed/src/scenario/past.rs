@@ -1,4 +1,4 @@
-//! Whether this machine tells from recordings what another one told when it made them.
+//! Compares replays on this machine with the output of the machine that recorded.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ fn recording(files: &Path, name: &str) -> PathBuf {
     files.join(format!("{name}.itrec"))
 }
 
-/// How the replay of a recording differs from what was told when it was made.
+/// The differences between the replay of a recording and the live output.
 fn difference(agent: &Path, files: &Path, name: &str, view: &[&str]) -> Result<Vec<String>> {
     let live = fs::read(files.join(format!("{name}.json")))
         .with_context(|| format!("the machine left no {name}.json"))?;

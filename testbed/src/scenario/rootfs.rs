@@ -59,7 +59,7 @@ fn lock_of(path: &Path) -> Arc<Mutex<()>> {
     Arc::clone(locks.entry(path.to_path_buf()).or_default())
 }
 
-/// Removes what is no longer used since the packages or the script have changed.
+/// Removes archives that are unused since the packages or the script changed.
 fn forget_older(directory: &Path, suite: &str, current: &str) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -70,7 +70,7 @@ fn forget_older(directory: &Path, suite: &str, current: &str) {
     }
 }
 
-/// Removes what runs left that were killed.
+/// Removes the files of killed runs.
 fn forget_interrupted(directory: &Path) -> Result<()> {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();

@@ -1,4 +1,4 @@
-//! Containers of real runtimes, and what inotify-trace calls them.
+//! Compares inotify-trace's names of containers with those of real runtimes.
 
 use std::fs;
 use std::sync::{Mutex, PoisonError};
@@ -20,7 +20,7 @@ pub const NAME: &str = "runtimes";
 
 const SCRIPT: &str = include_str!("runtimes.sh");
 
-/// What the script needs besides a minimal Debian.
+/// Packages that the script needs besides a minimal Debian.
 const PACKAGES: &[&str] = &[
     "busybox-static",
     "containerd",
@@ -37,7 +37,7 @@ const PACKAGES: &[&str] = &[
 /// Where all of it is from, its kernel included unless another is asked for.
 const SUITE: &str = "bookworm";
 
-/// The archive and what is unpacked from it are there at the same time, in MiB.
+/// Memory in MiB, with room for the archive and its unpacked files at the same time.
 const MEMORY: u32 = 4096;
 
 /// About how long a machine takes that does nothing else, in seconds.
@@ -90,7 +90,7 @@ impl Run for Runtimes<'_> {
 }
 
 impl Runtimes<'_> {
-    /// Boots the machine; an error if a container is not called what its runtime calls it.
+    /// Boots the machine; an error if a container's name differs from its runtime's.
     fn run(&self, report: &mut Report) -> Result<()> {
         let kernel = report.kernel;
         let root = rootfs::archive(NAME, SUITE, PACKAGES)
@@ -186,7 +186,7 @@ fn truths(text: &str) -> Result<Vec<Truth>> {
     Ok(truths)
 }
 
-/// What differs between the truth and what a list by container and a trace say.
+/// The differences between the truth and the output of `list --by container` and the trace.
 fn problems(truths: &[Truth], list: &str, trace: &str) -> Result<Vec<String>> {
     let list: Value = serde_json::from_str(list).context("the list is not JSON")?;
     let rows = list.get("rows").and_then(Value::as_array).context("the list has no rows")?;
@@ -198,7 +198,7 @@ fn problems(truths: &[Truth], list: &str, trace: &str) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     for Truth { runtime, id, name, pid } in truths {
         let shown = format!("{runtime}:{id}");
-        // Whether that is what it is, as the list and the trace have it.
+        // Whether a container of the list or the trace is this one.
         let is_it = |container: &Value| {
             [&container["runtime"], &container["id"]] == [&**runtime, &**id]
                 && name.as_ref().is_none_or(|name| container["name"] == **name)

@@ -1,4 +1,4 @@
-//! What inotify-trace says of a process's instances: in the events of a trace, and in a list.
+//! A process's instances in the events of a trace, and in a list.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ pub struct Trace {
     pub open: usize,
     /// All that it made, whatever became of them.
     pub made: usize,
-    /// What the trace says it lost.
+    /// The losses that the trace reports.
     pub lost: Vec<String>,
     /// When cgroups were removed, in nanoseconds since boot.
     pub removed: BTreeMap<u64, u64>,
@@ -48,7 +48,7 @@ impl Trace {
                         cgroups.insert(cgroup);
                     }
                 }
-                // Whoever gave up the last descriptor.
+                // The process that gave up the last descriptor.
                 ("release", Some(instance)) => {
                     instances.remove(&instance);
                 }

@@ -1,4 +1,4 @@
-//! What machines said, as tables.
+//! Tables of the machines' results.
 
 use super::Case;
 use super::check::Row;
@@ -13,7 +13,7 @@ and by leaks --watch, which tells whenever they are twice as many, and how long 
 
 const CHURN: &str = "Pods that came and went, with what leaks --watch said of them:\n";
 
-/// What is left-aligned: what something is, not how much.
+/// The left-aligned columns: those with text.
 const WORDS: usize = 4;
 
 /// A line for each backend of each machine that got to its end.

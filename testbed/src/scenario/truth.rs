@@ -1,8 +1,8 @@
-//! What /proc said in the machine, as its script wrote it down.
+//! The content of /proc in the machine, as recorded by its script.
 
 use anyhow::{Context, Result};
 
-/// One line for each fact, whose first word says what it is.
+/// One fact per line, whose first word is its kind.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Truth {
     pub containerd: String,
@@ -19,12 +19,12 @@ pub struct Quota {
     pub limit: u64,
 }
 
-/// What came and went.
+/// Created and removed pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Churn {
     pub pods: usize,
     pub containers: usize,
-    /// What `leaks --watch` ended with.
+    /// The exit status of `leaks --watch`.
     pub status: i32,
 }
 
@@ -39,7 +39,7 @@ pub struct Pod {
     pub grace: u64,
     /// When no container was left but the first.
     pub quota: Quota,
-    /// What `leaks --watch` ended with.
+    /// The exit status of `leaks --watch`.
     pub status: i32,
     /// Its inotify descriptors: before the first restart, and after each.
     pub counts: Vec<usize>,
@@ -47,7 +47,7 @@ pub struct Pod {
     pub descriptors: Vec<Descriptor>,
 }
 
-/// An inotify descriptor, by what the kernel says of its watches.
+/// An inotify descriptor, with the kernel's data on its watches.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Descriptor {
     pub watches: usize,

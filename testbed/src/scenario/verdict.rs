@@ -1,4 +1,4 @@
-//! What inotify-trace says of who leaks, and whom it blames.
+//! Verdicts and culprits in inotify-trace's output.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ fn read(verdict: &Value) -> Result<Verdict> {
 }
 
 impl Verdict {
-    /// What is not said of this pod as it should be.
+    /// The failures of the output on this pod.
     pub fn problems(&self, pod: &Pod, quota: Quota) -> Vec<String> {
         let left = quota.limit.checked_sub(quota.used);
         let expected = Self {

@@ -249,7 +249,7 @@ fn fork(name: &[u8]) -> i64 {
     result
 }
 
-/// What a child does.
+/// The loop of a child process.
 fn obey_another(name: &[u8]) -> ! {
     let control = connect(name);
     // SAFETY: both are open descriptors; the old standard input is the parent's connection.
@@ -465,7 +465,7 @@ fn storm(count: i64, path: &[u8]) -> i64 {
     count
 }
 
-/// A storm that lasts until there is something else to do, or nobody left to tell it.
+/// A storm that lasts until the next command, or until the test is gone.
 fn storm_until_told(path: &[u8]) -> i64 {
     let mut control = libc::pollfd { fd: 0, events: libc::POLLIN, revents: 0 };
     // SAFETY: one structure, which lives until the call returns.

@@ -98,13 +98,13 @@ fn live(name: &str) -> String {
     format!("proc/sys/fs/inotify/{name}")
 }
 
-/// What is told of a sysctl.
+/// The output on a sysctl.
 fn sysctl<'a>(report: &'a Value, key: &str) -> &'a Value {
     let sysctls = report["sysctls"].as_array().expect("there are always sysctls");
     sysctls.iter().find(|it| it["sysctl"] == key).expect("all three are told")
 }
 
-/// What is said, however it is broken into lines.
+/// The text, without line breaks.
 fn words(bytes: &[u8]) -> String {
     text(bytes).split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -351,7 +351,7 @@ fn terminal() -> (File, OwnedFd) {
         )
     };
     assert_eq!(result, 0, "openpty: {}", std::io::Error::last_os_error());
-    // SAFETY: both were just opened, and nobody else has them.
+    // SAFETY: both were just opened, and nothing else owns them.
     unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
 }
 

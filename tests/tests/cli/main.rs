@@ -1,4 +1,4 @@
-//! The command line: what it answers, where, and with which exit code.
+//! The command line: output, errors and exit codes.
 
 mod limits;
 mod recordings;
@@ -26,7 +26,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("messages are text")
 }
 
-/// Exit code 2, nothing where data goes, and a message that says all of this.
+/// Exit code 2, an empty standard output, and a message with all these words.
 fn refuses(output: &Output, words: &[&str]) {
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{errors}");
@@ -71,7 +71,7 @@ fn version() {
     }
 }
 
-/// What is said of all that is no duration.
+/// The error for an invalid duration.
 const DURATION: &str = "must be a duration such as 90, 90s, 1m30s or 2h";
 
 #[test]

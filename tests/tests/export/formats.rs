@@ -1,4 +1,4 @@
-//! What each format says, held against the others, and against what `replay` shows.
+//! Compares each format with the others, and with the output of `replay`.
 
 use std::{
     collections::BTreeMap,

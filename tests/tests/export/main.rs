@@ -30,7 +30,7 @@ fn python(test: &str) -> Option<PathBuf> {
     python
 }
 
-/// What a Python program says to `input`.
+/// The output of a Python program for `input`.
 fn answer(python: &Path, program: &str, directory: &Path, input: &Value) -> Value {
     let mut child = Command::new(python)
         .args(["-c", program])

@@ -1,4 +1,4 @@
-//! Who leaks: what is leaked already, what leaks from now on, and what only looks like it.
+//! Leaks: those that exist at start, those that happen later, and what only looks like a leak.
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ fn watch(process: &mut Process, cgroup: &Cgroup) -> i64 {
     i64::from(fd)
 }
 
-/// What `leaks` says of a process, and its exit code.
+/// The output of `leaks` on a process, and its exit code.
 fn leaks(process: &Process, arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
     let Output { status, stdout, stderr } =
         Command::new(binary()).args(["leaks", "-o", "json"]).args(arguments).output().unwrap();

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::namespaces::{enter, limit};
 
-/// What it said, and its exit code.
+/// The output, and the exit code.
 struct Said {
     report: Value,
     errors: String,
@@ -52,7 +52,7 @@ impl Said {
     }
 }
 
-/// What a report tells of a user of the initial namespace.
+/// A report's fields of a user of the initial namespace.
 fn user(report: &Value, uid: u32) -> &Value {
     let initial = system::INITIAL_USERNS;
     let users = report["users"].as_array().unwrap();
@@ -120,7 +120,7 @@ fn without_privileges_it_tells_what_it_can() {
     );
     assert!(said.errors.contains("Who is charged"), "{}", said.errors);
     assert!(said.notes().contains("may therefore be too low"), "{}", said.notes());
-    // A check must not pass because nobody could look.
+    // A check must not pass because the charges are unknown.
     let said = Said::by(command(), &["--warn", "100"]);
     assert_eq!(said.status, Some(2));
     assert!(said.errors.contains("--warn cannot be answered"), "{}", said.errors);

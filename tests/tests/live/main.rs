@@ -34,7 +34,7 @@ fn scene() -> (system::Machine, World, Agent) {
     (machine, World::new(), agent)
 }
 
-/// How often an event of this name was told of a process.
+/// The number of events of this name about a process.
 fn count(events: &[Value], pid: u32, name: &str) -> usize {
     events.iter().filter(|event| event["pid"] == pid && event["event"] == name).count()
 }

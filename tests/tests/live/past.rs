@@ -1,4 +1,4 @@
-//! What list, limits and leaks say of a recording: the same as they said when it was made.
+//! `list`, `limits` and `leaks` on a recording print the same as they did live.
 
 use std::{path::Path, process::Command};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::scene;
 
-/// What a command says as JSON, and its exit code.
+/// The JSON output of a command, and its exit code.
 fn said(arguments: &[&str], recording: Option<&Path>) -> (Vec<Value>, Option<i32>) {
     let mut command = Command::new(binary());
     command.args(arguments).args(["-o", "json"]);

@@ -98,7 +98,7 @@ impl Container {
         Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
-    /// What is to be said of it.
+    /// Its expected names.
     fn described(&self) -> Value {
         json!({ "runtime": self.runtime, "id": self.id, "name": self.id })
     }

@@ -12,7 +12,7 @@ fn count_of(lines: &[Value], text: &str) -> u64 {
     of_text.count() as u64
 }
 
-/// How many were lost, as told line by line.
+/// The number of losses, summed over the lines.
 fn lost(lines: &[Value]) -> u64 {
     let losses = lines.iter().flat_map(Value::as_str).filter(|it| it.contains(r#""event":"lost""#));
     losses
@@ -35,7 +35,7 @@ fn nothing_is_lost_in_silence() {
     assert_eq!(process.call(&storm(COUNT, &directory)), Ok(COUNT.cast_signed()));
     // And the one that lasts.
     let all = u64::from(COUNT);
-    // Each event was told, or is counted as lost.
+    // Each event was reported, or is counted as lost.
     agent.wait_for("all is told or counted", |lines| {
         lines.len() as u64 + lost(lines) >= 3 * all + 2
     });
@@ -68,7 +68,7 @@ fn a_small_buffer_overflows_and_the_agent_goes_on() {
     agent.signal(libc::SIGCONT);
     assert_eq!(second.answer("storm"), Ok(COUNT.cast_signed()));
     agent.wait_for("a loss is told", |lines| lost(lines) > 0);
-    // Afterwards everything is told again.
+    // Afterwards all events are reported again.
     let world = World::new();
     let mut later = world.subject();
     let fd = later.create(0).unwrap();

@@ -17,7 +17,7 @@ fn exited(pid: u32) -> Event {
     by(pid, EventKind::ProcessExited)
 }
 
-/// Instance 1 is still held, and nobody who is known does.
+/// Instance 1 still exists, without a known holder.
 fn still_held() -> Event {
     let kind = EventKind::InstanceHeld { instance: InstanceId(1), left: 1, quota: None };
     Event { time: LATE, task: None, kind }
@@ -27,7 +27,7 @@ fn noticed() -> Event {
     Event { time: LATE, ..gone(1) }
 }
 
-/// As an exact backend has it: by whom, not how.
+/// As an exact backend reports it: the process, without how.
 fn told_by(pid: u32) -> Event {
     let kind = EventKind::InstanceReleased { instance: InstanceId(1), fd: None, quota: None };
     Event { time: LATE, ..by(pid, kind) }
@@ -68,7 +68,7 @@ fn it_ended_when_its_last_holder_left() {
 fn what_outlives_its_holders_was_ended_by_nobody_known() {
     let alone = [created(10, 3, 1), exited(10), still_held()];
     assert_eq!(end_of(&alone, noticed()), None);
-    // Whoever is seen to hold it afterwards can be to blame again.
+    // A process seen to hold it afterwards may end it again.
     let mut again = alone.to_vec();
     again.extend([found(12, 5, 1), exited(12)]);
     assert_eq!(end_of(&again, noticed()), Some((12, Some(5), EXITED)));

@@ -1,5 +1,5 @@
 //! The tracker against a naive model that keeps nothing but the list of events, and against a
-//! few stories told by hand.
+//! few histories written by hand.
 
 mod endings;
 
@@ -86,7 +86,7 @@ fn what_an_exec_kept_is_still_held() {
     tracker.apply(&by(10, EventKind::ProcessExec { kept: Some(vec![4]) }));
     assert!(tracker.instance(InstanceId(1)).unwrap().descriptors().is_empty());
     assert_eq!(tracker.instance(InstanceId(2)).unwrap().descriptors(), [(10, 4)]);
-    // Nobody could look, and it was not made close-on-exec.
+    // The descriptors could not be read, and it was not created close-on-exec.
     tracker.apply(&by(10, EventKind::ProcessExec { kept: None }));
     assert_eq!(tracker.instance(InstanceId(2)).unwrap().descriptors(), [(10, 4)]);
 }

@@ -81,7 +81,7 @@ impl FileHandle {
             unsafe { libc::syscall(libc::SYS_open_by_handle_at, mount, &raw const raw, flags) };
         let fd =
             i32::try_from(fd).ok().filter(|&fd| fd >= 0).ok_or_else(io::Error::last_os_error)?;
-        // SAFETY: the kernel has just made this descriptor for nobody else.
+        // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
         Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 }

@@ -156,7 +156,7 @@ impl Mount {
         };
         let fd =
             i32::try_from(fd).ok().filter(|&fd| fd >= 0).ok_or_else(io::Error::last_os_error)?;
-        // SAFETY: the kernel has just made this descriptor for nobody else.
+        // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
         Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 }

@@ -1,4 +1,4 @@
-//! What is written is what is read.
+//! Encoding and decoding return the same events and state.
 
 use inotify_trace_model::{
     event::{BootTime, CgroupId, Event, EventKind, InstanceId},

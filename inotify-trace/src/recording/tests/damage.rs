@@ -126,7 +126,7 @@ fn frame(kind: u8, packing: u8, plain_length: u32, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What is wrong with a file whose second frame is this.
+/// The error of a file whose second frame is this.
 fn problem(frame: &[u8]) -> (u64, Damage) {
     let good = file(&[], &[]);
     let second = boundaries(&good)[1];

@@ -54,7 +54,7 @@ fn frames_of_unknown_kinds_are_passed_over() {
 
 #[test]
 fn unknown_events_are_told_as_losses_and_unknown_parts_and_fields_are_passed_over() {
-    // Field 99 is nobody's.
+    // Field 99 does not exist.
     let unknown = [0x9a, 0x06, 3, b'n', b'e', b'w'];
     let mut exit = wire::Event {
         time: 7,

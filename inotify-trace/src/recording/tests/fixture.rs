@@ -16,7 +16,7 @@ use crate::{
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Its path tells of a container, and the other's does not.
+/// Its path names a container; the other's does not.
 const POD: CgroupId = CgroupId(4242);
 const PLAIN: CgroupId = CgroupId(77);
 

@@ -1,4 +1,4 @@
-//! What is written is what is read; what is damaged says so; and what is full goes on later.
+//! Recordings are read as written, damage is reported, and recording continues after a full disk.
 
 mod codec;
 mod damage;
@@ -25,7 +25,7 @@ use super::{
     wire,
 };
 
-/// A file from what is in its frames, as the writer would make it.
+/// A file with these frames, as the writer makes it.
 fn file(parts: &[Part], batches: &[Batch]) -> Vec<u8> {
     let mut out = BytesMut::from(&MAGIC[..]);
     let mut packer = Packer::new().unwrap();

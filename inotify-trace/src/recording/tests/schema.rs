@@ -75,7 +75,7 @@ impl fmt::Debug for Shown<'_> {
     }
 }
 
-/// What is chosen of a oneof.
+/// The chosen field of a oneof.
 struct Chosen<'a>(&'a DynamicMessage, &'a FieldDescriptor);
 
 impl fmt::Debug for Chosen<'_> {

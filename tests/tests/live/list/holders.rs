@@ -158,7 +158,7 @@ fn an_instance_is_sent_to_another_user_and_container() {
     sender.send(ours, fd);
     world.check_listings();
     sender.close(fd);
-    // In flight: charged, and held by nobody.
+    // In flight: charged, and held by no process.
     world.check_listings();
     let payer = world.payer_at(sender.payer);
     for road in ROADS {

@@ -1,4 +1,4 @@
-//! What `list` says exists, held against what does: after each step, and with each way it can look.
+//! Compares `list` with the truth: after each step, and with each way to find instances.
 
 mod holders;
 mod others;

@@ -1,4 +1,4 @@
-//! What others answer where the truth is known. Written to docs/correctness.md if
+//! Compares the counts of other tools with the truth. Writes docs/correctness.md if
 //! `INOTIFY_TRACE_WRITE_DOCS` is set.
 
 use std::{
@@ -14,9 +14,9 @@ use super::Forty;
 
 const WRITE: &str = "INOTIFY_TRACE_WRITE_DOCS";
 
-/// One way to ask, and what came of it.
+/// A tool and its result.
 struct Answer {
-    /// What was run, without paths and process ids.
+    /// The command, without paths and process ids.
     asked: String,
     /// None if it was not run.
     said: Option<Said>,
@@ -25,20 +25,21 @@ struct Answer {
 struct Said {
     instances: u64,
     users: BTreeSet<u32>,
-    /// If it tells.
+    /// None if the tool does not count them.
     watches: Option<u64>,
 }
 
-/// Lines of a program's output; None if it is not installed. That some files cannot be read is the
-/// usual thing in /proc.
+/// Lines of a program's output; None if it is not installed. Its errors are ignored: some files in
+/// /proc can never be read.
 fn lines(program: &str, arguments: &[&str]) -> Option<Vec<String>> {
     let program = system::which(program)?;
     let output = Command::new(program).args(arguments).stderr(Stdio::null()).output().ok()?;
     Some(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }
 
-/// Counts the lines about inotify, and whose they are, by the number of a word. `of_ours` is which
-/// word has the process id, if all processes were asked for.
+/// Counts the lines about inotify, and collects their users. `user` is the index of the user's
+/// word, `pids` that of the process id's word with the ids to count, if the output has all
+/// processes.
 fn count(lines: &[String], user: usize, pids: Option<(usize, &[u32])>) -> Said {
     let mut said = Said { instances: 0, users: BTreeSet::new(), watches: None };
     for line in lines.iter().filter(|line| line.contains("inotify")) {
@@ -53,7 +54,7 @@ fn count(lines: &[String], user: usize, pids: Option<(usize, &[u32])>) -> Said {
     said
 }
 
-/// The names of lsof's fields (`-F un`), each with the user whose it is before it.
+/// The names in lsof's fields (`-F un`), each after its user.
 fn with_user(fields: &[String]) -> Vec<String> {
     let mut user = "";
     let mut lines = Vec::new();
@@ -119,7 +120,7 @@ fn ask_us(uid: u32, road: &[&str]) -> Answer {
     Answer { asked, said: Some(said) }
 }
 
-/// What the kernel lets the user make besides tells what it has counted.
+/// The kernel's count, from the number of further instances that the user can create.
 fn ask_the_kernel(forty: &Forty) -> Answer {
     let payer = forty.world.payer_at(forty.payer);
     let mut other = forty.world.subject_of_root();
@@ -142,7 +143,7 @@ fn table(answers: &[Answer], forty: &Forty) -> String {
         uid if uid == holder => "B".to_owned(),
         uid => uid.to_string(),
     };
-    let mut table = "| asked | instances | user | watches | right? |\n|---|---:|---|---:|---|\n\
+    let mut table = "| tool | instances | user | watches | right? |\n|---|---:|---|---:|---|\n\
                      | *truth* | *40* | *A* | *40* | |\n"
         .to_owned();
     for Answer { asked, said } in answers {
@@ -169,7 +170,7 @@ fn is_right(said: &Said, payer: u32) -> bool {
         && said.watches.is_none_or(|watches| watches == 40)
 }
 
-/// Programs made for this question; none is in Debian 12.
+/// Programs that count instances; none is in Debian 12.
 const NOT_EVALUATED: [&str; 2] = ["inotify-info", "inotify-consumers"];
 
 #[live_test]
@@ -215,7 +216,7 @@ fn page(table: &str) -> String {
     format!("{HEAD}\n{table}\nLinux {}; {versions}.\n\n{TAIL}", release)
 }
 
-/// What stands behind `before` in what a program says of itself, on either output.
+/// The text after `before` in a program's version output, on either stream.
 fn version(program: &str, argument: &str, before: &str) -> Option<String> {
     let output = Command::new(system::which(program)?).arg(argument).output().ok()?;
     let text = [output.stdout, output.stderr].concat();
@@ -227,51 +228,51 @@ fn version(program: &str, argument: &str, before: &str) -> Option<String> {
 const HEAD: &str = "\
 # Correctness
 
-Whether `inotify-trace list` counts right is tested, not claimed: `tests/tests/live/list/` builds
-situations whose truth is known step by step and compares each listing with it, by process, instance,
-container and user; instance by instance also without the kernel's BPF iterator (`--walk-proc`);
-on the other kernels by process and instance. One miscount fails the test. The page is written by
+The counts of `inotify-trace list` are tested: `tests/tests/live/list/` builds
+situations step by step, so that their counts are known, and compares each listing with them, by process,
+instance, container and user; instance by instance also without the kernel's BPF iterator (`--walk-proc`);
+on the other kernels by process and instance. One miscount fails the test. This page is written by
 
     INOTIFY_TRACE_WRITE_DOCS=1 cargo xtask test -- --test live list::others
 
-## One situation, asked in every way
+## One situation, counted by each tool
 
-A process makes 40 instances with a watch each while its effective user is A, becomes user B, and forks
+A process creates 40 instances with a watch each while its effective user is A, becomes user B, and forks
 four times; one child duplicates a descriptor. The kernel has 40 instances, all charged to A for as long
-as they live. Five processes hold them, with 201 descriptors.
+as they exist. Five processes hold them, with 201 descriptors.
 ";
 
 const TAIL: &str = "\
-Whoever looks through `/proc` counts descriptors, and sees the user a process has now, or the owner of its
-files in `/proc`: root's, once a process has changed its user. Neither is the kernel's count, and neither
-tells who is near a limit.
+Tools that read `/proc` count descriptors, and see the user a process has now, or the owner of its
+files in `/proc`: root, once a process has changed its user. Neither is the kernel's count, and neither
+shows which user is near a limit.
 
-## What else is compared
+## Other situations
 
-| situation | what must be told |
+| situation | expected result |
 |---|---|
 | threads | their process, once, even if the first thread has ended |
-| exec | what is close-on-exec is gone, what is not is held |
+| exec | close-on-exec instances are gone, others are held |
 | close_range, dup2 over an instance | gone |
-| SCM_RIGHTS to another user in another container | the sender pays, the receiver's container holds |
-| the same while nobody has received it | charged, and one of them not visible |
-| pidfd_getfd | whoever copies a descriptor holds the instance |
-| a user namespace | its user and those above it pay |
+| SCM_RIGHTS to another user in another container | the sender is charged, the receiver's container holds it |
+| the same before it is received | charged, and one instance not visible |
+| pidfd_getfd | the process that copied the descriptor holds the instance |
+| a user namespace | its user and those above it are charged |
 | kill -9, a child that outlives its parent | held by the child alone |
 | a process id used again | nothing is inherited |
 | 50,000 watches of one instance | each, with its path |
 | limits that are full | used equals limit |
-| mount namespaces, chroot, hidden and partial mounts | the path that leads there, or none |
+| mount namespaces, chroot, hidden and partial mounts | the path inside the mount, or none |
 | removed files that are still watched | gone |
 | files of removed cgroups that are still watched | gone, or the cgroup's number, and no path |
-| a user without privileges | its own, each once, and what it cannot know |
+| a user without privileges | its own instances, each once, and a note on the missing information |
 
 ## Limits
 
-- A user who pays only for instances that no process holds (all of them in flight in sockets) is not
-  listed: the kernel is asked about those who pay for an instance that was seen.
-- What a thread holds alone, with a descriptor table of its own (`unshare(CLONE_FILES)`), and what the
-  threads of a process hold whose first thread has ended, is not in `/proc/PID/fd`. It is seen by the
-  BPF iterator, and not visible with `--walk-proc` or without privileges. With tables of their own, two
-  threads may have the same number for different instances; only one of them is told with the process.
+- A user who is charged only for instances that no process holds (all of them in flight in sockets) is not
+  listed: the kernel is asked only about users who are charged for a visible instance.
+- Instances that a thread holds alone, with a descriptor table of its own (`unshare(CLONE_FILES)`), and those
+  of a process whose first thread has ended, are not in `/proc/PID/fd`. The BPF iterator
+  sees them; with `--walk-proc` or without privileges they are not visible. With tables of their own, two
+  threads may have the same number for different instances; only one of them is listed with the process.
 ";

@@ -1,4 +1,4 @@
-//! What a user without privileges is told: less, and nothing wrong.
+//! `list` without privileges: less output, and nothing wrong.
 
 use std::{fs, io, path::PathBuf};
 

@@ -41,7 +41,7 @@ impl Doomed {
         self.agent.is_some() && since.elapsed() >= self.moment
     }
 
-    /// Whether its file tells of anything by now.
+    /// Whether its file has events by now.
     fn tells(&self, witness: &Witness) -> bool {
         let copy = self.path.with_extension("now");
         fs::copy(&self.path, &copy).unwrap();

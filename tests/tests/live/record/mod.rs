@@ -96,7 +96,7 @@ fn record(path: &Path, options: &[&str]) -> Agent {
     Agent::unparsed(&[&["record", "-o", path.to_str().unwrap()], options].concat())
 }
 
-/// What a replay says.
+/// The output of a replay.
 struct Replayed {
     /// Without the summary.
     events: Vec<Value>,
@@ -115,7 +115,7 @@ fn replay(recording: &Path, options: &[&str]) -> Replayed {
     Replayed { events, errors, code: output.status.code() }
 }
 
-/// What is told of a witness in a recording that nothing is wrong with.
+/// The events of a witness in an undamaged recording.
 fn told_of(witness: &Witness, recording: &Path) -> Vec<Value> {
     let replayed = replay(recording, &["-e", "create,release", "-p", &witness.pid()]);
     assert_eq!(replayed.code, Some(0), "{}", replayed.errors);
@@ -131,7 +131,7 @@ fn told_until_now(witness: &Witness, recording: &Path) -> Vec<Value> {
     told_of(witness, &copy)
 }
 
-/// How many events are said to be missing.
+/// The number of events reported as missing.
 fn lost(events: &[Value]) -> u64 {
     let losses = events.iter().filter(|event| event["event"] == "lost");
     losses.map(|event| event["lost_count"].as_u64().unwrap()).sum()

@@ -12,7 +12,7 @@ fn container(runtime: impl Into<Option<Runtime>>) -> Container {
     Container { runtime: runtime.into(), id: "a1".repeat(32), pod: None, qos: None }
 }
 
-/// What is answered by whoever listens below a root.
+/// The answers of the listener below a root.
 fn asked(root: &Path) -> Option<Answer> {
     let mut cri = Cri::new(root, None);
     assert!(cri.ask(&container(Runtime::Containerd)));
@@ -44,7 +44,7 @@ fn nobody_is_asked_where_nobody_can_be() {
 #[test]
 fn a_socket_that_hangs_is_given_up() {
     let root = tempfile::tempdir().unwrap();
-    // Connections are made, and nobody ever reads.
+    // Connections are accepted, and never read.
     let _listener = listener(root.path());
     assert_eq!(asked(root.path()).map(|it| it.names), Some(None));
 }
