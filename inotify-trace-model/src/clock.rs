@@ -1,4 +1,4 @@
-//! From time since boot to what clocks on the wall show.
+//! Converts time since boot to calendar time.
 
 use std::fmt::Write as _;
 
@@ -25,7 +25,7 @@ pub enum Timestamps {
 pub struct Clock {
     booted: Timestamp,
     zone: TimeZone,
-    /// The last time of day written, and the second it is for: events come many a second.
+    /// The last time of day written, and its second: many events share a second.
     latest: Option<(i64, String)>,
 }
 
@@ -49,8 +49,8 @@ impl Clock {
         i64::try_from(self.booted.as_nanosecond()).unwrap_or_default()
     }
 
-    /// How long after its boot a point in time was; zero if it was before, and as long as can be if
-    /// it is centuries away.
+    /// The time from boot to a point in time; zero if that is before, and the maximum if it is
+    /// centuries away.
     #[must_use]
     pub fn boot_time(&self, time: Timestamp) -> BootTime {
         let since_boot = time.as_nanosecond() - self.booted.as_nanosecond();
@@ -63,7 +63,7 @@ impl Clock {
         &self.zone
     }
 
-    /// As everyone's clocks have it.
+    /// The calendar time of a time since boot.
     #[must_use]
     pub fn timestamp(&self, time: BootTime) -> Timestamp {
         let since_boot = SignedDuration::from_nanos(i64::try_from(time.0).unwrap_or(i64::MAX));
@@ -110,7 +110,7 @@ impl Clock {
 }
 
 impl Timestamps {
-    /// Columns that a point in time takes.
+    /// The width of a written time, in columns.
     #[must_use]
     pub fn width(self) -> usize {
         match self {

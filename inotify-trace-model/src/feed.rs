@@ -1,17 +1,17 @@
-//! What a feed yields, live or from a recording: all that a run consists of, in order.
+//! The items that a feed yields, live or from a recording: the whole run, in order.
 
 use crate::{
     event::{BootTime, Event},
     tracker::Part,
 };
 
-/// What was taken in at once.
+/// Events that were read together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// When it was taken in.
+    /// When they were read.
     pub time: BootTime,
-    /// Whether leaks were looked for then: looking again at these moments, and at no others, leads
-    /// to the same verdicts.
+    /// Whether leaks were looked for after this batch. A replay looks after the same batches, and
+    /// reaches the same verdicts.
     pub judged: bool,
     /// Oldest first.
     pub events: Vec<Event>,
@@ -20,13 +20,13 @@ pub struct Batch {
 /// One step of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
-    /// What happened.
+    /// Events.
     Batch(Batch),
-    /// What was known before is to be forgotten. It comes again in the parts that follow, together
-    /// with what was not recorded.
+    /// The state so far is discarded. The parts that follow replace it; they include the effect of
+    /// unrecorded events.
     Restart,
-    /// What was known at that moment.
+    /// A part of the state.
     Part(Part),
-    /// The run, or a file of it, was ended in good order, at this time.
+    /// The run, or a file of it, was closed properly at this time.
     End(BootTime),
 }

@@ -1,8 +1,7 @@
-//! What inotify-trace knows and concludes: events, the state they lead to, and verdicts on it.
+//! The model of inotify-trace: events, the state they lead to, and verdicts on it.
 //!
-//! No input or output happens here, and no clock is read: time comes in with the events, so that
-//! a recording leads to the same state and the same verdicts as the run it was made of. See
-//! ARCHITECTURE.md.
+//! No input or output happens here, and no clock is read: events carry their time, so that a
+//! recording leads to the same state and the same verdicts as the run itself. See ARCHITECTURE.md.
 
 pub mod clock;
 pub mod event;

@@ -1,8 +1,8 @@
-//! What the kernel counts and limits for each user.
+//! Resources: the kernel counts and limits them for each user.
 
 use serde::Serialize;
 
-/// What the kernel counts and limits for each user.
+/// A resource that the kernel counts and limits for each user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resource {
@@ -16,7 +16,7 @@ impl Resource {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Instances, Self::Watches];
 
-    /// Its name, of several.
+    /// Its name in the plural.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -25,7 +25,7 @@ impl Resource {
         }
     }
 
-    /// Its name, of one.
+    /// Its name in the singular.
     #[must_use]
     pub fn singular(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl Resource {
         }
     }
 
-    /// The sysctl that limits it, as sysctl(8) has it.
+    /// The sysctl that limits it, as sysctl(8) names it.
     #[must_use]
     pub fn sysctl(self) -> &'static str {
         match self {

@@ -1,17 +1,17 @@
-//! The fold: the one place where what a feed yields becomes state and verdicts, and where whoever
-//! shows, keeps or counts them learns of it.
+//! The fold: the only place that turns the items of a feed into state and verdicts, and passes them
+//! to an audience, which shows, records or counts them.
 //!
 //! ```text
 //!             Restart, Part ──▶ tracker
 //! Item ─▶ Story ─ Batch ─ each event ──▶ tracker, then Audience::event
-//!                       ├ if judged ───▶ watcher, then Audience::verdict for each that is news
-//!                       ├ if asked for ▶ Audience::moment
+//!                       ├ if judged ───▶ watcher, then Audience::verdict for each new verdict
+//!                       ├ if due ──────▶ Audience::moment
 //!                       └ at the end ──▶ Audience::batch
 //!                 End ───────────────▶ Audience::closed
 //! ```
 //!
-//! A live feed and a recording yield the same items, and a batch carries whether leaks were looked
-//! for: so the same audience is told the same things, of the same moments, live and later.
+//! A live feed and its recording yield the same items, and a batch says whether leaks were looked
+//! for after it: so an audience gets the same calls from both.
 
 use crate::{
     event::{BootTime, Event},
@@ -20,41 +20,41 @@ use crate::{
     verdict::{Grace, Verdict, Watcher},
 };
 
-/// Whoever wants to know: what shows events, keeps them, or counts them.
+/// A consumer of events and verdicts: it shows, records or counts them.
 ///
-/// In a batch the calls come in this order: [`event`](Self::event) for each,
-/// [`verdict`](Self::verdict) if leaks were looked for, [`moment`](Self::moment) if one was asked
-/// for that has come, and [`batch`](Self::batch). In each, `tracker` has taken in that event and
-/// all before it, and none after it, so that it says what was known at that moment.
+/// The calls for a batch come in this order: [`event`](Self::event) for each event,
+/// [`verdict`](Self::verdict) if leaks were looked for, [`moment`](Self::moment) if the time of
+/// [`due`](Self::due) has come, and [`batch`](Self::batch). In each call, `tracker` has applied
+/// that event and all before it, and none after it.
 ///
-/// An error ends what the audience is told of an item, and is what [`Story::take`] returns. The
-/// tracker takes in the rest of the item all the same, and `batch` is called in any case: of two
-/// audiences, one can go on when the other cannot. What follows an error is up to the caller.
+/// An error ends the calls for an item, and [`Story::take`] returns it. The tracker applies the
+/// rest of the item all the same, and `batch` is called in any case: of two audiences, one can
+/// continue after an error of the other. The caller decides whether to continue after an error.
 pub trait Audience {
-    /// What keeps it from going on.
+    /// The reason why it cannot continue.
     type Error;
 
-    /// What was known is replaced: something is missing before `next`, which is what comes now.
-    /// Also the case where a recording begins with a state. `next` has no events at the end.
+    /// The state was replaced, since events before `next` are missing, or because a recording
+    /// begins with a state. `next` is the batch that follows; it is empty at the end of the run.
     ///
     /// # Errors
-    /// As for all: if it cannot go on.
+    /// If the audience cannot continue, as for all methods.
     fn restarted(&mut self, _tracker: &Tracker, _next: &Batch) -> Result<(), Self::Error> {
         Ok(())
     }
 
-    /// Something happened.
+    /// An event.
     ///
     /// # Errors
-    /// If it cannot go on.
+    /// If it cannot continue.
     fn event(&mut self, _event: &Event, _tracker: &Tracker) -> Result<(), Self::Error> {
         Ok(())
     }
 
-    /// A verdict was reached at `now`, or is much worse than when it was last told.
+    /// A verdict at `now` that is new, or much worse than at its last call.
     ///
     /// # Errors
-    /// If it cannot go on.
+    /// If it cannot continue.
     fn verdict(
         &mut self,
         _verdict: &Verdict,
@@ -64,114 +64,114 @@ pub trait Audience {
         Ok(())
     }
 
-    /// The next moment of which it wants to know the state, whether or not anything happens then. A
-    /// live feed wakes for it and takes in all that has happened; of a recording it is told with
-    /// the first batch of that time or later.
+    /// The next time at which it wants [`moment`](Self::moment) called, even without events. A live
+    /// feed wakes for it and reads all events until then; a replay calls it with the first batch of
+    /// that time or later.
     fn due(&self) -> Option<BootTime> {
         None
     }
 
-    /// The moment that [`due`](Self::due) asked for has come: `tracker` has what happened until
-    /// `now`, which may be later. Until it asks for another, it is told of each batch.
+    /// The time of [`due`](Self::due) has come: `tracker` has all events until `now`, which may be
+    /// later. It is called after each batch until `due` returns a later time.
     ///
     /// # Errors
-    /// If it cannot go on.
+    /// If it cannot continue.
     fn moment(&mut self, _tracker: &Tracker, _now: BootTime) -> Result<(), Self::Error> {
         Ok(())
     }
 
-    /// All of a batch is taken in. Whoever keeps events may take them out; nobody after it needs
-    /// them.
+    /// A whole batch was applied. The audience may take the events out: nothing uses them
+    /// afterwards.
     ///
     /// # Errors
-    /// If it cannot go on.
+    /// If it cannot continue.
     fn batch(&mut self, _batch: &mut Batch, _tracker: &Tracker) -> Result<(), Self::Error> {
         Ok(())
     }
 
-    /// It may be long until something comes: what was shown must be seen now.
+    /// The feed pauses: buffered output must be written now.
     ///
     /// # Errors
-    /// If it cannot go on.
+    /// If it cannot continue.
     fn flush(&mut self) -> Result<(), Self::Error> {
         Ok(())
     }
 
-    /// The run was ended in good order at `time`, or goes on in another file.
+    /// The run, or one of its files, was closed properly at `time`.
     ///
     /// # Errors
-    /// If it cannot go on.
+    /// If it cannot continue.
     fn closed(&mut self, _tracker: &Tracker, _time: BootTime) -> Result<(), Self::Error> {
         Ok(())
     }
 
-    /// Nothing more will come; the last that is known is from `now`.
+    /// The end of all items; `now` is the time of the last one.
     ///
     /// # Errors
-    /// If it cannot go on.
+    /// If it cannot continue.
     fn end(&mut self, _tracker: &Tracker, _now: BootTime) -> Result<(), Self::Error> {
         Ok(())
     }
 }
 
-/// What has happened until now, and what follows from it.
+/// A run until now: its state, and the verdicts reached.
 #[derive(Debug)]
 pub struct Story {
     tracker: Tracker,
-    /// None if nobody wants verdicts.
+    /// None in a story without verdicts.
     watcher: Option<Watcher>,
-    /// The state was replaced, which the audience is told with what comes next.
+    /// Whether the state was replaced, and [`Audience::restarted`] is still to be called.
     is_replaced: bool,
     now: BootTime,
 }
 
 impl Story {
-    /// A story that begins at `start`, in which leaks count as such after `grace`.
+    /// A story that begins at `start`, and reports leaks after `grace`.
     #[must_use]
     pub fn new(start: BootTime, grace: Grace) -> Self {
         Self { watcher: Some(Watcher::new(grace)), ..Self::without_verdicts(start) }
     }
 
-    /// A story in which nobody looks for leaks.
+    /// A story that does not look for leaks.
     #[must_use]
     pub fn without_verdicts(start: BootTime) -> Self {
         Self { tracker: Tracker::new(), watcher: None, is_replaced: false, now: start }
     }
 
-    /// What is known now.
+    /// The state.
     #[must_use]
     pub fn tracker(&self) -> &Tracker {
         &self.tracker
     }
 
-    /// The time of what was last taken in.
+    /// The time of the last item.
     #[must_use]
     pub fn now(&self) -> BootTime {
         self.now
     }
 
-    /// What is known, when nothing more is to come.
+    /// The state at the end.
     #[must_use]
     pub fn into_tracker(self) -> Tracker {
         self.tracker
     }
 
-    /// Whether leaks are to be looked for at `time`: a live feed asks, and says so in its batch.
+    /// Whether to look for leaks at `time`: a live feed sets [`Batch::judged`] to this.
     pub fn is_due(&mut self, time: BootTime) -> bool {
         self.watcher.as_mut().is_some_and(|watcher| watcher.is_due(time))
     }
 
-    /// When leaks are to be looked for even if nothing happens until then, since a grace period is
-    /// over or a batch came too soon after the last look: a live feed wakes for it.
+    /// When to look for leaks even without events, since a grace period ends, or since a batch came
+    /// too soon after the last look: a live feed wakes for it.
     #[must_use]
     pub fn due(&self) -> Option<BootTime> {
         self.watcher.as_ref()?.due()
     }
 
-    /// Takes in what comes next, and tells the audience.
+    /// Applies the next item, and calls the audience.
     ///
     /// # Errors
-    /// The first error of the audience. All of the item was taken in then.
+    /// The first error of the audience. The whole item was applied even then.
     pub fn take<A: Audience + ?Sized>(
         &mut self,
         item: Item,
@@ -190,20 +190,20 @@ impl Story {
             Item::Batch(batch) => self.batch(batch, audience),
             Item::End(time) => {
                 let next = Batch { time, judged: false, events: Vec::new() };
-                let result = self.tell_restart(&next, audience);
+                let result = self.announce_restart(&next, audience);
                 self.now = self.now.max(time);
                 result.and_then(|()| audience.closed(&self.tracker, time))
             }
         }
     }
 
-    /// Nothing more will come.
+    /// Ends the story.
     ///
     /// # Errors
     /// That of the audience.
     pub fn end<A: Audience + ?Sized>(&mut self, audience: &mut A) -> Result<(), A::Error> {
         let last = Batch { time: self.now, judged: false, events: Vec::new() };
-        self.tell_restart(&last, audience)?;
+        self.announce_restart(&last, audience)?;
         audience.end(&self.tracker, self.now)
     }
 
@@ -212,25 +212,25 @@ impl Story {
         mut batch: Batch,
         audience: &mut A,
     ) -> Result<(), A::Error> {
-        let mut told = self.tell_restart(&batch, audience);
+        let mut result = self.announce_restart(&batch, audience);
         for event in &batch.events {
             self.tracker.apply(event);
-            told = told.and_then(|()| audience.event(event, &self.tracker));
+            result = result.and_then(|()| audience.event(event, &self.tracker));
         }
         self.now = self.now.max(batch.time);
         if let Some(watcher) = self.watcher.as_mut().filter(|_| batch.judged) {
             for verdict in watcher.reached(&self.tracker, batch.time) {
                 let tracker = &self.tracker;
-                told = told.and_then(|()| audience.verdict(&verdict, tracker, batch.time));
+                result = result.and_then(|()| audience.verdict(&verdict, tracker, batch.time));
             }
         }
         if audience.due().is_some_and(|due| due <= batch.time) {
-            told = told.and_then(|()| audience.moment(&self.tracker, batch.time));
+            result = result.and_then(|()| audience.moment(&self.tracker, batch.time));
         }
-        told.and(audience.batch(&mut batch, &self.tracker))
+        result.and(audience.batch(&mut batch, &self.tracker))
     }
 
-    fn tell_restart<A: Audience + ?Sized>(
+    fn announce_restart<A: Audience + ?Sized>(
         &mut self,
         next: &Batch,
         audience: &mut A,
@@ -242,12 +242,12 @@ impl Story {
     }
 }
 
-/// Nobody: for a story of which only the end matters.
+/// No audience, for a story of which only the final state matters.
 impl Audience for () {
     type Error = std::convert::Infallible;
 }
 
-/// Passes every call on: to `$call` with the method's name and arguments.
+/// Implements each method as `$call` with the method's name and arguments.
 macro_rules! pass_on {
     ($it:ident, $call:ident) => {
         fn restarted(&mut $it, tracker: &Tracker, next: &Batch) -> Result<(), Self::Error> {
@@ -335,7 +335,7 @@ impl<A: Audience + ?Sized> Audience for Box<A> {
     }
 }
 
-/// Two audiences, of which the first is told first. Each call is for both, even if the first fails.
+/// Two audiences, called in this order. The second is called even if the first fails.
 impl<A: Audience, B: Audience<Error = A::Error>> Audience for (A, B) {
     type Error = A::Error;
 
@@ -348,12 +348,12 @@ impl<A: Audience, B: Audience<Error = A::Error>> Audience for (A, B) {
     fn moment(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), Self::Error> {
         let wants = |due: Option<BootTime>| due.is_some_and(|due| due <= now);
         let (first, second) = (wants(self.0.due()), wants(self.1.due()));
-        let told = if first { self.0.moment(tracker, now) } else { Ok(()) };
-        told.and(if second { self.1.moment(tracker, now) } else { Ok(()) })
+        let result = if first { self.0.moment(tracker, now) } else { Ok(()) };
+        result.and(if second { self.1.moment(tracker, now) } else { Ok(()) })
     }
 }
 
-/// One who may not be there.
+/// An optional audience.
 impl<A: Audience> Audience for Option<A> {
     type Error = A::Error;
 
@@ -373,7 +373,7 @@ mod tests {
     use super::*;
     use crate::event::{CgroupId, EventKind};
 
-    /// Writes down what it is told, and how many cgroups were known then.
+    /// Logs its calls, and the number of known cgroups at each.
     #[derive(Default)]
     struct Notes {
         lines: Vec<String>,

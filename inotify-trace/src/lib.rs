@@ -1,8 +1,8 @@
-//! inotify-trace: which process, container and pod makes, holds and leaks inotify instances.
+//! inotify-trace: which process, container and pod creates, holds and leaks inotify instances.
 //!
-//! One path for data: a [`feed`] yields items, a [story](inotify_trace_model::story) makes state and
-//! verdicts of them, and an audience shows them ([`output`]) or keeps them ([`recording`]). See
-//! ARCHITECTURE.md.
+//! One path for data: a [`feed`] yields items, a [story](inotify_trace_model::story) turns them
+//! into state and verdicts, and an audience shows them ([`output`]) or records them
+//! ([`recording`]). See ARCHITECTURE.md.
 
 pub mod cli;
 pub mod export;

@@ -1,7 +1,7 @@
-//! The currency of the program: everything that is known came in as an [`Event`].
+//! Events: the only input of the model.
 //!
-//! Sources make events, the tracker turns them into state, and sinks show them. Kernel addresses
-//! never get this far: an instance is a small number that is never used twice.
+//! Feeds make events, the tracker turns them into state, and audiences show them. Events hold no
+//! kernel addresses: an instance is a small number that is never reused.
 
 mod name;
 
@@ -19,10 +19,10 @@ use crate::{
 /// `IN_CLOEXEC` of inotify_init1(2), among the flags of an instance's descriptor.
 pub const IN_CLOEXEC: u32 = 0o2_000_000;
 
-/// Why instances are refused at a limit: `EMFILE` of errno(3).
+/// The error at the limit of instances: `EMFILE` of errno(3).
 pub const EMFILE: i32 = 24;
 
-/// Why watches are refused at a limit: `ENOSPC` of errno(3).
+/// The error at the limit of watches: `ENOSPC` of errno(3).
 pub const ENOSPC: i32 = 28;
 
 /// Time since boot, suspended time included (`CLOCK_BOOTTIME`), in nanoseconds.
@@ -48,12 +48,12 @@ impl fmt::Display for InstanceId {
     }
 }
 
-/// A cgroup of the v2 hierarchy: the inode number of its directory. 0 where it is not known.
+/// A cgroup of the v2 hierarchy: the inode number of its directory. 0 if unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct CgroupId(pub u64);
 
 impl CgroupId {
-    /// None where the id is not known.
+    /// None if the id is unknown.
     #[must_use]
     pub fn known(self) -> Option<Self> {
         (self.0 != 0).then_some(self)
@@ -65,10 +65,10 @@ impl CgroupId {
 pub struct Comm([u8; 16]);
 
 impl Comm {
-    /// Takes the kernel's bytes; what follows a zero does not count.
+    /// Takes the kernel's bytes up to the first zero.
     #[must_use]
     pub fn new(mut bytes: [u8; 16]) -> Self {
-        // Older kernels leave there what the name before had: names that are equal must look so.
+        // Older kernels leave the rest of the previous name there; equal names must compare equal.
         let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
         bytes[end..].fill(0);
         Self(bytes)
@@ -104,7 +104,7 @@ impl fmt::Debug for Comm {
     }
 }
 
-/// Who did it.
+/// The thread that caused an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Task {
     /// Process id in the initial pid namespace.
@@ -119,18 +119,19 @@ pub struct Task {
     pub cgroup: CgroupId,
 }
 
-/// The kernel's own count (`kernel/ucount.c`) of what a user has charged, right after an event.
+/// The kernel's own count (`kernel/ucount.c`) of a user's charges, right after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// How many are charged.
+    /// The number charged.
     pub used: u32,
-    /// How many may be.
+    /// The limit of `used`.
     pub limit: u32,
-    /// The user who pays, as seen from the initial user namespace.
+    /// The charged user, as seen from the initial user namespace.
     pub uid: u32,
     /// The user namespace of that user, by inode number.
     pub userns: u32,
-    /// How many user namespaces above it the limit was found that binds: 0 is its own.
+    /// The number of user namespaces from the user's own up to the one whose limit binds; 0 is its
+    /// own.
     pub level: u32,
 }
 
@@ -142,7 +143,7 @@ impl Quota {
     }
 }
 
-/// What the kernel has charged to a user in one user namespace.
+/// The kernel's counters of a user in one user namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge {
     /// The user, as seen from the initial user namespace.
@@ -165,7 +166,7 @@ impl Charge {
         }
     }
 
-    /// The count of one resource, to be changed.
+    /// The count of one resource, mutable.
     pub fn of_mut(&mut self, resource: Resource) -> &mut Option<Quota> {
         match resource {
             Resource::Instances => &mut self.instances,
@@ -174,22 +175,22 @@ impl Charge {
     }
 }
 
-/// Something that happened.
+/// One change of instances, watches, processes or cgroups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When.
+    /// When it happened.
     pub time: BootTime,
-    /// Who did it; None where nobody known did.
+    /// The thread that caused it; None if unknown, or if no thread did.
     pub task: Option<Task>,
-    /// What.
+    /// Its kind, with the kind's data.
     pub kind: EventKind,
 }
 
-/// What happened.
+/// The kinds of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventKind {
-    /// An instance existed before tracing began; the task holds a descriptor of it. Comes once
-    /// for each descriptor found.
+    /// An instance existed before tracing began; the task holds a descriptor of it. There is one
+    /// event for each descriptor found.
     InstanceFound {
         /// The instance.
         instance: InstanceId,
@@ -197,7 +198,7 @@ pub enum EventKind {
         fd: i32,
         /// Flags of the descriptor (`IN_NONBLOCK`, `IN_CLOEXEC`).
         flags: u32,
-        /// The cgroup of its creator, where the kernel still knows.
+        /// The cgroup of its creator, if the kernel still knows it.
         creator_cgroup: CgroupId,
         /// Events that wait to be read.
         queued: u32,
@@ -230,9 +231,9 @@ pub enum EventKind {
     CreateFailed {
         /// Flags given.
         flags: u32,
-        /// Why, as a positive errno.
+        /// The error, as a positive errno.
         errno: i32,
-        /// Instances charged to the user who would have paid.
+        /// Instances charged to the user of the call.
         quota: Option<Quota>,
     },
     /// A watch was added, or an existing one changed.
@@ -258,42 +259,41 @@ pub enum EventKind {
         fd: i32,
         /// The path as the program gave it.
         path: Box<str>,
-        /// What it would have waited for.
+        /// The mask given (`IN_*`).
         mask: u32,
-        /// Why, as a positive errno.
+        /// The error, as a positive errno.
         errno: i32,
         /// Watches charged to the instance's user.
         quota: Option<Quota>,
     },
-    /// A watch was removed: a program asked for it; or its target is gone, or it was for one event
-    /// only.
+    /// A watch was removed: by a program, with its target, or after its only event (`IN_ONESHOT`).
     WatchRemoved {
         /// The instance.
         instance: InstanceId,
-        /// The descriptor used; None where the kernel removed the watch itself.
+        /// The descriptor used; None if the kernel removed the watch itself.
         fd: Option<i32>,
         /// The watch descriptor.
         wd: i32,
         /// Watches charged to the instance's user.
         quota: Option<Quota>,
     },
-    /// A descriptor was closed, and the instance lives on through others.
+    /// A descriptor was closed, and other references to the instance remain.
     DescriptorClosed {
         /// The instance.
         instance: InstanceId,
         /// The descriptor.
         fd: i32,
-        /// References that are left: descriptors, and calls under way in other threads.
+        /// Remaining references: descriptors, and system calls in progress in other threads.
         left: u32,
         /// Instances charged to its user.
         quota: Option<Quota>,
     },
-    /// Every known holder has given the instance up and is through with it, and it is still held: in
-    /// flight through a socket, or by a process that is not known to have got it.
+    /// Every known holder has given the instance up, and it still exists: in flight through a
+    /// socket, or held by a process that received it unseen.
     InstanceHeld {
         /// The instance.
         instance: InstanceId,
-        /// References to it: descriptors, and calls under way.
+        /// References to it: descriptors, and system calls in progress.
         left: u32,
         /// Instances charged to its user.
         quota: Option<Quota>,
@@ -302,7 +302,7 @@ pub enum EventKind {
     InstanceReleased {
         /// The instance.
         instance: InstanceId,
-        /// The descriptor whose closing ended it; None where that was not seen.
+        /// The descriptor whose closing ended it; None if that was not seen.
         fd: Option<i32>,
         /// Instances charged to its user, without this one.
         quota: Option<Quota>,
@@ -321,13 +321,13 @@ pub enum EventKind {
     },
     /// A holder executed a new program.
     ProcessExec {
-        /// The inotify descriptors that survived; None where nobody could look.
+        /// The inotify descriptors that survived; None if they could not be read.
         kept: Option<Vec<i32>>,
     },
     /// A holder ended, and its descriptors were closed.
     ProcessExited,
-    /// The kernel was asked what it has charged to a user: to the one who pays, and then to those
-    /// in the user namespaces above, who pay too.
+    /// The kernel's counters of a user were read, and those of the users in the namespaces above,
+    /// who are charged as well.
     Charged {
         /// One for each level, outermost last; never empty.
         charges: Box<[Charge]>,
@@ -343,18 +343,18 @@ pub enum EventKind {
     ContainerNamed {
         /// The container's own cgroup.
         cgroup: CgroupId,
-        /// Which container that is, where the cgroup's path does not tell.
+        /// The container, if it cannot be derived from the cgroup's path.
         container: Option<Box<Container>>,
-        /// What it is called.
+        /// Its names.
         names: Box<Names>,
     },
-    /// A holder is one of containerd's shims, and was told when it was started whom it serves.
+    /// A holder is one of containerd's shims, by its arguments.
     ShimIdentified {
         /// The container that it was started for: of a pod, the one that keeps its namespaces.
         id: Box<str>,
-        /// The namespace of containerd which that is in.
+        /// containerd's namespace of that container.
         namespace: Box<str>,
-        /// The version of containerd that it is a part of, where its program says.
+        /// The version of containerd, if the shim's executable carries it.
         version: Option<Box<str>>,
     },
     /// A cgroup was made.
@@ -376,47 +376,47 @@ pub enum EventKind {
         /// The cgroup.
         cgroup: CgroupId,
     },
-    /// Something happened that could not be told.
+    /// Something was lost.
     Lost {
-        /// How often, since it was last said.
+        /// The number lost since the last such event.
         count: u64,
-        /// What was lost, and why.
+        /// The kind of loss.
         what: Loss,
     },
 }
 
-/// What a watch is on.
+/// The target of a watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
-    /// The path as the program gave it. For a watch that was found: where the target was then, if
-    /// that was looked up.
+    /// The path as the program gave it. For a watch of the snapshot: the target's path at that
+    /// time, if it was looked up.
     pub path: Option<Box<str>>,
     /// Whether the target no longer existed when it was looked up.
     pub is_gone: bool,
-    /// Inode number; 0 where it is not known.
+    /// Inode number; 0 if unknown.
     pub inode: u64,
-    /// Device in the kernel's own encoding (major << 20 | minor); 0 where it is not known.
+    /// Device in the kernel's own encoding (major << 20 | minor); 0 if unknown.
     pub dev: u32,
     /// The cgroup whose directory or file it is.
     pub cgroup: CgroupId,
 }
 
-/// What was lost.
+/// Kinds of losses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
     /// Events: the agent was too slow, and the ring buffer full.
     Events,
-    /// Processes that hold instances: more than the kernel programs can remember.
+    /// Processes that hold instances: the kernel programs' map of holders was full.
     Holders,
-    /// System calls: more were under way at once than the kernel programs can remember.
+    /// System calls: the kernel programs' map of calls in progress was full.
     Calls,
-    /// Runs of kernel programs, which the kernel left out.
+    /// Runs of kernel programs, which the kernel skipped.
     Runs,
     /// Records that this version does not understand.
     Records,
-    /// Events that could not be written into a recording: what comes after them rests on what was
-    /// known when it went on.
+    /// Events that could not be written to a recording; later events continue from the state that
+    /// is written after the gap.
     Unrecorded,
 }
 
@@ -434,7 +434,7 @@ impl fmt::Display for Loss {
 }
 
 impl EventKind {
-    /// The instance this is about, if it is about one.
+    /// The event's instance.
     #[must_use]
     pub fn instance(&self) -> Option<InstanceId> {
         match *self {
@@ -451,7 +451,7 @@ impl EventKind {
         }
     }
 
-    /// The count this event comes with.
+    /// The event's quota.
     #[must_use]
     pub fn quota(&self) -> Option<Quota> {
         match *self {
@@ -468,7 +468,7 @@ impl EventKind {
         }
     }
 
-    /// What the count this event comes with is of.
+    /// The resource of the event's quota.
     #[must_use]
     pub fn counts(&self) -> Resource {
         match self {
@@ -479,7 +479,7 @@ impl EventKind {
         }
     }
 
-    /// Whether this tells of a failure.
+    /// Whether the event is a failed system call.
     #[must_use]
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::CreateFailed { .. } | Self::WatchFailed { .. })

@@ -1,10 +1,10 @@
-//! What events are called.
+//! Names of events.
 
 use serde::Serialize;
 
 use super::EventKind;
 
-/// Makes the enum and what is known of each name from one list.
+/// Makes the enum, the texts and the meanings from one list.
 macro_rules! event_names {
     ($(#[doc = $meaning:literal] $name:ident = $text:literal,)+) => {
         /// The names of events, as users type and read them.
@@ -29,7 +29,7 @@ macro_rules! event_names {
                 }
             }
 
-            /// What such an event means, for a help text.
+            /// The meaning of the event, for a help text.
             #[must_use]
             pub fn meaning(self) -> &'static str {
                 match self {
@@ -69,13 +69,13 @@ event_names! {
     Exec = "exec",
     /// A holder ended
     Exit = "exit",
-    /// The kernel was asked what it has charged to a user
+    /// The kernel's counters of a user were read
     Charged = "charged",
     /// A cgroup existed already
     CgroupFound = "cgroup-found",
     /// A container's name was read
     ContainerName = "container-name",
-    /// A holder is a shim of containerd, and whom it serves was read
+    /// A holder was identified as a shim of containerd
     Shim = "shim",
     /// A cgroup was made
     CgroupCreate = "cgroup-create",
@@ -83,13 +83,13 @@ event_names! {
     CgroupRename = "cgroup-rename",
     /// A cgroup was removed
     CgroupRemove = "cgroup-remove",
-    /// Something could not be told
+    /// Events or other information were lost
     Lost = "lost",
 }
 
 impl EventName {
-    /// Whether it is shown unless asked otherwise: what exists already and what processes and
-    /// cgroups do is for the tracker, and for those who ask.
+    /// Whether it is shown by default. The others, on existing instances, processes and cgroups,
+    /// are for the tracker, and shown if chosen.
     #[must_use]
     pub fn is_shown_by_default(self) -> bool {
         matches!(

@@ -1,14 +1,14 @@
 //! Reading cgroup paths.
 //!
 //! The path is read from the root down, one component at a time, and the last container met wins:
-//! in a Kubernetes node that is itself a Docker container, a process belongs to the pod's container.
-//! Components below a container that name nothing known (`init.scope`, `foo.service`) are that
-//! container's own business. Ids are accepted only in the exact shape their runtime gives them, so
+//! in a Kubernetes node that is itself a Docker container, a process belongs to the pod's
+//! container. Components below a container that match no known form (`init.scope`, `foo.service`)
+//! belong to that container. Ids are accepted only in the exact shape their runtime gives them, so
 //! that `docker.service` or `crio-wipe.service` never becomes a container.
 
 use super::{Container, PodUid, Qos, Runtime};
 
-/// What a cgroup is to the container its name carries.
+/// The role of a cgroup for the container in its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -37,8 +37,8 @@ impl<'p> Location<'p> {
         scan(path).innermost.map(|found| found.locate(path))
     }
 
-    /// The innermost container that holds this cgroup. For a monitor that is the container, if any,
-    /// which the monitor itself runs in.
+    /// The innermost container that the cgroup lies in. For a monitor's cgroup that is the
+    /// container that the monitor itself runs in, if any.
     pub fn of_payload(path: &'p str) -> Option<Self> {
         scan(path).payload.map(|found| found.locate(path))
     }
@@ -53,8 +53,8 @@ pub(super) fn pod_of_path(path: &str) -> Option<PodUid> {
 pub(super) fn from_last_unit(path: &str) -> &str {
     let mut start = 0;
     for (name, end) in components(path) {
-        // Every user's manager and every container with systemd has an init.scope: it tells nothing
-        // without the unit above it.
+        // Every user's manager and every container with systemd has an init.scope: the unit above
+        // it identifies it.
         if is_unit(name) && (name != "init.scope" || start == 0) {
             start = end - name.len();
         }
@@ -137,7 +137,7 @@ struct Scan<'p> {
     pod: Option<Pod<'p>>,
 }
 
-/// What lies above the component at hand.
+/// The components above the current one.
 #[derive(Default)]
 struct Above<'p> {
     parent: &'p str,
@@ -153,7 +153,7 @@ fn scan(path: &str) -> Scan<'_> {
     let mut kata_overhead = false;
     let mut names = components(path).peekable();
     while let Some((name, mut end)) = names.next() {
-        // `..` leads, seen from within a cgroup namespace, to what is outside it.
+        // Within a cgroup namespace, `..` leads out of it.
         if name == ".." {
             continue;
         }
@@ -201,8 +201,8 @@ fn components(path: &str) -> impl Iterator<Item = (&str, usize)> {
 }
 
 fn id_in<'p>(name: &'p str, above: &Above<'p>) -> Option<Id<'p>> {
-    // `SLICE:PREFIX:ID` is meant to be translated by runc's systemd driver; with the cgroupfs driver
-    // by mistake it becomes one directory of that very name.
+    // `SLICE:PREFIX:ID` is meant to be translated by runc's systemd driver; with the cgroupfs
+    // driver by mistake it becomes one directory of that very name.
     if let Some((slice, scope)) = name.split_once(':')
         && slice.ends_with(".slice")
     {
@@ -225,8 +225,8 @@ fn prefixed(id: &str, is_prefix: impl Fn(&str) -> bool) -> Option<Id<'_>> {
     if is_hex(id, 64) {
         return Some(Id { runtime: Some(runtime), role, text: id });
     }
-    // With the systemd driver Docker Engine gives its builder the prefix of its containers; only the
-    // id tells.
+    // With the systemd driver Docker Engine gives its builder the prefix of its containers; only
+    // the shape of the id differs.
     (runtime == Runtime::Docker && is_buildkit_id(id))
         .then(|| Id::payload(Runtime::Buildkit, id))
         .flatten()
@@ -268,8 +268,8 @@ fn lxc<'p>(name: &'p str, above: &Above<'p>) -> Option<Id<'p>> {
 
 /// Drivers that put a bare id below a directory of theirs.
 fn below_known_parent<'p>(name: &'p str, above: &Above<'p>) -> Option<Id<'p>> {
-    // containerd's cgroupfs path is /NAMESPACE/ID. Only the namespace that ctr and nerdctl take by
-    // default is telling enough, and only at the top, for ids that anybody may choose.
+    // containerd's cgroupfs path is /NAMESPACE/ID. Users may choose the ids freely, so only the
+    // default namespace of ctr and nerdctl counts, and only at the top.
     let in_default = above.parent == "default" && above.depth == 1;
     if is_hex(name, 64) {
         let runtime = match above.parent {

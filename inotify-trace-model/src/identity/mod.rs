@@ -1,10 +1,10 @@
-//! Who something belongs to: containers, pods and runtimes, by what the paths of their cgroups prove.
+//! Containers, pods and runtimes, derived from the paths of their cgroups.
 //!
-//! A path goes in (as `/proc/PID/cgroup` or the `cgroup_mkdir` tracepoint print it) and what the path
-//! itself proves comes out. [`Names`] are not in it and are not guessed: they come from outside.
+//! Paths are those of `/proc/PID/cgroup` or the `cgroup_mkdir` tracepoint. They don't contain
+//! [`Names`], which come from the runtimes and are never guessed.
 //!
-//! A cgroup's name is chosen by whoever may create it, rootless users and containers with a
-//! delegated subtree included. So the answer attributes; it does not authenticate.
+//! Every user who may create a cgroup chooses its name, rootless users and containers with a
+//! delegated subtree included. So the result attributes; it does not authenticate.
 
 mod cgroup_path;
 mod names;
@@ -20,10 +20,10 @@ use std::{borrow::Cow, fmt};
 
 use serde::Serialize;
 
-/// The program that made a container's cgroup.
+/// The program that manages a container.
 ///
-/// The program which *manages* the container is meant, not the OCI runtime below it: runc, crun
-/// and kata leave the same paths. Those two are named where they were run by hand.
+/// This is not the OCI runtime below it, since runc, crun and kata leave the same paths. runc and
+/// crun are named if they were run by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -36,7 +36,7 @@ pub enum Runtime {
     Docker,
     /// Podman.
     Podman,
-    /// LXC, and what builds on it: LXD, Incus, Proxmox.
+    /// LXC, and the programs that build on it: LXD, Incus, Proxmox.
     Lxc,
     /// systemd-nspawn, and other machines registered with systemd-machined under its naming.
     SystemdNspawn,
@@ -44,9 +44,9 @@ pub enum Runtime {
     Buildkit,
     /// Cloud Foundry's Garden.
     Garden,
-    /// runc, with nobody above it.
+    /// runc, run by hand.
     Runc,
-    /// crun, with nobody above it.
+    /// crun, run by hand.
     Crun,
 }
 
@@ -64,13 +64,13 @@ impl Runtime {
         Self::Crun,
     ];
 
-    /// The one that is known by this name.
+    /// The runtime of this name.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|runtime| runtime.as_str() == name)
     }
 
-    /// The name people know it by; serialised alike.
+    /// Its usual name; serialised alike.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Containerd => "containerd",
@@ -106,7 +106,7 @@ pub enum Qos {
 }
 
 impl Qos {
-    /// The one of this name.
+    /// The class of this name.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         let all = [Self::Guaranteed, Self::Burstable, Self::BestEffort];
@@ -132,8 +132,8 @@ impl fmt::Display for Qos {
 /// The identity of a pod, spelt as its owner spells it.
 ///
 /// Usually the API object's uid with dashes. A static pod has a 32-digit hash without dashes
-/// instead (the API shows it as annotation `kubernetes.io/config.hash`, and its mirror pod has a uid
-/// of its own); a Podman pod has 64 digits.
+/// instead (the API shows it as annotation `kubernetes.io/config.hash`, and its mirror pod has a
+/// uid of its own); a Podman pod has 64 digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct PodUid(String);
@@ -157,12 +157,12 @@ impl fmt::Display for PodUid {
     }
 }
 
-/// A container, as far as the path of its cgroup tells, or else its runtime's state.
+/// A container, identified by the path of its cgroup, or else by its runtime's state.
 ///
 /// Equal values mean the same container, so it serves as a key for grouping.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Container {
-    /// Who runs it; `None` where the path has an id only (kubelet's cgroupfs driver, Amazon ECS,
+    /// Its runtime; `None` if the path has an id only (kubelet's cgroupfs driver, Amazon ECS,
     /// a cgroup parent of the user's choice).
     pub runtime: Option<Runtime>,
     /// The id exactly as in the path. For LXC and systemd-nspawn this is the container's name, the
@@ -183,14 +183,14 @@ impl Container {
         Location::of_payload(path).map(|location| location.container)
     }
 
-    /// Whether its id is 64 hexadecimal digits, as are all of Kubernetes' runtimes.
+    /// Whether its id is 64 hexadecimal digits, as the ids of all Kubernetes runtimes are.
     #[must_use]
     pub fn has_long_id(&self) -> bool {
         cgroup_path::is_hex(&self.id, 64)
     }
 
-    /// The id as people quote it: 12 characters of a 64-digit id, any other id whole and without
-    /// systemd's escapes.
+    /// The id in its usual short form: 12 characters of a 64-digit id, any other id whole and
+    /// without systemd's escapes.
     pub fn short_id(&self) -> Cow<'_, str> {
         short_hex(&self.id).map_or_else(|| unescape_unit(&self.id), Cow::Borrowed)
     }
@@ -208,11 +208,11 @@ impl fmt::Display for Container {
     }
 }
 
-/// What to show for a cgroup where a reader expects a container's name.
+/// The text of a cgroup in a column of containers.
 ///
 /// A container shows as its compact form (its monitor is marked as such), a pod's own cgroup as
-/// `pod:UID`, and everything else as the end of the path from the last systemd unit on, which is how
-/// people refer to services: `containerd.service`, `user@1000.service/init.scope`.
+/// `pod:UID`, and everything else as the end of the path from the last systemd unit on, which is
+/// how people refer to services: `containerd.service`, `user@1000.service/init.scope`.
 pub fn display_name(cgroup_path: &str) -> String {
     if let Some(location) = Location::of(cgroup_path) {
         return match location.role {
@@ -226,8 +226,8 @@ pub fn display_name(cgroup_path: &str) -> String {
     if cgroup_path.is_empty() {
         return "unknown".to_owned();
     }
-    // The kernel forbids only a newline in a cgroup's name: whoever may create one could otherwise
-    // send escape sequences to the terminal of the person looking.
+    // The kernel forbids only a newline in a cgroup's name: a user who may create one could
+    // otherwise send escape sequences to a reader's terminal.
     cgroup_path::from_last_unit(cgroup_path).replace(char::is_control, "\u{fffd}")
 }
 

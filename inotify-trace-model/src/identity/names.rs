@@ -1,8 +1,8 @@
-//! What people call a container.
+//! Names of containers.
 
 use serde::Serialize;
 
-/// What a container is called, as far as its runtime says.
+/// The names of a container, from its runtime.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Names {
     /// The container's name.
@@ -17,7 +17,7 @@ pub struct Names {
     /// Its image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Whether it is no application's but keeps a pod's namespaces (`pause`).
+    /// Whether it is a pod's sandbox, which keeps the pod's namespaces (`pause`).
     #[serde(skip_serializing_if = "is_false")]
     pub is_sandbox: bool,
 }
@@ -28,13 +28,13 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Names {
-    /// None if nothing is known.
+    /// None if all names are absent.
     #[must_use]
     pub fn or_none(self) -> Option<Self> {
         (self != Self::default()).then_some(self)
     }
 
-    /// As people write it: `namespace/pod/name`, or as much of it as there is.
+    /// `namespace/pod/name`, without absent parts.
     #[must_use]
     pub fn display(&self) -> Option<String> {
         let name = match (self.is_sandbox, &self.name) {

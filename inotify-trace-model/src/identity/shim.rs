@@ -1,32 +1,32 @@
-//! containerd's shims: each is a process outside of the containers that it runs, and was told whom
-//! it is for when it was started.
+//! containerd's shims: each is a process outside of the containers that it runs, whose arguments
+//! name the container it was started for.
 
-/// What the kernel calls every version-2 shim: names are cut after 15 bytes.
+/// The command name of every version-2 shim, cut by the kernel after 15 bytes.
 const COMM: &str = "containerd-shim";
 
 /// The parts of a variable's name by which containerd's build sets its version.
 const PROJECT: &str = "/containerd";
 const VERSION: &str = "/version.Version=";
 
-/// Whom a shim serves.
+/// The container and the version of a shim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shim {
     /// The container that it was started for: of a pod, the one that keeps its namespaces.
     pub id: Box<str>,
-    /// The namespace of containerd which that is in: `k8s.io`, `moby`.
+    /// containerd's namespace of that container: `k8s.io`, `moby`.
     pub namespace: Box<str>,
-    /// The version of containerd that it is a part of, where its program says.
+    /// The version of containerd, if the shim's executable carries it.
     pub version: Option<Box<str>>,
 }
 
 impl Shim {
-    /// Whether a process of this name may be one.
+    /// Whether a process of this name may be a shim.
     #[must_use]
     pub fn has_name(comm: &str) -> bool {
         comm.starts_with(COMM)
     }
 
-    /// From the arguments it was started with, which are in the form of Go's package `flag`.
+    /// Parses a shim's arguments, which are in the form of Go's package `flag`.
     #[must_use]
     pub fn from_arguments(arguments: &[String]) -> Option<Self> {
         let value = |name: &str| {
@@ -48,8 +48,8 @@ impl Shim {
         Some(Self { id: value("id")?, namespace: value("namespace")?, version: None })
     }
 
-    /// The version of containerd by a program's build information: what its makers had the linker
-    /// put in, or else the version of the module that was built. Debian's has neither.
+    /// The version of containerd in a program's build information: the one set by linker flags, or
+    /// else that of the module. Debian's programs have neither.
     #[must_use]
     pub fn version_in(build_info: &str) -> Option<Box<str>> {
         let set = build_info.lines().filter(|line| line.starts_with("build\t-ldflags=")).find_map(
@@ -68,7 +68,7 @@ impl Shim {
         };
         let number = |text: &str| text.strip_prefix('v').unwrap_or(text).to_owned();
         let version = set.or_else(of_module).map(number)?;
-        // A build from sources of no version says `(devel)`.
+        // A build from unversioned sources has `(devel)`.
         version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.into())
     }
 }

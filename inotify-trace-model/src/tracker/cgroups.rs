@@ -1,4 +1,4 @@
-//! The names of cgroups, kept for a while after their end.
+//! Paths and names of cgroups, kept for a while after their removal.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,7 +8,7 @@ use crate::{
     identity::{Container, Location, Names, display_name},
 };
 
-/// How many removed cgroups keep their names: events about them arrive after their end. A node
+/// The number of removed cgroups that are kept, for events that arrive after the removal. A node
 /// that starts twenty containers a second keeps them for minutes.
 const REMOVED_KEPT: usize = 16 << 10;
 
@@ -20,7 +20,7 @@ const ROOT: CgroupId = CgroupId(1);
 pub struct Cgroup {
     /// Its path from the root of the hierarchy.
     pub path: Box<str>,
-    /// The container it belongs to, as far as the path or the container's runtime tells.
+    /// The container it belongs to, by its path or by the container's runtime.
     pub container: Option<Container>,
     /// When it was removed; None while it exists.
     pub removed: Option<BootTime>,
@@ -32,43 +32,42 @@ pub struct Cgroups {
     known: HashMap<CgroupId, Cgroup>,
     removed: VecDeque<CgroupId>,
     names: HashMap<Container, Named>,
-    /// Containers that exist and that paths do not tell, by their own cgroups' paths.
-    told: HashMap<Box<str>, (CgroupId, Container)>,
+    /// Existing containers that cannot be derived from paths, by their own cgroups' paths.
+    from_runtimes: HashMap<Box<str>, (CgroupId, Container)>,
 }
 
-/// What a container is called.
 #[derive(Debug, PartialEq)]
 struct Named {
     names: Names,
-    /// The container's own cgroup, with which its names are forgotten.
+    /// The container's own cgroup; the names are dropped with it.
     cgroup: CgroupId,
 }
 
 impl Cgroups {
-    /// Since when a cgroup is gone: inner None if that was before tracing began; outer None if it
-    /// still exists, or that cannot be known.
+    /// When a cgroup was removed: the inner None is before tracing began; the outer None is not at
+    /// all, or unknown.
     #[must_use]
     pub fn gone_since(&self, id: CgroupId) -> Option<Option<BootTime>> {
         match self.known.get(&id) {
             Some(cgroup) => cgroup.removed.map(Some),
-            // Whoever sees the root of the hierarchy sees all of it.
+            // If the root of the hierarchy is visible, all of it is.
             None => self.known.contains_key(&ROOT).then_some(None),
         }
     }
 
-    /// What is known about a cgroup.
+    /// A cgroup that exists, or is kept after its removal.
     #[must_use]
     pub fn get(&self, id: CgroupId) -> Option<&Cgroup> {
         self.known.get(&id)
     }
 
-    /// What a container is called; None if its runtime did not say.
+    /// The names of a container; None if unknown.
     #[must_use]
     pub fn names(&self, container: &Container) -> Option<&Names> {
         self.names.get(container).map(|named| &named.names)
     }
 
-    /// What the container with this id is called; None if its runtime did not say.
+    /// The names of the container with this id; None if unknown.
     #[must_use]
     pub fn names_of(&self, id: &str) -> Option<&Names> {
         let mut all = self.names.iter();
@@ -94,24 +93,24 @@ impl Cgroups {
         name.filter(|name| *name != container.id).unwrap_or_else(|| container.to_string())
     }
 
-    /// Every one that is remembered, removed ones included, in no order.
+    /// All cgroups that exist or are kept, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Cgroup> {
         self.known.values()
     }
 
-    /// How many are remembered, removed ones included.
+    /// The number of cgroups that exist or are kept.
     #[must_use]
     pub fn len(&self) -> usize {
         self.known.len()
     }
 
-    /// Whether none is remembered.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
 
-    /// All that is remembered, those that exist first.
+    /// The state as parts, existing cgroups first.
     pub(super) fn parts(&self) -> Vec<Part> {
         let existing = self.known.iter().filter(|(_, cgroup)| cgroup.removed.is_none());
         let mut ids: Vec<_> = existing.map(|(&id, _)| id).collect();
@@ -132,7 +131,7 @@ impl Cgroups {
         parts.extend(named.into_iter().map(|named| {
             let names = Box::new(named.names.clone());
             let cgroup = named.cgroup;
-            let told = self.known.get(&cgroup).and_then(|it| self.told.get(&it.path));
+            let told = self.known.get(&cgroup).and_then(|it| self.from_runtimes.get(&it.path));
             let told = told.filter(|(own, _)| *own == cgroup);
             let container = told.map(|(_, container)| Box::new(container.clone()));
             Part::Names { cgroup, container, names }
@@ -141,28 +140,29 @@ impl Cgroups {
     }
 
     pub(super) fn name(&mut self, id: CgroupId, path: &str) {
-        // Another one of the same name: whose that was says nothing about this one.
-        self.told.remove(path);
+        // A new cgroup at the path of an old one: the old one's container is not this one's.
+        self.from_runtimes.remove(path);
         let mut cgroup = Cgroup {
             path: path.into(),
             container: Container::from_cgroup_path(path),
             removed: None,
         };
         let above = path.match_indices('/').rev().map(|(at, _)| &path[..at]);
-        for above in above.take_while(|_| !self.told.is_empty()) {
-            if let Some((_, container)) = self.told.get(above) {
+        for above in above.take_while(|_| !self.from_runtimes.is_empty()) {
+            if let Some((_, container)) = self.from_runtimes.get(above) {
                 cgroup.belong_to(above, container);
                 break;
             }
         }
         self.become_another(id, cgroup.container.as_ref());
         if self.known.insert(id, cgroup).is_some_and(|before| before.removed.is_some()) {
-            // It exists again, and is not to be forgotten as one that was removed.
+            // It exists again: it must not be dropped as a removed one.
             self.removed.retain(|&removed| removed != id);
         }
     }
 
-    /// Before a cgroup becomes that of `container`: what it was called as another's is forgotten.
+    /// Drops the names that a cgroup has as that of another container, before it becomes that of
+    /// `container`.
     fn become_another(&mut self, id: CgroupId, container: Option<&Container>) {
         let before = self.known.get(&id).and_then(|cgroup| cgroup.container.as_ref());
         if let Some(before) = before.filter(|before| Some(*before) != container)
@@ -172,7 +172,7 @@ impl Cgroups {
         }
     }
 
-    /// As `name`, of a container that was told earlier.
+    /// Like `name`, with the container from the runtime.
     pub(super) fn restore(&mut self, id: CgroupId, path: &str, container: Option<&Container>) {
         self.name(id, path);
         if let (Some(container), Some(cgroup)) = (container, self.known.get_mut(&id)) {
@@ -200,14 +200,14 @@ impl Cgroups {
                 }
             }
             if is_there {
-                self.told.insert(path, (id, container.clone()));
+                self.from_runtimes.insert(path, (id, container.clone()));
             }
         }
         let Some(container) = self.known.get(&id).and_then(|it| it.container.as_ref()) else {
             return;
         };
         let named = Named { names: names.clone(), cgroup: id };
-        // It became this one's together with a cgroup above it: it is called one thing only.
+        // The cgroup may have got names with a cgroup above it: it keeps one set of names.
         self.names.retain(|other, named| named.cgroup != id || other == container);
         self.names.insert(container.clone(), named);
     }
@@ -218,8 +218,8 @@ impl Cgroups {
         if cgroup.removed.replace(time).is_some() {
             return;
         }
-        if self.told.get(&cgroup.path).is_some_and(|(own, _)| *own == id) {
-            self.told.remove(&cgroup.path);
+        if self.from_runtimes.get(&cgroup.path).is_some_and(|(own, _)| *own == id) {
+            self.from_runtimes.remove(&cgroup.path);
         }
         self.removed.push_back(id);
         if self.removed.len() > REMOVED_KEPT
@@ -236,9 +236,10 @@ impl Cgroups {
 }
 
 impl Cgroup {
-    /// It is, or is below, the cgroup `own` of a container which that path does not tell.
+    /// Assigns the cgroup, which is `own` or below it, to a container that cannot be derived from
+    /// that path.
     fn belong_to(&mut self, own: &str, container: &Container) {
-        // A container within that one has a path of its own that says so.
+        // An inner container is derived from its own path.
         let inner = Location::of(&self.path).filter(|location| location.cgroup.len() > own.len());
         if inner.is_none() {
             self.container = Some(container.clone());
@@ -330,7 +331,7 @@ mod tests {
         assert_eq!(known(&cgroups, 7), ("runc:web".to_owned(), None));
         assert_eq!(cgroups.get(CgroupId(8)).unwrap().container, None);
         assert_eq!(cgroups.get(CgroupId(9)).unwrap().container, None);
-        // Told too late.
+        // After the removal.
         cgroups.name_container(CgroupId(7), Some(&of_runc("late")), &Names::default());
         assert_eq!(cgroups.get(CgroupId(9)).unwrap().container, None);
     }

@@ -1,4 +1,4 @@
-//! How much of what was seen.
+//! Counts of events and losses.
 
 use std::collections::BTreeMap;
 
@@ -13,19 +13,19 @@ pub struct Counts {
     lost: BTreeMap<&'static str, u64>,
 }
 
-/// What a run has seen.
+/// The totals of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
-    /// How many events of each name were seen.
+    /// The number of events of each name.
     pub events: BTreeMap<EventName, u64>,
     /// Instances that are open now.
     pub open: usize,
-    /// What was lost, by kind; empty if nothing was.
+    /// The number of losses by kind; empty if there were none.
     pub lost: BTreeMap<&'static str, u64>,
 }
 
 impl Summary {
-    /// How many events of this name were seen.
+    /// The number of events of this name.
     #[must_use]
     pub fn count(&self, name: EventName) -> u64 {
         self.events.get(&name).copied().unwrap_or_default()
@@ -44,7 +44,7 @@ impl Counts {
                 Loss::Unrecorded => "unrecorded",
             };
             let lost = self.lost.entry(what).or_default();
-            // A recording may say anything.
+            // A recording may contain any number.
             *lost = lost.saturating_add(count);
         } else {
             *self.events.entry(event.kind.name()).or_default() += 1;

@@ -1,15 +1,15 @@
-//! One instance and what is known about it.
+//! An instance, its watches and its holders.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::User;
 use crate::event::{BootTime, CgroupId, Event, IN_CLOEXEC, InstanceId, Target, Task};
 
-/// How many processes that gave up an instance are remembered, the latest: enough for all that can
-/// be killed together, and a holder may fork for ever.
+/// The number of latest leavers that an instance keeps: enough for the processes of one kill, and a
+/// bound for a holder that forks without end.
 const LEAVERS: usize = 16;
 
-/// What has watched more cgroups than this serves none in particular.
+/// An instance that has watched more cgroups than this serves none in particular.
 pub const SERVED: usize = 16;
 
 /// An open instance.
@@ -19,26 +19,26 @@ pub struct Instance {
     pub id: InstanceId,
     /// How it became known.
     pub origin: Origin,
-    /// When it became known: its age, if it was seen being made.
+    /// When it became known: its creation, if that was seen.
     pub since: BootTime,
     /// The cgroup of its creator.
     pub creator_cgroup: CgroupId,
     /// Flags of its first descriptor (`IN_NONBLOCK`, `IN_CLOEXEC`).
     pub flags: u32,
-    /// Who pays for it.
+    /// The charged user.
     pub charged: Option<User>,
-    /// Events that waited to be read when it was found; None if it was seen being made.
+    /// Unread events at the time of the snapshot; None if its creation was seen.
     pub queued: Option<u32>,
     /// The cgroups whose files it watches or has watched: at most one more than [`SERVED`].
     pub served: BTreeSet<CgroupId>,
-    /// When its last watch went; None if it has one, or never had.
+    /// When its last watch was removed; None if it has watches, or never had one.
     pub emptied: Option<BootTime>,
-    /// Known holders that gave it up, the latest last, at most one entry a process: one of them ends
-    /// it, unless it is seen to be held after they are through with giving it up.
+    /// Known holders that gave it up, the latest last, at most one entry per process. One of them
+    /// ends it, unless it is seen to exist after they have finished giving it up.
     pub leavers: Vec<Leaver>,
-    /// Who ended it; None while it is open, and where several may have.
+    /// The process that ended it; None while it is open, or if several may have.
     pub ended_by: Option<Leaver>,
-    /// Process id and descriptor, for every descriptor known.
+    /// Process id and descriptor, for every known descriptor.
     pub descriptors: Vec<(u32, i32)>,
     /// By watch descriptor.
     pub watches: BTreeMap<i32, Watch>,
@@ -49,32 +49,32 @@ pub struct Instance {
 pub enum Origin {
     /// It existed before tracing began.
     Found,
-    /// It was made by this task.
+    /// This task created it.
     Created(Task),
-    /// It was made, and nobody knows by whom.
+    /// It was created by an unknown task.
     CreatedUnseen,
 }
 
 /// One watch of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
-    /// What it is on.
+    /// Its target.
     pub target: Target,
-    /// What it waits for (`IN_*`).
+    /// The events it waits for (`IN_*`).
     pub mask: u32,
 }
 
-/// A process that gave up a descriptor. The kernel may take its time to free what was given up: what
-/// is noticed to be gone later is still the doing of who left.
+/// A process that gave up a descriptor. The kernel may free the instance later: even then, this
+/// process ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leaver {
     /// The process.
     pub task: Task,
-    /// The descriptor it gave up, where that is known.
+    /// The descriptor it gave up, if known.
     pub fd: Option<i32>,
-    /// How.
+    /// How it gave it up.
     pub how: Departure,
-    /// When.
+    /// When it gave it up.
     pub time: BootTime,
 }
 
@@ -128,7 +128,7 @@ impl Instance {
         }
     }
 
-    /// Process id and descriptor, for every descriptor known to lead to it.
+    /// Process id and descriptor, for every known descriptor.
     #[must_use]
     pub fn descriptors(&self) -> &[(u32, i32)] {
         &self.descriptors
@@ -140,7 +140,7 @@ impl Instance {
         &self.watches
     }
 
-    /// When it was over: where its end was noticed only afterwards, when its last holder left.
+    /// When it ended: the time its last holder left, if the end was noticed only afterwards.
     #[must_use]
     pub fn ended(&self, release: &Event) -> BootTime {
         match self.ended_by {
@@ -149,13 +149,14 @@ impl Instance {
         }
     }
 
-    /// Whether every holder that is known has given it up, and it is not known to be held since.
+    /// Whether every known holder has given it up, and it has not been seen to exist since.
     #[must_use]
     pub fn is_given_up(&self) -> bool {
         self.descriptors.is_empty() && !self.leavers.is_empty()
     }
 
-    /// It is still held, after all who gave it up are through with that: by somebody else.
+    /// Forgets the leavers: the instance still exists after all of them have finished giving it up,
+    /// so another process holds it.
     pub(super) fn outlived_leavers(&mut self) {
         self.leavers.clear();
     }
@@ -171,12 +172,13 @@ impl Instance {
         self.descriptors.retain(|&known| known != (pid, fd));
     }
 
-    /// Whether its first descriptor was made close-on-exec.
+    /// Whether its first descriptor was created close-on-exec.
     pub(super) fn is_close_on_exec(&self) -> bool {
         self.flags & IN_CLOEXEC != 0
     }
 
-    /// A process gave up a descriptor. The entry goes when the process is seen to hold it again.
+    /// Adds a process that gave up a descriptor. The entry is removed when the process is seen to
+    /// hold the instance again.
     pub(super) fn left(&mut self, leaver: Leaver) {
         self.leavers.retain(|other| other.task.pid != leaver.task.pid);
         if self.leavers.len() == LEAVERS {
@@ -185,17 +187,16 @@ impl Instance {
         self.leavers.push(leaver);
     }
 
-    /// It ends. `holder` is the task of the one process that is known to hold it, where there is
-    /// just one.
+    /// Sets the process that ended it. `holder` is the only known holder, None if there are none or
+    /// several.
     ///
-    /// Who ended it follows from who held it and what each of them did, in the order in which that
-    /// happened, and never from how much time has passed: a busy machine takes seconds to free what
-    /// a process held.
+    /// That process follows from the actions of the holders, in their order, and never from elapsed
+    /// time: a busy machine takes seconds to free the instances of a process.
     pub(super) fn end(&mut self, release: &Event, fd: Option<i32>, holder: Option<Task>) {
         let closed = |task, fd| Leaver { task, fd, how: Departure::Closed, time: release.time };
         self.ended_by = match release.task {
-            // The kernel names who did it. Without a descriptor it is not said how: in the course of
-            // an exit or exec, if that is how this process gave up the last one it had.
+            // The kernel names the process. Without a descriptor it does not say how: by exit or
+            // exec, if that is how this process gave up its last descriptor.
             Some(task) => {
                 let is_its_own = |leaver: &&Leaver| leaver.task.pid == task.pid;
                 let holds = self.descriptors.iter().any(|&(pid, _)| pid == task.pid);
@@ -203,10 +204,10 @@ impl Instance {
                 let on_the_way_out = left.filter(|leaver| leaver.how != Departure::Closed);
                 Some(on_the_way_out.copied().unwrap_or_else(|| closed(task, fd)))
             }
-            // Noticed afterwards, when all had left: it was the last of them.
+            // Noticed afterwards, when all had left: the last of them ended it.
             None if self.descriptors.is_empty() => self.leavers.last().copied(),
-            // Noticed afterwards, and nobody was seen to leave: the only holder has closed it in a way
-            // that is not seen. Of several, or if others have left as well, it can be any.
+            // Noticed afterwards, and no holder was seen to leave: the only holder has closed it in
+            // a way that is not seen. With several holders, or after others left, it can be any.
             None if self.leavers.is_empty() => holder.map(|task| {
                 let fd = match self.descriptors[..] {
                     [(_, fd)] => Some(fd),
@@ -218,8 +219,8 @@ impl Instance {
         };
     }
 
-    /// A watch was added or changed. What was known of it before stays known, where the news
-    /// does not say: a watch that was found has no path, a changed one perhaps no inode.
+    /// Adds or changes a watch. Absent fields of the new target keep their old values: a watch of
+    /// the snapshot may have no path, a changed one no inode.
     pub(super) fn add_watch(&mut self, wd: i32, target: &Target, mask: u32) {
         let watch =
             self.watches.entry(wd).or_insert_with(|| Watch { target: Target::default(), mask });
@@ -237,12 +238,12 @@ impl Instance {
         }
     }
 
-    /// A watch went: because its holder asked for it, or with its target.
+    /// Removes a watch, on the holder's request or with its target.
     pub(super) fn remove_watch(&mut self, wd: i32, time: BootTime, on_request: bool) {
         if self.watches.remove(&wd).is_some() && self.watches.is_empty() {
             self.emptied = Some(time);
             if on_request {
-                // Its holder is done with what it watched, and may have other plans for it.
+                // The holder removed its last watch, and may use the instance for another purpose.
                 self.served.clear();
             }
         }

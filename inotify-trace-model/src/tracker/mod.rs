@@ -1,5 +1,5 @@
-//! All state, made of events and nothing else: what holds for a live run holds for a recording of
-//! it. No input or output happens here, and time comes in with the events.
+//! All state, derived from events alone: a recording leads to the same state as the live run. No
+//! input or output happens here, and events carry their time.
 
 mod cgroups;
 mod counts;
@@ -24,8 +24,8 @@ use crate::{
     identity::Shim,
 };
 
-/// A user that pays for instances and watches: the inode number of the user namespace, and the
-/// uid as seen from the initial one.
+/// A user that is charged for instances and watches: the inode number of the user namespace, and
+/// the uid as seen from the initial one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct User {
     /// The user namespace, by inode number.
@@ -66,15 +66,15 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// A tracker that has seen nothing.
+    /// An empty tracker.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes in what happened.
+    /// Applies an event.
     ///
-    /// Events may contradict what is known, where some were lost: the newer one is believed.
+    /// If events were lost, an event may contradict the state: the event counts.
     pub fn apply(&mut self, event: &Event) {
         self.released = None;
         self.counts.add(event);
@@ -123,7 +123,7 @@ impl Tracker {
                 }
             }
             EventKind::DescriptorClosed { instance, fd, .. } => {
-                // It did not end the instance: whoever does has yet to come.
+                // It did not end the instance: a later leaver does.
                 if let Some(pid) = pid {
                     self.disown(pid, *fd, *instance);
                 }
@@ -148,7 +148,7 @@ impl Tracker {
             EventKind::ProcessExec { kept: Some(kept) } => {
                 self.leave(event, Departure::Executed, |fd, _| !kept.contains(&fd));
             }
-            // Nobody could look; most descriptors are as they were made.
+            // The kept descriptors are unknown; most are as they were created.
             EventKind::ProcessExec { kept: None } => {
                 self.leave(event, Departure::Executed, |_, instance| instance.is_close_on_exec());
             }
@@ -173,8 +173,7 @@ impl Tracker {
         }
     }
 
-    /// The instance an event is about, as it is right after the event; one that was just
-    /// released, as it was last.
+    /// The event's instance, as it is right after the event; a released one as it was before.
     #[must_use]
     pub fn subject(&self, event: &Event) -> Option<&Instance> {
         let id = event.kind.instance()?;
@@ -203,26 +202,26 @@ impl Tracker {
         self.processes.get(&pid)
     }
 
-    /// Who pays, and how much.
+    /// The charged users.
     #[must_use]
     pub fn users(&self) -> &Users {
         &self.users
     }
 
-    /// The names of cgroups.
+    /// The cgroups, with their paths and names.
     #[must_use]
     pub fn cgroups(&self) -> &Cgroups {
         &self.cgroups
     }
 
-    /// What has been seen until now.
+    /// The totals until now.
     #[must_use]
     pub fn summary(&self) -> Summary {
         self.counts.summary(self.instances.len())
     }
 
-    /// Notes that a descriptor leads to an instance. If it led to another, that one's holder has
-    /// closed it unseen.
+    /// Adds a descriptor of an instance. If it referred to another instance, the holder has closed
+    /// that one unseen.
     fn own(&mut self, event: &Event, task: Task, fd: i32, id: InstanceId) {
         let process = self.processes.entry(task.pid).or_insert_with(|| Process::new(task));
         let before = process.descriptors.insert(fd, id);
@@ -235,7 +234,7 @@ impl Tracker {
         }
     }
 
-    /// The process that holds an instance, if just one is known to.
+    /// The only known holder of an instance; None if there are none or several.
     fn only_holder(&self, id: InstanceId) -> Option<Task> {
         let descriptors = self.instance(id)?.descriptors();
         let &(pid, _) = descriptors.first()?;
@@ -243,13 +242,13 @@ impl Tracker {
         self.process(pid).filter(|_| is_alone).map(|process| process.task)
     }
 
-    /// Instances that all known holders have given up, with those who did. The kernel frees them a
-    /// moment later, unless somebody holds them who is not known.
+    /// Instances that all known holders have given up. The kernel frees them a moment later, unless
+    /// an unknown process holds them.
     pub fn given_up(&self) -> impl Iterator<Item = &Instance> {
         self.instances().filter(|instance| instance.is_given_up())
     }
 
-    /// Notes that a descriptor is closed.
+    /// Removes a closed descriptor.
     fn disown(&mut self, pid: u32, fd: i32, id: InstanceId) {
         if let Some(process) = self.processes.get_mut(&pid) {
             if process.descriptors.get(&fd) == Some(&id) {
@@ -264,7 +263,7 @@ impl Tracker {
         }
     }
 
-    /// The event's process loses the descriptors that `lost` picks.
+    /// Removes the descriptors of the event's process for which `lost` returns true.
     fn leave(&mut self, event: &Event, how: Departure, lost: impl Fn(i32, &Instance) -> bool) {
         let Some(task) = event.task else { return };
         let (pid, time) = (task.pid, event.time);
@@ -282,7 +281,7 @@ impl Tracker {
         }
     }
 
-    /// The child holds what its parent does.
+    /// Gives the child the descriptors of its parent.
     fn fork(&mut self, parent: Option<u32>, child: u32) {
         let Some(mut process) = parent.and_then(|pid| self.processes.get(&pid)).cloned() else {
             return;
@@ -293,12 +292,12 @@ impl Tracker {
             }
         }
         (process.task.pid, process.task.tid, process.made) = (child, child, 0);
-        // A shim forks what becomes another program.
+        // The child of a shim executes another program.
         process.shim = None;
         self.processes.insert(child, process);
     }
 
-    /// The instance is gone, and with it whatever led to it.
+    /// Removes an instance and all its descriptors.
     fn release(&mut self, id: InstanceId) {
         let Some(instance) = self.instances.remove(&id) else { return };
         for &(pid, fd) in instance.descriptors() {

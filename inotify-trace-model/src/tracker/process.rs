@@ -7,16 +7,16 @@ use crate::{
     identity::Shim,
 };
 
-/// A process with descriptors that lead to instances.
+/// A process that holds instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Who it is, as last seen; the thread may be any of its threads.
+    /// Its task at the latest event; the thread may be any of its threads.
     pub task: Task,
-    /// Which of its descriptors lead to which instances.
+    /// Its inotify descriptors.
     pub descriptors: BTreeMap<i32, InstanceId>,
-    /// How many instances it was seen making since it became known.
+    /// The number of instances it was seen creating since it became known.
     pub made: u64,
-    /// Whom it serves, if it is one of containerd's shims.
+    /// Its container and version, if it is one of containerd's shims.
     pub shim: Option<Shim>,
 }
 

@@ -1,5 +1,5 @@
-//! The state as a list of parts, from which the same state can be made again: how a recording
-//! begins in the middle of a run.
+//! The state as a list of parts, from which the same state can be restored: how a recording begins
+//! in the middle of a run.
 
 use std::collections::hash_map::Entry;
 
@@ -12,38 +12,39 @@ use crate::{
 /// One part of a tracker's state.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {
-    /// A cgroup that is remembered. Removed ones come in the order of their removal.
+    /// A cgroup that exists, or is kept after its removal. Removed ones come in the order of
+    /// removal.
     Cgroup {
         /// The cgroup.
         id: CgroupId,
         /// Its path from the root of the hierarchy.
         path: Box<str>,
-        /// The container it belongs to, where the path does not tell.
+        /// The container it belongs to, if it cannot be derived from the path.
         container: Option<Box<Container>>,
         /// When it was removed; None while it exists.
         removed: Option<BootTime>,
     },
-    /// What a container is called. Comes after its cgroup.
+    /// The names of a container. Comes after its cgroup.
     Names {
         /// The container's own cgroup.
         cgroup: CgroupId,
-        /// Which container that is, where the cgroup exists and its path does not tell.
+        /// The container, if the cgroup exists and the container cannot be derived from its path.
         container: Option<Box<Container>>,
-        /// What it is called.
+        /// Its names.
         names: Box<Names>,
     },
-    /// Who pays, and how much.
+    /// The charges of a user.
     Account {
         /// The user.
         user: User,
-        /// What is charged.
+        /// The charges.
         account: Account,
     },
-    /// A process that holds instances, with some of its descriptors: as many as 1024.
+    /// A process that holds instances, with at most 1024 of its descriptors.
     Process(Process),
-    /// An open instance, without its watches, and with some of its descriptors: as many as 1024.
+    /// An open instance, without its watches, and with at most 1024 of its descriptors.
     Instance(Box<Instance>),
-    /// Some of an instance's watches: as many as 1024. Come after it.
+    /// At most 1024 of an instance's watches. Come after the instance.
     Watches {
         /// The instance.
         instance: InstanceId,
@@ -52,12 +53,12 @@ pub enum Part {
     },
 }
 
-/// Watches or descriptors in a part at most: an instance may have a million.
+/// The most watches or descriptors in a part: an instance may have a million.
 const SOME: usize = 1024;
 
 impl Tracker {
-    /// The parts of what is known now, in an order in which they can be put together again. What
-    /// was counted is no part of it.
+    /// The state as parts, in the order in which [`restore`](Self::restore) takes them. The totals
+    /// are not included.
     #[must_use]
     pub fn parts(&self) -> Vec<Part> {
         let mut parts = self.cgroups.parts();
@@ -92,13 +93,13 @@ impl Tracker {
         parts
     }
 
-    /// Forgets the state, and keeps what was counted: parts are about to come.
+    /// Discards the state, and keeps the totals: parts follow.
     pub fn forget(&mut self) {
         let counts = std::mem::take(&mut self.counts);
         *self = Self { counts, ..Self::new() };
     }
 
-    /// Takes in a part of what was known at another time, or in another process.
+    /// Adds a part of the state of another tracker.
     pub fn restore(&mut self, part: Part) {
         match part {
             Part::Cgroup { id, path, container, removed } => {
@@ -129,7 +130,7 @@ impl Tracker {
     }
 }
 
-/// What is in `all`, in pieces that fit into a part each; an empty one if there is nothing.
+/// Splits `all` into pieces that fit into a part; there is at least one, which may be empty.
 fn pieces<T: Clone>(all: &[T]) -> Vec<Vec<T>> {
     if all.is_empty() { vec![Vec::new()] } else { all.chunks(SOME).map(<[T]>::to_vec).collect() }
 }

@@ -1,4 +1,4 @@
-//! Who pays, and the kernel's own count of how much.
+//! Charged users, with the kernel's own counts.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::{
     resource::Resource,
 };
 
-/// What the kernel has charged to a user.
+/// The kernel's counts for a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// The latest count of instances, against the limit closest to being reached.
@@ -16,7 +16,7 @@ pub struct Account {
     /// The latest count of watches, against the limit closest to being reached.
     pub watches: Option<Quota>,
     /// The user's own counters and those in the user namespaces above, which count the same
-    /// charges, outermost last. Empty if the kernel was not asked.
+    /// charges, outermost last. Empty if they were not read.
     pub levels: Vec<Charge>,
 }
 
@@ -38,20 +38,20 @@ impl Account {
     }
 }
 
-/// Everyone who pays for something.
+/// All charged users.
 #[derive(Debug, Default, PartialEq)]
 pub struct Users {
     accounts: BTreeMap<User, Account>,
 }
 
 impl Users {
-    /// What is charged to a user.
+    /// The kernel's counts for a user.
     #[must_use]
     pub fn get(&self, user: User) -> Option<&Account> {
         self.accounts.get(&user)
     }
 
-    /// Every user something was charged to.
+    /// All charged users.
     pub fn iter(&self) -> impl Iterator<Item = (User, &Account)> {
         self.accounts.iter().map(|(user, account)| (*user, account))
     }
@@ -74,7 +74,7 @@ impl Users {
         let user = User::from(quota);
         let resource = event.kind.counts();
         if resource == Resource::Instances && quota.used == 0 && quota.level == 0 {
-            // The kernel forgets a user who has nothing left.
+            // The kernel frees the counters of a user without charges.
             self.accounts.remove(&user);
             return;
         }
@@ -93,7 +93,7 @@ fn tightest(charges: &[Charge], count: impl Fn(&Charge) -> Option<Quota>) -> Opt
     let own = charges.first().and_then(&count)?;
     let room = |quota: &Quota| i64::from(quota.limit) - i64::from(quota.used);
     let binding = charges.iter().filter_map(count).rev().min_by_key(room)?;
-    // The user is the one who pays, wherever the limit stands.
+    // The user stays the charged one, even if the binding limit is at another level.
     Some(Quota { uid: own.uid, userns: own.userns, ..binding })
 }
 

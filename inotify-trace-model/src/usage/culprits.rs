@@ -1,4 +1,4 @@
-//! Who uses up what somebody else was refused.
+//! The holders that use up a limit at which a call failed.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -8,43 +8,43 @@ use crate::{
     tracker::{Tracker, User},
 };
 
-/// A process and what it has of a quota.
+/// A process and its share of a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Culprit {
     /// The process.
     pub pid: u32,
-    /// How many instances, or watches, it holds.
+    /// The number of instances, or watches, it holds.
     pub count: u32,
-    /// How many of these others hold as well.
+    /// The number of these that other processes hold as well.
     pub shared: u32,
 }
 
-/// Those who hold most of a quota that is used up.
+/// The holders of a used-up quota.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Culprits {
-    /// The user who pays for what was refused.
+    /// The charged user.
     pub user: User,
-    /// What was refused.
+    /// The resource that is used up.
     pub resource: Resource,
-    /// The holders, most first.
+    /// The holders, the largest share first.
     pub holders: Vec<Culprit>,
-    /// How many are charged that no process seen holds.
+    /// The number charged that no known process holds.
     pub unseen: u32,
-    /// How many are charged.
+    /// The number charged.
     pub used: u32,
-    /// How many may be.
+    /// The limit of `used`.
     pub limit: u32,
 }
 
 impl Culprits {
-    /// Of a creation or a watch that failed because a quota is used up; None for any other event.
+    /// The culprits of a creation or a watch that failed at a limit; None for any other event.
     #[must_use]
     pub fn of(event: &Event, tracker: &Tracker) -> Option<Self> {
         let (quota, resource) = refused(event)?;
         Some(Self::in_quota(quota, resource, tracker))
     }
 
-    /// Whose quota it is that was used up, and of what.
+    /// The user whose quota is used up, and the resource.
     #[must_use]
     pub fn quota_of(event: &Event) -> Option<(User, Resource)> {
         refused(event).map(|(quota, resource)| (User::from(quota), resource))
@@ -87,7 +87,7 @@ impl Culprits {
     }
 }
 
-/// The quota that made a call fail, and of what it is.
+/// The quota at which a call failed, and its resource.
 fn refused(event: &Event) -> Option<(Quota, Resource)> {
     let quota = match event.kind {
         EventKind::CreateFailed { quota, errno: EMFILE, .. }
@@ -97,14 +97,14 @@ fn refused(event: &Event) -> Option<(Quota, Resource)> {
     quota.is_full().then_some((quota, event.kind.counts()))
 }
 
-/// The user whose counter stands `level` namespaces above the one who pays.
+/// The user who is charged `level` namespaces above `user`.
 fn payer_at(tracker: &Tracker, user: User, level: u32) -> User {
     let account = tracker.users().get(user);
     let charge = account.and_then(|it| it.levels.get(usize::try_from(level).ok()?));
     charge.map_or(user, |&charge| User::from(charge))
 }
 
-/// Whether `payer` pays for what `user` is charged.
+/// Whether the charges of `user` are also charged to `payer`.
 fn is_above(tracker: &Tracker, user: User, payer: User) -> bool {
     let levels = tracker.users().get(user).map(|account| account.levels.as_slice());
     levels.unwrap_or_default().iter().any(|&charge| User::from(charge) == payer)

@@ -1,5 +1,5 @@
-//! Who uses how much: the tracker's instances, grouped. Pure, so that it holds for a recording as
-//! for a machine.
+//! The tracker's instances, grouped by holder, container or user. Pure: it works on a recording as
+//! on a live system.
 
 mod culprits;
 #[cfg(test)]
@@ -22,18 +22,18 @@ use crate::{
     tracker::{Instance, Process, Tracker, User},
 };
 
-/// What instances are grouped by.
+/// The key by which instances are grouped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum By {
     /// Each instance by itself
     Instance,
-    /// Processes; one that several share counts for each of them
+    /// Processes; a shared instance counts for each process that holds it
     #[default]
     Process,
-    /// Containers that they serve alone, or else containers, or cgroups where there is none, of the
-    /// processes that hold them
+    /// Containers: the one whose cgroup an instance watches, if it watches no other; else the
+    /// container, or the cgroup, of each holder
     Container,
-    /// Users that are charged
+    /// Charged users
     User,
 }
 
@@ -61,36 +61,36 @@ pub enum Key {
     Container(Container),
     /// A cgroup that is no container's.
     Cgroup(CgroupId),
-    /// A charged user; None if it is not known who is.
+    /// A charged user; None if unknown.
     User(Option<User>),
-    /// Held by no process that was seen: in flight in a socket, or hidden.
+    /// Held by no known process: in flight in a socket, or hidden.
     Nobody,
 }
 
-/// Instances that have something in common.
+/// Instances with the same key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// What it is.
+    /// The key.
     pub key: Key,
     /// The instances.
     pub instances: BTreeSet<InstanceId>,
-    /// How many watches they have together.
+    /// The sum of their watches.
     pub watches: u64,
-    /// How many unread events they have together, where that is known.
+    /// The sum of their unread events, as far as known.
     pub queued: u64,
-    /// How many descriptors of this group's processes lead to them.
+    /// The number of descriptors with which the group's processes hold them.
     pub descriptors: u64,
-    /// How many of them others hold as well.
+    /// The number of instances that processes of other groups hold as well.
     pub shared: u64,
     /// Processes of this group that hold them.
     pub processes: BTreeSet<u32>,
-    /// Who is charged for them.
+    /// The users who are charged for them.
     pub users: BTreeSet<Option<User>>,
     /// The cgroups these processes run in.
     pub cgroups: BTreeSet<CgroupId>,
     /// The cgroups that they watch.
     pub serves: BTreeSet<CgroupId>,
-    /// Of a container, how many of them are held outside it.
+    /// The number of a container's instances that are held outside of it.
     pub outside: u64,
 }
 
@@ -113,7 +113,7 @@ impl Group {
         }
     }
 
-    /// Adds an instance, once however often it is added.
+    /// Adds an instance; a second time has no effect.
     fn add(&mut self, instance: &Instance) {
         if !self.instances.insert(instance.id) {
             return;
@@ -133,7 +133,7 @@ impl Group {
     }
 }
 
-/// The instances that `tracker` knows, grouped; the group with most first.
+/// The tracker's instances in groups, the largest group first.
 #[must_use]
 pub fn groups(tracker: &Tracker, by: By) -> Vec<Group> {
     let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
@@ -191,8 +191,9 @@ fn is_of(key: &Key, container: &Container) -> bool {
     matches!(key, Key::Container(own) if own == container)
 }
 
-/// The container whose cgroups are all that an instance watches: whoever holds it, it is there for
-/// that container. That is what shims and conmon do, which run beside the containers.
+/// The container whose cgroups are all that an instance watches: the instance serves that
+/// container, even if another process holds it, such as a shim or conmon, which run outside of the
+/// container.
 fn served<'a>(tracker: &'a Tracker, instance: &Instance) -> Option<&'a Container> {
     let mut served = instance.watches().values().map(|watch| {
         let cgroup = tracker.cgroups().get(watch.target.cgroup.known()?)?;
@@ -202,7 +203,7 @@ fn served<'a>(tracker: &'a Tracker, instance: &Instance) -> Option<&'a Container
     served.all(|other| other == Some(first)).then_some(first)
 }
 
-/// All of them together, each instance once.
+/// The sum of all groups, each instance once.
 #[must_use]
 pub fn total(tracker: &Tracker) -> Group {
     let mut total = Group::new(Key::Nobody);

@@ -1,9 +1,9 @@
-//! How long something lasts.
+//! The time until a limit is reached.
 
 use std::time::Duration;
 
-/// How long until nothing is left of `free`, if it becomes less by `per_minute`; None if that is
-/// never, or beyond what a duration can hold.
+/// The time until `free` is used up at a rate of `per_minute`; None if that is never, or longer
+/// than a duration can hold.
 #[must_use]
 pub fn time_left(free: u32, per_minute: f64) -> Option<Duration> {
     if per_minute <= 0.0 {

@@ -1,4 +1,4 @@
-//! What users are charged, and how much of it can be seen.
+//! The users' charges, and the part of them that known instances account for.
 
 use std::collections::BTreeMap;
 
@@ -10,39 +10,38 @@ use crate::{
 /// A counter of the kernel's against its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
-    /// How many are charged.
+    /// The number charged.
     pub used: u32,
-    /// How many may be.
+    /// The limit of `used`.
     pub limit: u32,
 }
 
-/// How a user stands.
+/// A user's charges and limits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Instances charged, by the kernel's own count.
     pub instances: Option<Level>,
     /// Watches charged, by the kernel's own count.
     pub watches: Option<Level>,
-    /// Instances that were seen and that this user pays for, those of users in namespaces below
-    /// included.
+    /// Known instances that this user is charged for, those of users in namespaces below included.
     pub seen_instances: u32,
     /// The same for watches.
     pub seen_watches: u32,
-    /// Who pays as well: the users above, innermost first.
+    /// The users in the namespaces above, who are charged as well, innermost first.
     pub payers: Vec<User>,
-    /// How far up the limit stands that will be reached first: 0 is this user's own.
+    /// The level of the limit that is reached first: 0 is this user's own.
     pub binding: u32,
 }
 
 impl Standing {
-    /// Instances that are charged and that nobody seen holds: in flight, or of processes that may
-    /// not be looked at. None if the kernel's count is not known.
+    /// Charged instances that no known process holds: in flight, or of processes that may not be
+    /// read. None if the kernel's count is unknown.
     #[must_use]
     pub fn unseen_instances(&self) -> Option<u32> {
         self.instances.map(|level| level.used.saturating_sub(self.seen_instances))
     }
 
-    /// Watches that are charged and belong to no instance seen.
+    /// Charged watches that belong to no known instance.
     #[must_use]
     pub fn unseen_watches(&self) -> Option<u32> {
         self.watches.map(|level| level.used.saturating_sub(self.seen_watches))
@@ -63,7 +62,7 @@ impl From<Quota> for Level {
     }
 }
 
-/// How everyone stands who pays for anything, in their own user namespace or for those below.
+/// The standings of all users who are charged, also for users in namespaces below.
 #[must_use]
 pub fn standings(tracker: &Tracker) -> BTreeMap<User, Standing> {
     let mut all: BTreeMap<User, Standing> = BTreeMap::new();
@@ -79,7 +78,7 @@ pub fn standings(tracker: &Tracker) -> BTreeMap<User, Standing> {
         let own = all.entry(user).or_default();
         own.binding = account.instances.map_or(0, |quota| quota.level);
         if account.levels.is_empty() {
-            // Seen in passing only: what counts at other levels is not known.
+            // A quota of an event only: the counts at other levels are unknown.
             let level = |quota: Option<Quota>| quota.filter(|it| it.level == 0).map(Level::from);
             (own.instances, own.watches) = (level(account.instances), level(account.watches));
         }

@@ -1,4 +1,4 @@
-//! Holders whose instances become ever more.
+//! Holders whose number of instances grows.
 
 use std::time::Duration;
 
@@ -12,31 +12,31 @@ use crate::{
 /// Fewer than this are no trend.
 const FEWEST: usize = 8;
 
-/// They must have come over at least this long: a daemon that starts makes many at once.
+/// They must have been created over at least this time: a starting daemon creates many at once.
 const SPAN: Duration = Duration::from_secs(120);
 
 /// And in at least this many of ten equal parts of that time: not in a burst or two.
 const PARTS: usize = 5;
 
-/// How fast something gets worse.
+/// The rate at which a leak grows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Growth {
     /// Instances a minute.
     pub per_minute: f64,
-    /// How many more fit below the limit; None if that is not known.
+    /// The number of instances left below the limit; None if unknown.
     pub left: Option<u32>,
 }
 
 impl Growth {
-    /// Until the limit is reached, if it goes on like this.
+    /// The time until the limit is reached at this rate.
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
         time_left(self.left?, self.per_minute)
     }
 }
 
-/// The instances that a process has made over time and still has, if they become ever more and it
-/// lets go of hardly any.
+/// The instances that a process has created and still holds, if their number grows and the process
+/// closes hardly any.
 pub(super) fn of_process(
     tracker: &Tracker,
     process: &Process,
@@ -53,7 +53,7 @@ pub(super) fn of_process(
     evidence.dedup_by_key(|it| it.instance);
     let (first, last) = (evidence.first()?.since, evidence.last()?.since);
     let span = last.since(first);
-    // Four of five that it ever made are still there.
+    // Four of five that it ever created still exist.
     let keeps = 5 * evidence.len() as u64 >= 4 * process.made;
     let goes_on = now.since(last) <= span / PARTS as u32;
     if evidence.len() < FEWEST || span < SPAN || !keeps || !goes_on {
@@ -65,7 +65,7 @@ pub(super) fn of_process(
     (parts.len() >= PARTS).then_some(evidence)
 }
 
-/// How fast instances of a process were leaked at these times; None for fewer than two.
+/// The growth of a leak of a process from the times of its instances; None for fewer than two.
 pub(super) fn of_times(
     tracker: &Tracker,
     pid: u32,
@@ -82,7 +82,7 @@ pub(super) fn of_times(
     Some(Growth { per_minute, left: quota.map(|it| it.limit.saturating_sub(it.used)) })
 }
 
-/// What is charged to whoever pays for a process's instances.
+/// The instance quota of the user who is charged for a process's instances.
 pub(super) fn quota(tracker: &Tracker, process: &Process) -> Option<Quota> {
     let instance = process.descriptors.values().find_map(|&id| tracker.instance(id))?;
     tracker.users().get(instance.charged?)?.instances

@@ -1,5 +1,5 @@
-//! Which instances are leaked, and by whom: judgement of the tracker's state at a moment. Pure: the
-//! same state at the same time leads to the same verdicts, live and from a recording.
+//! Verdicts: leaked instances and their holders, derived from the tracker's state at a moment.
+//! Pure: the same state at the same time leads to the same verdicts, live and from a recording.
 
 mod growth;
 mod patterns;
@@ -20,13 +20,13 @@ use crate::{
     tracker::{Instance, Origin, Process, SERVED, Tracker},
 };
 
-/// How long things may take before they count as leaked.
+/// The time after which instances count as leaked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grace {
-    /// From the end of what was watched to a verdict: a runtime that takes a container apart
-    /// closes its instances a moment later.
+    /// The time from the end of the watched cgroup or container to a verdict: a runtime that
+    /// removes a container closes its instances a moment later.
     pub target: Duration,
-    /// For how long an instance may have no watch before it counts as idle.
+    /// The time for which an instance may have no watch before it counts as idle.
     pub idle: Duration,
 }
 
@@ -36,21 +36,21 @@ impl Default for Grace {
     }
 }
 
-/// What is wrong.
+/// Kinds of verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// All it watched were files of cgroups, and these are gone: nothing can ever come of it.
+    /// It watched only files of cgroups, and these are gone: it can get no more events.
     TargetGone,
-    /// The container it was made in is gone, and a process outside still holds it.
+    /// The container it was created in is gone, and a process outside still holds it.
     ContainerGone,
-    /// Its holder makes more and more, and lets go of none.
+    /// Its holder creates more and more instances, and closes none.
     Growing,
-    /// It has had no watch for long. Odd, and no leak by itself.
+    /// It has had no watch for long. Unusual, but no leak by itself.
     Idle,
 }
 
 impl Kind {
-    /// As it is written.
+    /// The name in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ impl Kind {
         }
     }
 
-    /// Whether it is a leak, rather than something to know.
+    /// Whether it is a leak, and not only a note.
     #[must_use]
     pub fn is_leak(self) -> bool {
         self != Self::Idle
@@ -73,22 +73,23 @@ impl Kind {
 pub enum Confidence {
     /// Inferred.
     Likely,
-    /// The kernel itself showed it.
+    /// Seen in the kernel.
     Certain,
 }
 
-/// One instance that is leaked.
+/// A leaked instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
     /// The instance.
     pub instance: InstanceId,
-    /// Since when: the end of what it was for. For one that was found so: when it was found.
+    /// When the leak began: the end of the watched cgroup or container. For a leak that existed at
+    /// start: the time of the snapshot.
     pub since: BootTime,
-    /// The cgroups it watched, all of which are gone; or the one it was made in.
+    /// The cgroups it watched, all of which are gone; or the one it was created in.
     pub cgroups: Vec<CgroupId>,
-    /// Whether it was so already when it was found: then `since` is when that was.
+    /// Whether the leak existed at start: then `since` is the time of the snapshot.
     pub was_found: bool,
-    /// How sure that is.
+    /// The confidence of the leak.
     pub confidence: Confidence,
 }
 
@@ -104,25 +105,26 @@ impl Evidence {
     }
 }
 
-/// A verdict on a process: what is wrong with some of its instances.
+/// A verdict on some instances of a process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// What is wrong.
+    /// Its kind.
     pub kind: Kind,
     /// The process that holds them, by process id.
     pub pid: u32,
-    /// The known bug this looks like.
+    /// The known bug that it matches.
     pub pattern: Option<&'static Pattern>,
     /// The instances, those leaked first before others.
     pub evidence: Vec<Evidence>,
-    /// How fast it gets worse, if it does.
+    /// The rate at which it grows, if it does.
     pub growth: Option<Growth>,
-    /// What each restart of a container costs, if it is a shim that keeps what served them.
+    /// The cost of each restart of a container, if the process is a shim that keeps their
+    /// instances.
     pub restarts: Option<Restarts>,
 }
 
 impl Verdict {
-    /// Whether all of it was so before anybody looked.
+    /// Whether all its leaks existed at start.
     #[must_use]
     pub fn was_found(&self) -> bool {
         self.evidence.iter().all(|it| it.was_found)
@@ -134,7 +136,7 @@ impl Verdict {
         self.evidence.iter().map(|it| it.since).min().unwrap_or(BootTime(0))
     }
 
-    /// With what restarts cost, which takes a look at every cgroup that is remembered.
+    /// Adds the cost of restarts, which takes a scan of all known cgroups.
     fn with_restarts(mut self, tracker: &Tracker, now: BootTime, grace: &Grace) -> Self {
         let process = tracker.process(self.pid).filter(|_| self.kind == Kind::TargetGone);
         self.restarts = process.and_then(|process| {
@@ -143,22 +145,22 @@ impl Verdict {
         self
     }
 
-    /// The most that can be said of all of it.
+    /// The lowest confidence of its instances.
     #[must_use]
     pub fn confidence(&self) -> Confidence {
         self.evidence.iter().map(|it| it.confidence).min().unwrap_or(Confidence::Likely)
     }
 }
 
-/// The verdicts at a moment: one for each holder, kind and pattern; leaks first.
+/// The verdicts at a moment: one for each holder, kind and known bug; leaks first.
 #[must_use]
 pub fn verdicts(tracker: &Tracker, now: BootTime, grace: &Grace) -> Vec<Verdict> {
     let (found, _) = judgement(tracker, now, grace);
     found.into_iter().map(|it| it.with_restarts(tracker, now, grace)).collect()
 }
 
-/// The verdicts at a moment, without what restarts cost; and when there will be another if nothing
-/// happens until then.
+/// The verdicts at a moment, without the cost of restarts; and when the next one is due without
+/// further events.
 fn judgement(tracker: &Tracker, now: BootTime, grace: &Grace) -> (Vec<Verdict>, Option<BootTime>) {
     let mut found: BTreeMap<(Kind, u32), Vec<Evidence>> = BTreeMap::new();
     let mut next: Option<BootTime> = None;
@@ -180,7 +182,7 @@ fn judgement(tracker: &Tracker, now: BootTime, grace: &Grace) -> (Vec<Verdict>, 
             found.entry((Kind::Growing, process.task.pid)).or_insert(evidence);
         }
     }
-    // Growth made of what is leaked already says nothing new.
+    // Growth is no verdict of its own if at least half of it is leaked instances.
     let leaked = |found: &BTreeMap<(Kind, u32), Vec<Evidence>>, pid| {
         let count = |kind| found.get(&(kind, pid)).map_or(0, Vec::len);
         count(Kind::TargetGone) + count(Kind::ContainerGone)
@@ -202,7 +204,7 @@ fn verdict(tracker: &Tracker, kind: Kind, pid: u32, mut evidence: Vec<Evidence>)
     let pattern = tracker.process(pid).and_then(|it| patterns::find(tracker, kind, it, &evidence));
     let growth = match kind {
         Kind::Idle => None,
-        // When what was found so became so, nobody knows.
+        // Leaks found at start have no start time; they don't count in the rate.
         _ => growth::of_times(
             tracker,
             pid,
@@ -212,13 +214,13 @@ fn verdict(tracker: &Tracker, kind: Kind, pid: u32, mut evidence: Vec<Evidence>)
     Verdict { kind, pid, pattern, evidence, growth, restarts: None }
 }
 
-/// Whom an instance is put down to: of several holders the one that has had it longest, which is
-/// the one that made it as long as that one lives.
+/// The holder that an instance is attributed to: of several holders the one that has held it
+/// longest, which is its creator while that exists.
 fn holder<'a>(tracker: &'a Tracker, instance: &Instance) -> Option<&'a Process> {
     instance.descriptors().first().and_then(|&(pid, _)| tracker.process(pid))
 }
 
-/// What is wrong with an instance, if that stays so for long enough.
+/// The kind of leak that an instance becomes after its grace period, with the evidence.
 fn suspect(tracker: &Tracker, instance: &Instance) -> Option<(Kind, Evidence)> {
     if let Some(evidence) = target_gone(tracker, instance) {
         return Some((Kind::TargetGone, evidence));
@@ -231,13 +233,13 @@ fn suspect(tracker: &Tracker, instance: &Instance) -> Option<(Kind, Evidence)> {
     instance.watches().is_empty().then(|| (Kind::Idle, evidence()))
 }
 
-/// Whether an instance is open though all it ever watched were files of cgroups that are gone. A
-/// watch on anything else means that it has another purpose.
+/// The evidence if an instance is open although it has watched only files of cgroups, and all these
+/// are gone. A watch on anything else means that it has another purpose.
 fn target_gone(tracker: &Tracker, instance: &Instance) -> Option<Evidence> {
     let evidence =
         |since, cgroups, confidence| Some(Evidence::new(instance, since, cgroups, confidence));
     if instance.served.is_empty() {
-        // Emptied by the kernel before it was found: only who holds it tells what it was for.
+        // The kernel removed its watches before the snapshot: only its holder shows its purpose.
         let is_shape = instance.watches().is_empty() && instance.queued.is_some();
         let process = holder(tracker, instance).filter(|_| is_shape)?;
         patterns::leaves_empty(process).then_some(())?;
@@ -254,11 +256,12 @@ fn target_gone(tracker: &Tracker, instance: &Instance) -> Option<Evidence> {
     evidence(since, instance.served.iter().copied().collect(), Confidence::Certain)
 }
 
-/// Whether the container an instance was made in is gone, while someone elsewhere holds it.
+/// The evidence if the container that an instance was created in is gone, and a process elsewhere
+/// holds it.
 fn container_gone(tracker: &Tracker, instance: &Instance) -> Option<Evidence> {
     let made_in = instance.creator_cgroup.known()?;
     let cgroups = tracker.cgroups();
-    // Of a cgroup that was never known it is not known either that it was a container's.
+    // A cgroup that was never known may not have been a container's.
     cgroups.get(made_in)?.container.as_ref()?;
     let since = cgroups.gone_since(made_in)??;
     let elsewhere = holder(tracker, instance)?.task.cgroup != made_in;

@@ -1,4 +1,4 @@
-//! Leaks that are known by name: data, not code.
+//! Known bugs, as data.
 
 use std::sync::LazyLock;
 
@@ -7,14 +7,14 @@ use serde::Deserialize;
 use super::{Evidence, Kind};
 use crate::tracker::{Process, Tracker};
 
-/// The file with them; each says where it comes from.
+/// The known bugs, each with its source.
 const FILE: &str = include_str!("patterns.json");
 
-/// A known bug, and what it looks like.
+/// A known bug, and how to recognize it.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pattern {
-    /// What it is known as.
+    /// Its name.
     pub name: String,
     /// Command names of the processes that have it, as the kernel cuts them (15 bytes).
     pub comms: Vec<String>,
@@ -22,37 +22,37 @@ pub struct Pattern {
     kind: String,
     /// The name of the file that is watched, if it is always the same.
     file: Option<String>,
-    /// Whether these processes never keep an instance without a watch otherwise.
+    /// Whether these processes keep an instance without a watch only because of this bug.
     #[serde(default)]
     leaves_empty: bool,
     /// What goes wrong, in a sentence.
     pub about: String,
-    /// Where it is fixed.
+    /// The versions that fix it, in words.
     pub fixed_in: Option<String>,
-    /// The first version without it of each series that has one.
+    /// The first fixed version of each series that has one.
     #[serde(default)]
     fixed: Vec<String>,
-    /// How many instances each restart of a container leaves behind, if it is that which does.
+    /// The number of instances that each restart of a container leaves behind, if restarts do.
     pub(super) per_restart: Option<u32>,
-    /// What to do.
+    /// The remedy.
     pub remedy: String,
     /// Where to read about it.
     pub source: String,
 }
 
 impl Pattern {
-    /// Whether a version has this bug; None if that cannot be told.
+    /// Whether a version has this bug; None if unknown.
     #[must_use]
     pub fn is_in(&self, version: &str) -> Option<bool> {
         let version = release(version)?;
         let fixed: Vec<_> = self.fixed.iter().filter_map(|it| release(it)).collect();
-        // A series that was never fixed is older than the last that was.
+        // A series without a fix has the bug if it is older than the last series with one.
         let of_series = fixed.iter().find(|it| it[..2] == version[..2]);
         Some(version < *of_series.or_else(|| fixed.iter().max())?)
     }
 }
 
-/// The numbers of a release; None for what came before one, since a fix may have come in between.
+/// The numbers of a release; None for a pre-release, since the fix may have come after it.
 fn release(version: &str) -> Option<[u32; 3]> {
     if ["-alpha", "-beta", "-rc"].iter().any(|it| version.contains(it)) {
         return None;
@@ -64,17 +64,17 @@ fn release(version: &str) -> Option<[u32; 3]> {
     Some([numbers.next()??, numbers.next()??, numbers.next()??])
 }
 
-/// All that are known.
+/// All known bugs.
 #[must_use]
 pub fn patterns() -> &'static [Pattern] {
     static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
-        // It is part of the program, and a test reads it.
+        // The file is part of the program, and a test parses it.
         serde_json::from_str(FILE).unwrap_or_default()
     });
     &PATTERNS
 }
 
-/// The known bug that a verdict looks like.
+/// The known bug that matches a verdict.
 pub(super) fn find(
     tracker: &Tracker,
     kind: Kind,
@@ -82,8 +82,8 @@ pub(super) fn find(
     evidence: &[Evidence],
 ) -> Option<&'static Pattern> {
     let watches = |file: &str| {
-        // A path is known of what was seen being watched; of what was found, nothing speaks
-        // against it.
+        // A watch has a path if it was seen being added; a watch of the snapshot may lack one, and
+        // matches.
         let instances = evidence.iter().filter_map(|it| tracker.instance(it.instance));
         let mut paths = instances
             .flat_map(|it| it.watches().values())
@@ -97,7 +97,7 @@ pub(super) fn find(
     })
 }
 
-/// Whether an instance of this process that has no watch was emptied by the kernel.
+/// Whether the kernel has removed the watches of an instance of this process that has none.
 pub(super) fn leaves_empty(process: &Process) -> bool {
     patterns().iter().any(|pattern| pattern.leaves_empty && is_of(pattern, process))
 }

@@ -1,4 +1,5 @@
-//! What each restart of a container costs, where a shim keeps what served containers that ended.
+//! The instances that each restart of a container costs, if its shim keeps those of ended
+//! containers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,23 +10,23 @@ use crate::{
     tracker::{Cgroup, Process, Tracker},
 };
 
-/// What restarts have cost until now, and how many more there can be.
+/// The cost of restarts until now, and the number of restarts left.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Restarts {
-    /// How many containers have ended, as far as is known.
+    /// The number of containers known to have ended.
     pub ended: usize,
-    /// How many instances each of them has left behind.
+    /// The number of instances that each of them has left behind.
     pub per_restart: f64,
-    /// Whether that is how this bug goes, and not what was seen.
+    /// Whether `per_restart` is taken from the known bug, and not observed.
     pub is_inferred: bool,
-    /// How many instances the user who pays may have, if that is known.
+    /// The charged user's limit of instances, if known.
     pub limit: Option<u32>,
-    /// How many more restarts fit below that.
+    /// The number of restarts left until that limit.
     pub left: Option<u32>,
 }
 
-/// For a verdict on instances whose targets are gone; None if nothing tells how many containers
-/// they were for.
+/// The cost of restarts for a verdict on instances whose targets are gone; None if the number of
+/// their containers is unknown.
 pub(super) fn of(
     tracker: &Tracker,
     process: &Process,
@@ -37,7 +38,8 @@ pub(super) fn of(
     let says_nothing = evidence.iter().any(|it| it.cgroups.is_empty());
     let known = || {
         process.shim.as_ref()?;
-        // What ended within the grace period may be leaked as well, and is no evidence yet.
+        // Containers that ended within the grace period may have leaked instances that are no
+        // evidence yet.
         let is_over = |cgroup: &Cgroup| {
             cgroup.removed.is_some_and(|removed| now.since(removed) >= grace.target)
         };
@@ -56,20 +58,21 @@ pub(super) fn of(
         per_restart,
         is_inferred: says_nothing,
         limit: quota.map(|it| it.limit),
-        // At most what a limit is.
+        // At most the limit, which is a u32.
         left: left.map(|left| left as u32),
     })
 }
 
-/// A container that has ended: by its id, or by its cgroup where that was gone before it had a name.
+/// A container that has ended: by its id, or by its cgroup if that was removed before the container
+/// was known.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Ended<'a> {
     Container(&'a str),
     Cgroup(CgroupId),
 }
 
-/// How many containers of the shim's pod have ended: those that left something, and those that
-/// were seen ending and did not.
+/// The number of containers of the shim's pod that have ended: those with leaked instances, and
+/// those that were seen ending without any.
 fn ended(
     tracker: &Tracker,
     process: &Process,
@@ -83,7 +86,7 @@ fn ended(
         ended.insert(container.map_or(Ended::Cgroup(id), |it| Ended::Container(&it.id)));
     }
     if let Some(pod) = pod(tracker, process) {
-        // A container may remove cgroups below its own while it lives.
+        // A running container may remove cgroups below its own.
         let mut all_over: BTreeMap<&str, bool> = BTreeMap::new();
         for cgroup in cgroups.iter() {
             let container = cgroup.container.as_ref().filter(|it| it.pod.as_ref() == Some(pod));

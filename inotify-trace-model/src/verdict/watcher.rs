@@ -1,63 +1,63 @@
-//! Verdicts over time: each is told when it is reached, and again when it has become much worse.
+//! Verdicts over time: each is reported when it is reached, and again when it is much worse.
 
 use std::collections::HashMap;
 
 use super::{Grace, Kind, Verdict, judgement};
 use crate::{event::BootTime, tracker::Tracker};
 
-/// How often it is judged, in nanoseconds.
+/// The shortest time between two looks for leaks, in nanoseconds.
 const PERIOD: u64 = 500_000_000;
 
-/// Follows a tracker.
+/// Finds verdicts that are new, or much worse than before.
 #[derive(Debug)]
 pub struct Watcher {
     grace: Grace,
-    /// How many instances a verdict was last told of.
-    told: HashMap<(Kind, u32), usize>,
+    /// The number of instances of each verdict when it was last reported.
+    reported: HashMap<(Kind, u32), usize>,
     last: Option<BootTime>,
-    /// When to judge again, even if nothing happens until then.
+    /// When to look again, even without events.
     due: Option<BootTime>,
 }
 
 impl Watcher {
-    /// Nothing has been told yet.
+    /// A watcher that has reported nothing yet.
     #[must_use]
     pub fn new(grace: Grace) -> Self {
-        Self { grace, told: HashMap::new(), last: None, due: None }
+        Self { grace, reported: HashMap::new(), last: None, due: None }
     }
 
-    /// Whether it is time to judge again: it takes time where there are many instances.
+    /// Whether it is time to look again. With many instances a look takes long, so looks are
+    /// spaced.
     pub fn is_due(&mut self, now: BootTime) -> bool {
         let Some(last) = self.last else { return true };
         let earliest = BootTime(last.0.saturating_add(PERIOD));
         if now < earliest {
-            // What has happened since may have led to a verdict.
+            // Events since the last look may have led to a verdict.
             self.due = Some(earliest);
         }
         now >= earliest
     }
 
-    /// When to ask again whether it is time, even if nothing happens until then: when a verdict can
-    /// be due.
+    /// When to call [`is_due`](Self::is_due) again, even without events: when a verdict can be due.
     #[must_use]
     pub fn due(&self) -> Option<BootTime> {
         self.due
     }
 
-    /// The verdicts that were reached since this was last asked, or are about twice as many
-    /// instances as they were when last told.
+    /// The verdicts that are new since the last call, or have twice as many instances as when they
+    /// were last reported.
     pub fn reached(&mut self, tracker: &Tracker, now: BootTime) -> Vec<Verdict> {
         self.last = Some(now);
         let (found, due) = judgement(tracker, now, &self.grace);
         self.due = due;
         let key = |verdict: &Verdict| (verdict.kind, verdict.pid);
-        // One that was withdrawn is news when it comes again.
-        self.told.retain(|told, _| found.iter().any(|verdict| key(verdict) == *told));
+        // A verdict that was withdrawn is new when it comes again.
+        self.reported.retain(|told, _| found.iter().any(|verdict| key(verdict) == *told));
         let mut is_news = |verdict: &Verdict| {
             let count = verdict.evidence.len();
-            let news = self.told.get(&key(verdict)).is_none_or(|&told| count >= 2 * told);
+            let news = self.reported.get(&key(verdict)).is_none_or(|&told| count >= 2 * told);
             if news {
-                self.told.insert(key(verdict), count);
+                self.reported.insert(key(verdict), count);
             }
             news
         };

@@ -1,4 +1,4 @@
-//! `inotify-trace check`: what this machine allows, and what is missing.
+//! `inotify-trace check`: the features that this machine supports, and those missing.
 
 use std::{io, process::ExitCode};
 

@@ -1,24 +1,22 @@
-//! Values that are one of several names on the command line. What they stand for knows nothing of
-//! the command line.
+//! Command line values that are one of several names. Their types are defined elsewhere and don't
+//! depend on clap.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use inotify_trace_model::{clock::Timestamps, event::EventName, usage::By};
 
 use crate::{kernel::Backend, output::Column};
 
-/// Something that users choose by name.
+/// A type whose values users choose by name.
 pub(super) trait Choice: Copy + Send + Sync + 'static {
-    /// All there are, in the order of the help.
+    /// In the order of the help.
     const ALL: &'static [Self];
 
-    /// As users type it.
     fn name(self) -> &'static str;
 
-    /// What it means, for the help.
     fn help(self) -> &'static str;
 }
 
-/// Takes the name of one.
+/// Parses the name of a value.
 pub(super) fn one_of<T: Choice>() -> impl TypedValueParser<Value = T> {
     let values = T::ALL.iter().map(|it| PossibleValue::new(it.name()).help(it.help()));
     PossibleValuesParser::new(values).try_map(|text| {
@@ -60,13 +58,13 @@ impl Choice for By {
 
     fn help(self) -> &'static str {
         match self {
-            Self::Instance => "Each instance by itself",
-            Self::Process => "Processes; one that several share counts for each of them",
+            Self::Instance => "Each instance in a row of its own",
+            Self::Process => "Processes; a shared instance counts for each process that holds it",
             Self::Container => {
-                "Containers that they serve alone, or else containers, or cgroups where there is \
-                 none, of the processes that hold them"
+                "Containers: the one whose cgroup an instance watches, if it watches no other; \
+                 else the container, or the cgroup, of each holder"
             }
-            Self::User => "Users that are charged",
+            Self::User => "Users that the kernel charges",
         }
     }
 }
@@ -118,7 +116,7 @@ impl Choice for Backend {
     }
 }
 
-/// Every one with what it means, for a help text of its own.
+/// All values with their help, one per line.
 pub(super) fn listed<T: Choice>(width: usize, mark: impl Fn(T) -> &'static str) -> String {
     let line = |&it: &T| format!("\n{} {:width$} {}", mark(it), it.name(), it.help());
     T::ALL.iter().map(line).collect()

@@ -26,13 +26,13 @@ use crate::{
 pub(super) struct Args {
     #[command(flatten)]
     recordings: Files,
-    /// What to write
+    /// Format of the output
     #[arg(short, long, value_enum)]
     format: Format,
-    /// Where to: a file that does not exist yet [default: standard output, for jsonl and csv]
+    /// File to write, which must not exist yet [default: standard output, for jsonl and csv]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// With parquet: write files for each node and hour (UTC) below the output, as in
+    /// With parquet: write a file for each node and hour (UTC) into the output directory, such as
     /// `node=n1/date=2026-01-31/hour=23/RUN-0000-0.parquet`
     #[arg(long)]
     partition: bool,
@@ -44,26 +44,25 @@ Examples:
   inotify-trace export night.itrec --format csv -o night.csv
   inotify-trace export night.itrec --format parquet -o night.parquet
   inotify-trace export n1/ n2/ --format parquet --partition -o fleet/
-                                       a node and an hour a file, for DuckDB, Spark, Trino
+                                       one file per node and hour, for DuckDB, Spark, Trino
   inotify-trace export night.itrec --format perfetto -o night.pftrace
                                        for https://ui.perfetto.dev
 
-Everything recorded is written, not only what `replay` shows. docs/export.md has the columns, and
-docs/fleet.md queries for many nodes. A file has its name only when it is complete, and none is
-overwritten.
+All events are written, also those that `replay` hides by default. docs/export.md describes the
+columns, docs/fleet.md has queries for many nodes. A file gets its name only when it is complete;
+existing files are never overwritten.
 
-Exit code: 0; 2 if a recording is damaged. What comes before the damage is written all the same.";
+Exit code: 0; 2 if a recording is damaged. Events before the damage are written all the same.";
 
-/// What to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// The lines of `replay -o json`, of every event
+    /// The lines of `replay -o json`, for all events
     Jsonl,
-    /// A row an event, the names of the columns first
+    /// One row per event, after a row of column names
     Csv,
-    /// A row an event, in columns with types, compressed
+    /// One row per event, in typed, compressed columns
     Parquet,
-    /// A trace for Perfetto: counts, lives of instances, failures and leaks over time
+    /// A Perfetto trace: counts, lifetimes of instances, failures and leaks over time
     Perfetto,
 }
 

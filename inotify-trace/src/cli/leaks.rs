@@ -1,4 +1,4 @@
-//! `inotify-trace leaks`: who leaks instances.
+//! `inotify-trace leaks`: leaked instances and their holders.
 
 use std::{
     io::{self, Write as _},
@@ -31,29 +31,29 @@ use crate::{
     output::{Json, words},
 };
 
-/// Exit code for leaks that were found.
+/// Exit code if there are leaks.
 const EXIT_LEAK: u8 = 1;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME]))]
 pub(super) struct Args {
-    /// Keep looking until Ctrl-C, or for this long, and tell of each leak when it is one
+    /// Report leaks as they happen, until Ctrl-C or for this long
     #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = positive_duration, conflicts_with = "recordings")]
     watch: Option<Option<Duration>>,
-    /// How long what has lost its purpose may stay open before it counts as leaked
+    /// Time after which an instance whose watched containers or cgroups are gone counts as leaked
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     grace: Duration,
-    /// How long an instance may have no watch before it is worth a note
+    /// Time after which an instance without watches is noted
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     idle: Duration,
-    /// Without --watch: how long to look again at what seems leaked, since a container that is just
-    /// ending looks the same for a moment. With --recording: how long it must have been so
+    /// Without --watch: time to observe instances that look leaked, since those of a container that
+    /// is just ending look the same. With --recording: time for which they must have looked leaked
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = duration)]
     settle: Duration,
-    /// How to write it
+    /// Format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
-    /// How to hook inotify [default: the best that this kernel allows]
+    /// Backend that hooks inotify [default: the best that this kernel allows]
     #[arg(long, value_parser = one_of::<Backend>(), value_name = "BACKEND")]
     backend: Option<Backend>,
     #[command(flatten)]
@@ -62,24 +62,23 @@ pub(super) struct Args {
     host: super::Host,
 }
 
-/// How verdicts are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A few lines for each
+    /// A few lines per leak
     #[default]
     Text,
-    /// One JSON object for each, a line each
+    /// One JSON object per leak, one per line
     Json,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  sudo inotify-trace leaks                   what is leaked already
-  sudo inotify-trace leaks --watch           and what leaks from now on, until Ctrl-C
-  inotify-trace leaks --recording night.itrec    what was leaked when recording ended
-  sudo inotify-trace leaks --watch 10m -o json    for a check that may take ten minutes
+  sudo inotify-trace leaks                   leaks that exist now
+  sudo inotify-trace leaks --watch           these and later leaks, until Ctrl-C
+  inotify-trace leaks --recording night.itrec    leaks at the end of a recording
+  sudo inotify-trace leaks --watch 10m -o json    leaks within ten minutes, as JSON
 
-Exit code: 0 if nothing is leaked, 1 if something is, 2 if it could not be looked.";
+Exit code: 0 if there are no leaks, 1 if there are, 2 if the command failed.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(past) = args.past.load()? {
@@ -93,26 +92,27 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// What is leaked now.
+/// Reports the leaks that exist now.
 async fn look(args: &Args) -> anyhow::Result<ExitCode> {
-    // Most machines leak nothing, which one look shows.
+    // One snapshot is enough for most machines: nothing looks leaked.
     let mut story = Story::without_verdicts(host::now());
     let Ok(()) = story.take(Live::survey(args.options())?, &mut ());
     let at_once = Grace { target: Duration::ZERO, idle: Duration::MAX };
     let mut grace = at_once;
     if !verdicts(story.tracker(), story.now(), &at_once).is_empty() {
-        // What is still there in a moment is. It is followed meanwhile, and not just found again.
+        // An instance that still looks leaked after the settling time is a leak. The session
+        // follows it meanwhile: a second snapshot could not tell it from a new instance.
         let mut session = Session::new(Live::start(args.options())?);
         session.end_at(Instant::now() + args.settle);
         story = Story::without_verdicts(host::now());
         session.run(&mut story, &mut (), |_, _, ()| Ok(())).await?;
-        // Found at the start, some time before the settling was over.
+        // The snapshot is older than the settling time.
         grace.target = args.settle;
     }
     tell(Say::new(args.output, host::clock()), story.tracker(), story.now(), &grace)
 }
 
-/// What was leaked at a moment of a recording.
+/// Reports the leaks at a moment of a recording.
 fn look_back(args: &Args, past: &Past) -> anyhow::Result<ExitCode> {
     let grace = Grace { target: args.settle, idle: args.idle };
     let say = Say::new(args.output, past.header.clock());
@@ -120,7 +120,7 @@ fn look_back(args: &Args, past: &Past) -> anyhow::Result<ExitCode> {
     Ok(if past.is_damaged { ExitCode::from(EXIT_ERROR) } else { code })
 }
 
-/// Says what is leaked at a moment.
+/// Prints the leaks at a moment.
 fn tell(mut say: Say, tracker: &Tracker, now: BootTime, grace: &Grace) -> anyhow::Result<ExitCode> {
     let found = verdicts(tracker, now, grace);
     for verdict in &found {
@@ -133,7 +133,7 @@ fn tell(mut say: Say, tracker: &Tracker, now: BootTime, grace: &Grace) -> anyhow
     Ok(exit_code(say.has_leak))
 }
 
-/// What leaks from now on, and what is leaked already.
+/// Reports the leaks that exist now, and later ones as they happen.
 async fn watch(args: &Args, duration: Option<Duration>) -> anyhow::Result<ExitCode> {
     let mut session = session::start(args.options(), duration)?;
     let grace = Grace { target: args.grace, idle: args.idle };
@@ -158,10 +158,10 @@ impl Args {
     }
 }
 
-/// Writes verdicts.
+/// Writes verdicts to standard output.
 struct Say {
     format: Said,
-    /// Whether one was of a leak.
+    /// Whether any verdict was a leak.
     has_leak: bool,
 }
 

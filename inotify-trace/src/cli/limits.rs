@@ -1,4 +1,4 @@
-//! `inotify-trace limits`: how close everyone is, and what the limits should be.
+//! `inotify-trace limits`: use of the limits, and recommended values.
 
 use std::{
     collections::BTreeMap,
@@ -34,40 +34,40 @@ use crate::{
     output::{LimitsReport, UserNames},
 };
 
-/// Exit code for users who are too close to a limit.
+/// Exit code if a user has used `--warn` percent of a limit or more.
 const EXIT_OVER: u8 = 1;
 
-/// The share of a limit from which on a user is too close to it, in percent.
+/// Default of `--warn`, in percent of a limit.
 const WARN: u32 = 80;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME]))]
 pub(super) struct Args {
-    /// Trace for this long, or until Ctrl-C, and tell how fast instances become more
+    /// Trace for this long, or until Ctrl-C, and show how fast the use of the limits grows
     #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = positive_duration, conflicts_with = "recordings")]
     watch: Option<Option<Duration>>,
-    /// With --watch: not only at the end, but this often
+    /// With --watch: report at this interval, too, not only at the end
     #[arg(long, value_name = "DURATION", requires = "watch", value_parser = interval)]
     interval: Option<Duration>,
-    /// Exit with 1 if anyone uses this share of a limit or more, in percent [default: 80]
+    /// Exit with 1 if a user has used this percentage of a limit or more [default: 80]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100))]
     warn: Option<u32>,
-    /// How many pods to make room for
+    /// Number of pods that the recommended values have room for
     #[arg(long, value_name = "N", default_value_t = DEFAULT_PODS)]
     pods: u64,
-    /// Write the recommended values to the file shown, and set them now; asks before
+    /// Write the recommended values to the file shown, and set them now, after confirmation
     #[arg(long, conflicts_with_all = ["watch", "recordings"])]
     apply: bool,
-    /// With --apply: do not ask
+    /// With --apply: do not ask for confirmation
     #[arg(short, long, requires = "apply")]
     yes: bool,
-    /// How to write it
+    /// Format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
-    /// With --watch: how to hook inotify [default: the best that this kernel allows]
+    /// With --watch: backend that hooks inotify [default: the best that this kernel allows]
     #[arg(long, value_parser = one_of::<Backend>(), value_name = "BACKEND", requires = "watch", hide_short_help = true)]
     backend: Option<Backend>,
-    /// Look in /proc, even if the kernel has BPF iterators
+    /// Find existing instances through /proc, even if the kernel has BPF iterators
     #[arg(long, hide_short_help = true)]
     walk_proc: bool,
     #[command(flatten)]
@@ -76,7 +76,6 @@ pub(super) struct Args {
     host: super::Host,
 }
 
-/// How limits are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// Tables and sentences
@@ -88,15 +87,15 @@ enum Format {
 
 const EXAMPLES: &str = "\
 Examples:
-  sudo inotify-trace limits                      who is how close, and what to set
-  sudo inotify-trace limits --watch 1m           and how long it will last
+  sudo inotify-trace limits                      use of the limits, and recommended values
+  sudo inotify-trace limits --watch 1m           also the time until a limit is reached
   sudo inotify-trace limits --watch --interval 1m    the same every minute, until Ctrl-C
-  sudo inotify-trace limits --warn 90 -o json    as a check: exit code 1 from 90% on
-  inotify-trace limits --recording night.itrec --at 03:05    who was how close, at five past three
-  sudo inotify-trace limits --pods 250 --apply   set them for a node of 250 pods
+  sudo inotify-trace limits --warn 90 -o json    for monitoring: exit code 1 from 90% on
+  inotify-trace limits --recording night.itrec --at 03:05    use of the limits at that moment
+  sudo inotify-trace limits --pods 250 --apply   set the limits for a node of 250 pods
 
-Exit code: 0; 1 if anyone is at or above --warn; 2 if something failed, also if --warn is given and
-who is charged cannot be known. With --apply 0 (done, or declined) or 2.";
+Exit code: 0; 1 if a user has used --warn percent or more; 2 if the command failed, also if --warn
+is given and the users' charges are unknown. With --apply 0 (done, or declined) or 2.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.apply && !args.yes && !io::stdin().is_terminal() {
@@ -117,7 +116,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.apply { apply(args, &mut report) } else { show(args, &report) }
 }
 
-/// Traces, and tells at the end, or every now and then, how fast instances become more.
+/// Traces, and reports at the end, or at each interval, how fast the use of the limits grows.
 async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
     let kernel =
         Settings { backend: args.backend, walk_proc: args.walk_proc, ..Settings::default() };
@@ -127,7 +126,7 @@ async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
     let mut reports = Reports { args, counted: Counted::default(), due: None, code: None };
     session
         .run(&mut story, &mut reports, |session, story, reports| {
-            // What comes from now on counts, also while the greeting is written.
+            // Events count from here on, also those that happen while the greeting is written.
             let start = Instant::now();
             reports.due = reports.next();
             session::greet(session, story.tracker())?;
@@ -141,17 +140,17 @@ async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(reports.code.unwrap_or(ExitCode::SUCCESS))
 }
 
-/// Counts what comes and goes, and reports at the end, or every now and then.
+/// Counts instances and watches that are added and removed, and reports at the end or at each
+/// interval.
 struct Reports<'a> {
     args: &'a Args,
     counted: Counted,
     due: Option<BootTime>,
-    /// Whether anyone was too close to a limit, by the last report.
+    /// The exit code of the last report.
     code: Option<ExitCode>,
 }
 
 impl Reports<'_> {
-    /// When to report next.
     fn next(&self) -> Option<BootTime> {
         let interval = u64::try_from(self.args.interval?.as_nanos()).ok()?;
         host::now().0.checked_add(interval).map(BootTime)
@@ -180,9 +179,8 @@ impl Audience for Reports<'_> {
         self.due
     }
 
-    /// A report is about all that happened until it is made, and not until it was due: had the
-    /// agent not been given the processor for a while, time would have passed and nothing have been
-    /// counted.
+    /// A report covers the time until it is made, not until it was due. If the agent had not been
+    /// scheduled for a while, the time it was due would count without the events in it.
     fn moment(&mut self, tracker: &Tracker, now: BootTime) -> anyhow::Result<()> {
         self.report(tracker, now)?;
         self.due = self.next();
@@ -194,7 +192,7 @@ impl Audience for Reports<'_> {
     }
 }
 
-/// All there is to tell; `is_known` says whether the kernel told who is charged.
+/// The whole report; `is_known` is whether the kernel's charges are known.
 fn report(
     args: &Args,
     tracker: &Tracker,
@@ -207,7 +205,7 @@ fn report(
     let mut notes: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let recommendation = recommend(args, tracker, &settings);
     let plan = Plan::new(&root, &recommendation).map_err(|error| notes.push(error.to_string()));
-    // Otherwise it is said on standard error, before anything is written.
+    // With --apply, these go to standard error before anything is written.
     if let Ok(plan) = &plan
         && !(args.apply && args.output == Format::Table)
     {
@@ -237,8 +235,8 @@ fn report(
     }
 }
 
-/// All there was to tell at a moment of a recording. What is written on that machine, or not, is
-/// to be decided there.
+/// The report of a moment of a recording, without a plan: settings are applied on the machine
+/// itself.
 fn look_back(args: &Args, past: &Past) -> LimitsReport {
     let settings = past.header.sysctls.settings();
     LimitsReport {
@@ -268,17 +266,17 @@ fn recommend(
     limits::recommend(&Seen::by(tracker), args.pods, floors)
 }
 
-/// What losses mean for rates.
+/// The note on rates if events were lost.
 fn lost(changes: &Changes) -> Option<String> {
     let lost = changes.lost();
     (lost > 0).then(|| format!("{lost} events were lost: rates may be higher than told."))
 }
 
-/// Shows a report; the exit code says whether anyone is too close to a limit.
+/// Shows a report; the exit code is 1 if a user is too close to a limit.
 fn show(args: &Args, report: &LimitsReport) -> anyhow::Result<ExitCode> {
     print(args, report)?;
     if report.standings.is_none() && args.warn.is_some() {
-        bail!("--warn cannot be answered: who is charged how much is not known; run it with sudo");
+        bail!("--warn cannot be answered: the users' charges are not known; run it with sudo");
     }
     Ok(if report.over().next().is_none() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_OVER) })
 }
@@ -295,15 +293,14 @@ fn print(args: &Args, report: &LimitsReport) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes what is recommended, if the user agrees.
+/// Writes the recommended values, if the user agrees.
 fn apply(args: &Args, report: &mut LimitsReport) -> anyhow::Result<ExitCode> {
     let root = Root::new(&args.host.root());
     let plan = Plan::new(&root, &report.recommendation)?;
     if args.output == Format::Table {
         print(args, report)?;
     }
-    // JSON has it too, and comes at the end: whoever answers, or may still press Ctrl-C, is to
-    // know before.
+    // JSON has these sentences too, but comes at the end; the user needs them before answering.
     for sentence in overruled(&plan, &plan.foreseen(&root)) {
         writeln!(io::stderr().lock(), "inotify-trace: {sentence}")?;
     }
@@ -313,7 +310,7 @@ fn apply(args: &Args, report: &mut LimitsReport) -> anyhow::Result<ExitCode> {
     }
     let done = plan.carry_out(&root).map_err(|error| {
         let error = anyhow::Error::from(error);
-        // Half of it is done: that must not come as a surprise at the next boot.
+        // Half done: the file takes effect at the next boot, so say that it is written.
         if plan.is_file_written() {
             error.context(format!("{} is written, but not all is set now", plan.file.display()))
         } else {
@@ -331,14 +328,15 @@ fn apply(args: &Args, report: &mut LimitsReport) -> anyhow::Result<ExitCode> {
         let mut err = io::stderr().lock();
         writeln!(
             err,
-            "inotify-trace: the live values are set, but will not last: see what was said before"
+            "inotify-trace: the live values are set, but will not last: see the messages above"
         )?;
         return Ok(ExitCode::from(EXIT_ERROR));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What keeps a plan's settings from lasting, given how all files together stand with it.
+/// A sentence for each setting outside the plan's file that overrides it; `settings` are those of
+/// all files, the plan's included.
 fn overruled(plan: &Plan, settings: &[limits::Setting]) -> Vec<String> {
     let file = plan.file.display();
     let sentence = |setting: &limits::Setting| {
@@ -355,7 +353,7 @@ fn overruled(plan: &Plan, settings: &[limits::Setting]) -> Vec<String> {
     plan.overridden(settings).map(sentence).collect()
 }
 
-/// Asks on the terminal.
+/// Asks the user on the terminal.
 fn agreed(plan: &Plan) -> io::Result<bool> {
     let mut err = io::stderr().lock();
     let values: Vec<_> =

@@ -1,4 +1,4 @@
-//! `inotify-trace list`: what exists now.
+//! `inotify-trace list`: the instances and watches that exist now.
 
 use std::{
     io::{self, BufWriter, IsTerminal as _, Write as _},
@@ -22,37 +22,37 @@ use crate::{
     output::{Column, Listing, UserNames},
 };
 
-/// Rows on a terminal, unless more are asked for.
+/// Default of `--top` on a terminal.
 const SCREEN: usize = 20;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME]))]
 pub(super) struct Args {
-    /// What to group instances by
+    /// Group instances by this
     #[arg(long, value_parser = one_of::<By>(), default_value = "process")]
     by: By,
-    /// One row for each watch, with what it is on
+    /// List each watch, with its path
     #[arg(long)]
     watches: bool,
-    /// How to write it
+    /// Format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     /// Only these columns, in this order
     #[arg(long, value_parser = one_of::<Column>(), value_name = "COLUMN", value_delimiter = ',', hide_possible_values = true, long_help = column_help())]
     columns: Vec<Column>,
-    /// Sort by this column: counts with most first, names by the alphabet [default: instances]
+    /// Sort by this column: numbers descending, names in alphabetical order [default: instances]
     #[arg(long, value_parser = one_of::<Column>(), value_name = "COLUMN", hide_possible_values = true)]
     sort: Option<Column>,
-    /// No line with the columns' names, and no totals
+    /// Omit the column names and the totals
     #[arg(long)]
     no_headers: bool,
-    /// Only so many rows [default on a terminal: 20]
+    /// Show at most this many rows [default on a terminal: 20]
     #[arg(long, value_name = "N")]
     top: Option<usize>,
-    /// Every row, on a terminal too
+    /// Show all rows, on a terminal too
     #[arg(short, long, conflicts_with = "top")]
     all: bool,
-    /// Look in /proc, even if the kernel has BPF iterators
+    /// Find existing instances through /proc, even if the kernel has BPF iterators
     #[arg(long, hide_short_help = true)]
     walk_proc: bool,
     #[command(flatten)]
@@ -61,13 +61,12 @@ pub(super) struct Args {
     host: super::Host,
 }
 
-/// How a listing is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// Aligned columns
     #[default]
     Table,
-    /// The same with more columns
+    /// Aligned columns, more of them
     Wide,
     /// One JSON object
     Json,
@@ -77,15 +76,15 @@ enum Format {
 
 const EXAMPLES: &str = "\
 Examples:
-  sudo inotify-trace list                        which processes use inotify instances
-  sudo inotify-trace list --by container         which containers
-  sudo inotify-trace list --by user              how close everyone is to the limit
-  sudo inotify-trace list --watches              and what they watch
-  inotify-trace list --recording night.itrec --at 03:05    who did, at five past three
+  sudo inotify-trace list                        processes that hold instances
+  sudo inotify-trace list --by container         containers
+  sudo inotify-trace list --by user              users, and their use of the limit
+  sudo inotify-trace list --watches              watches with their paths
+  inotify-trace list --recording night.itrec --at 03:05    the same at a moment of a recording
   sudo inotify-trace list -o json | jq '.rows[] | select(.instances > 10)'";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    // JSON tells of targets only if asked to; looking for them takes time.
+    // Watch targets take time to find, so JSON has them only with --watches.
     let (tracker, is_told, names, is_damaged) = match args.past.load()? {
         Some(past) => {
             (past.tracker, true, UserNames::from_map(past.header.users.clone()), past.is_damaged)
@@ -135,8 +134,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(exit_code(is_damaged))
 }
 
-/// What exists now: as the kernel tells it, or else, and only as much of it, as /proc does; and
-/// whether the kernel told.
+/// The instances and watches that exist now, and whether they come from the kernel. Without the
+/// privileges for that they come from /proc, without charges.
 pub(super) fn look(
     find_paths: bool,
     walk_proc: bool,
@@ -159,18 +158,17 @@ pub(super) fn look(
     Ok((story.into_tracker(), is_told))
 }
 
-/// Says on standard error what is missing.
+/// Prints to standard error which information is missing.
 fn warn(error: &KernelError, hidden: usize) -> io::Result<()> {
     let mut err = io::stderr().lock();
-    writeln!(err, "inotify-trace: the kernel was not asked: {error}")?;
-    writeln!(err, "Who is charged, and how much against which limit, is therefore not known.")?;
+    writeln!(err, "inotify-trace: cannot ask the kernel: {error}")?;
+    writeln!(err, "The listing has no users' charges and no limits.")?;
     if hidden > 0 {
-        writeln!(err, "{hidden} processes of others may not be looked at, and are left out.")?;
+        writeln!(err, "{hidden} processes of other users are left out: no permission.")?;
     }
     Ok(())
 }
 
-/// Every column with what it means.
 fn column_help() -> String {
     let columns = listed::<Column>(13, |_| " ");
     format!("Only these columns, in this order, with commas between them:{columns}")

@@ -25,7 +25,7 @@ use clap::{Parser, Subcommand};
 
 use crate::host::runtimes::Registry;
 
-/// Exit code for everything that kept a command from doing its work.
+/// Exit code of a command that failed.
 const EXIT_ERROR: u8 = 2;
 
 /// Trace inotify instances, watches and failures to processes and containers.
@@ -43,14 +43,14 @@ struct Cli {
     trace: trace::Args,
 }
 
-/// Where the machine's files are.
+/// Options that locate the host's files and sockets.
 #[derive(Debug, clap::Args)]
 struct Host {
-    /// Where the machine's own root directory is, if not at /: in a container that mounts it
+    /// Root directory of the host, for use in a container that mounts it [default: /]
     #[arg(long, value_name = "DIR", hide_short_help = true)]
     host_root: Option<std::path::PathBuf>,
-    /// Where to ask for names that are not on disk: the socket of containerd, CRI-O or another
-    /// runtime of Kubernetes [default: where theirs usually are]
+    /// Socket of containerd, CRI-O or another CRI runtime, which is asked for names that are not on
+    /// disk [default: the usual sockets of these runtimes]
     #[cfg(feature = "cri")]
     #[arg(long, value_name = "PATH", hide_short_help = true)]
     cri_socket: Option<std::path::PathBuf>,
@@ -71,40 +71,40 @@ impl Host {
 
 const EXAMPLES: &str = "\
 Examples:
-  sudo inotify-trace                        what happens now, one line an event
-  sudo inotify-trace -x                     only failures: who gets `too many open files`, and why
-  sudo inotify-trace -e create,release -d 1m    instances that come and go within a minute
-  sudo inotify-trace -c containerd-shim     what the shims do
-  sudo inotify-trace --cgroup /kubepods.slice   what happens in pods
-  sudo inotify-trace -o json | jq .path     for programs
-  sudo inotify-trace list                   who holds how many instances now
-  sudo inotify-trace limits                 how close everyone is to the limits, and what to set
-  sudo inotify-trace leaks                  who keeps instances that serve nobody any more
-  sudo inotify-trace record -o night.itrec  record everything, for later
-  inotify-trace replay night.itrec          what happened then
-  inotify-trace report night.itrec -o night.html    all of it on one page
-  inotify-trace export night.itrec --format parquet -o night.parquet    for other tools
-  sudo inotify-trace check                  what this machine allows, and what is missing";
+  sudo inotify-trace                        show events as they happen, one per line
+  sudo inotify-trace -x                     show failures only: `too many open files` and its cause
+  sudo inotify-trace -e create,release -d 1m    show instances created and released, for a minute
+  sudo inotify-trace -c containerd-shim     show events of the shims
+  sudo inotify-trace --cgroup /kubepods.slice   show events in pods
+  sudo inotify-trace -o json | jq .path     write JSON for programs
+  sudo inotify-trace list                   list processes and the instances they hold
+  sudo inotify-trace limits                 show use of the limits, and recommended values
+  sudo inotify-trace leaks                  find leaked instances
+  sudo inotify-trace record -o night.itrec  record all events
+  inotify-trace replay night.itrec          show the events of a recording
+  inotify-trace report night.itrec -o night.html    summarize a recording on one page
+  inotify-trace export night.itrec --format parquet -o night.parquet    convert it for other tools
+  sudo inotify-trace check                  show the features this machine supports";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Trace what happens now, one line an event (the default)
+    /// Show events as they happen, one per line (the default)
     Trace(trace::Args),
-    /// List what exists now: who uses how many instances and watches, and how many are allowed
+    /// List the instances and watches that exist now, with their holders and the users' limits
     List(list::Args),
-    /// Show how close everyone is to the limits, where they are configured, and what they should be
+    /// Show each user's use of the limits, the files that set them, and recommended values
     Limits(limits::Args),
-    /// Find who leaks instances; the exit code says whether anyone does
+    /// Find leaked instances and their holders; exits with 1 if there are any
     Leaks(leaks::Args),
-    /// Record what happens, for later: survives kill -9, a loss of power, and a full disk
+    /// Record all events; a recording survives kill -9, a power failure and a full disk
     Record(record::Args),
-    /// Show what was recorded, as `trace` would have
+    /// Show the events of a recording, as `trace` showed them live
     Replay(replay::Args),
-    /// Make one page of what was recorded: what failed, who leaks, how close to the limits
+    /// Summarize recordings on one page: failures, leaks, use of the limits
     Report(report::Args),
-    /// Write what was recorded for other tools: JSON lines, CSV, Parquet, Perfetto
+    /// Convert recordings for other tools: JSON lines, CSV, Parquet, Perfetto
     Export(export::Args),
-    /// Show what this kernel allows, which backend is used, and what is missing
+    /// Show the features this kernel supports, those missing, and the backend in use
     Check,
 }
 
@@ -128,14 +128,14 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is left to tell where standard error is gone too.
+            // If standard error is closed too, there is no place left to report to.
             let _ = writeln!(std::io::stderr(), "inotify-trace: {error:#}");
             ExitCode::from(EXIT_ERROR)
         }
     }
 }
 
-/// Whether the reader of our output has gone, as in `inotify-trace | head`.
+/// Whether the reader of standard output has closed it, as in `inotify-trace | head`.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause

@@ -20,35 +20,32 @@ use crate::{
     recording::Header,
 };
 
-/// Which moment.
 #[derive(Debug, clap::Args)]
 pub(super) struct PastArgs {
-    /// Not this machine now, but what was recorded: a file, or a directory of them. Can be given
-    /// more than once
+    /// Read this recording, a file or a directory of files, instead of the running system. Can be
+    /// given more than once
     #[arg(long = "recording", value_name = "FILE")]
     recordings: Vec<PathBuf>,
-    /// With --recording: as it was then [default: the end]
+    /// With --recording: moment to show [default: the end]
     #[arg(long, value_name = "TIME", requires = "recordings", allow_hyphen_values = true)]
     at: Option<Moment>,
 }
 
-/// What was known at that moment.
+/// The state at a moment of a recording.
 pub(super) struct Past {
-    /// Of the machine that was recorded.
     pub(super) header: Header,
     pub(super) tracker: Tracker,
-    /// The moment.
     pub(super) time: BootTime,
-    /// What came and went since the beginning.
+    /// Changes since the beginning of the run.
     pub(super) changes: Changes,
-    /// How long that took.
+    /// The time from the beginning of the run to the moment.
     pub(super) during: Duration,
-    /// Not all could be read that was to be.
+    /// Whether some of the recordings could not be read.
     pub(super) is_damaged: bool,
 }
 
 impl PastArgs {
-    /// The state at that moment; None if it is about this machine now.
+    /// Loads the state; None without `--recording`.
     pub(super) fn load(&self) -> anyhow::Result<Option<Past>> {
         if self.recordings.is_empty() {
             return Ok(None);

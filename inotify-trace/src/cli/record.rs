@@ -1,4 +1,4 @@
-//! `inotify-trace record`: what happens, into files that are read later.
+//! `inotify-trace record`: writes all events to files.
 
 use std::{
     io::{self, Write as _},
@@ -31,34 +31,34 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::SIZE]))]
 pub(super) struct Args {
-    /// Where to: a file that does not exist yet, or a directory, in which each run gets files of
-    /// its own
+    /// File to write, which must not exist yet, or a directory, in which each run gets files of its
+    /// own
     #[arg(short, long, value_name = "PATH")]
     output: PathBuf,
-    /// End after this long, as in 90s or 1h
+    /// End after this time, such as 90s or 1h
     #[arg(short, long, value_name = "DURATION", value_parser = positive_duration)]
     duration: Option<Duration>,
-    /// Begin another file when one has this size, as in 64M; needs a directory
+    /// Begin a new file at this size, such as 64M; needs a directory
     #[arg(long, value_name = "SIZE", value_parser = file_size)]
     rotate_size: Option<u64>,
-    /// Begin another file after this long, as in 1h or 30m; needs a directory
+    /// Begin a new file after this time, such as 1h or 30m; needs a directory
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     rotate_time: Option<Duration>,
-    /// Keep only so many of this machine's files in the directory, the newest
+    /// Keep only this many of this machine's files in the directory; the oldest are deleted
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
-    /// Keep only so much in the directory, as in 1G: the oldest of this machine's files go first.
-    /// Without --rotate-size, a file has an eighth of it
+    /// Keep this machine's files in the directory below this size together, such as 1G; the oldest
+    /// are deleted. Without --rotate-size, a new file begins at an eighth of it
     #[arg(long, value_name = "SIZE", value_parser = total_size)]
     max_total: Option<u64>,
-    /// How long what happened may take to be on disk, as in 500ms
+    /// Longest time from an event until it is on disk, such as 500ms
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = positive_duration)]
     flush: Duration,
     #[command(flatten)]
     kernel: KernelArgs,
     #[command(flatten)]
     host: Host,
-    /// Say more about what goes on, kernel programs included; -vv for everything
+    /// Log more, also about the kernel programs; -vv for everything
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
 }
@@ -67,13 +67,14 @@ const EXAMPLES: &str = "\
 Examples:
   sudo inotify-trace record -o night.itrec       until Ctrl-C
   sudo inotify-trace record -o /var/lib/inotify-trace/ --rotate-time 1h --max-total 1G
-                                                 for good, an hour a file, the oldest go
-  inotify-trace replay night.itrec -x            what failed
-  inotify-trace leaks --recording night.itrec    who leaked
-  inotify-trace report night.itrec -o night.html    all of it as a page
+                                                 permanently, a file an hour, 1G at most
+  inotify-trace replay night.itrec -x            show its failures
+  inotify-trace leaks --recording night.itrec    show its leaks
+  inotify-trace report night.itrec -o night.html    summarize it on a page
 
-What is recorded is on disk a second later, and survives kill -9 and a loss of power. A full disk
-stops the recording, not the tracing: it goes on when there is room, and says what is missing.";
+Each event is on disk within a second, and survives kill -9 and a power failure. While the disk is
+full, events are counted but not written; recording continues when there is space, and the recording
+says how many events it lacks.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     log_at(args.verbose);
@@ -90,8 +91,8 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
     let store = Store::new(&args.output, rotation)?;
     if matches!(store, Store::File(_)) && rotation != Rotation::default() {
         bail!(
-            "{} is to be one file, and --rotate-size, --rotate-time, --keep and --max-total are \
-             about several: give a directory (a path with a slash at its end)",
+            "{} is a single file, but --rotate-size, --rotate-time, --keep and --max-total need a \
+             directory: give a path with a slash at its end",
             args.output.display()
         );
     }
@@ -125,7 +126,6 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Counts leaks.
 #[derive(Default)]
 struct Leaks(usize);
 

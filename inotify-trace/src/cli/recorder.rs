@@ -1,4 +1,4 @@
-//! A recording that a command makes of what it traces.
+//! A recording in progress, of a command that traces.
 
 use std::{
     io::{self, Write as _},
@@ -17,14 +17,14 @@ use crate::{
     recording::{Recorder, Rotation, Store},
 };
 
-/// How long a batch may take to be on disk, unless it is said.
+/// Default time until a batch is on disk.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// A recording under way. It is to be finished whatever goes wrong meanwhile.
+/// A recording in progress. Callers call `finish` even after an error.
 pub(super) struct Recording(Recorder);
 
 impl Recording {
-    /// Begins to record into one file, or a directory.
+    /// Starts to record into one file, or a directory.
     pub(super) fn of_one_file(
         path: &Path,
         session: &Session,
@@ -34,7 +34,7 @@ impl Recording {
         Self::start(Store::new(path, Rotation::default())?, FLUSH, session, host, clock)
     }
 
-    /// Begins to record into `store`; what happens is on disk after `flush`.
+    /// Starts to record into `store`; an event is on disk after at most `flush`.
     pub(super) fn start(
         store: Store,
         flush: Duration,
@@ -47,13 +47,13 @@ impl Recording {
         header.backend = live.backend().map(|it| it.to_string()).unwrap_or_default();
         header.unseen = live.unseen().iter().map(ToString::to_string).collect();
         let say = Box::new(|message: &str| {
-            // Nobody is left to tell where standard error is gone too.
+            // If standard error is closed too, there is no place left to report to.
             let _ = writeln!(io::stderr(), "inotify-trace: {message}");
         });
         Ok(Self(Recorder::start(store, header, flush, say)?))
     }
 
-    /// Ends it, and says what it has become.
+    /// Ends the recording, and prints its totals.
     pub(super) fn finish(self) -> anyhow::Result<()> {
         let (totals, result) = self.0.finish(host::now());
         let mut err = io::stderr().lock();

@@ -1,4 +1,4 @@
-//! Recordings on the command line: opening them, and telling what cannot be read.
+//! Recordings on the command line: opens them, and reports those that cannot be read.
 
 use std::{
     io::{self, Write as _},
@@ -11,24 +11,23 @@ use anyhow::bail;
 use super::EXIT_ERROR;
 use crate::feed::{Problem, Recordings, Replay};
 
-/// Which recordings.
 #[derive(Debug, clap::Args)]
 pub(super) struct Files {
-    /// Recordings, or directories of them
+    /// Recordings, or directories of recordings
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 }
 
-/// Recordings of which something can be read.
+/// Recordings that can be read, at least in part.
 pub(super) struct Opened {
     /// Runs of the recorder, oldest first; never empty.
     pub(super) runs: Vec<Replay>,
-    /// Files of which nothing could be read; it is said already.
+    /// Files that cannot be read at all; already reported.
     pub(super) problems: Vec<Problem>,
 }
 
-/// Opens recordings, says on standard error which cannot be read, and fails if none can: with
-/// `nothing`, which says what is therefore not done.
+/// Opens recordings, reports on standard error those that cannot be read, and fails with the
+/// message `nothing` if none can.
 pub(super) fn open(files: &[PathBuf], nothing: &'static str) -> anyhow::Result<Opened> {
     let Recordings { runs, problems } = Recordings::open(files);
     tell(&problems)?;
@@ -38,13 +37,13 @@ pub(super) fn open(files: &[PathBuf], nothing: &'static str) -> anyhow::Result<O
     Ok(Opened { runs, problems })
 }
 
-/// Says on standard error what could not be read.
+/// Reports problems on standard error.
 pub(super) fn tell(problems: &[Problem]) -> io::Result<()> {
     let mut err = io::stderr().lock();
     problems.iter().try_for_each(|problem| writeln!(err, "inotify-trace: {problem}"))
 }
 
-/// Whether all could be read that was to be.
+/// The exit code of a command that has read recordings.
 pub(super) fn exit_code(is_damaged: bool) -> ExitCode {
     if is_damaged { ExitCode::from(EXIT_ERROR) } else { ExitCode::SUCCESS }
 }

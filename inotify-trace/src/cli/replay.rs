@@ -1,4 +1,4 @@
-//! `inotify-trace replay`: what happened, from recordings.
+//! `inotify-trace replay`: shows the events of recordings.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -34,33 +34,32 @@ pub(super) struct Args {
     recordings: Files,
     #[command(flatten)]
     view: ViewArgs,
-    /// Show only what happened from then on
+    /// Show only events from this time on
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<Moment>,
-    /// Show only what happened until then
+    /// Show only events until this time
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<Moment>,
-    /// How fast: `1` is as fast as it happened, `10` ten times that, `max` as fast as possible
+    /// Speed: `1` is that of the events, `10` ten times that, `max` as fast as possible
     #[arg(long, value_name = "N", default_value = "max", value_parser = speed)]
     speed: Speed,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  inotify-trace replay night.itrec                   what `inotify-trace` would have shown
-  inotify-trace replay night.itrec -x                only failures
+  inotify-trace replay night.itrec                   show what `inotify-trace` showed live
+  inotify-trace replay night.itrec -x                show failures only
   inotify-trace replay /var/lib/inotify-trace/ --from 02:55 --to 03:10
-  inotify-trace replay night.itrec --speed 10        ten times as fast as it happened
-  inotify-trace replay night.itrec -o json | jq .path    for programs
+  inotify-trace replay night.itrec --speed 10        replay at ten times the original speed
+  inotify-trace replay night.itrec -o json | jq .path    write JSON for programs
 
-Exit code: 0; 2 if a file is damaged. What comes before the damage is shown all the same.";
+Exit code: 0; 2 if a file is damaged. Events before the damage are shown all the same.";
 
-/// How fast to replay.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Speed {
     /// As fast as possible.
     Max,
-    /// So many times as fast as it happened.
+    /// This many times the speed of the events.
     Times(f64),
 }
 
@@ -114,13 +113,15 @@ fn greet(header: &Header) -> io::Result<()> {
     Ok(())
 }
 
-/// What is shown, the same for all runs: what is after the beginning is after that of the first.
+/// The range of time that is shown. `+TIME` counts from the beginning of the first run, so that the
+/// range is the same for all runs.
 struct Range {
     from: Timestamp,
     to: Timestamp,
 }
 
-/// What is shown of a run. A machine may have booted after the beginning, or even the end.
+/// The range in the time of a run's machine, which may have booted after its beginning, or even its
+/// end: such a bound is 0.
 struct RunRange {
     from: BootTime,
     to: BootTime,
@@ -128,7 +129,7 @@ struct RunRange {
 
 impl Range {
     fn new(args: &Args, runs: &[Replay]) -> anyhow::Result<Self> {
-        // Without either there is no need to know what the recordings cover.
+        // Without --from and --to there is no need to read what the recordings cover.
         let (from, to) = match (args.from, args.to) {
             (None, None) => (Timestamp::MIN, Timestamp::MAX),
             (from, to) => Coverage::of(runs)?.range(from, to)?,
@@ -141,7 +142,7 @@ impl Range {
     }
 }
 
-/// Passes on what happened from a moment on.
+/// Passes on events from a moment on.
 struct Since<A> {
     start: BootTime,
     inner: A,
@@ -172,11 +173,11 @@ impl<A: Audience> Audience for Since<A> {
     }
 }
 
-/// Passes on what happened at the pace at which it did.
+/// Passes on events at their original pace, or a multiple of it.
 struct Paced<A> {
     inner: A,
     speed: Speed,
-    /// When the first event was passed on, and when it happened.
+    /// When the first event was passed on, and the event's own time.
     start: Option<(Instant, BootTime)>,
 }
 
@@ -185,7 +186,7 @@ impl<A> Paced<A> {
         Self { inner, speed, start: None }
     }
 
-    /// How long to wait with what happened at `time`, if it is too early for it now.
+    /// The time to wait before an event of `time` is due.
     fn wait(&mut self, time: BootTime, now: Instant) -> Option<Duration> {
         let Speed::Times(times) = self.speed else { return None };
         let (started, first) = *self.start.get_or_insert((now, time));
@@ -230,8 +231,8 @@ mod tests {
 
     const BEGINNING: BootTime = BootTime(100_000_000_000);
 
-    /// How long a replay waits with what happened so many milliseconds after the beginning, when
-    /// it is shown so many milliseconds after that.
+    /// The times that a replay waits; `events` are pairs of milliseconds after the beginning: the
+    /// event's own time, and the time by which it could be shown.
     fn waits(speed: Speed, events: &[(u64, u64)]) -> Vec<u128> {
         let (mut pace, start) = (Paced::new((), speed), Instant::now());
         let mut wait = |&(happened, now): &(u64, u64)| {
@@ -260,7 +261,7 @@ mod tests {
     #[test]
     fn a_time_that_never_comes_is_not_waited_for() {
         assert_eq!(waits(Speed::Times(f64::MIN_POSITIVE), &[(0, 0), (1, 0)]), [0, 0]);
-        // Clocks of several processors may disagree.
+        // Times of events from several processors may go backwards.
         assert_eq!(waits(Speed::Times(1.0), &[(5, 0), (3, 0)]), [0, 0]);
     }
 }

@@ -1,4 +1,4 @@
-//! `inotify-trace report`: all that a recording says, on one page.
+//! `inotify-trace report`: a summary of recordings on one page.
 
 use std::{
     fs::{self, OpenOptions},
@@ -28,19 +28,18 @@ use crate::{
 pub(super) struct Args {
     #[command(flatten)]
     recordings: Files,
-    /// Where to: a file, or `-` for standard output; `text` is short for `--format text`
-    /// [default: -]
+    /// File to write, or `-` for standard output; `text` is short for `--format text` [default: -]
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// How to write it [default: html, but text for a terminal and for a file that ends in .txt]
+    /// Format of the report [default: text for a terminal and for a file that ends in .txt, else
+    /// html]
     #[arg(long, value_enum)]
     format: Option<Format>,
 }
 
-/// How a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A page for a browser, in one file, which needs no network
+    /// A page for a browser, one file that needs no network
     Html,
     /// Lines of at most 100 columns
     Text,
@@ -48,13 +47,13 @@ enum Format {
 
 const EXAMPLES: &str = "\
 Examples:
-  inotify-trace report night.itrec -o night.html    a page to look at, and to send to others
-  inotify-trace report night.itrec                  the same facts on a terminal
-  inotify-trace report night.itrec -o text | less   the same, whatever standard output is
+  inotify-trace report night.itrec -o night.html    write a page for a browser
+  inotify-trace report night.itrec                  show the report as text on a terminal
+  inotify-trace report night.itrec -o text | less   write text, also to a pipe
   inotify-trace report /var/lib/inotify-trace/ -o all.html    all recordings of a directory
-  inotify-trace report node1.itrec node2.itrec -o both.html   of several machines
+  inotify-trace report node1.itrec node2.itrec -o both.html   recordings of several machines
 
-Exit code: 0; 2 if a file is damaged. What comes before the damage is reported all the same.";
+Exit code: 0; 2 if a file is damaged. Events before the damage are reported all the same.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (path, format) = args.destination();
@@ -67,7 +66,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runs = opened.runs.len();
     for (at, mut run) in opened.runs.into_iter().enumerate() {
         let facts = read(&mut run, path.is_none());
-        // However many there are, they are to fit into memory.
+        // Keeps memory bounded, however many runs there are.
         report.runs.push(if at + FULL < runs { facts.brief() } else { facts });
         tell(run.problems())?;
         is_damaged |= !run.problems().is_empty();
@@ -90,7 +89,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 impl Args {
-    /// Where the report goes, standard output if None, and how it is written.
+    /// The path of the report, None for standard output, and its format.
     fn destination(&self) -> (Option<&Path>, Format) {
         let guess = || match self.output.as_deref() {
             Some(path) if path == Path::new("-") => Format::Html,
@@ -107,14 +106,15 @@ impl Args {
     }
 }
 
-/// What programs watch is nobody else's business, unless somebody sends it on.
+/// Writes the report with permissions for its owner only, since it has the paths that programs
+/// watch.
 fn write(path: &Path, page: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     options.open(path)?.write_all(page.as_bytes())
 }
 
-/// Nobody wants a report in place of a recording.
+/// Fails if the report would overwrite a recording.
 fn refuse_recordings(path: &Path, files: &[PathBuf]) -> anyhow::Result<()> {
     let identity = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
     let is_one = |file: &PathBuf| identity(file).is_some_and(|it| Some(it) == identity(path));
@@ -128,7 +128,7 @@ fn refuse_recordings(path: &Path, files: &[PathBuf]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes in a run.
+/// Reads a run and summarizes it.
 fn read(run: &mut Replay, output_is_on_stdout: bool) -> Run {
     let mut story = Story::new(run.header().started, Grace::default());
     let mut builder = Builder::new(run.header());

@@ -1,4 +1,4 @@
-//! What the commands that trace have in common: the event loop, and how a trace begins and ends.
+//! The event loop, the beginning and the end of a trace, for all commands that trace.
 
 use std::{
     io::{self, Write as _},
@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::feed::{Live, Options, Session, Wake};
 
-/// The event loop, which the kernel's ring buffer is read through.
+/// A single-threaded event loop.
 pub(super) fn event_loop() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -23,7 +23,7 @@ pub(super) fn event_loop() -> anyhow::Result<Runtime> {
         .context("cannot start the event loop")
 }
 
-/// Attaches. The run ends with Ctrl-C, SIGTERM, or after `duration`.
+/// Attaches the kernel programs. The session ends with Ctrl-C, SIGTERM, or after `duration`.
 pub(super) fn start(options: Options, duration: Option<Duration>) -> anyhow::Result<Session> {
     // Before attaching: a signal that comes early must not kill the agent in mid-output.
     let interrupt = signal(SignalKind::interrupt()).context("cannot catch Ctrl-C")?;
@@ -38,7 +38,8 @@ pub(super) fn start(options: Options, duration: Option<Duration>) -> anyhow::Res
     Ok(session)
 }
 
-/// Says on standard error that tracing has begun, what there is already, and what cannot be seen.
+/// Prints to standard error that tracing has begun, the counts of existing instances and watches,
+/// and what this kernel's backend cannot see.
 pub(super) fn greet(session: &Session, tracker: &Tracker) -> io::Result<()> {
     let live = session.live();
     let instances = tracker.instances().count();

@@ -1,4 +1,4 @@
-//! `inotify-trace trace`, the default: what happens now.
+//! `inotify-trace trace`, the default: shows events as they happen.
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -18,17 +18,17 @@ use crate::{feed::Options, host};
 pub(super) struct Args {
     #[command(flatten)]
     view: ViewArgs,
-    /// End after this long, as in 90s or 1h
+    /// End after this time, such as 90s or 1h
     #[arg(short, long, value_name = "DURATION", value_parser = positive_duration)]
     duration: Option<Duration>,
-    /// Record everything too, whatever is shown, as `inotify-trace record` does
+    /// Also record all events to this file, even those not shown, as `inotify-trace record` does
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     #[command(flatten)]
     kernel: KernelArgs,
     #[command(flatten)]
     host: super::Host,
-    /// Say more about what goes on, kernel programs included; -vv for everything
+    /// Log more, also about the kernel programs; -vv for everything
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
 }
@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
     let kernel = args.kernel.settings(args.verbose);
-    // A recording has the paths of what is found, whatever is shown.
+    // A recording has the paths of existing watches, which the trace itself does not show.
     let find_paths = args.record.is_some();
     let options = Options { kernel, registry: args.host.registry(), find_paths };
     let mut session = session::start(options, args.duration)?;
@@ -57,7 +57,7 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
         })
         .await;
     let (mut view, recording) = audience;
-    // Whatever went wrong with what is shown, the recording is to be whole.
+    // The recording gets its end even if the output failed.
     if let Some(recording) = recording {
         recording.finish()?;
     }

@@ -1,4 +1,4 @@
-//! How events are picked and shown, live or from a recording.
+//! Options that filter events and format them, live or from a recording.
 
 use std::io::{self, BufWriter, IsTerminal as _};
 
@@ -15,61 +15,59 @@ use crate::{
     output::{Filter, Filtered, Json, Text, UserNames, Width},
 };
 
-/// Bytes gathered before they are written, unless the source pauses.
+/// Bytes buffered before they are written, unless the source pauses.
 const OUTPUT_BUFFER: usize = 64 << 10;
 
-/// What to show, and how.
 #[derive(Debug, clap::Args)]
 pub(super) struct ViewArgs {
-    /// Only these processes
+    /// Show only events of these processes
     #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
     pids: Vec<u32>,
-    /// Only these effective user ids
+    /// Show only events of these effective user ids
     #[arg(short, long = "uid", value_name = "UID", value_delimiter = ',')]
     uids: Vec<u32>,
-    /// Only these command names (at most 15 bytes, as the kernel keeps them)
+    /// Show only events of these command names (at most 15 bytes, as the kernel keeps them)
     #[arg(short, long = "comm", value_name = "COMM", value_delimiter = ',')]
     comms: Vec<String>,
-    /// Only this cgroup and those below it: a path from the root of the v2 hierarchy, or below
-    /// its mount point
+    /// Show only events of this cgroup and its descendants: a path from the root of the v2
+    /// hierarchy, or below its mount point
     #[arg(long, value_name = "PATH")]
     cgroup: Option<String>,
-    /// Only these events [default: create, create-failed, watch, watch-failed, unwatch, close,
+    /// Show only these events [default: create, create-failed, watch, watch-failed, unwatch, close,
     /// release]
     #[arg(short, long = "event", value_parser = one_of::<EventName>(), value_name = "EVENT", value_delimiter = ',', hide_possible_values = true, long_help = event_help())]
     events: Vec<EventName>,
-    /// Only failures
+    /// Show only failures
     #[arg(short = 'x', long)]
     failed: bool,
-    /// How events are written
+    /// Format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
-    /// How points in time are written
+    /// Format of times
     #[arg(long, value_parser = one_of::<Timestamps>(), value_name = "FORM", default_value = "time", num_args = 0..=1, default_missing_value = "iso")]
     timestamps: Timestamps,
     /// Never shorten paths or names to keep lines below 120 columns
     #[arg(short, long)]
     wide: bool,
-    /// No line when instances turn out to be leaked
+    /// Do not report leaks
     #[arg(long)]
     no_verdicts: bool,
 }
 
-/// How events are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// One aligned line an event, below 120 columns
+    /// One aligned line per event, below 120 columns
     #[default]
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 
-/// Shows the events that are wanted.
+/// Shows the events that pass the filter.
 pub(super) type View = Filtered<Box<dyn Audience<Error = io::Error>>>;
 
 impl ViewArgs {
-    /// Whoever shows what is wanted, at times that `clock` shows.
+    /// The audience that filters and shows events; `clock` converts their times.
     pub(super) fn audience(&self, clock: Clock) -> View {
         let (filter, shows_leaks) = (self.filter(), !self.no_verdicts);
         Filtered { filter, shows_leaks, inner: self.format(clock) }
@@ -112,7 +110,7 @@ impl ViewArgs {
     }
 }
 
-/// A cgroup's path from the root of the hierarchy, where it was given below the mount point.
+/// The cgroup's path from the root of the hierarchy; `path` may begin with the mount point.
 fn from_root(path: &str) -> String {
     cgroup::mount_point()
         .and_then(|mount| path.strip_prefix(mount.to_str()?))
@@ -121,11 +119,10 @@ fn from_root(path: &str) -> String {
         .to_owned()
 }
 
-/// Every event with what it means.
 fn event_help() -> String {
     let events = listed::<EventName>(14, |it| if it.is_shown_by_default() { "*" } else { " " });
     format!(
-        "Only these events, with commas between them:{events}\nThose with * are shown by default; \
-         losses always are."
+        "Show only these events, with commas between them:{events}\nEvents with * are the default; \
+         losses are always shown."
     )
 }

@@ -1,4 +1,4 @@
-//! What the kernel has charged to whom.
+//! The kernel's charges of users.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use inotify_trace_model::event::{Charge, Event, EventKind, Quota};
 use super::{intake::Intake, now, reader::Answers};
 use crate::kernel::KernelError;
 
-/// User namespaces nest no deeper (`create_user_ns` in `kernel/user_namespace.c`).
+/// The deepest nesting of user namespaces (`create_user_ns` in `kernel/user_namespace.c`).
 const DEEPEST: u32 = 32;
 
-/// Asks what is charged to every user who pays for a known instance.
+/// Asks for the charges of every user who is charged for a known instance.
 pub(super) fn ask(intake: &mut Intake, events: &mut Vec<Event>) -> Result<(), KernelError> {
     let addresses = intake.known.addresses.values();
     let payers: BTreeSet<_> = addresses.map(|address| (address.payer, address.uid)).collect();
@@ -33,7 +33,7 @@ pub(super) fn ask(intake: &mut Intake, events: &mut Vec<Event>) -> Result<(), Ke
     Ok(())
 }
 
-/// One level's answers together; None if there was none, or the counters have gone.
+/// The charge of one level; None if there is no such level, or the counters are gone.
 fn charge(answers: &Answers) -> Option<Charge> {
     let of = |kind| answers.iter().find(|answer| answer.0 == kind).and_then(|answer| answer.1);
     let (instances, watches) = (of(Kind::InstancesCharged), of(Kind::WatchesCharged));

@@ -1,5 +1,5 @@
-//! What the kernel programs have told, taken in: records become events, with what must be looked up
-//! at once because it may be gone a moment later.
+//! Turns the kernel programs' records into events, and reads from /proc what may be gone a moment
+//! later.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -18,25 +18,25 @@ use crate::{
     kernel::{Backend, Programs},
 };
 
-/// How many records are taken before the sinks get their turn.
+/// The most records in a batch.
 pub(super) const BATCH: usize = 4096;
 
-/// How many batches empty the ring buffer for certain: more than the largest ring buffer holds.
+/// The number of batches that empty the ring buffer for certain: more than the largest one holds.
 const LAST_BATCHES: usize = 1024;
 
-/// The kernel programs, and what is known of what they have told.
+/// The kernel programs, and the state needed to read their records.
 #[derive(Debug)]
 pub(super) struct Intake {
     pub(super) programs: Programs,
     pub(super) known: Known,
     pub(super) naming: Naming,
-    /// When to ask what is gone: hints come with the records.
+    /// When to ask which instances are gone; records give hints.
     pub(super) sweep: Schedule,
-    /// Answers that have come to questions about what is charged.
+    /// Answers to questions about charges.
     pub(super) answers: Answers,
-    /// Events were lost, ends of instances perhaps among them.
+    /// Whether events were lost, which may include ends of instances.
     has_lost: bool,
-    /// The ring buffer was not emptied the last time.
+    /// Whether the last batch left records in the ring buffer.
     pub(super) more: bool,
 }
 
@@ -57,7 +57,7 @@ impl Intake {
         self.programs.backend().is_some_and(Backend::is_exact)
     }
 
-    /// Empties the ring buffer; but not for ever, where events keep coming.
+    /// Empties the ring buffer, but returns even if events keep coming.
     pub(super) fn drain_all(&mut self, events: &mut Vec<Event>) {
         for _ in 0..LAST_BATCHES {
             self.drain(events);
@@ -67,7 +67,7 @@ impl Intake {
         }
     }
 
-    /// Takes a batch of what is in the ring buffer; says how many records that was.
+    /// Takes a batch out of the ring buffer, and returns the number of its records.
     pub(super) fn drain(&mut self, events: &mut Vec<Event>) -> usize {
         let mut executed = Vec::new();
         let first = events.len();
@@ -82,8 +82,7 @@ impl Intake {
         taken
     }
 
-    /// Takes a batch of what is in the ring buffer; processes that executed a program go to
-    /// `executed`.
+    /// Takes a batch out of the ring buffer; processes that executed a program go to `executed`.
     fn take(&mut self, events: &mut Vec<Event>, executed: &mut Vec<u32>) -> usize {
         let exact = self.is_exact();
         let Self { programs, known, sweep, answers, .. } = self;
@@ -95,12 +94,12 @@ impl Intake {
         taken
     }
 
-    /// Which descriptors the processes that executed a program have kept: none, nearly always.
-    /// Their events are in `events` from `first` on.
+    /// Reads the descriptors that processes have kept through exec, nearly always none. Their events
+    /// are in `events` from `first` on.
     fn look_after_exec(&mut self, executed: &[u32], first: usize, events: &mut Vec<Event>) {
         let mut kept = self.descriptors_of(executed);
         if kept.values().any(|descriptors| !descriptors.is_empty()) {
-            // The new program may have made instances before anyone looked: these are told by now.
+            // The new program may have created instances before the read: their records are here now.
             let mut later = Vec::new();
             while self.take(events, &mut later) == BATCH && later.len() < BATCH {}
             kept.extend(self.descriptors_of(&later));
@@ -119,13 +118,14 @@ impl Intake {
         }
     }
 
-    /// The descriptors of those processes that still run, none of which is a holder if it has none.
+    /// The descriptors of those processes that still run. Processes without any are removed from the
+    /// kernel programs' holders.
     fn descriptors_of(&mut self, pids: &[u32]) -> HashMap<u32, Vec<i32>> {
         let mut all = HashMap::new();
         for &pid in pids {
             let Some(descriptors) = procfs::inotify_descriptors_of_living(pid) else { continue };
             if descriptors.is_empty() {
-                // It would only be asked about once more than needed.
+                // A failure only costs one more question.
                 let _ = self.programs.ask().forget_holder(pid);
             }
             all.insert(pid, descriptors);
@@ -145,8 +145,8 @@ impl Intake {
         }
     }
 
-    /// Runs of kernel programs that the kernel left out: what they would have told is lost.
-    pub(super) fn tell_skipped(&mut self, events: &mut Vec<Event>) {
+    /// Adds a loss for the program runs that the kernel skipped.
+    pub(super) fn report_skipped(&mut self, events: &mut Vec<Event>) {
         let count = self.programs.skipped();
         if count > 0 {
             events.push(now(EventKind::Lost { count, what: Loss::Runs }));
@@ -154,7 +154,7 @@ impl Intake {
         }
     }
 
-    /// Whether instances may begin or end without a record. Where none does, it must not be asked
+    /// Whether instances may begin or end without a record. If none does, the agent must not ask
     /// either: an instance is gone a moment before its record comes.
     pub(super) fn may_miss(&self) -> bool {
         !self.is_exact() || self.has_lost

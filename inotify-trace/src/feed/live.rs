@@ -1,4 +1,4 @@
-//! The running kernel as a source of events.
+//! Events from the running kernel.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,15 +12,15 @@ use inotify_trace_model::{
 };
 use tokio::time::{Duration, sleep_until};
 
-use super::{Options, intake::Intake, looked, snapshot, sweep::Search};
+use super::{Options, batch_now, intake::Intake, snapshot, sweep::Search};
 use crate::{
     host::procfs,
     kernel::{Backend, KernelError, Programs},
 };
 
-/// After a batch, the ring buffer is left alone for this long, unless it is half full before. A
-/// first event is shown at once; of many that follow each other, none wakes the agent. Being woken
-/// by each would cost the traced program more than the tracing does, see docs/benchmarks.md.
+/// The time between two batches, unless the ring buffer is half full before. A first event is shown
+/// at once; those that follow closely don't wake the agent, which would cost the traced program more
+/// than the tracing does, see docs/benchmarks.md.
 const REST: Duration = Duration::from_millis(50);
 
 /// Events from the running kernel.
@@ -28,57 +28,57 @@ const REST: Duration = Duration::from_millis(50);
 pub struct Live {
     intake: Intake,
     search: Search,
-    /// What was found at the start, until it is asked for.
+    /// The snapshot, until the first call of `next`.
     found: Vec<Event>,
-    /// Nothing but a half full ring buffer wakes the agent.
+    /// Whether only a half full ring buffer wakes the agent.
     resting: bool,
 }
 
 impl Live {
-    /// Attaches the kernel programs, and then looks at what exists already. Nothing that happens
-    /// from the first of these on is missed, and nothing is counted twice: what is found and
-    /// what happens come through the same ring buffer, and instances are told apart by identity.
+    /// Attaches the kernel programs, and then takes the snapshot. No event after attaching is missed,
+    /// and no instance counts twice: records of snapshot and hooks come through the same ring buffer,
+    /// and instances are matched by identity.
     ///
     /// # Errors
-    /// Whatever keeps the kernel programs from being attached.
+    /// If the kernel programs cannot be attached.
     pub fn start(options: Options) -> Result<Self, KernelError> {
         let mut intake = Intake::new(Programs::attach(options.kernel)?, options.registry);
         let found = snapshot::of_machine(&mut intake, options.find_paths)?;
-        intake.programs.free_what_loading_took();
+        intake.programs.free_loading_memory();
         Ok(Self { intake, search: Search::new(Instant::now()), found, resting: false })
     }
 
-    /// Looks at what exists now, and traces nothing: a batch of what is found.
+    /// Takes a snapshot without tracing.
     ///
     /// # Errors
-    /// Whatever keeps the kernel from being asked.
+    /// If the kernel programs that answer questions cannot be loaded.
     pub fn survey(options: Options) -> Result<Item, KernelError> {
         let mut intake = Intake::new(Programs::for_questions(options.kernel)?, options.registry);
         let mut events = snapshot::of_machine(&mut intake, options.find_paths)?;
         intake.naming.wait(&mut events);
-        Ok(looked(events))
+        Ok(batch_now(events))
     }
 
-    /// What this kernel does not allow the backend to see.
+    /// The features that the backend lacks on this kernel.
     #[must_use]
     pub fn unseen(&self) -> &[&'static str] {
         self.intake.programs.unseen()
     }
 
-    /// How inotify is hooked.
+    /// The backend in use.
     #[must_use]
     pub fn backend(&self) -> Option<Backend> {
         self.intake.programs.backend()
     }
 
-    /// Waits for events and adds them to `events`, oldest first. The first call gives what was
-    /// found at the start. It may add none. `tracker` is what all earlier events have led to: it
-    /// says what is worth asking about.
+    /// Waits for events and adds them to `events`, oldest first; there may be none. The first call
+    /// adds the snapshot. `tracker` is the state after all earlier events, which shows the instances
+    /// to ask about.
     ///
     /// Cancelling the wait loses nothing.
     ///
     /// # Errors
-    /// If the kernel cannot be listened to any more.
+    /// If the ring buffer cannot be read, or a question fails.
     pub async fn next(
         &mut self,
         events: &mut Vec<Event>,
@@ -89,7 +89,7 @@ impl Live {
             return Ok(());
         }
         if self.intake.more {
-            // Events come faster than they are taken: signals must get their turn all the same.
+            // Events come faster than they are read: signals must be handled all the same.
             tokio::task::yield_now().await;
         } else {
             self.wait().await?;
@@ -103,24 +103,23 @@ impl Live {
             }
         }
         if self.search.due() <= now {
-            self.intake.tell_skipped(events);
+            self.intake.report_skipped(events);
             if self.intake.may_miss() {
                 snapshot::find_overlooked(&mut self.intake, events)?;
             }
             self.search.searched(now, Instant::now());
         }
-        // Set before draining, so that nothing which comes after it wakes the agent early ...
+        // Set before draining, so that no later record wakes the agent early ...
         self.rest(true);
         if self.intake.drain(events) == 0 {
-            // ... and taken back before making sure that nothing came, so that what comes later
-            // does.
+            // ... and reset before the check for new records, so that later ones do wake it.
             self.rest(false);
             self.intake.drain(events);
         }
         Ok(())
     }
 
-    /// Waits until it is worth looking into the ring buffer, or time to ask.
+    /// Waits until the ring buffer should be read, or a question is due.
     async fn wait(&mut self) -> Result<(), KernelError> {
         let resting = self.resting;
         tokio::select! {
@@ -137,18 +136,18 @@ impl Live {
         }
     }
 
-    /// What has arrived by now, without waiting; a batch of it, where events keep coming.
+    /// Adds the events that have arrived, without waiting; one batch, if events keep coming.
     pub fn catch_up(&mut self, events: &mut Vec<Event>) {
         self.intake.drain(events);
     }
 
-    /// All that has happened until now, without waiting: for the end, or to sum up in between.
+    /// Adds all events until now, without waiting, for the end or an interim report.
     pub fn catch_up_wholly(&mut self, events: &mut Vec<Event>, tracker: &Tracker) {
         events.append(&mut self.found);
         self.intake.drain_all(events);
-        self.intake.tell_skipped(events);
+        self.intake.report_skipped(events);
         if self.intake.may_miss() {
-            // An answer that cannot be had any more is no reason to hold back the rest.
+            // A failed question must not hold back the other events.
             let _ = self.ask_what_is_gone(tracker);
         }
         self.intake.drain_all(events);
@@ -157,7 +156,7 @@ impl Live {
     fn ask_what_is_gone(&mut self, tracker: &Tracker) -> Result<(), KernelError> {
         let started = Instant::now();
         let outlived = with_no_known_holder(tracker);
-        // Oldest first: ends that are noticed together are told in the order of creation.
+        // Oldest first: ends that are noticed together come in the order of creation.
         for (instance, address) in &self.intake.known.addresses {
             if outlived.contains(instance) {
                 self.intake.programs.ask().held(address)?;
@@ -170,15 +169,15 @@ impl Live {
     }
 }
 
-/// Instances that every known holder has given up and is through with: what still refers to one of
-/// them is nobody's who is known. Looked up before the kernel is asked, whose answer is then about
-/// a later moment.
+/// Instances that every known holder has given up, after the kernel has closed its descriptors: a
+/// remaining reference is that of an unknown holder. Determined before the kernel is asked, so that
+/// its answer is later.
 fn with_no_known_holder(tracker: &Tracker) -> HashSet<InstanceId> {
     let mut exited = HashMap::new();
     let mut is_through = |leaver: &Leaver| {
         let pid = leaver.task.pid;
         match leaver.how {
-            // The kernel says so when it has closed what goes.
+            // The record of an exec comes after the close-on-exec descriptors are closed.
             Departure::Executed => true,
             Departure::Exited => *exited.entry(pid).or_insert_with(|| procfs::has_exited(pid)),
             Departure::Closed => leaver.fd.is_some_and(|fd| procfs::has_closed(pid, fd)),

@@ -1,7 +1,7 @@
-//! Feeds: what yields the items that a story is made of.
+//! Feeds: they yield the items of a story.
 //!
-//! [`Session`] is the running kernel, and [`Replay`] a recording of one. Both yield the same items,
-//! so that whatever is shown of one can be shown of the other.
+//! [`Session`] is the running kernel, and [`Replay`] a recording. Both yield the same items, so that
+//! every audience works with both.
 
 mod charges;
 mod intake;
@@ -32,23 +32,23 @@ use crate::{
     kernel::Settings,
 };
 
-/// What to look at, and how.
+/// Options of a live feed.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// How to load the kernel programs.
     pub kernel: Settings,
-    /// Where runtimes leave their containers' names.
+    /// The runtimes' files, with the names of containers.
     pub registry: Registry,
-    /// Whether to look up where the targets of watches are that exist already.
+    /// Whether to look up the paths of existing watches.
     pub find_paths: bool,
 }
 
-/// An event that nobody did, at this moment.
+/// An event without a task, at the current time.
 fn now(kind: EventKind) -> Event {
     Event { time: host::now(), task: None, kind }
 }
 
-/// What a look at the machine has found until now.
-fn looked(events: Vec<Event>) -> Item {
+/// A snapshot's events as a batch, at the current time.
+fn batch_now(events: Vec<Event>) -> Item {
     Item::Batch(Batch { time: host::now(), judged: false, events })
 }

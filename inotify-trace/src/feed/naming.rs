@@ -1,4 +1,4 @@
-//! Containers get their names as soon as they appear: one that lives for 100 ms still has its own.
+//! Names containers as soon as they appear, so that even one that runs for 100 ms has its name.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -16,15 +16,14 @@ use crate::host::{
     runtimes::{Answer, Cri, Registry, States},
 };
 
-/// For how long a container is looked for whose runtime has not written its name yet, in
-/// nanoseconds. runc makes the cgroup first, and writes what it is before the container's program
-/// starts.
+/// How long a container without a name is looked up again, in nanoseconds: runc creates the cgroup
+/// first, and writes the container's state before its program starts.
 const PATIENCE: u64 = 10_000_000_000;
 
-/// How many are looked for at most, of each kind.
+/// The most cgroups that are looked up again, of each kind.
 const WAITING: usize = 1024;
 
-/// How long the answers of runtimes are waited for, by those who will not look again.
+/// How long commands that take a single snapshot wait for answers of runtimes.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Looks up the names of new containers.
@@ -35,8 +34,8 @@ pub(super) struct Naming {
     cri: Cri,
     /// Containers without a name.
     unnamed: VecDeque<Waiting<Unnamed>>,
-    /// Cgroups whose paths tell of no container: the newest.
-    untold: VecDeque<Waiting<Box<str>>>,
+    /// The newest cgroups whose paths name no container.
+    unidentified: VecDeque<Waiting<Box<str>>>,
 }
 
 #[derive(Debug)]
@@ -50,7 +49,7 @@ struct Waiting<T> {
 struct Unnamed {
     container: Container,
     path: Box<str>,
-    /// Its runtime was asked, and has not answered yet.
+    /// Whether its runtime was asked, and has not answered yet.
     is_asked: bool,
 }
 
@@ -63,27 +62,26 @@ impl<T> Waiting<T> {
 impl Naming {
     pub(super) fn new(registry: Registry) -> Self {
         let (states, cri) = (States::new(registry.clone()), registry.cri());
-        Self { registry, states, cri, unnamed: VecDeque::new(), untold: VecDeque::new() }
+        Self { registry, states, cri, unnamed: VecDeque::new(), unidentified: VecDeque::new() }
     }
 
     /// Adds the names of containers that appear in `events` from `first` on, each right after its
-    /// container, and before all of these the names of those that appeared earlier and had none
-    /// yet.
+    /// container. Names of earlier containers that had none come before all of these.
     pub(super) fn name(&mut self, first: usize, events: &mut Vec<Event>) {
         let new = &events[first..];
-        if self.unnamed.is_empty() && self.untold.is_empty() && !new.iter().any(is_cgroup_s) {
+        if self.unnamed.is_empty() && self.unidentified.is_empty() && !new.iter().any(is_cgroup_s) {
             return;
         }
-        self.states.look();
-        // A state may be of a later cgroup by the same path.
+        self.states.read_new();
+        // A state may be that of a later cgroup at the same path.
         let removed: HashSet<_> = new.iter().filter_map(removed).collect();
-        self.untold.retain(|waiting| !removed.contains(&waiting.cgroup));
+        self.unidentified.retain(|waiting| !removed.contains(&waiting.cgroup));
         let mut earlier = Vec::new();
         while let Some(answer) = self.cri.answer() {
             self.take(&answer, &mut earlier);
         }
         self.name_waiting(&mut earlier);
-        // From the back, so that places stay what they are.
+        // From the back, so that indices stay valid.
         for at in (first..events.len()).rev() {
             let (EventKind::CgroupCreated { cgroup, path }
             | EventKind::CgroupFound { cgroup, path }) = &events[at].kind
@@ -92,10 +90,10 @@ impl Naming {
             };
             let (since, cgroup) = (events[at].time, *cgroup);
             if Location::of(path).is_none() && !removed.contains(&cgroup) {
-                match told(&self.states, cgroup, path) {
+                match by_state(&self.states, cgroup, path) {
                     Some(event) => events.insert(at + 1, event),
                     None => {
-                        self.untold.push_back(Waiting { since, cgroup, what: path.clone() });
+                        self.unidentified.push_back(Waiting { since, cgroup, what: path.clone() });
                     }
                 }
                 continue;
@@ -114,12 +112,11 @@ impl Naming {
                 None => {}
             }
         }
-        self.untold.drain(..self.untold.len().saturating_sub(WAITING));
+        self.unidentified.drain(..self.unidentified.len().saturating_sub(WAITING));
         events.splice(first..first, earlier);
     }
 
-    /// Adds what those say who were asked and have not answered yet, and waits for it, but not
-    /// long.
+    /// Waits a short time for outstanding answers of runtimes, and adds the names.
     pub(super) fn wait(&mut self, events: &mut Vec<Event>) {
         let end = Instant::now() + LAST_ANSWERS;
         while let Some(answer) = self.cri.wait(end) {
@@ -152,7 +149,7 @@ impl Naming {
             *is_asked = *is_asked || cri.ask(container);
             waiting.is_worth_it(now)
         });
-        self.untold.retain(|waiting| match told(states, waiting.cgroup, &waiting.what) {
+        self.unidentified.retain(|waiting| match by_state(states, waiting.cgroup, &waiting.what) {
             Some(event) => {
                 events.push(event);
                 false
@@ -162,7 +159,7 @@ impl Naming {
     }
 }
 
-/// What is on disk of a container in the cgroup `path`: who runs it, and what it is called.
+/// The container of the cgroup `path` and its names, from the runtimes' files.
 fn find(
     registry: &Registry,
     states: &States,
@@ -177,14 +174,14 @@ fn find(
     registry.find(container).or_else(by_state)
 }
 
-/// The container as `runtime` runs it, if that was not known.
+/// The container with `runtime` filled in, if it was unknown.
 fn of(container: &Container, runtime: Runtime) -> Option<Container> {
     let is_news = container.runtime.is_none();
     is_news.then(|| Container { runtime: Some(runtime), ..container.clone() })
 }
 
-/// Which container's a cgroup is by its runtime's state.
-fn told(states: &States, cgroup: CgroupId, path: &str) -> Option<Event> {
+/// The container of a cgroup by a runtime's state, as an event.
+fn by_state(states: &States, cgroup: CgroupId, path: &str) -> Option<Event> {
     let state = states.of(path)?;
     Some(named(cgroup, Some(state.container.clone()), state.names.clone()))
 }

@@ -1,4 +1,4 @@
-//! From the kernel programs' records to events: addresses become instances here.
+//! Turns the kernel programs' records into events, and addresses into instances.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,10 +9,10 @@ use inotify_trace_model::event::{
 
 use crate::kernel::{InstanceAddress, RawEvent};
 
-/// Answers to one question: what was counted, and how much, if it could be read.
+/// Answers to one question: the kind of counter, and its value if it could be read.
 pub(super) type Answers = Vec<(Kind, Option<Quota>)>;
 
-/// Open instances, whose addresses the kernel reuses as soon as they are gone.
+/// Open instances by address. The kernel reuses addresses as soon as instances are gone.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     by_group: HashMap<u64, InstanceId>,
@@ -21,12 +21,12 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// The instance that became known last.
+    /// The latest instance.
     pub(super) fn newest(&self) -> InstanceId {
         InstanceId(self.last_id)
     }
 
-    /// The instance that a record is about, and whether it was not known yet.
+    /// The instance of a record, and whether it is new.
     fn get_or_insert(&mut self, record: &Record) -> (InstanceId, bool) {
         if let Some(&instance) = self.by_group.get(&record.group) {
             return (instance, false);
@@ -44,28 +44,28 @@ impl Known {
         (instance, true)
     }
 
-    /// Forgets an instance whose group's address is now another's, since it has another file: its
-    /// end was not seen.
+    /// Removes the instance at the record's group address if it has another file: its end was not
+    /// seen, and the address was reused.
     fn remove_replaced(&mut self, record: &Record) -> Option<InstanceId> {
         let address = self.addresses.get(self.by_group.get(&record.group)?)?;
         let replaced = record.file != 0 && address.file != 0 && address.file != record.file;
         if replaced { self.remove(record.group) } else { None }
     }
 
-    /// Forgets the instance at a group's address.
+    /// Removes the instance at a group's address.
     fn remove(&mut self, group: u64) -> Option<InstanceId> {
         let instance = self.by_group.remove(&group)?;
         self.addresses.remove(&instance);
         Some(instance)
     }
 
-    /// The instance at these addresses; not one that took over one of them since.
+    /// The instance at these addresses; None if either was reused since.
     fn still_at(&self, record: &Record) -> Option<InstanceId> {
         let instance = *self.by_group.get(&record.group)?;
         (self.addresses.get(&instance)?.file == record.file).then_some(instance)
     }
 
-    /// Forgets the instance at these addresses; not one that took over one of them since.
+    /// Removes the instance at these addresses, unless either was reused since.
     fn remove_gone(&mut self, record: &Record) -> Option<InstanceId> {
         self.still_at(record).and_then(|_| self.remove(record.group))
     }
@@ -76,14 +76,14 @@ pub(super) struct Reader<'a> {
     pub(super) known: &'a mut Known,
     /// Processes that executed a program.
     pub(super) executed: &'a mut Vec<u32>,
-    /// Answers about what is charged.
+    /// Answers about charges.
     pub(super) answers: &'a mut Answers,
     /// Whether an instance may have ended without a record of its own.
     pub(super) hinted: bool,
 }
 
 impl Reader<'_> {
-    /// Adds what a record tells to `events`.
+    /// Adds the events of a record to `events`.
     pub(super) fn read(&mut self, raw: RawEvent<'_>, events: &mut Vec<Event>) {
         let RawEvent::Known(kind, record, path) = raw else {
             events.push(super::now(EventKind::Lost { count: 1, what: Loss::Records }));
@@ -145,7 +145,7 @@ impl Reader<'_> {
                 quota,
             },
             Kind::DescriptorClosed if record.refs > 1 => {
-                // The last one may be no descriptor but a call under way, whose end is not seen.
+                // The last reference may be a system call in progress, whose end is not seen.
                 self.hinted = true;
                 EventKind::DescriptorClosed {
                     instance: self.used(&record, events),
@@ -205,7 +205,7 @@ impl Reader<'_> {
         events.push(Event { time: BootTime(record.time), task: Some(task(&record)), kind });
     }
 
-    /// A new instance. One known at this address has ended unseen.
+    /// Adds a new instance. An instance known at its address has ended unseen.
     fn begin(&mut self, record: &Record, events: &mut Vec<Event>) -> InstanceId {
         if let Some(instance) = self.known.remove(record.group) {
             let kind = EventKind::InstanceReleased { instance, fd: None, quota: None };
@@ -214,8 +214,8 @@ impl Reader<'_> {
         self.known.get_or_insert(record).0
     }
 
-    /// An instance that someone uses. One not known yet existed before, in a process that could
-    /// not be looked at: its user has just shown it.
+    /// The instance of a record about its use. An unknown one existed before, in a process that could
+    /// not be read: it is added as found.
     fn used(&mut self, record: &Record, events: &mut Vec<Event>) -> InstanceId {
         if let Some(instance) = self.known.remove_replaced(record) {
             let kind = EventKind::InstanceReleased { instance, fd: None, quota: None };

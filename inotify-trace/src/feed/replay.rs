@@ -1,4 +1,4 @@
-//! Recordings as a source of events.
+//! Recordings as a feed.
 
 use std::{
     cmp::Reverse,
@@ -12,22 +12,22 @@ use inotify_trace_model::feed::Item;
 
 use crate::recording::{self, EXTENSION, End, Header, Reader, RecordingError};
 
-/// What went wrong with a file. What could be read of it was used.
+/// An error of a file. The part before it was used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {source}", path.display())]
 pub struct Problem {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong.
+    /// The error.
     pub source: RecordingError,
 }
 
-/// Recordings, and what is wrong with some of them.
+/// Recordings, and the files that cannot be read.
 #[derive(Debug, Default)]
 pub struct Recordings {
-    /// Runs of the recorder, oldest first. Each begins without knowing of the one before.
+    /// Runs of the recorder, oldest first. Each begins with an empty state.
     pub runs: Vec<Replay>,
-    /// Files of which nothing could be read.
+    /// Files that cannot be read at all.
     pub problems: Vec<Problem>,
 }
 
@@ -44,7 +44,7 @@ impl Recordings {
             }
         }
         let age = |header: &Header| header.booted.saturating_add_unsigned(header.started.0);
-        // Of copies of a file, the largest is the latest.
+        // Of several copies of a file, the largest is the latest.
         files.sort_by_key(|(size, _, header)| (age(header), header.sequence, Reverse(*size)));
         let mut seen = HashSet::new();
         files.retain(|(_, _, header)| seen.insert((header.run, header.sequence)));
@@ -58,7 +58,7 @@ impl Recordings {
         recordings
     }
 
-    /// The files that a path stands for.
+    /// The file, or the recordings in the directory, of a path.
     fn expand(&mut self, path: &Path) -> Vec<PathBuf> {
         if !path.is_dir() {
             return vec![path.to_owned()];
@@ -83,7 +83,7 @@ impl Recordings {
     }
 }
 
-/// In bytes.
+/// The size in bytes; 0 if it cannot be read.
 fn size(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |it| it.len())
 }
@@ -92,26 +92,26 @@ fn size(path: &Path) -> u64 {
 #[derive(Debug)]
 pub struct Replay {
     header: Header,
-    /// Those that have yet to be opened, oldest first.
+    /// The files not opened yet, oldest first.
     files: Vec<PathBuf>,
     current: Option<(PathBuf, Reader<BufReader<File>>)>,
-    /// What a file must be to go on where the last one ended in good order.
+    /// The sequence number of the file that continues the last one, if that was closed properly.
     next_sequence: Option<u32>,
     again: Again,
     problems: Vec<Problem>,
-    /// Bytes of files that are done.
+    /// Bytes of files that are read.
     done: u64,
 }
 
-/// Where a file goes on from the one before, the state it begins with is known already, and with
-/// more besides.
+/// Whether to skip the state at the beginning of a file. If it continues the file before, the current
+/// state includes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Again {
-    /// It has yet to come.
+    /// Skip the state, which has yet to come.
     Expected,
-    /// It is being passed over.
+    /// The state is being skipped.
     PassedOver,
-    /// All that comes is new.
+    /// Skip nothing.
     No,
 }
 
@@ -128,47 +128,47 @@ impl Replay {
         }
     }
 
-    /// What the first file says of the machine.
+    /// The header of the first file.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The end of what it has to tell, which is in its last file. Known only before anything is
-    /// read; after that, and where that file cannot be read any more, it is the beginning.
+    /// The end of the run, from its last file. Call it before reading; afterwards, or if that file
+    /// cannot be read, it is the beginning of the run.
     #[must_use]
     pub fn end(&self) -> End {
         let end = self.files.last().and_then(|path| recording::end(path).ok());
         end.unwrap_or(End { time: self.header.started, is_being_written: false })
     }
 
-    /// What could not be read until now.
+    /// The errors until now.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// Whether there is nothing left to read.
+    /// Whether all is read.
     #[must_use]
     pub fn is_read(&self) -> bool {
         self.files.is_empty() && self.current.is_none()
     }
 
-    /// How many bytes there are to read, all files together.
+    /// The bytes of all files together.
     #[must_use]
     pub fn size(&self) -> u64 {
         let current = self.current.iter().map(|(path, _)| path);
         self.done + self.files.iter().chain(current).map(|path| size(path)).sum::<u64>()
     }
 
-    /// How many of them have been read.
+    /// The bytes read so far.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.done + self.current.as_ref().map_or(0, |(_, reader)| reader.offset())
     }
 
-    /// What comes next; None at the end. What cannot be read becomes a problem, and the next file
-    /// goes on.
+    /// The next item; None at the end. A file that cannot be read any further becomes a problem, and
+    /// the next file is read.
     pub fn next_item(&mut self) -> Option<Item> {
         loop {
             if self.current.is_none() && !self.open() {

@@ -1,4 +1,4 @@
-//! The running kernel as a feed: what wakes it, and what makes it end.
+//! The running kernel as a feed, with the tasks that wake and end it.
 
 use std::{
     future::poll_fn,
@@ -20,19 +20,19 @@ use crate::{host, kernel::KernelError};
 pub enum Wake {
     /// There may be events.
     Events,
-    /// The moment has come that was waited for.
+    /// A time that was waited for has come.
     Due,
-    /// A task wants what has happened until now to be taken in.
+    /// A task wants all events until now to be read.
     Asked,
     /// The run is over.
     Ended,
 }
 
-/// Something that is awaited beside the kernel: a signal, a timer, input from a terminal, a server.
-/// It is polled as a future is, and again after it was ready: until it says that the run is over.
+/// A task that is awaited beside the kernel: a signal, a timer, input from a terminal, a server.
+/// It is polled like a future, and again after it was ready, until it returns that the run is over.
 pub type Task = Box<dyn FnMut(&mut Context<'_>) -> Poll<Wake>>;
 
-/// A run of the kernel's, from what exists at its start until a task ends it.
+/// A run of the live feed, from the snapshot until a task ends it.
 pub struct Session {
     live: Live,
     tasks: Vec<Task>,
@@ -42,20 +42,19 @@ pub struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Running,
-    /// All that happened was given out; only that this is the end was not.
+    /// All events were yielded; the end was not.
     Ending,
     Over,
 }
 
 impl Session {
-    /// What `live` tells, without an end.
+    /// A session of `live`, without an end.
     #[must_use]
     pub fn new(live: Live) -> Self {
         Self { live, tasks: Vec::new(), stage: Stage::Running }
     }
 
-    /// Awaits `task` as well. Of several that are ready the first goes first, and all before
-    /// events.
+    /// Adds a task. Of several ready tasks the first added goes first, and all before events.
     pub fn add(&mut self, task: Task) {
         self.tasks.push(task);
     }
@@ -66,19 +65,19 @@ impl Session {
         self.add(Box::new(move |context| sleep.as_mut().poll(context).map(|()| Wake::Ended)));
     }
 
-    /// Where events come from.
+    /// The source of its events.
     #[must_use]
     pub fn live(&self) -> &Live {
         &self.live
     }
 
-    /// Waits for what comes next; None after the end. The first item is what existed at the start.
+    /// Waits for the next item; None after the end. The first item is the snapshot.
     ///
-    /// It wakes when leaks are to be looked for ([`Story::due`]), and at `moment`, of which somebody
-    /// wants to know the state ([`Audience::due`]); the batch may have no events then.
+    /// It also returns when it is time to look for leaks ([`Story::due`]), and at `moment`, for which
+    /// an audience wants the state ([`Audience::due`]); the batch may have no events then.
     ///
     /// # Errors
-    /// If the kernel cannot be listened to any more.
+    /// If the kernel's events cannot be read any more.
     pub async fn next(
         &mut self,
         story: &mut Story,
@@ -104,9 +103,9 @@ impl Session {
         let is_moment = moment.is_some_and(|moment| moment <= host::now());
         match wake {
             Wake::Events => {}
-            // All that happened until then belongs to the moment.
+            // The state at the moment includes all events until then.
             Wake::Due if is_moment => live.catch_up_wholly(&mut events, story.tracker()),
-            // What is judged now must not rest on what was so a moment ago.
+            // The look for leaks must use the current state.
             Wake::Due | Wake::Asked => live.catch_up(&mut events),
             Wake::Ended => {
                 live.catch_up_wholly(&mut events, story.tracker());
@@ -117,11 +116,10 @@ impl Session {
         Ok(Some(Item::Batch(Batch { time, judged: story.is_due(time), events })))
     }
 
-    /// Tells all that happens, until the end; `begun` is called once, when what existed at the
-    /// start is known.
+    /// Feeds the story until the end; `begun` is called once, after the snapshot.
     ///
     /// # Errors
-    /// If the kernel cannot be listened to any more, or the audience cannot go on.
+    /// If the kernel's events cannot be read any more, or the audience cannot continue.
     pub async fn run<A: Audience>(
         &mut self,
         story: &mut Story,
@@ -148,12 +146,12 @@ fn poll(tasks: &mut [Task], context: &mut Context<'_>) -> Poll<Wake> {
     ready.unwrap_or(Poll::Pending)
 }
 
-/// When the event loop is to wake for what is due at a moment of the events' clock.
+/// The event loop's time of a time on the events' clock.
 fn instant(due: BootTime) -> Instant {
     Instant::now() + due.since(host::now())
 }
 
-/// Waits until a moment; for ever if there is none.
+/// Waits until a moment; forever if there is none.
 async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,

@@ -1,4 +1,5 @@
-//! Whom containerd's shims serve, asked as soon as they hold an instance: later they may be gone.
+//! Identifies containerd's shims by their arguments, as soon as they hold an instance: later they
+//! may be gone.
 
 use std::collections::HashMap;
 
@@ -9,11 +10,11 @@ use inotify_trace_model::{
 
 use crate::host::procfs;
 
-/// Adds to `events`, from `first` on, whom each shim serves, right after what shows that it holds an
-/// instance. Of one that makes several it is told each time: it may have let go of the others, and
-/// the process may be another of the same number.
+/// Adds an event for each shim that appears in `events` from `first` on, right after the event that
+/// shows that it holds an instance. A shim that creates several instances gets several events: it may
+/// have closed the others, and the process may be another one with the same number.
 pub(super) fn identify(first: usize, events: &mut Vec<Event>) {
-    // What was found comes once for each descriptor.
+    // The snapshot has an event for each descriptor: each process is read once.
     let mut asked: HashMap<u32, Option<EventKind>> = HashMap::new();
     let mut at = first;
     while let Some(Event { time, task, kind }) = events.get(at) {

@@ -1,4 +1,4 @@
-//! What exists already: when tracing begins, and what was overlooked since.
+//! Snapshots: instances that exist when tracing begins, and later those that were missed.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,25 +16,25 @@ use crate::{
     kernel::{self, KernelError},
 };
 
-/// What a look at the machine finds.
+/// A snapshot.
 #[derive(Debug, Default)]
 pub(super) struct Look {
-    /// Records in order; of what exists, without what only /proc tells.
+    /// Events in order; those of existing instances lack the information in /proc.
     pub(super) events: Vec<Event>,
-    /// Descriptors closed while they were looked at.
+    /// Descriptors that were closed meanwhile.
     vanished: HashSet<(u32, i32)>,
 }
 
-/// The cgroups there are.
+/// The cgroup hierarchy.
 #[derive(Debug, Default)]
 pub(super) struct Hierarchy {
     by_path: HashMap<String, CgroupId>,
     mount: Option<cgroup::Mount>,
-    /// Where targets are, if that is asked for.
+    /// Finds the paths of watches, if wanted.
     pub(super) targets: Option<Targets>,
 }
 
-/// Finds the cgroups, instances and watches that exist already.
+/// Finds all existing cgroups, instances and watches.
 pub(super) fn of_machine(intake: &mut Intake, find_paths: bool) -> Result<Vec<Event>, KernelError> {
     let (mut hierarchy, mut events) = Hierarchy::found(&mut intake.naming, find_paths);
     let look = look(intake)?;
@@ -43,8 +43,8 @@ pub(super) fn of_machine(intake: &mut Intake, find_paths: bool) -> Result<Vec<Ev
     Ok(events)
 }
 
-/// Finds the instances whose beginning was overlooked: those of 32-bit programs by the
-/// tracepoint backend, and what was lost when the ring buffer was full.
+/// Finds the instances whose creation was missed: those of 32-bit programs with the tracepoint
+/// backend, and those lost when the ring buffer was full.
 pub(super) fn find_overlooked(
     intake: &mut Intake,
     events: &mut Vec<Event>,
@@ -66,7 +66,7 @@ pub(super) fn find_overlooked(
     Ok(())
 }
 
-/// Asks for every instance there is. What happens meanwhile comes with the answers.
+/// Asks for all existing instances. Events that happen meanwhile come with the answers.
 fn look(intake: &mut Intake) -> Result<Look, KernelError> {
     let mut look = Look::default();
     match intake.programs.iterate() {
@@ -81,7 +81,7 @@ fn look(intake: &mut Intake) -> Result<Look, KernelError> {
     Ok(look)
 }
 
-/// Finds every instance by copying each inotify descriptor and asking what is behind it.
+/// Finds all instances by copying each inotify descriptor and asking for its instance.
 fn look_through_proc(intake: &mut Intake, look: &mut Look) -> Result<(), KernelError> {
     intake.programs.prepare_to_identify()?;
     let own_pid = std::process::id();
@@ -89,7 +89,7 @@ fn look_through_proc(intake: &mut Intake, look: &mut Look) -> Result<(), KernelE
     for (pid, fd) in procfs::inotify_descriptors().filter(|&(pid, _)| pid != own_pid) {
         let Some(copy) = kernel::copy(pid, fd) else { continue };
         intake.programs.ask().identify(&copy, pid, fd)?;
-        // Closed while it was looked at: then its holder does not hold it any more.
+        // Closed meanwhile: its process does not hold the instance any more.
         if !procfs::is_inotify(pid, fd) {
             look.vanished.insert((pid, fd));
         }
@@ -102,13 +102,13 @@ fn look_through_proc(intake: &mut Intake, look: &mut Look) -> Result<(), KernelE
 }
 
 impl Look {
-    /// Adds the events to `events`, with what /proc tells of what was found.
+    /// Adds the events to `events`, completed with the information in /proc.
     pub(super) fn complete(self, hierarchy: &mut Hierarchy, events: &mut Vec<Event>) {
         let Self { events: mut found, vanished } = self;
         let first = events.len();
         let mut cgroups_watched = HashMap::new();
         found.retain(|event| match &event.kind {
-            // Only half of a watch: fdinfo has the rest.
+            // Only the target's cgroup: fdinfo has the rest of the watch.
             EventKind::WatchFound { instance, wd, target, .. } => {
                 cgroups_watched.insert((*instance, *wd), target.cgroup);
                 false
@@ -124,14 +124,14 @@ impl Look {
             };
             let pid = event.task.map(|task| task.pid).unwrap_or_default();
             if vanished.contains(&(pid, fd)) {
-                // Still an instance, if only for a moment more.
+                // The instance still exists, for a moment at least.
                 event.task = None;
                 events.push(event);
                 continue;
             }
             let task = *processes.entry(pid).or_insert_with(|| hierarchy.describe(pid));
             event.task = Some(task);
-            // A descriptor that goes now is told by its own event later.
+            // A descriptor that is closed now has its own event later.
             let info = procfs::inotify_info(pid, fd).unwrap_or_default();
             *flags = info.flags;
             let time = event.time;
@@ -150,7 +150,7 @@ impl Look {
 }
 
 impl Hierarchy {
-    /// Looks at every cgroup there is, and tells of each, with the names of containers.
+    /// Reads all cgroups; the events have their paths, and the names of containers.
     pub(super) fn found(naming: &mut Naming, find_paths: bool) -> (Self, Vec<Event>) {
         let mut events = Vec::new();
         let mut hierarchy = Self::read(|cgroup, path| {
@@ -161,7 +161,7 @@ impl Hierarchy {
         (hierarchy, events)
     }
 
-    /// Looks at every cgroup there is; each is passed on.
+    /// Reads all cgroups, and calls `each` with each.
     pub(super) fn read(mut each: impl FnMut(CgroupId, &str)) -> Self {
         let Some(mount_point) = cgroup::mount_point() else { return Self::default() };
         let mut by_path = HashMap::new();
@@ -172,7 +172,7 @@ impl Hierarchy {
         Self { by_path, mount: cgroup::Mount::open(&mount_point), targets: None }
     }
 
-    /// A process that exists already, as the doer of what is found.
+    /// An existing process, as the task of the events about its instances.
     fn describe(&self, pid: u32) -> Task {
         let process = Process::read(pid);
         let cgroup = process.cgroup.and_then(|path| self.by_path.get(&path).copied());
@@ -180,8 +180,8 @@ impl Hierarchy {
         Task { pid, tid: pid, uid, comm, cgroup: cgroup.unwrap_or_default() }
     }
 
-    /// A watch from fdinfo. The kernel programs tell of an instance's newest watches which cgroup
-    /// they are on, even if that is gone; of all others the file system can still be asked.
+    /// A watch from fdinfo. For an instance's newest watches the kernel programs have read the
+    /// cgroup, even a removed one; for all others the file system resolves it.
     fn watch_found(
         &mut self,
         instance: InstanceId,

@@ -2,14 +2,14 @@
 //!
 //! The tracepoint backend sees explicit closes. Every other end of an instance (a process exits,
 //! executes a program, closes a range; a descriptor dies inside a socket; a 32-bit program closes
-//! it) is noticed by asking. After something that may have ended one, it asks at once and a few
-//! times more, since the kernel frees descriptors a moment later; without a hint it asks every
-//! second. Asking costs a third of a microsecond an instance.
+//! it) is noticed by asking. After a hint, the agent asks at once and a few times more, since the
+//! kernel frees descriptors a moment later; without a hint it asks every second. A question costs a
+//! third of a microsecond per instance.
 
 use std::time::{Duration, Instant};
 
-/// How long after a hint it asks: the kernel's own clean-up after an exit takes well below a
-/// millisecond, and much longer on a machine that swaps or has more to do than processors.
+/// The times after a hint at which the agent asks: the kernel's clean-up after an exit takes well
+/// below a millisecond, and much longer on a machine that swaps or is overloaded.
 const AFTER_HINT: [Duration; 5] = [
     Duration::from_millis(1),
     Duration::from_millis(5),
@@ -18,7 +18,7 @@ const AFTER_HINT: [Duration; 5] = [
     Duration::from_millis(250),
 ];
 
-/// How often it asks without a hint.
+/// The interval of questions without a hint.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// At most one part in this many of the time is spent asking.
@@ -28,19 +28,19 @@ const SHARE: u32 = 20;
 #[derive(Debug)]
 pub(super) struct Schedule {
     due: Instant,
-    /// How many of [`AFTER_HINT`] were used since the last hint.
+    /// The number of steps of [`AFTER_HINT`] since the last hint.
     step: usize,
-    /// Not before this, whatever the hints: keeps the [`SHARE`].
+    /// The earliest time of the next question, which keeps the [`SHARE`].
     earliest: Instant,
 }
 
 impl Schedule {
-    /// Asks for the first time soon: the snapshot may have outlived what it found.
+    /// The first question is soon: instances of the snapshot may be gone already.
     pub(super) fn new(now: Instant) -> Self {
         Self { due: now + AFTER_HINT[0], step: 0, earliest: now }
     }
 
-    /// Something happened that may have ended an instance.
+    /// An event may have ended an instance.
     pub(super) fn hint(&mut self, now: Instant) {
         self.step = 0;
         self.due = self.due.min((now + AFTER_HINT[0]).max(self.earliest));
@@ -51,7 +51,7 @@ impl Schedule {
         self.due
     }
 
-    /// It was asked, from `started` until `now`.
+    /// The agent has asked, from `started` until `now`.
     pub(super) fn asked(&mut self, started: Instant, now: Instant) {
         self.earliest = now + SHARE * now.duration_since(started);
         let wait = AFTER_HINT.get(self.step + 1).copied().unwrap_or(IDLE);
@@ -60,13 +60,13 @@ impl Schedule {
     }
 }
 
-/// How often it looks for instances whose beginning was overlooked.
+/// The interval of searches for instances whose creation was missed.
 const SEARCH: Duration = Duration::from_secs(10);
 
 /// At most one part in this many of the time is spent searching.
 const SEARCH_SHARE: u32 = 200;
 
-/// When to look for overlooked instances next.
+/// When to search for missed instances next.
 #[derive(Debug)]
 pub(super) struct Search {
     due: Instant,
@@ -78,12 +78,12 @@ impl Search {
         Self { due: now + SEARCH }
     }
 
-    /// When to look.
+    /// When to search.
     pub(super) fn due(&self) -> Instant {
         self.due
     }
 
-    /// It was looked, from `started` until `now`.
+    /// The agent has searched, from `started` until `now`.
     pub(super) fn searched(&mut self, started: Instant, now: Instant) {
         self.due = now + SEARCH.max(SEARCH_SHARE * now.duration_since(started));
     }

@@ -1,4 +1,4 @@
-//! What can be found without asking the kernel: for users who may not load programs.
+//! A snapshot from /proc alone, for users who may not load kernel programs.
 
 use inotify_trace_model::{
     event::{CgroupId, Event, EventKind, InstanceId, Task},
@@ -6,7 +6,7 @@ use inotify_trace_model::{
 };
 
 use super::{
-    looked,
+    batch_now,
     naming::Naming,
     now,
     snapshot::{Hierarchy, Look},
@@ -19,16 +19,16 @@ const KCMP_FILE: libc::c_long = 0;
 /// A descriptor of a process.
 type Descriptor = (u32, i32);
 
-/// What a user without privileges can see.
+/// A snapshot without privileges.
 #[derive(Debug)]
 pub struct Survey {
-    /// Cgroups, instances and watches. Who is charged is not known.
+    /// Cgroups, instances and watches. The charged users are unknown.
     pub found: Item,
-    /// Processes that may not be looked at.
+    /// The number of processes that may not be read.
     pub hidden: usize,
 }
 
-/// Looks at the descriptors of those processes that this one may look at.
+/// Reads the descriptors of all processes that this one may read.
 #[must_use]
 pub fn survey(find_paths: bool, registry: &Registry) -> Survey {
     let mut naming = Naming::new(registry.clone());
@@ -59,11 +59,11 @@ pub fn survey(find_paths: bool, registry: &Registry) -> Survey {
     }
     look.complete(&mut hierarchy, &mut events);
     naming.wait(&mut events);
-    Survey { found: looked(events), hidden: procfs::hidden_processes() }
+    Survey { found: batch_now(events), hidden: procfs::hidden_processes() }
 }
 
-/// How the kernel orders the files behind two descriptors (kcmp(2)): equal ones are one file. Where
-/// it does not tell, because one has just been closed, they are taken for two.
+/// The kernel's order of the files of two descriptors (kcmp(2)): equal ones are the same file. If the
+/// call fails, because one has just been closed, they count as different.
 fn compare((pid, fd): Descriptor, other: Descriptor) -> std::cmp::Ordering {
     // SAFETY: only numbers are passed.
     let result = unsafe { libc::syscall(libc::SYS_kcmp, pid, other.0, KCMP_FILE, fd, other.1) };

@@ -8,7 +8,7 @@ use inotify_trace_model::{
 
 use super::Replay;
 
-/// Gives what a run says of the time until a moment, and no more.
+/// The items of a run until a moment.
 #[derive(Debug)]
 pub struct Until<'a> {
     run: &'a mut Replay,
@@ -17,26 +17,26 @@ pub struct Until<'a> {
 }
 
 impl<'a> Until<'a> {
-    /// All that `run` says.
+    /// All items of `run`.
     #[must_use]
     pub fn end(run: &'a mut Replay) -> Self {
         Self::new(run, BootTime(u64::MAX))
     }
 
-    /// What `run` says of the time until `moment`.
+    /// The items of `run` until `moment`.
     #[must_use]
     pub fn new(run: &'a mut Replay, moment: BootTime) -> Self {
         Self { run, moment, is_over: false }
     }
 
-    /// What comes next; None at the end.
+    /// The next item; None at the end.
     pub fn next_item(&mut self) -> Option<Item> {
         if self.is_over {
             return None;
         }
         Some(match self.run.next_item()? {
             Item::Batch(mut batch) => {
-                // Events of one batch have happened at different times.
+                // The events of a batch have different times.
                 batch.events.retain(|event| event.time <= self.moment);
                 if batch.time > self.moment {
                     batch.time = self.moment;
@@ -50,11 +50,11 @@ impl<'a> Until<'a> {
         })
     }
 
-    /// Tells all of it as fast as `audience` takes it, and says after each item how many bytes of
-    /// the run were read. The story has no end after that: of [`Story::end`] the caller decides.
+    /// Feeds the story as fast as `audience` takes it, and passes the number of bytes read after each
+    /// item. It does not call [`Story::end`].
     ///
     /// # Errors
-    /// That of the audience. What cannot be read is the run's problem.
+    /// That of the audience. Read errors are the run's problems.
     pub fn run<A: Audience + ?Sized>(
         mut self,
         story: &mut Story,

@@ -1,4 +1,4 @@
-//! The cgroup v2 hierarchy as its mount shows it: paths and ids of the cgroups there are.
+//! The mounted cgroup v2 hierarchy: paths and ids of its cgroups.
 
 use std::{
     fs,
@@ -19,22 +19,22 @@ fn mount_point_in(mounts: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let mut fields = line.split(' ');
         let (place, kind) = (fields.nth(1)?, fields.next()?);
-        // A space in the path is written `\040` (proc(5)); no one mounts cgroups on such a path.
+        // Paths with a space, written `\040` (proc(5)), are not supported for cgroups.
         (kind == "cgroup2").then(|| PathBuf::from(place))
     })
 }
 
-/// Finds the cgroup behind what is watched on the mounted hierarchy.
+/// Finds the cgroup of a watch's target on the mounted hierarchy.
 #[derive(Debug)]
 pub struct Mount {
-    /// An open descriptor of its root.
+    /// The root directory.
     root: fs::File,
     /// Its device in the kernel's encoding (major << 20 | minor).
     dev: u32,
 }
 
 impl Mount {
-    /// None if it cannot be looked at.
+    /// None if the directory cannot be opened.
     #[must_use]
     pub fn open(mount_point: &Path) -> Option<Self> {
         let root = fs::File::open(mount_point).ok()?;
@@ -45,7 +45,7 @@ impl Mount {
     }
 
     /// The id of the cgroup that a file or directory of this hierarchy belongs to, by its device
-    /// and handle; None for what is elsewhere, and for what is gone.
+    /// and handle; None if it is on another file system, or removed.
     #[must_use]
     pub fn cgroup_of(&self, dev: u32, handle: &FileHandle) -> Option<u64> {
         if dev != self.dev {
@@ -61,7 +61,7 @@ impl Mount {
 }
 
 /// Every cgroup below a mount point: its id and its path from the root of the hierarchy, parents
-/// before children. Those that vanish meanwhile are left out.
+/// before children. Cgroups removed during the walk are left out.
 pub fn walk(mount_point: &Path, each: &mut impl FnMut(u64, &str)) {
     if let Ok(root) = fs::metadata(mount_point) {
         each(root.ino(), "/");

@@ -1,4 +1,4 @@
-//! This machine, its clocks, and what a recording says of it.
+//! This machine: its clocks, and the header of its recordings.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::users;
 use crate::{limits::files::Root, recording::Header};
 
-/// This moment, as events have it.
+/// The current time, in the clock of events.
 #[must_use]
 pub fn now() -> BootTime {
     let time = clock_gettime(ClockId::Boottime);
@@ -42,7 +42,7 @@ pub fn header(root: &Path, clock: &Clock, started: BootTime) -> Header {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         run: RandomState::new().build_hasher().finish(),
         sequence: 0,
-        // A pod's host name is its own; manifests hand over the node's in this variable.
+        // In a pod, the host name is the pod's; manifests pass the node's in this variable.
         host: std::env::var("NODE_NAME").ok().filter(|it| !it.is_empty()).unwrap_or(host),
         kernel: name.release().to_string_lossy().into_owned(),
         boot_id: read("/proc/sys/kernel/random/boot_id"),
@@ -52,7 +52,7 @@ pub fn header(root: &Path, clock: &Clock, started: BootTime) -> Header {
         command: std::env::args_os().map(|it| it.to_string_lossy().into_owned()).collect(),
         unseen: Vec::new(),
         users: users(),
-        // What cannot be read is not known; `limits` is there to say so.
+        // Unreadable values are left out here; `inotify-trace limits` reports them.
         sysctls: Root::new(root).sysctls().0.about_inotify(),
         continues: false,
     }

@@ -1,5 +1,4 @@
-//! What this machine says of itself: its clocks, its users, and what procfs, cgroupfs and container
-//! runtimes know. What the kernel programs say comes through `kernel`.
+//! The host without the kernel programs: clocks, users, procfs, cgroupfs and container runtimes.
 
 pub mod cgroup;
 mod machine;

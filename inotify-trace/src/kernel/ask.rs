@@ -1,7 +1,7 @@
 //! Questions to the kernel, answered by programs that the agent runs itself.
 //!
 //! `BPF_PROG_TEST_RUN` calls a raw tracepoint program in the agent's own task (Linux 5.10). The
-//! answers come through the ring buffer, in order with everything else that is told there.
+//! answers come through the ring buffer, in order with all other records.
 
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
@@ -17,19 +17,19 @@ use rustix::{
 use super::{KernelError, error::refused};
 use crate::host::procfs;
 
-/// The program that tells which instance is behind a descriptor.
+/// The program that identifies the instance of a descriptor.
 const IDENTIFY: &str = "ask_identify";
 
-/// An instance as the kernel knows it. Addresses: of no use to anyone but the kernel programs.
+/// The kernel addresses of an instance, for the kernel programs only.
 #[derive(Clone, Copy, Debug)]
 pub struct InstanceAddress {
     /// Of the `struct file`.
     pub file: u64,
     /// Of the `fsnotify_group`.
     pub group: u64,
-    /// Of the `ucounts` that pay for it.
+    /// Of the `ucounts` that it is charged to.
     pub payer: u64,
-    /// Uid of the user charged, to recognise those `ucounts` by.
+    /// Uid of the charged user, to verify those `ucounts`.
     pub uid: u32,
 }
 
@@ -38,19 +38,19 @@ pub struct InstanceAddress {
 pub struct Asker<'a>(pub(super) &'a Ebpf);
 
 impl Asker<'_> {
-    /// Teaches the programs what an inotify instance looks like.
+    /// Teaches the programs to recognize inotify instances.
     ///
-    /// The agent makes one for that, and drops it. On a machine where no more can be made, which
-    /// is when this tool is wanted most, it borrows one that exists.
-    pub(super) fn learn(self) -> Result<(), KernelError> {
+    /// The agent creates an instance for that, and drops it. If the limit is reached, it borrows an
+    /// existing one.
+    pub(super) fn teach(self) -> Result<(), KernelError> {
         let sample = inotify::init(inotify::CreateFlags::CLOEXEC).or_else(|errno| {
             borrow_any().ok_or_else(|| KernelError::Probe { source: errno.into() })
         })?;
         self.run("ask_learn", &[descriptor(&sample)])
     }
 
-    /// Asks which instance is behind `holder_fd` of process `pid`, of which `copy` is a copy. The
-    /// answer is an `InstanceFound` record.
+    /// Asks for the instance of `holder_fd` of process `pid`, of which `copy` is a copy. The answer
+    /// is an `InstanceFound` record.
     ///
     /// # Errors
     /// If the kernel refuses to run the program.
@@ -68,7 +68,7 @@ impl Asker<'_> {
     }
 
     /// Asks whether an instance is gone or held. The answer is an `InstanceGone` or `InstanceHeld`
-    /// record; there is none while the kernel takes it apart.
+    /// record; there is none while the kernel frees the instance.
     ///
     /// # Errors
     /// If the kernel refuses to run the program.
@@ -81,7 +81,7 @@ impl Asker<'_> {
         self.run("ask_gone", &[file, group, payer, u64::from(uid), u64::from(tell_held)])
     }
 
-    /// Says that a process holds nothing, unless it made or used an instance since its last exec.
+    /// Removes a process from the holders, unless it created or used an instance since its last exec.
     ///
     /// # Errors
     /// If the kernel refuses to run the program.
@@ -89,9 +89,8 @@ impl Asker<'_> {
         self.run("ask_forget", &[u64::from(pid)])
     }
 
-    /// Asks what is charged to the user behind `payer` and to the one `level` user namespaces above
-    /// it. The answers are `InstancesCharged` and `WatchesCharged` records; none if there is no
-    /// such level.
+    /// Asks for the charges of the user of `payer`, `level` user namespaces above it. The answers
+    /// are `InstancesCharged` and `WatchesCharged` records; none if there is no such level.
     ///
     /// # Errors
     /// If the kernel refuses to run the program.
@@ -112,8 +111,8 @@ impl Asker<'_> {
     }
 }
 
-/// Loads the program that [`Asker::identify`] runs: not with the others, since most kernels have an
-/// iterator, and need it never.
+/// Loads the program of [`Asker::identify`]. It is not loaded with the others, since kernels with
+/// BPF iterators don't need it.
 pub(super) fn load_identify(ebpf: &mut Ebpf) -> Result<(), KernelError> {
     match ebpf.program_mut(IDENTIFY) {
         Some(Program::RawTracePoint(program)) if program.fd().is_err() => {
@@ -133,8 +132,7 @@ fn borrow_any() -> Option<OwnedFd> {
     procfs::inotify_descriptors().find_map(|(pid, fd)| copy(pid, fd))
 }
 
-/// A copy of descriptor `fd` of process `pid`, for as long as the answer lives. None if either is
-/// gone, or may not be looked at.
+/// A copy of descriptor `fd` of process `pid`. None if either is gone, or may not be read.
 pub fn copy(pid: u32, fd: i32) -> Option<OwnedFd> {
     let process = pidfd_open(Pid::from_raw(pid.cast_signed())?, PidfdFlags::empty()).ok()?;
     pidfd_getfd(process, fd, PidfdGetfdFlags::empty()).ok()

@@ -1,4 +1,4 @@
-//! How the kernel programs see inotify: which of them a backend needs, and where they go.
+//! Backends: the kernel programs of each, and the hooks they are attached to.
 
 use std::fmt;
 
@@ -29,13 +29,13 @@ impl Backend {
         }
     }
 
-    /// Whether the kernel tells every end of an instance itself. If not, it must be asked.
+    /// Whether every end of an instance makes a record. If not, the agent asks for ends.
     #[must_use]
     pub fn is_exact(self) -> bool {
         self != Self::Tracepoint
     }
 
-    /// What using it means.
+    /// Its precision and cost, in words.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
@@ -62,21 +62,21 @@ pub(super) enum Attachment {
     Syscall(&'static str),
     /// At a raw tracepoint.
     Raw(&'static str),
-    /// At the entry or exit of a kernel function, by a trampoline or a kprobe: the program's own
-    /// type says which.
+    /// At the entry or exit of a kernel function, by a trampoline or a kprobe, according to the
+    /// program's type.
     Function(&'static str),
-    /// Not at all: the agent runs it to ask something.
+    /// Not at all: the agent runs it to ask a question.
     Ask,
 }
 
-/// One kernel program: its name in the object, and where it goes.
+/// One kernel program: its name in the object, and its hook.
 #[derive(Debug)]
 pub(super) struct Hook {
     pub(super) program: &'static str,
     pub(super) attachment: Attachment,
-    /// What is lost where it cannot be attached. None: the backend cannot do without it.
+    /// What is lost if it cannot be attached. None: the backend requires it.
     pub(super) loss: Option<&'static str>,
-    /// A program to use in its place where it cannot be loaded.
+    /// A program to use in its place if it cannot be loaded.
     pub(super) substitute: Option<&'static str>,
 }
 
@@ -106,11 +106,11 @@ impl Hook {
     }
 }
 
-/// What answers questions whether or not anything is hooked.
+/// The programs that answer questions, with any backend or none.
 pub(super) const QUESTIONS: &[Hook] = &[ask("ask_learn"), ask("ask_charged")];
 
-/// What every backend hooks, and asks because of it. In the order of attaching: what sees ends comes before
-/// what sees beginnings, so that nothing is seen to begin whose end could be missed.
+/// The hooks and questions of all backends. In the order of attaching: hooks on ends come before
+/// hooks on beginnings, so that the end of an instance is never missed if its beginning was seen.
 const COMMON: &[Hook] = &[
     ask("ask_gone"),
     ask("ask_forget"),
@@ -146,7 +146,7 @@ const FENTRY: &[Hook] = &[
     function("fentry_inotify_release", "inotify_release"),
     function("fentry_inotify_ignored", "inotify_ignored_and_remove_idr").or_lose(VANISHED),
     function("fexit_rm_watch", sys!("inotify_rm_watch")),
-    // The BTF of Linux 5.10 does not say what the registers are that these calls get.
+    // The BTF of Linux 5.10 lacks the type of the registers that these calls get.
     function("fentry_rm_watch", sys!("inotify_rm_watch")).or_use("kprobe_rm_watch"),
     function("fexit_rm_watch_compat", sys!(compat "inotify_rm_watch")).or_lose(COMPAT),
     function("fentry_rm_watch_compat", sys!(compat "inotify_rm_watch"))
@@ -191,7 +191,7 @@ const KPROBE: &[Hook] = &[
 
 const TRACEPOINT: &[Hook] = &[
     syscall("enter_dup3", "sys_enter_dup3"),
-    // Architectures younger than dup3 and inotify_init1 do not have their elders.
+    // Architectures younger than dup3 and inotify_init1 lack the older calls.
     #[cfg(target_arch = "x86_64")]
     syscall("enter_dup2", "sys_enter_dup2"),
     syscall("enter_close_range", "sys_enter_close_range"),
@@ -221,7 +221,7 @@ impl Backend {
         QUESTIONS.iter().chain(COMMON).chain(self.own_hooks())
     }
 
-    /// The same in the order of loading: those first which the kernel may refuse.
+    /// The same in the order of loading: first those that the kernel may refuse.
     pub(super) fn hooks_to_load(self) -> impl Iterator<Item = &'static Hook> {
         self.own_hooks().iter().chain(COMMON).chain(QUESTIONS)
     }

@@ -1,4 +1,4 @@
-//! What can go wrong between the agent and the kernel, and what to do about it.
+//! Errors between the agent and the kernel, with remedies.
 
 use aya::{maps::MapError, programs::ProgramError};
 
@@ -21,7 +21,7 @@ pub enum KernelError {
          (5.10 or later to see what existed before it started)"
     )]
     NoRingBuffer {
-        /// What `uname -r` says.
+        /// The output of `uname -r`.
         release: String,
     },
     /// No BTF, or one that cannot be read.
@@ -30,7 +30,7 @@ pub enum KernelError {
     /// The kernel's structures are not as expected.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// tracefs is not there and cannot be mounted.
+    /// tracefs is not mounted and cannot be mounted.
     #[error(
         "tracefs is not mounted and mounting it failed ({source}): run \
          `mount -t tracefs tracefs /sys/kernel/tracing` as root, or give the container the \
@@ -40,13 +40,13 @@ pub enum KernelError {
         /// Why mounting failed.
         source: std::io::Error,
     },
-    /// The kernel lacks a tracepoint that the backend cannot do without.
+    /// The kernel lacks a tracepoint that the backend requires.
     #[error("this kernel has no tracepoint {name} (CONFIG_FTRACE_SYSCALLS)")]
     NoTracepoint {
         /// `category:name`.
         name: String,
     },
-    /// What agent and kernel programs share could not be mapped.
+    /// A map shared by agent and kernel programs could not be mapped into memory.
     #[error("cannot map the kernel programs' array {name}: {source}")]
     Window {
         /// The array.
@@ -60,23 +60,23 @@ pub enum KernelError {
     /// No backend works here.
     #[error("no way to hook inotify works here; see `inotify-trace check`{}", each(refusals))]
     NoBackend {
-        /// Each backend and why it does not work.
+        /// Each backend, and the reason why it does not work.
         refusals: Vec<(Backend, KernelError)>,
     },
     /// The kernel refused BPF altogether, or one program.
     #[error("the kernel refused {what}: {reason}{hint}")]
     Refused {
-        /// What was refused.
+        /// The refused program or call.
         what: String,
-        /// The kernel's words.
+        /// The kernel's error.
         reason: String,
-        /// What may lie behind it.
+        /// A possible cause.
         hint: &'static str,
     },
-    /// The object does not fit this agent.
+    /// The object is of another version than the agent.
     #[error("kernel object: {0}; it is not of this version: rebuild with `cargo xtask build`")]
     Object(String),
-    /// The agent could not make the instance from which it learns what one looks like.
+    /// The agent could not create the instance by which the programs recognize others.
     #[error(
         "cannot make an inotify instance to learn from ({source}) and found none to borrow: raise \
          the limit for the moment, as in `sysctl fs.inotify.max_user_instances=1024`"
@@ -94,7 +94,7 @@ fn each(refusals: &[(Backend, KernelError)]) -> String {
     refusals.iter().map(|(backend, error)| format!("\n  {backend}: {error}")).collect()
 }
 
-/// Why a map could not be made or used.
+/// The error of a map that could not be created or used.
 pub(super) fn map_error(error: MapError) -> KernelError {
     match &error {
         MapError::CreateError { name, io_error, .. } => KernelError::Refused {
@@ -106,7 +106,7 @@ pub(super) fn map_error(error: MapError) -> KernelError {
     }
 }
 
-/// Why a program could not be loaded, attached or run.
+/// The error of a program that could not be loaded, attached or run.
 pub(super) fn refused(what: &str, error: &ProgramError) -> KernelError {
     let (reason, hint) = match error {
         ProgramError::LoadError { io_error, verifier_log } => {
@@ -121,7 +121,7 @@ pub(super) fn refused(what: &str, error: &ProgramError) -> KernelError {
     KernelError::Refused { what: what.to_owned(), reason, hint }
 }
 
-/// What may lie behind a refusal.
+/// A possible cause of a refusal.
 fn hint(error: &std::io::Error) -> &'static str {
     match rustix::io::Errno::from_io_error(error) {
         Some(rustix::io::Errno::PERM | rustix::io::Errno::ACCESS) => {

@@ -1,4 +1,4 @@
-//! The BPF iterator that finds what exists already.
+//! The BPF iterator that finds existing instances.
 
 use std::{
     fs::File,
@@ -18,7 +18,7 @@ use super::{KernelError, error::refused, loader::running_kernel};
 pub struct Iteration(File);
 
 impl Iteration {
-    /// Begins one.
+    /// Starts a run.
     pub(super) fn start(ebpf: &mut Ebpf, btf: &mut Option<Btf>) -> Result<Self, KernelError> {
         const NAME: &str = "iter_descriptors";
         let refused = |error: ProgramError| refused(&format!("program {NAME}"), &error);
@@ -38,14 +38,14 @@ impl Iteration {
         Ok(Self(run))
     }
 
-    /// Goes on until the ring buffer is half full, and must be drained, or all is done. Says
-    /// whether there may be more.
+    /// Continues until the ring buffer is half full, and must be drained, or the run is complete.
+    /// Returns whether there may be more.
     ///
     /// # Errors
-    /// If the kernel breaks it off.
+    /// If the kernel aborts the run.
     pub fn step(&mut self) -> Result<bool, KernelError> {
-        // Reading is what makes it run; it writes nothing itself, so that reading ends when all
-        // is done. Breaks, as after a million descriptors, are `EAGAIN`.
+        // Reading makes it run. It outputs nothing, so that a read of 0 bytes means completion.
+        // Interruptions, such as after a million descriptors, are `EAGAIN`.
         match self.0.read(&mut [0; 64]) {
             Ok(0) => Ok(false),
             Ok(_) => Ok(true),

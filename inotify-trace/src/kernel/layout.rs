@@ -1,8 +1,8 @@
-//! Finds where the running kernel keeps what the programs read.
+//! Finds the offsets of the kernel's structures that the programs read.
 //!
-//! [`FIELDS`] says for each field where it comes from and what it is for. Members are looked up
-//! with the size that the programs read them with. A member of another size counts as absent: half
-//! a value would be a wrong answer where "unknown" is a right one.
+//! [`FIELDS`] has the source and the purpose of each field. Members are looked up with the size that
+//! the programs read them with. A member of another size counts as absent: "unknown" is correct,
+//! half a value is not.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ mod fields;
 
 pub use fields::{FIELDS, Field, Need, Source};
 
-/// The kernel lacks members that nothing works without.
+/// The kernel lacks required members.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "this kernel's BTF lacks, or has in another size, {}. Without that, instances and the limits \
@@ -25,12 +25,12 @@ pub struct LayoutError {
     pub missing: Vec<String>,
 }
 
-/// Something that this kernel does not let the programs see. Displays as "FEATURE (needs NEEDS)".
+/// A feature that this kernel does not support. Displays as "FEATURE (needs NEEDS)".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LostFeature {
-    /// What cannot be told: a question that begins in lower case.
+    /// The feature, beginning in lower case.
     pub feature: &'static str,
-    /// What would have to be different.
+    /// The requirement that the kernel lacks.
     pub needs: &'static str,
 }
 
@@ -40,11 +40,11 @@ impl fmt::Display for LostFeature {
     }
 }
 
-/// Takes all offsets, sizes and values from `btf`. What only some kernels have is [`ABSENT`]
-/// where it is missing: see [`lost_features`].
+/// Takes all offsets, sizes and values from `btf`. Optional members that are missing are [`ABSENT`]:
+/// see [`lost_features`].
 ///
 /// # Errors
-/// If something is missing that every supported kernel has; the error names all of it.
+/// If required members are missing; the error names all of them.
 pub fn resolve(btf: &Btf) -> Result<Layout, LayoutError> {
     let mut missing = Vec::new();
     let layout = fields::fill(|field| {
@@ -59,7 +59,7 @@ pub fn resolve(btf: &Btf) -> Result<Layout, LayoutError> {
     if missing.is_empty() { Ok(layout) } else { Err(LayoutError { missing }) }
 }
 
-/// What `layout` leaves unknown; empty on a kernel that has everything.
+/// The features that the absent fields of `layout` cost; empty if there are none.
 pub fn lost_features(layout: &Layout) -> Vec<LostFeature> {
     let is_lost = |feature: &LostFeature| {
         FIELDS

@@ -1,4 +1,4 @@
-//! From the object to programs that are attached.
+//! Loads and attaches the programs of the object.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,21 +20,21 @@ use super::{
     layout, probe, tracefs,
 };
 
-/// The kernel programs, as built by `cargo xtask build` or handed in by a packager.
+/// The kernel programs, built by `cargo xtask build` or supplied by a packager.
 static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/inotify-trace.bpf.o"));
 
-/// Where perf says how to make kprobes, if there are any.
+/// perf's type number for kprobes; missing on kernels without kprobes.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
 
-/// Loads and attaches programs. Dropped before it is finished, it detaches them again.
+/// Loads and attaches programs. Dropping it before `finish` detaches them.
 pub(super) struct Loader {
     ebpf: Ebpf,
-    /// Of the running kernel, for programs on its functions; read when the first one needs it.
+    /// The running kernel's BTF, for programs on its functions; read when the first one needs it.
     btf: Option<Btf>,
-    /// Programs that this kernel cannot attach, and can be done without.
+    /// Optional programs that this kernel cannot attach.
     absent: HashSet<&'static str>,
-    /// Programs that were loaded in the place of others.
+    /// Programs that were loaded in place of others.
     substitutes: HashMap<&'static str, &'static str>,
     losses: Vec<&'static str>,
 }
@@ -42,14 +42,14 @@ pub(super) struct Loader {
 /// Programs that are attached.
 pub(super) struct Installed {
     pub(super) ebpf: Ebpf,
-    /// Of the running kernel, if it was needed.
+    /// The running kernel's BTF, if it was needed.
     pub(super) btf: Option<Btf>,
     pub(super) losses: Vec<&'static str>,
 }
 
 impl Loader {
-    /// Makes sure that this machine can do it, parses the object, sets what it needs to know and
-    /// makes its maps.
+    /// Checks this machine's requirements, parses the object, sets its constants and creates its
+    /// maps.
     pub(super) fn new(settings: Settings) -> Result<Self, KernelError> {
         probe::require()?;
         let layout = layout::resolve(&inotify_trace_btf::Btf::from_running_kernel()?)?;
@@ -76,8 +76,8 @@ impl Loader {
         })
     }
 
-    /// Loads and attaches the programs of a backend. If that fails, what was loaded and attached
-    /// for it is not any more.
+    /// Loads and attaches the programs of a backend. If that fails, those already loaded are
+    /// detached and unloaded.
     pub(super) fn install(&mut self, backend: Backend) -> Result<(), KernelError> {
         let result = self.try_to_install(backend);
         if result.is_err() {
@@ -86,10 +86,10 @@ impl Loader {
         result
     }
 
-    /// Loads what answers questions, and nothing that is attached.
+    /// Loads only the programs that answer questions, which are attached to nothing.
     pub(super) fn prepare_for_questions(&mut self) -> Result<(), KernelError> {
         self.load(QUESTIONS.iter())?;
-        Asker(&self.ebpf).learn()
+        Asker(&self.ebpf).teach()
     }
 
     fn try_to_install(&mut self, backend: Backend) -> Result<(), KernelError> {
@@ -97,8 +97,8 @@ impl Loader {
             return Err(KernelError::NoKprobes);
         }
         self.load(backend.hooks_to_load())?;
-        // What an instance looks like must be known before the first hook runs.
-        Asker(&self.ebpf).learn()?;
+        // The programs must recognize instances before the first hook runs.
+        Asker(&self.ebpf).teach()?;
         self.attach(backend.hooks())
     }
 
@@ -106,7 +106,7 @@ impl Loader {
     pub(super) fn uninstall(&mut self, backend: Backend) {
         for hook in backend.hooks() {
             for name in [Some(hook.program), hook.substitute].into_iter().flatten() {
-                // It fails for those that were not loaded.
+                // It fails for programs that were not loaded.
                 let _ = match self.ebpf.program_mut(name) {
                     Some(Program::FEntry(program)) => program.unload(),
                     Some(Program::FExit(program)) => program.unload(),
@@ -122,12 +122,12 @@ impl Loader {
         self.losses.clear();
     }
 
-    /// What cannot be seen for want of programs that could not be attached.
+    /// What the programs that could not be attached would have seen.
     pub(super) fn losses(&self) -> &[&'static str] {
         &self.losses
     }
 
-    /// What was installed.
+    /// Hands over the installed programs.
     pub(super) fn finish(self) -> Installed {
         let Self { ebpf, btf, losses, .. } = self;
         Installed { ebpf, btf, losses }
@@ -166,7 +166,7 @@ impl Loader {
         };
         log::debug!("loading {name} took {:?}", started.elapsed());
         match result {
-            // One that is attached in several places is loaded once.
+            // A program that is attached in several places is loaded once.
             Err(ProgramError::AlreadyLoaded) => Ok(()),
             result => result.map_err(|error| {
                 let place = match attachment {
@@ -214,7 +214,7 @@ impl Loader {
         .map_err(|error| refused(&format!("attaching {name}"), &error))
     }
 
-    /// A failure to load or attach is one only where the backend cannot do without.
+    /// Ignores a failure to load or attach an optional program.
     fn tolerate(
         &mut self,
         hook: &Hook,
@@ -238,7 +238,7 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, Kernel
     ebpf.program_mut(name).ok_or_else(|| KernelError::Object(format!("no program {name}")))
 }
 
-/// The BTF of the running kernel as aya wants it.
+/// The BTF of the running kernel, parsed by aya.
 pub(super) fn running_kernel(btf: &mut Option<Btf>) -> Result<&Btf, ProgramError> {
     if btf.is_none() {
         *btf = Some(Btf::from_sys_fs()?);
@@ -263,7 +263,7 @@ fn forward_diagnostics(ebpf: &mut Ebpf) {
     }
 }
 
-/// Registers something with a descriptor of its own for readiness.
+/// Registers an object with its own descriptor for readiness.
 pub(super) fn readiness_of<T: AsRawFd>(inner: T) -> Result<AsyncFd<T>, KernelError> {
     // SAFETY: both things this is called with, the ring buffer's map and the logger around
     // another one, own their descriptor, never exchange it, and are dropped after it is

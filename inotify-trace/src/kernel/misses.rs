@@ -1,4 +1,4 @@
-//! How often the kernel did not run a program because another one was running.
+//! Misses: program runs that the kernel skipped because another program was running.
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
@@ -7,7 +7,7 @@ use aya::Ebpf;
 /// `BPF_OBJ_GET_INFO_BY_FD` of `enum bpf_cmd`.
 const GET_INFO: libc::c_long = 15;
 
-/// Where `struct bpf_prog_info` has `recursion_misses` (Linux 5.12), in 64-bit words.
+/// The offset of `recursion_misses` in `struct bpf_prog_info` (Linux 5.12), in 64-bit words.
 const MISSES: usize = 26;
 
 /// The part of `union bpf_attr` for this command.
@@ -19,13 +19,13 @@ struct Query {
 }
 
 /// The misses of all programs since they were loaded. Linux 5.12 counts those of trampolines, 6.7
-/// those of kprobes and system call tracepoints; before, there are none to be seen.
+/// those of kprobes and system call tracepoints; older kernels don't count them.
 pub(super) fn count(ebpf: &Ebpf) -> u64 {
     let programs = ebpf.programs().filter_map(|(_, program)| program.fd().ok());
     programs.map(|fd| of_program(fd.as_fd())).sum()
 }
 
-/// The misses of one program; 0 if the kernel does not tell.
+/// The misses of one program; 0 if the kernel does not count them.
 fn of_program(fd: BorrowedFd<'_>) -> u64 {
     let mut info = [0_u64; MISSES + 1];
     let mut query = Query {

@@ -1,5 +1,5 @@
-//! The kernel side: what this kernel offers, loading and attaching the programs, and reading what
-//! they say. The only module that knows aya.
+//! The kernel side: probes the kernel's features, loads and attaches the programs, and reads their
+//! records. The only module that uses aya.
 
 pub mod layout;
 pub mod probe;

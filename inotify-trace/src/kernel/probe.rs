@@ -1,4 +1,4 @@
-//! What this machine offers: kernel, privileges, BPF. For `inotify-trace check`, and for errors
+//! Probes this machine's kernel, privileges and BPF support, for `inotify-trace check` and for errors
 //! that name the remedy.
 
 use aya::{
@@ -15,41 +15,41 @@ use super::{
     tracefs,
 };
 
-/// One thing that was looked at.
+/// The result of one probe.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// What was looked at.
+    /// The subject.
     pub subject: &'static str,
-    /// How it is.
+    /// Its state.
     pub state: State,
-    /// What was found, or what is missing, what that costs and what to do.
+    /// The finding; if something is missing, also the consequence and the remedy.
     pub detail: String,
 }
 
-/// How something is.
+/// The state of a probed subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// As it should be.
+    /// Complete.
     Good,
-    /// Something is lost, but tracing works.
+    /// A feature is lost, but tracing works.
     Limited,
     /// Tracing cannot work.
     Missing,
 }
 
-/// Looks at everything that tracing depends on.
+/// Probes all requirements of tracing.
 #[must_use]
 pub fn examine() -> Vec<Finding> {
     vec![kernel(), btf(), privileges(), ring_buffer(), programs(), helpers(), tracefs(), cgroups()]
 }
 
-/// Looks only at what makes loading fail with errors that would not explain themselves.
+/// Probes only the requirements whose lack makes loading fail with unclear errors.
 pub(super) fn require() -> Result<(), KernelError> {
     let missing = missing_capabilities();
     if !missing.is_empty() {
         return Err(KernelError::Privilege { missing });
     }
-    // An error means that probing itself was refused: loading will say why.
+    // An error means that the probe itself was refused: loading reports the reason.
     if is_map_supported(MapType::RingBuf).is_ok_and(|supported| !supported) {
         return Err(KernelError::NoRingBuffer { release: release() });
     }
@@ -100,8 +100,8 @@ fn btf() -> Finding {
     }
 }
 
-/// What loading and attaching need: CAP_BPF and CAP_PERFMON since Linux 5.8, or CAP_SYS_ADMIN;
-/// and CAP_SYS_PTRACE to look at other users' descriptors.
+/// The missing capabilities of those that loading and attaching need: CAP_BPF and CAP_PERFMON since
+/// Linux 5.8, or CAP_SYS_ADMIN; and CAP_SYS_PTRACE to read other users' descriptors.
 fn missing_capabilities() -> String {
     let Ok(own) = rustix::thread::capabilities(None) else { return String::new() };
     let has = |capability| own.effective.contains(capability);
@@ -163,7 +163,7 @@ fn programs() -> Finding {
 }
 
 fn helpers() -> Finding {
-    // What every program calls; there is no doing without any of them.
+    // Helpers that the programs require.
     let needed = [
         (BpfHelper::BPF_FUNC_probe_read_kernel, "bpf_probe_read_kernel"),
         (BpfHelper::BPF_FUNC_probe_read_user_str, "bpf_probe_read_user_str"),

@@ -22,13 +22,13 @@ use super::{
 /// How to load the programs.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Bytes of the ring buffer: a power of two, at least one page.
+    /// The size of the ring buffer in bytes: a power of two, at least one page.
     pub buffer: u32,
     /// Whether the kernel programs send diagnostics and the verifier explains itself.
     pub diagnostics: bool,
     /// The backend to use; None for the best that the kernel allows.
     pub backend: Option<Backend>,
-    /// Whether what exists is looked for in /proc, even if the kernel has iterators.
+    /// Whether existing instances are found through /proc, even if the kernel has iterators.
     pub walk_proc: bool,
 }
 
@@ -45,25 +45,24 @@ pub struct Programs {
     ring: AsyncFd<RingBuf<MapData>>,
     resting: Window,
     lost: Window,
-    /// Losses already told, in the order of [`Loss::ALL`].
-    told: [u64; Loss::ALL.len()],
-    /// Skipped runs already told.
+    /// Losses already reported, in the order of [`Loss::ALL`].
+    reported: [u64; Loss::ALL.len()],
+    /// Skipped runs already reported.
     skipped: u64,
     /// BTF of the running kernel, until nothing more is loaded.
     btf: Option<aya::Btf>,
-    /// Wanted, and not yet refused.
+    /// Whether the iterator is wanted, and the kernel has not refused it.
     can_iterate: bool,
     /// The programs; they stay attached for as long as it lives.
     ebpf: Ebpf,
 }
 
 impl Programs {
-    /// Loads the programs and attaches them to inotify and to what it depends on, in the best way
-    /// this kernel allows or in the one that `settings` asks for. From here on, events gather in
-    /// the ring buffer.
+    /// Loads and attaches the programs of the best backend that this kernel allows, or of the one in
+    /// `settings`. From here on, events collect in the ring buffer.
     ///
     /// # Errors
-    /// What is missing on this machine, and what to do about it. Nothing stays attached then.
+    /// If a requirement is missing on this machine, with the remedy. Nothing stays attached then.
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O enabled.
@@ -85,10 +84,10 @@ impl Programs {
         }
     }
 
-    /// Loads nothing but what answers questions: nothing is traced.
+    /// Loads only the programs that answer questions: nothing is traced.
     ///
     /// # Errors
-    /// What is missing on this machine, and what to do about it.
+    /// If a requirement is missing on this machine, with the remedy.
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O enabled.
@@ -111,7 +110,7 @@ impl Programs {
             ring: readiness_of(ring)?,
             resting: Window::open(&mut ebpf, "RESTING", 1)?,
             lost: Window::open(&mut ebpf, "LOST", CPUS as usize * Loss::ALL.len())?,
-            told: [0; Loss::ALL.len()],
+            reported: [0; Loss::ALL.len()],
             skipped: 0,
             can_iterate,
             ebpf,
@@ -125,14 +124,14 @@ impl Programs {
         self.backend
     }
 
-    /// What this kernel's functions do not allow the backend to see.
+    /// The features that the backend lacks on this kernel.
     #[must_use]
     pub fn unseen(&self) -> &[&'static str] {
         &self.losses
     }
 
-    /// Asks which instances there are, by an iterator over the descriptors of all processes. The
-    /// answers are `InstanceFound` records. None if the kernel has no such iterators.
+    /// Finds existing instances by an iterator over the descriptors of all processes. The answers
+    /// are `InstanceFound` records. None if the kernel has no such iterators.
     pub fn iterate(&mut self) -> Option<Iteration> {
         if !self.can_iterate {
             return None;
@@ -146,13 +145,13 @@ impl Programs {
             .ok()
     }
 
-    /// Says that nothing more will be loaded: gives back the memory that loading took.
-    pub fn free_what_loading_took(&mut self) {
+    /// Frees the memory used for loading. Call it when nothing more will be loaded.
+    pub fn free_loading_memory(&mut self) {
         self.btf = None;
         give_back_memory();
     }
 
-    /// Loads what answers questions about descriptors, if that was not done before.
+    /// Loads the program that answers questions about descriptors, if it is not loaded.
     ///
     /// # Errors
     /// If the kernel refuses it.
@@ -166,25 +165,25 @@ impl Programs {
         Asker(&self.ebpf)
     }
 
-    /// Waits until there is something to [`drain`](Self::drain).
+    /// Waits until there are records to [`drain`](Self::drain).
     ///
     /// # Errors
     /// If the ring buffer cannot be waited for.
     pub async fn readable(&mut self) -> Result<(), KernelError> {
-        // The ring is drained before the next wait, so the readiness can go at once: readiness
-        // is edge-triggered, and what comes after this line sets it again.
+        // The ring is drained before the next wait, so the readiness can be cleared at once: it is
+        // edge-triggered, and records after this line set it again.
         self.ring.readable_mut().await.map_err(KernelError::Ring)?.clear_ready();
         Ok(())
     }
 
-    /// Whether [`readable`](Self::readable) should wait only for a ring buffer that is half full
-    /// (and for what was told before this was set).
+    /// Sets whether [`readable`](Self::readable) waits until the ring buffer is half full. Records
+    /// sent before this call may end the wait, too.
     pub fn rest(&mut self, resting: bool) {
         self.resting.set(u64::from(resting));
     }
 
-    /// Takes what is in the ring buffer, oldest first, but at most `most` records. Returns how
-    /// many it took. Records that this version does not know go to `each` as such.
+    /// Takes at most `most` records out of the ring buffer, oldest first, and returns their number.
+    /// Records that this version does not know are passed to `each` as unknown.
     pub fn drain(&mut self, most: usize, mut each: impl FnMut(RawEvent<'_>)) -> usize {
         let ring = self.ring.get_mut();
         let mut taken = 0;
@@ -197,20 +196,20 @@ impl Programs {
         taken
     }
 
-    /// Losses since this was last asked, by kind.
+    /// Losses since the last call, by kind.
     pub fn losses(&mut self) -> impl Iterator<Item = (Loss, u64)> + use<> {
         let mut news = Vec::new();
-        for (kind, told) in Loss::ALL.into_iter().zip(&mut self.told) {
+        for (kind, reported) in Loss::ALL.into_iter().zip(&mut self.reported) {
             let total = self.lost.sum(kind as usize, Loss::ALL.len());
-            if total > *told {
-                news.push((kind, total - *told));
-                *told = total;
+            if total > *reported {
+                news.push((kind, total - *reported));
+                *reported = total;
             }
         }
         news.into_iter()
     }
 
-    /// How often the kernel did not run a program, since this was last asked.
+    /// The number of program runs that the kernel skipped since the last call.
     pub fn skipped(&mut self) -> u64 {
         let total = misses::count(&self.ebpf);
         let new = total.saturating_sub(self.skipped);
@@ -219,8 +218,8 @@ impl Programs {
     }
 }
 
-/// Gives freed memory back to the system: aya parses the kernel's whole BTF while loading, which
-/// would stay with the agent for good, at many times the memory it needs for its work.
+/// Returns freed memory to the system: aya parses the kernel's whole BTF while loading, whose memory
+/// the agent would keep, many times of what it needs later.
 fn give_back_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: no preconditions; glibc locks its arenas itself (malloc_trim(3)).

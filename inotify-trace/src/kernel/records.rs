@@ -1,17 +1,17 @@
-//! Records out of the ring buffer's bytes.
+//! Parses the records in the ring buffer.
 
 use inotify_trace_common::{Kind, Record};
 
-/// What came through the ring buffer.
+/// An entry of the ring buffer.
 #[derive(Debug)]
 pub enum RawEvent<'a> {
     /// A record, its kind, and the bytes of its path (empty if it has none).
     Known(Kind, Record, &'a [u8]),
-    /// Something that this version does not understand.
+    /// A record that this version does not know.
     Unknown,
 }
 
-/// Reads one entry of the ring buffer.
+/// Parses one entry of the ring buffer.
 #[must_use]
 pub fn decode(entry: &[u8]) -> RawEvent<'_> {
     let Some((head, path)) = entry.split_at_checked(size_of::<Record>()) else {

@@ -1,18 +1,18 @@
-//! tracefs, which system call tracepoints are attached through.
+//! tracefs, through which system call tracepoints are attached.
 
 use std::path::Path;
 
 use super::KernelError;
 
-/// Where tracefs is mounted, by custom; the second is how debugfs shows it.
+/// The usual mount points of tracefs; the second is inside debugfs.
 const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// Where tracefs is mounted now.
+/// The mount point of tracefs; None if it is not mounted.
 pub(super) fn mounted() -> Option<&'static Path> {
     PLACES.iter().map(Path::new).find(|place| place.join("events").is_dir())
 }
 
-/// Where tracefs is, after mounting it if it was not mounted.
+/// The mount point of tracefs, which is mounted if necessary.
 pub(super) fn ensure() -> Result<&'static Path, KernelError> {
     if let Some(place) = mounted() {
         return Ok(place);

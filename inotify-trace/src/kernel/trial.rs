@@ -1,20 +1,20 @@
-//! Which backends work here: each is tried.
+//! Tries each backend on this machine.
 
 use super::{Backend, KernelError, Settings, loader::Loader};
 
-/// A backend, tried for real: nothing less proves that it works.
+/// The result of loading and attaching a backend: only that proves that it works.
 #[derive(Debug)]
 pub struct Trial {
     /// The backend.
     pub backend: Backend,
-    /// What it cannot see here, or why it does not work.
+    /// The features it lacks here, or the reason why it does not work.
     pub result: Result<Vec<&'static str>, KernelError>,
 }
 
 /// Loads and attaches every backend, and detaches it again.
 ///
 /// # Errors
-/// Whatever keeps all of them from being tried.
+/// If no backend can be tried at all.
 ///
 /// # Panics
 /// Outside a tokio runtime with I/O enabled.

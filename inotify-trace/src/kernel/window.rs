@@ -1,8 +1,9 @@
 //! Maps that agent and kernel programs share as memory.
 //!
 //! A system call that reads or changes a map keeps the kernel from running kprobe and tracepoint
-//! programs on that CPU for its duration (`bpf_disable_instrumentation`); if it is preempted, what
-//! others do there meanwhile passes unseen. So what the agent needs all the time is mapped.
+//! programs on that CPU for its duration (`bpf_disable_instrumentation`); if it is preempted, events
+//! of other processes there are missed. So the maps that the agent uses all the time are mapped into
+//! memory.
 
 use std::{
     io,
@@ -29,8 +30,8 @@ unsafe impl Send for Window {}
 unsafe impl Sync for Window {}
 
 impl Window {
-    /// Maps the array `name`, which must have been made for it (`BPF_F_MMAPABLE`, Linux 5.5) and
-    /// have `length` values.
+    /// Maps the array `name`, which must be mappable (`BPF_F_MMAPABLE`, Linux 5.5) and have `length`
+    /// values.
     pub(super) fn open(ebpf: &mut Ebpf, name: &str, length: usize) -> Result<Self, KernelError> {
         let Some(Map::Array(map)) = ebpf.map(name) else {
             return Err(KernelError::Object(format!("no array {name}")));

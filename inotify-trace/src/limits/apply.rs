@@ -1,4 +1,4 @@
-//! Writing the recommended values: to a drop-in file, for the next boot, and to the kernel, for now.
+//! Writes the recommended values: to a drop-in file, for the next boot, and to the kernel, for now.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,27 +9,27 @@ use std::{
 
 use super::{LimitsError, Recommendation, Setting, Source, Sysctl, files::Root, sysctl::is_about};
 
-/// What is to be written.
+/// The planned changes.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The drop-in file.
     pub file: PathBuf,
-    /// What it holds now; None if it does not exist.
+    /// Its present text; None if it does not exist.
     pub before: Option<String>,
-    /// What it is to hold.
+    /// Its planned text.
     pub text: String,
-    /// What the kernel is to have.
+    /// The planned live values.
     pub values: [(Sysctl, u64); 2],
 }
 
-/// What was written, and read back.
+/// The changes made, read back.
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// Sysctls with the values they had and have.
+    /// Sysctls with their old and new live values.
     pub live: Vec<(Sysctl, u64, u64)>,
-    /// How they stand afterwards, in files that come later too.
+    /// The settings afterwards, in all files.
     pub settings: Vec<Setting>,
-    /// Whether the drop-in file was written; it may have been like that before.
+    /// Whether the drop-in file was written; it may have had this text before.
     pub is_file_written: bool,
 }
 
@@ -37,7 +37,7 @@ impl Plan {
     /// Makes a plan; changes nothing.
     ///
     /// # Errors
-    /// If there is something in the drop-in file's place that cannot be read, or kept.
+    /// If the drop-in file exists, and cannot be read or is no plain file.
     pub fn new(root: &Root, recommendation: &Recommendation) -> Result<Self, LimitsError> {
         let file = root.drop_in();
         let before = existing(&file)?;
@@ -49,15 +49,14 @@ impl Plan {
     /// Writes the file and the live values, and reads back both.
     ///
     /// # Errors
-    /// If one of them cannot be written, or is not what was written afterwards. What was done
-    /// before that stays.
+    /// If one of them cannot be written, or differs when read back. Earlier changes stay.
     pub fn carry_out(&self, root: &Root) -> Result<Done, LimitsError> {
-        // Read first: where that fails, nothing has been changed.
+        // Read first: if that fails, nothing has been changed.
         let mut planned = Vec::new();
         for (sysctl, wanted) in self.values {
             planned.push((sysctl, root.live(sysctl)?, wanted));
         }
-        // What is right already is left alone: its time of change tells when it was.
+        // A correct file is left alone, with its modification time.
         let is_file_written = self.before.as_deref() != Some(&self.text);
         if is_file_written {
             write_file(&self.file, &self.text)
@@ -84,20 +83,20 @@ impl Plan {
         Ok(Done { live, settings: root.sysctls().0.settings(), is_file_written })
     }
 
-    /// Whether the drop-in file has just become what it was to be.
+    /// Whether the drop-in file has the planned text now, and had another one before.
     #[must_use]
     pub fn is_file_written(&self) -> bool {
         let is_there = existing(&self.file).is_ok_and(|text| text.as_deref() == Some(&self.text));
         is_there && self.before.as_deref() != Some(&self.text)
     }
 
-    /// How the sysctls would stand in files if this plan were carried out.
+    /// The settings in files if this plan were carried out.
     #[must_use]
     pub fn foreseen(&self, root: &Root) -> Vec<Setting> {
         root.sysctls_with(&Source { path: self.file.clone(), text: self.text.clone() }).settings()
     }
 
-    /// Those settings that another file wins over this plan's.
+    /// The settings of this plan that another file overrides.
     pub fn overridden<'a>(&'a self, settings: &'a [Setting]) -> impl Iterator<Item = &'a Setting> {
         settings.iter().filter(|setting| {
             let planned = self.values.iter().find(|(sysctl, _)| *sysctl == setting.sysctl);
@@ -106,7 +105,7 @@ impl Plan {
     }
 }
 
-/// The text of a drop-in file that sets `values` and otherwise is what it was.
+/// The text of a drop-in file that sets `values`, and keeps all else of its old text.
 #[must_use]
 pub fn drop_in(existing: Option<&str>, values: &[(Sysctl, u64)]) -> String {
     let assignment = |sysctl: Sysctl, value| format!("{} = {value}\n", sysctl.key());
@@ -138,11 +137,11 @@ pub fn drop_in(existing: Option<&str>, values: &[(Sysctl, u64)]) -> String {
     text
 }
 
-/// What a file holds; None if it does not exist.
+/// The text of a file; None if it does not exist.
 fn existing(path: &Path) -> Result<Option<String>, LimitsError> {
     let not_a_file = |what| LimitsError::NotAFile { path: path.to_path_buf(), what };
     match fs::symlink_metadata(path) {
-        // A link may lead to a file that others use, or to /dev/null, which means: leave it out.
+        // A link may point to a file with other users, or to /dev/null, which masks the file.
         Ok(metadata) if metadata.is_symlink() => return Err(not_a_file("a symbolic link")),
         Ok(metadata) if !metadata.is_file() => return Err(not_a_file("no plain file")),
         Ok(_) => {}
@@ -156,11 +155,11 @@ fn existing(path: &Path) -> Result<Option<String>, LimitsError> {
     }
 }
 
-/// Replaces a file in one step: whoever reads it gets the old text or the new, also after a crash.
+/// Replaces a file in one step: readers get the old or the new text, also after a crash.
 fn write_file(path: &Path, text: &str) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(directory)?;
-    // Not *.conf, so that nobody reads it before it is complete.
+    // Not *.conf, so that no program reads it before it is complete.
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     let written = (|| {
         let mut file =
@@ -174,7 +173,7 @@ fn write_file(path: &Path, text: &str) -> io::Result<()> {
         File::open(directory)?.sync_all()
     })();
     if written.is_err() {
-        // Perhaps it was never made.
+        // It may not exist.
         let _ = fs::remove_file(&temporary);
     }
     written
@@ -211,7 +210,7 @@ mod tests {
         for (existing, expected) in [
             (String::new(), format!("{INSTANCES}{WATCHES}")),
             ("vm.swappiness = 1".into(), format!("vm.swappiness = 1\n{INSTANCES}{WATCHES}")),
-            // In their places, however they were written; the second of the same goes.
+            // In place, whatever their form; a second assignment of the same key is removed.
             (
                 "# mine\nfs/inotify/max_user_watches=1\n\nfs.inotify.max_queued_events = 9\n\
                  -fs.inotify.max_user_watches = 2\nnonsense\n"
@@ -220,12 +219,12 @@ mod tests {
                     "# mine\n{WATCHES}\nfs.inotify.max_queued_events = 9\nnonsense\n{INSTANCES}"
                 ),
             ),
-            // A comment is no setting, and a pattern may be about more.
+            // A comment is no setting, and a pattern may match other sysctls.
             (
                 "#fs.inotify.max_user_instances=1\nfs.inotify.* = 7\n".into(),
                 format!("#fs.inotify.max_user_instances=1\nfs.inotify.* = 7\n{INSTANCES}{WATCHES}"),
             ),
-            // What would take it back.
+            // A line that would reset it.
             ("-fs.inotify.max_user_instances\n".into(), format!("{INSTANCES}{WATCHES}")),
         ] {
             let text = drop_in(Some(&existing), &VALUES);

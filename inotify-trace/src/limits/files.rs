@@ -1,4 +1,4 @@
-//! Where sysctls are: files below `/etc` and the like, and `/proc/sys`.
+//! Reads sysctls from files below `/etc` and the like, and from `/proc/sys`.
 
 use std::{
     fs, io,
@@ -7,20 +7,20 @@ use std::{
 
 use super::{LimitsError, Source, Sysctl, Sysctls, in_order};
 
-/// Where settings are looked for, the first before the others (sysctl.d(5)).
+/// The directories of settings; a file in an earlier one overrides later ones (sysctl.d(5)).
 const DIRECTORIES: [&str; 5] = [
     "etc/sysctl.d",
     "run/sysctl.d",
     "usr/local/lib/sysctl.d",
     "usr/lib/sysctl.d",
-    // The same as the one before, nearly everywhere.
+    // On most systems the same directory as the one before.
     "lib/sysctl.d",
 ];
 
-/// What sysctl(8) reads after all others.
+/// The file that sysctl(8) reads after all others.
 const SYSCTL_CONF: &str = "etc/sysctl.conf";
 
-/// The drop-in file that is recommended.
+/// The recommended drop-in file.
 const DROP_IN: &str = "etc/sysctl.d/99-inotify.conf";
 
 /// The directory that paths start from: `/`, except in tests.
@@ -28,13 +28,13 @@ const DROP_IN: &str = "etc/sysctl.d/99-inotify.conf";
 pub struct Root(PathBuf);
 
 impl Root {
-    /// Some directory.
+    /// Paths start from `path`.
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self(path.to_path_buf())
     }
 
-    /// Where to write settings.
+    /// The drop-in file to write settings to.
     #[must_use]
     pub fn drop_in(&self) -> PathBuf {
         self.0.join(DROP_IN)
@@ -46,7 +46,7 @@ impl Root {
         self.0.join("proc/sys").join(sysctl.path())
     }
 
-    /// The value the kernel has.
+    /// The live value of a sysctl.
     ///
     /// # Errors
     /// If the kernel's file cannot be read, or holds no number.
@@ -60,7 +60,7 @@ impl Root {
         text.parse().map_err(|_| LimitsError::NotANumber { path, text: text.to_owned() })
     }
 
-    /// All three, live and in files; and what could not be read, which is then not known.
+    /// All three sysctls, live and in files, and the errors of those that cannot be read.
     #[must_use]
     pub fn sysctls(&self) -> (Sysctls, Vec<LimitsError>) {
         let mut errors = Vec::new();
@@ -68,10 +68,10 @@ impl Root {
         (sysctls, errors)
     }
 
-    /// The same, if a file held what `planned` says.
+    /// The same, as if the file `planned` existed.
     #[must_use]
     pub fn sysctls_with(&self, planned: &Source) -> Sysctls {
-        // What cannot be read is told where the settings as they are come from.
+        // Errors are reported by `sysctls`.
         self.read(Some(planned), &mut Vec::new())
     }
 
@@ -83,8 +83,8 @@ impl Root {
     }
 
     /// The files that `sysctl --system` reads, in its order, and whether the last of them is
-    /// `/etc/sysctl.conf`. systemd-sysctl reads the same without that one, unless a link in one of
-    /// the directories leads to it, as in Debian up to 12.
+    /// `/etc/sysctl.conf`. systemd-sysctl reads the same files without that one, unless a link in one
+    /// of the directories points to it, as in Debian up to 12.
     fn sources(
         &self,
         planned: Option<&Source>,
@@ -100,7 +100,7 @@ impl Root {
                     Vec::new()
                 }
             };
-            // A name that is there already is taken once only.
+            // A name that exists already counts once.
             let planned = planned.filter(|it| it.path.parent() == Some(&directory));
             let name = planned.and_then(|it| it.path.file_name()?.to_str());
             found.extend(name.map(str::to_owned));
@@ -118,11 +118,11 @@ impl Root {
     }
 }
 
-/// A file; None if it is not there, or cannot be read.
+/// A file; None if it does not exist, or cannot be read.
 fn source(path: PathBuf, errors: &mut Vec<LimitsError>) -> Option<Source> {
     match fs::read(&path) {
         Ok(bytes) => Some(Source { path, text: String::from_utf8_lossy(&bytes).into_owned() }),
-        // Also a link that leads nowhere.
+        // Also a dangling link.
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(source) => {
             errors.push(LimitsError::Read { path, source });
@@ -131,7 +131,7 @@ fn source(path: PathBuf, errors: &mut Vec<LimitsError>) -> Option<Source> {
     }
 }
 
-/// The names in a directory; those that are not UTF-8 are nobody's settings.
+/// The names in a directory, without those that are not UTF-8, which no tool uses for settings.
 fn names(directory: &Path) -> io::Result<Vec<String>> {
     let entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
     Ok(entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect())

@@ -1,5 +1,5 @@
-//! inotify's limits: what they are, where they are configured, how fast they are being used up, and
-//! what they should be.
+//! inotify's limits: live and configured values, the rate at which they are used up, and recommended
+//! values.
 //!
 //! Everything but [`files`] and the writing in [`apply`] is pure.
 
@@ -56,7 +56,7 @@ impl Sysctl {
     }
 }
 
-/// What keeps a limit from being read or changed.
+/// The errors of reading or changing a limit.
 #[derive(Debug, thiserror::Error)]
 pub enum LimitsError {
     /// A file or directory cannot be read.
@@ -80,10 +80,10 @@ pub enum LimitsError {
     NotANumber {
         /// The file.
         path: PathBuf,
-        /// What it holds.
+        /// Its text.
         text: String,
     },
-    /// What was written is not what is read.
+    /// The value read back differs from the one written.
     #[error(
         "{} was set to {wanted} and reads {found}: something else sets it too; look for programs \
          that manage sysctls (tuned, a node agent), and try again",
@@ -92,9 +92,9 @@ pub enum LimitsError {
     NotKept {
         /// The file.
         path: PathBuf,
-        /// What was written.
+        /// The value written.
         wanted: u64,
-        /// What is there.
+        /// The value read back.
         found: u64,
     },
     /// The drop-in file is no plain file, or not text.
@@ -105,12 +105,12 @@ pub enum LimitsError {
     NotAFile {
         /// The file.
         path: PathBuf,
-        /// What it is instead.
+        /// Its kind.
         what: &'static str,
     },
 }
 
-/// What to do about an error of the file system.
+/// The remedy for an error of the file system.
 fn next_step(error: &io::Error, path: &std::path::Path) -> &'static str {
     let is_sysctl = path.components().any(|part| part.as_os_str() == "proc");
     match error.kind() {
@@ -131,10 +131,10 @@ fn next_step(error: &io::Error, path: &std::path::Path) -> &'static str {
     }
 }
 
-/// The sysctls of a machine: what the kernel has, and the files that set them.
+/// The sysctls of a machine: live values, and the files that set them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sysctls {
-    /// What the kernel has, in the order of [`Sysctl::ALL`]; None if that cannot be read.
+    /// The live values, in the order of [`Sysctl::ALL`]; None if unreadable.
     pub live: [Option<u64>; 3],
     /// The files, in the order in which `sysctl --system` reads them.
     pub files: Vec<Source>,
@@ -143,7 +143,7 @@ pub struct Sysctls {
 }
 
 impl Sysctls {
-    /// How each of them is set.
+    /// The setting of each.
     #[must_use]
     pub fn settings(&self) -> Vec<Setting> {
         let setting =
@@ -151,7 +151,7 @@ impl Sysctls {
         Sysctl::ALL.iter().zip(&self.live).map(setting).collect()
     }
 
-    /// The same without what is not about inotify; lines keep their numbers.
+    /// The same without lines on other sysctls; lines keep their numbers.
     #[must_use]
     pub fn about_inotify(mut self) -> Self {
         let is_about = |line: &&str| Sysctl::ALL.iter().any(|&it| sysctl::is_about(line, it));
@@ -166,19 +166,19 @@ impl Sysctls {
 /// A sysctl, live and in files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// Which one.
+    /// The sysctl.
     pub sysctl: Sysctl,
-    /// What the kernel has now; None if that cannot be read.
+    /// Its live value; None if unreadable.
     pub live: Option<u64>,
-    /// What `sysctl --system` would make of it.
+    /// The value that `sysctl --system` would set.
     pub configured: Configured,
-    /// What systemd-sysctl would, if that is something else: it does not read `/etc/sysctl.conf`.
+    /// The value that systemd-sysctl would set, if different: it does not read `/etc/sysctl.conf`.
     pub at_boot: Option<Configured>,
 }
 
 impl Setting {
-    /// Of the files in the order in which they are read; the last of them is `/etc/sysctl.conf` if
-    /// `ends_with_sysctl_conf`.
+    /// The setting of a sysctl in files, which are in the order in which they are read; the last of
+    /// them is `/etc/sysctl.conf` if `ends_with_sysctl_conf`.
     #[must_use]
     pub fn new(
         sysctl: Sysctl,
@@ -194,13 +194,13 @@ impl Setting {
         Self { sysctl, live, configured: all, at_boot }
     }
 
-    /// How live and configured values compare.
+    /// Compares the live with the configured value.
     #[must_use]
     pub fn state(&self) -> State {
         State::of(self.live, &self.configured)
     }
 
-    /// What a recommendation must not fall below: nobody wants less than they have asked for.
+    /// The lowest value to recommend: no less than the live or configured one.
     #[must_use]
     pub fn floor(&self) -> u64 {
         self.live.max(self.configured.value()).unwrap_or_default()
@@ -213,7 +213,7 @@ pub fn reaches(level: Level, percent: u32) -> bool {
     u64::from(level.used) * 100 >= u64::from(level.limit) * u64::from(percent)
 }
 
-/// Whether a user has at least `percent` of the instances or watches that are allowed.
+/// Whether a user has used at least `percent` of a limit of instances or watches.
 #[must_use]
 pub fn is_over(standing: &Standing, percent: u32) -> bool {
     [standing.instances, standing.watches].into_iter().flatten().any(|it| reaches(it, percent))
@@ -233,7 +233,7 @@ mod tests {
             (102, 128, 80, false),
             (200, 128, 100, true),
             (0, 128, 1, false),
-            // Nothing is allowed: that is all used up.
+            // A limit of zero is used up.
             (0, 0, 80, true),
             (u32::MAX, u32::MAX, 100, true),
         ] {
@@ -266,7 +266,7 @@ mod tests {
         let setting = Setting::new(Sysctl::Instances, Some(256), &sources, true);
         assert_eq!(setting.configured.value(), Some(512));
         assert_eq!(setting.at_boot.map(|it| it.value()), Some(Some(256)));
-        // With Debian's 99-sysctl.conf, which leads to it, both agree.
+        // With Debian's 99-sysctl.conf, a link to it, both agree.
         let sources = [sources[0].clone(), sources[1].clone(), sources[1].clone()];
         let setting = Setting::new(Sysctl::Instances, Some(256), &sources, true);
         assert_eq!((setting.at_boot.clone(), setting.floor()), (None, 512));

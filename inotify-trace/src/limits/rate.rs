@@ -1,4 +1,4 @@
-//! How fast instances are used up. Pure: time comes in from outside.
+//! The rate at which instances are used up. Pure: callers pass the time.
 
 use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
@@ -10,28 +10,28 @@ use inotify_trace_model::{
     usage::{Level, time_left},
 };
 
-/// Instances that came and went, by who is charged.
+/// Created and released instances, by charged user.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     /// Created and released.
     direct: BTreeMap<User, (u64, u64)>,
-    /// Things that happened and could not be told.
+    /// Losses.
     lost: u64,
 }
 
-/// How fast a user's instances become more.
+/// The rate at which a user's instances grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Instances created.
     pub created: u64,
     /// Instances released.
     pub released: u64,
-    /// For how long that was looked at.
+    /// The time in which they were counted.
     pub during: Duration,
 }
 
 impl Rate {
-    /// Instances a minute: created less released.
+    /// Instances per minute: created minus released.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts of a trace are far below 2^52")]
     pub fn per_minute(&self) -> f64 {
@@ -40,8 +40,8 @@ impl Rate {
         if minutes > 0.0 { more / minutes } else { 0.0 }
     }
 
-    /// How long until nothing is left of `level` at this rate; None if that is never, or beyond
-    /// what a duration can hold.
+    /// The time until the limit of `level` is reached at this rate; None if that is never, or longer
+    /// than a duration can hold.
     #[must_use]
     pub fn time_left(&self, level: Level) -> Option<Duration> {
         time_left(level.limit.saturating_sub(level.used), self.per_minute())
@@ -49,7 +49,7 @@ impl Rate {
 }
 
 impl Changes {
-    /// Takes in an event that `tracker` has just taken in.
+    /// Counts an event that `tracker` has just applied.
     pub fn add(&mut self, event: &Event, tracker: &Tracker) {
         let charged = tracker.subject(event).and_then(|instance| instance.charged);
         let mut count = |created, released| {
@@ -60,7 +60,7 @@ impl Changes {
         };
         match event.kind {
             EventKind::InstanceCreated { .. } => count(1, 0),
-            // Its creation was overlooked. It is told of once for each descriptor.
+            // Its creation was missed. There is one event for each descriptor.
             EventKind::InstanceFound { .. } => {
                 let descriptors = tracker.subject(event).map_or(0, |it| it.descriptors().len());
                 if descriptors <= 1 {
@@ -68,19 +68,19 @@ impl Changes {
                 }
             }
             EventKind::InstanceReleased { .. } => count(0, 1),
-            // A recording may say anything.
+            // A recording may contain any number.
             EventKind::Lost { count, .. } => self.lost = self.lost.saturating_add(count),
             _ => {}
         }
     }
 
-    /// How many things happened that could not be told.
+    /// The number of losses.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// Everyone's rate, that of users in namespaces below included, since all of them are charged.
+    /// The rate of each user, including users in namespaces below, whose charges count as well.
     #[must_use]
     pub fn rates(&self, tracker: &Tracker, during: Duration) -> BTreeMap<User, Rate> {
         let mut rates = BTreeMap::new();
@@ -99,12 +99,12 @@ impl Changes {
     }
 }
 
-/// Counts what comes and goes, from the first batch on: what that holds was there before.
+/// Counts changes after the first batch, which is the snapshot.
 #[derive(Debug, Default)]
 pub struct Counted {
-    /// What came and went.
+    /// The changes.
     pub changes: Changes,
-    /// Since when that is counted.
+    /// The time from which they are counted.
     pub since: Option<BootTime>,
 }
 

@@ -1,4 +1,4 @@
-//! What the limits should be, and how that follows from what is seen. Pure.
+//! Recommends values of the limits, derived from the present use. Pure.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use inotify_trace_model::{
 
 use super::Sysctl;
 
-/// Pods that kubelet allows on a node, unless it is told otherwise (`maxPods`).
+/// kubelet's default of the most pods on a node (`maxPods`).
 pub const DEFAULT_PODS: u64 = 110;
 
 /// Kernel memory that an instance takes, in bytes. Estimated: a `file` and a `dentry` (192 each), an
@@ -22,7 +22,7 @@ pub const INSTANCE_BYTES: u64 = 1024;
 /// Kernel memory that a watch takes, in bytes. The kernel's own estimate, from which it derives the
 /// default of `max_user_watches` (`INOTIFY_WATCH_COST` in `fs/notify/inotify/inotify_user.c`): an
 /// `inotify_inode_mark` and twice an `inode`, 80 + 2 * 616 on Linux 6.18, x86-64. Most of it is the
-/// inode, which the watch keeps in memory: for what is cached anyway a watch takes about 100.
+/// inode, which the watch keeps in memory: if that is cached anyway, a watch takes about 100.
 pub const WATCH_BYTES: u64 = 1312;
 
 /// Kernel memory that an unread event takes at least, in bytes: an `inotify_event_info` (32) and the
@@ -32,55 +32,55 @@ pub const QUEUED_EVENT_BYTES: u64 = 64;
 /// The largest value the kernel takes: `INT_MAX`.
 pub(super) const LARGEST: u64 = i32::MAX as u64;
 
-/// Instances that a pod is taken to have where fewer are seen: one that the container runtime makes
-/// to learn that the pod is out of memory, and one of its own.
+/// Instances that a pod is assumed to have if fewer are seen: one that the container runtime creates
+/// for the pod's out-of-memory events, and one of its own.
 const ASSUMED_INSTANCES: u64 = 2;
 
-/// Watches of an instance where none is seen.
+/// Watches that an instance is assumed to have if none are seen.
 const ASSUMED_WATCHES: u64 = 16;
 
 /// Instances, or watches, by where they belong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Split {
-    /// Of pods that are seen: held by their processes, or watching their cgroups.
+    /// Those of pods: held by their processes, or watching their cgroups.
     in_pods: u64,
-    /// All others, those that are charged but not visible among them.
+    /// All others, including those that are charged but not visible.
     elsewhere: u64,
 }
 
-/// What a recommendation rests on.
+/// The use that a recommendation is based on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Pods; a container that is in none counts as one.
+    /// Pods; a container outside of pods counts as one.
     pods: u64,
     instances: Split,
     watches: Split,
 }
 
-/// How one limit was arrived at.
+/// The calculation of one limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizing {
-    /// Which.
+    /// The sysctl.
     pub sysctl: Sysctl,
     /// The value to set.
     pub value: u64,
-    /// What pods are seen to have together; for [`Self::is_assumed`], what one is taken to have.
+    /// The use of all pods together; if [`Self::is_assumed`], the assumed use of one pod.
     pub in_pods: u64,
-    /// How many pods these are.
+    /// The number of pods seen.
     pub pods_seen: u64,
-    /// No pod is seen, or they have less than that.
+    /// Whether there are no pods, or they use less than assumed.
     pub is_assumed: bool,
-    /// Pods to make room for: as many as are seen, at least.
+    /// Pods to make room for: at least as many as are seen.
     pub pods: u64,
-    /// What is not in pods.
+    /// The use outside of pods.
     pub elsewhere: u64,
-    /// What all of that comes to.
+    /// The sum for all these pods and the rest.
     pub needed: u64,
     /// The same with headroom.
     pub with_headroom: u64,
     /// The value it must not fall below: the live or the configured one.
     pub floor: u64,
-    /// Kernel memory that one user can take with it, in bytes. An estimate.
+    /// Kernel memory that one user can take at this limit, in bytes. An estimate.
     pub memory: u64,
 }
 
@@ -94,20 +94,20 @@ pub struct Recommendation {
 }
 
 impl Recommendation {
-    /// What to set to what.
+    /// The sysctls with their values.
     #[must_use]
     pub fn values(&self) -> [(Sysctl, u64); 2] {
         [self.instances, self.watches].map(|sizing| (sizing.sysctl, sizing.value))
     }
 }
 
-/// A pod, or a container that is in none.
+/// The id of the container's pod, or of the container if it is in none.
 fn pod(container: &Container) -> &str {
     container.pod.as_ref().map_or(container.id.as_str(), |pod| pod.as_str())
 }
 
 impl Seen {
-    /// By a tracker.
+    /// The use in a tracker's state.
     #[must_use]
     pub fn by(tracker: &Tracker) -> Self {
         let cgroups = tracker.cgroups();
@@ -128,7 +128,7 @@ impl Seen {
             add(&mut seen.watches, instance.watches().len() as u64);
         }
         for standing in usage::standings(tracker).values() {
-            // Those above count what users below are charged, too: the topmost count all of it.
+            // Users above are charged for those below, too: the topmost ones have the total.
             if standing.payers.is_empty() {
                 seen.instances.elsewhere += u64::from(standing.unseen_instances().unwrap_or(0));
                 seen.watches.elsewhere += u64::from(standing.unseen_watches().unwrap_or(0));
@@ -145,7 +145,7 @@ impl Seen {
     }
 }
 
-/// The cgroups of those who hold an instance, and those it watches.
+/// The cgroups of an instance's holders, and those it watches.
 fn cgroups_of<'a>(
     tracker: &'a Tracker,
     instance: &'a Instance,
@@ -159,13 +159,13 @@ fn cgroups_of<'a>(
 /// Values with room for `pods` pods, and half as much again, that are not below `floors`: of
 /// instances, and of watches.
 ///
-/// One user is taken to pay for everything, as where containers run as root: the limits are each
-/// user's.
+/// The limits apply to each user; all use is assumed to be one user's, as if all containers run as
+/// root.
 #[must_use]
 pub fn recommend(seen: &Seen, pods: u64, floors: (u64, u64)) -> Recommendation {
     let pods = pods.max(seen.pods);
     let size = |sysctl, split: Split, assumed: u64, floor: u64, bytes: u64| {
-        // Pods that are idle now will not stay so: less than the least is not believed.
+        // Pods that are idle now may not stay so: the assumed use is the least.
         let is_assumed = split.in_pods < assumed.saturating_mul(seen.pods.max(1));
         let (in_pods, of) = if is_assumed { (assumed, 1) } else { (split.in_pods, seen.pods) };
         let needed = in_pods.saturating_mul(pods).div_ceil(of).saturating_add(split.elsewhere);
@@ -227,7 +227,7 @@ mod tests {
             (2, 5, 10, 110, 128, (285, 428, 512)),
             // Seven thirds each: 256.7.
             (3, 7, 0, 110, 128, (257, 386, 512)),
-            // Less than one each is not believed: 2 * 110.
+            // Less than the assumed use: 2 * 110.
             (3, 1, 0, 110, 128, (220, 330, 512)),
             // More pods than asked for.
             (200, 400, 5, 110, 128, (405, 608, 1024)),

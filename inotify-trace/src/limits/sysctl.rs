@@ -1,4 +1,4 @@
-//! What files say of a sysctl, as sysctl.d(5) and sysctl.conf(5) have it. Pure.
+//! Parses settings of sysctls in files, by the rules of sysctl.d(5) and sysctl.conf(5). Pure.
 
 use std::{
     collections::BTreeMap,
@@ -10,9 +10,9 @@ use super::Sysctl;
 /// A file with settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// What it holds.
+    /// Its text.
     pub text: String,
 }
 
@@ -23,30 +23,30 @@ pub struct Assignment {
     pub file: PathBuf,
     /// The line, counted from 1.
     pub line: usize,
-    /// What is assigned, as it is written.
+    /// The assigned value as written.
     pub text: String,
-    /// The number that this is for the kernel; None if it is none, and is refused.
+    /// The number that the kernel reads it as; None if the kernel refuses it.
     pub value: Option<u64>,
 }
 
-/// What files make of a sysctl.
+/// The assignments of a sysctl in files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configured {
-    /// The one that wins; None if none is left.
+    /// The one that takes effect; None if there is none.
     pub winner: Option<Assignment>,
     /// Those that are overridden, in the order in which they are read.
     pub overridden: Vec<Assignment>,
 }
 
 impl Configured {
-    /// The number that wins.
+    /// The number that takes effect.
     #[must_use]
     pub fn value(&self) -> Option<u64> {
         self.winner.as_ref()?.value
     }
 }
 
-/// How live and configured values compare.
+/// The comparison of live and configured values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// They are the same.
@@ -55,7 +55,7 @@ pub enum State {
     Differs,
     /// No file sets it.
     NotConfigured,
-    /// What a file says is no number.
+    /// The configured value is no number.
     Invalid,
     /// The live value cannot be read.
     Unknown,
@@ -74,7 +74,7 @@ impl State {
         }
     }
 
-    /// As JSON has it.
+    /// The name in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -87,8 +87,8 @@ impl State {
     }
 }
 
-/// The files to read, in order: by name, whatever the directory; of the same name in several
-/// directories only the one in the first of these. `directories` come with the names in them.
+/// The files to read, in order: by name, whatever the directory; of files with the same name only the
+/// one in the first directory. `directories` come with the names in them.
 #[must_use]
 pub fn in_order(directories: &[(PathBuf, Vec<String>)]) -> Vec<PathBuf> {
     let mut chosen: BTreeMap<&str, PathBuf> = BTreeMap::new();
@@ -102,9 +102,9 @@ pub fn in_order(directories: &[(PathBuf, Vec<String>)]) -> Vec<PathBuf> {
     chosen.into_values().collect()
 }
 
-/// What the last assignment in `sources`, which are in the order they are read in, makes of a
-/// sysctl. A line that names the key goes before any pattern, wherever that stands; a key with `-`
-/// before it and nothing assigned takes back what was said before, and patterns.
+/// The assignments of a sysctl in `sources`, which are in the order in which they are read; the last
+/// one takes effect. A line with the key itself overrides all patterns; a key with `-` before it and
+/// no value cancels earlier assignments and patterns.
 #[must_use]
 pub fn configured(sources: &[Source], sysctl: Sysctl) -> Configured {
     let mut named: Vec<Assignment> = Vec::new();
@@ -139,7 +139,7 @@ pub fn configured(sources: &[Source], sysctl: Sysctl) -> Configured {
     Configured { winner, overridden: by_pattern }
 }
 
-/// Whether a line sets, or takes back, exactly this sysctl.
+/// Whether a line sets, or cancels, exactly this sysctl.
 pub(super) fn is_about(line: &str, sysctl: Sysctl) -> bool {
     Statement::parse(line).is_some_and(|statement| statement.key == sysctl.path())
 }
@@ -152,13 +152,13 @@ fn assignment(file: &Path, line: usize, text: &str) -> Assignment {
 struct Statement<'a> {
     /// With slashes between its parts.
     key: String,
-    /// None for a key with `-` before it and nothing assigned.
+    /// None for a key with `-` before it and no value.
     value: Option<&'a str>,
 }
 
 impl<'a> Statement<'a> {
-    /// None for an empty line, a comment, and what is no statement, which systemd and procps skip
-    /// with a warning.
+    /// None for an empty line, a comment, and an invalid line, which systemd and procps skip with a
+    /// warning.
     fn parse(line: &'a str) -> Option<Self> {
         let line = line.trim();
         if line.starts_with(['#', ';']) {
@@ -173,8 +173,8 @@ impl<'a> Statement<'a> {
     }
 }
 
-/// A key with slashes: if its first separator is a slash it has them, or else dots and slashes
-/// change places (sysctl.d(5)).
+/// A key with slashes as separators: if its first separator is a dot, dots and slashes are swapped
+/// (sysctl.d(5)).
 fn normalised(key: &str) -> String {
     match key.find(['.', '/']) {
         Some(at) if key.as_bytes().get(at) == Some(&b'.') => key
@@ -189,8 +189,8 @@ fn normalised(key: &str) -> String {
     }
 }
 
-/// Whether a key, in which `*` and `?` stand for anything but a slash (glob(7)), is this path.
-/// Sets in brackets match nothing: nobody needs them to name three files.
+/// Whether a key with the wildcards `*` and `?`, which match anything but a slash (glob(7)), matches
+/// this path. Sets in brackets are not supported.
 fn matches(pattern: &str, path: &str) -> bool {
     match (pattern.chars().next(), path.chars().next()) {
         (None, None) => true,
@@ -206,8 +206,8 @@ fn matches(pattern: &str, path: &str) -> bool {
     }
 }
 
-/// A number as the kernel reads it (`proc_get_long` in `kernel/sysctl.c`): decimal, octal after 0,
-/// hexadecimal after 0x, and none that is larger than `INT_MAX`, which these sysctls end at.
+/// Parses a number as the kernel does (`proc_get_long` in `kernel/sysctl.c`): decimal, octal after 0,
+/// hexadecimal after 0x, and at most `INT_MAX`, the largest value of these sysctls.
 fn number(text: &str) -> Option<u64> {
     let (digits, radix) = match text {
         "0" => (text, 10),
@@ -231,7 +231,7 @@ mod tests {
         Source { path: path.into(), text: text.into() }
     }
 
-    /// The value that one file makes of the instance limit.
+    /// The value of the instance limit in one file.
     fn value_of(text: &str) -> Option<u64> {
         configured(&[source("/f", text)], Sysctl::Instances).value()
     }
@@ -279,7 +279,7 @@ mod tests {
             ("fs.inotify.max_user_instances = -1", None),
             ("fs.inotify.max_user_instances = 0x+9", None),
             ("fs.inotify.max_user_instances =", None),
-            // Not about it.
+            // Other lines.
             ("# fs.inotify.max_user_instances = 512", None),
             ("; fs.inotify.max_user_instances = 512", None),
             ("fs.inotify.max_user_watches = 512", None),

@@ -1,20 +1,20 @@
-//! How much memory a frame takes, before it takes it: an empty message has two bytes in a file, and
-//! a hundred times as many in memory.
+//! Bounds the memory of a frame before it is decoded: an empty message has two bytes in a file, and a
+//! hundred times as many in memory.
 
 use bytes::Buf as _;
 use prost::encoding::{WireType, decode_key, decode_varint, skip_field};
 
-/// Messages and texts in a frame, at most. The writer stays below a third of that.
+/// The most messages and texts in a frame. The writer stays below a third of that.
 pub(super) const MESSAGES: usize = 1 << 18;
 
-/// Fields, and how far down in them there are messages of which there can be many.
+/// Fields, and the depth to which they have repeated messages.
 type Depths = [(u32, u32)];
 
 /// Those of a frame.
 pub(super) const FRAME: &Depths = &[
-    // Batches: events, what happened, and what is charged.
+    // Batches: events, their kinds, and charges.
     (3, 3),
-    // Parts: what they are, and watches.
+    // Parts: their kinds, and watches.
     (4, 2),
 ];
 
@@ -24,15 +24,14 @@ pub(super) const HEADER: &Depths = &[
     (13, 1),
 ];
 
-/// Whether a message has no more in it than a reader wants in memory at once. What makes no sense
-/// is left to the decoder.
+/// Whether a message is small enough to decode. Invalid messages are left to the decoder.
 pub(super) fn is_moderate(message: &[u8], depths: &Depths) -> bool {
     let mut left = MESSAGES;
     let depth = |field| depths.iter().find(|(known, _)| *known == field).map_or(0, |it| it.1);
     count(message, &depth, &mut left).is_some()
 }
 
-/// Takes from `left` what there is; None if it is not enough.
+/// Subtracts the number of messages and texts from `left`; None if it is too small.
 fn count(mut bytes: &[u8], depth: &dyn Fn(u32) -> u32, left: &mut usize) -> Option<()> {
     while bytes.has_remaining() {
         let Ok((field, kind)) = decode_key(&mut bytes) else { return Some(()) };

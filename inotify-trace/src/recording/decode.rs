@@ -1,5 +1,5 @@
-//! From frames to events and state. Nothing here fails: a frame that is as it was written makes
-//! sense, and where one of a newer version does not, the reader is told that something was there.
+//! Turns frames into events and state. Decoding does not fail: an undamaged frame is valid, and
+//! unknown kinds of a newer version become losses.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub(super) struct Decoder {
     tasks: Vec<Task>,
     payers: Vec<wire::Payer>,
     batches: std::vec::IntoIter<wire::Batch>,
-    /// The time of the event before.
+    /// The time of the previous event.
     before: u64,
 }
 
@@ -56,7 +56,7 @@ impl Decoder {
     }
 }
 
-/// What a place in a list, plus one, stands for.
+/// The element at an index plus one; None for 0.
 fn at<T>(list: &[T], place: u32) -> Option<&T> {
     list.get(usize::try_from(place).ok()?.checked_sub(1)?)
 }
@@ -196,7 +196,7 @@ fn to_instance(instance: &wire::Instance) -> Instance {
         served: instance.served.iter().copied().map(CgroupId).collect(),
         emptied: instance.emptied.map(BootTime),
         leavers: instance.leavers.iter().filter_map(to_leaver).collect(),
-        // State is of open instances.
+        // The state has open instances only.
         ended_by: None,
         descriptors: instance.descriptors.iter().map(|it| (it.pid, it.fd)).collect(),
         watches: BTreeMap::new(),

@@ -1,4 +1,4 @@
-//! From events and state to frames.
+//! Turns events and state into frames.
 
 use std::collections::HashMap;
 
@@ -11,11 +11,10 @@ use inotify_trace_model::{
 
 use super::wire;
 
-/// Events in a frame, at most, and whatever else is counted among them; a reader has that many in
-/// memory at once.
+/// The most events, parts and batches in a frame, all of which a reader has in memory at once.
 pub(super) const EVENTS: usize = 8192;
 
-/// Bytes of paths and names in a frame, at most, but for those of the last event.
+/// The most bytes of paths and names in a frame, without those of the last event.
 pub(super) const TEXT: usize = 256 << 10;
 
 /// Fills a frame.
@@ -24,7 +23,7 @@ pub(super) struct Encoder {
     frame: wire::Frame,
     tasks: HashMap<Task, u32>,
     payers: HashMap<wire::Payer, u32>,
-    /// The time of the event before.
+    /// The time of the previous event.
     before: BootTime,
     events: usize,
     text: usize,
@@ -36,24 +35,24 @@ impl Encoder {
         self.frame.batches.is_empty() && self.frame.parts.is_empty()
     }
 
-    /// Whether it is time to take the frame.
+    /// Whether the frame has reached its limits.
     pub(super) fn is_full(&self) -> bool {
         self.events >= EVENTS || self.text >= TEXT
     }
 
-    /// The frame; the next one is begun.
+    /// Returns the frame, and begins the next one.
     pub(super) fn take(&mut self) -> wire::Frame {
         std::mem::take(self).frame
     }
 
-    /// What was known before is to be forgotten.
+    /// Discards the state so far; parts follow.
     pub(super) fn restart(&mut self) {
         self.frame.restarts = true;
     }
 
     /// Adds a part of the state.
     pub(super) fn part(&mut self, part: Part) {
-        // A part is about as large as an event; of those with text, text is the most.
+        // A part is about as large as an event, without its text.
         self.events += 1;
         let kind = match part {
             Part::Cgroup { id, path, container, removed } => {
@@ -93,7 +92,7 @@ impl Encoder {
 
     /// Adds as much of a batch as fits; the rest is left in it.
     pub(super) fn batch(&mut self, batch: &mut Batch) {
-        // Where nothing happens but being judged, a frame would never be full.
+        // Batches without events count, too: else a frame of these would never be full.
         self.events += 1;
         let mut events = Vec::with_capacity(batch.events.len().min(EVENTS));
         let mut rest = std::mem::take(&mut batch.events).into_iter();
@@ -103,7 +102,7 @@ impl Encoder {
             events.push(self.event(event));
         }
         batch.events = rest.collect();
-        // It is judged once all of it has been taken in.
+        // Only the last piece of a batch is judged.
         let judged = batch.judged && batch.events.is_empty();
         self.frame.batches.push(wire::Batch { time: batch.time.0, judged, events });
     }
@@ -219,7 +218,7 @@ impl Encoder {
         text.into()
     }
 
-    /// None for one of which nothing is known.
+    /// None for an unknown target.
     fn target(&mut self, target: Target) -> Option<wire::Target> {
         if target == Target::default() {
             return None;
@@ -264,8 +263,7 @@ fn to_container(container: Container) -> wire::Container {
     }
 }
 
-/// A place in a list plus one, given the length of the list that ends there. Lists are far shorter
-/// than 2^32.
+/// An index plus one, given the length of the list that ends there. Lists are far shorter than 2^32.
 fn place(length: usize) -> u32 {
     u32::try_from(length).unwrap_or_default()
 }

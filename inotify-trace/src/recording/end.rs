@@ -1,4 +1,4 @@
-//! How far a file of a recording goes, without reading all of it.
+//! Finds the end of a recording's file, without reading all of it.
 
 use std::{
     collections::VecDeque,
@@ -20,21 +20,21 @@ use super::{
 /// The longest body of the frame that ends a file: a field's number, and a number of 64 bits.
 const LONGEST_END: usize = 11;
 
-/// How many of the last frames are looked at for a time. A frame may be damaged, or be state, which
+/// The number of last frames that are searched for a time. A frame may be damaged, or be state, which
 /// has none.
 const LAST_FRAMES: usize = 16;
 
-/// The end of what a file holds.
+/// The end of a file's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
-    /// The last moment of which it tells.
+    /// The last time in the file.
     pub time: BootTime,
-    /// A recorder is writing it.
+    /// Whether a recorder is writing it.
     pub is_being_written: bool,
 }
 
-/// The end of a file: where it was ended in good order that is at its end, otherwise in one of its
-/// last frames. Bodies are read only where these have no time.
+/// The end of a file: from its last frame if it was closed properly, otherwise from one of its last
+/// frames. The whole file is read only if these have no time.
 ///
 /// # Errors
 /// If the file cannot be read, or is no recording that this version understands.
@@ -56,7 +56,7 @@ pub fn end(path: &Path) -> Result<End, RecordingError> {
     Ok(End { time: time.max(started), is_being_written: store::is_being_written(path) })
 }
 
-/// When the file was ended in good order, if it was.
+/// The time at which the file was closed properly; None if it was not.
 fn final_frame(file: &mut File) -> io::Result<Option<BootTime>> {
     let length = file.seek(SeekFrom::End(0))?;
     let tail_length = length.min((HEAD + LONGEST_END) as u64);
@@ -67,7 +67,7 @@ fn final_frame(file: &mut File) -> io::Result<Option<BootTime>> {
         announced(bytes).is_some_and(|(kind, body)| kind == Kind::End && HEAD + body == bytes.len())
     };
     Ok((0..tail.len()).map(|start| &tail[start..]).filter(is_final).find_map(|bytes| {
-        // Its checksum tells it from bytes of another frame that happen to look alike.
+        // The checksum distinguishes it from bytes of another frame that look alike.
         let (kind, body) = Unpacker::at(bytes, 0).ok()?.next().ok()??;
         time_of(kind, &body)
     }))
@@ -108,7 +108,7 @@ fn last_time(input: &mut BufReader<File>, first: u64) -> io::Result<Option<BootT
     Ok(None)
 }
 
-/// The last time that a frame tells of.
+/// The last time in a frame.
 fn time_of(kind: Kind, body: &[u8]) -> Option<BootTime> {
     match kind {
         Kind::Frame if is_moderate(body, bounds::FRAME) => {
@@ -120,7 +120,7 @@ fn time_of(kind: Kind, body: &[u8]) -> Option<BootTime> {
     }
 }
 
-/// The last time in all that can be read.
+/// The last time in the readable part of a file.
 fn scan(mut reader: Reader<BufReader<File>>) -> BootTime {
     let mut time = reader.header().started;
     while let Ok(Some(item)) = reader.next_item() {

@@ -1,11 +1,11 @@
-//! What keeps a recording from being read or written.
+//! Errors of reading and writing recordings.
 
 use std::{fmt, io, path::PathBuf};
 
-/// What keeps a recording from being read or written.
+/// An error of reading or writing a recording.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
-    /// There is nothing in the file.
+    /// The file is empty.
     #[error("empty: nothing was recorded, or the disk was full when it began")]
     Empty,
     /// A directory without recordings.
@@ -25,15 +25,15 @@ pub enum RecordingError {
         /// The latest that is known here.
         known: u16,
     },
-    /// It cannot be read from here on.
+    /// A frame is damaged.
     #[error("damaged at byte {offset}: {what}; what comes before was used")]
     Damaged {
-        /// Where the frame begins that cannot be read, in bytes from the beginning of the file.
+        /// The offset of the damaged frame, in bytes from the beginning of the file.
         offset: u64,
-        /// What is wrong with it.
+        /// The damage.
         what: Damage,
     },
-    /// The file's system says no.
+    /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Read(#[source] io::Error),
     /// A file cannot be made or written.
@@ -44,19 +44,19 @@ pub enum RecordingError {
         /// Why.
         source: io::Error,
     },
-    /// The file is there already.
+    /// The file exists.
     #[error("{} exists: give another name, or a directory, in which each run gets a file", .0.display())]
     Exists(PathBuf),
 }
 
-/// What is wrong with a frame.
+/// The damage of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
     /// The file ends in the middle of it.
     Truncated,
-    /// It is not what was written.
+    /// It has a wrong checksum.
     Checksum,
-    /// It was never written by this tool.
+    /// It cannot be decoded: this tool did not write it.
     Nonsense,
 }
 

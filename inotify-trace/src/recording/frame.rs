@@ -1,9 +1,8 @@
-//! Frames: how a recording is cut into pieces, each of which can be checked by itself.
+//! Frames: the pieces of a recording, each of which can be checked by itself.
 //!
-//! A file begins with [`MAGIC`]. Each frame has sixteen bytes in front of what is in it, all numbers
-//! little-endian: its kind (one byte), how it is compressed (one byte), two zero bytes, how many
-//! bytes follow, how many they are when unpacked, and the CRC-32 (IEEE 802.3) of all of these and
-//! of what follows.
+//! A file begins with [`MAGIC`]. Each frame has a head of sixteen bytes, all numbers little-endian:
+//! its kind (one byte), its compression (one byte), two zero bytes, the length of the body, its
+//! unpacked length, and the CRC-32 (IEEE 802.3) of all of these and of the body.
 
 use std::io::{self, Read};
 
@@ -12,20 +11,20 @@ use prost::Message;
 
 use super::{Damage, RecordingError};
 
-/// The first bytes of each file: what it is (with what text mode would spoil), and the version of
-/// the format in the last two.
+/// The first bytes of each file: the signature (with bytes that a transfer as text changes), and the
+/// version of the format in the last two.
 pub(super) const MAGIC: [u8; 10] = *b"\x89inotrc\n\x01\x00";
 
-/// How many of them say what it is.
+/// The length of the signature.
 const SIGNATURE: usize = 8;
 
-/// The version of the format. One that is higher cannot be read.
+/// The version of the format. Higher versions cannot be read.
 const VERSION: u16 = 1;
 
 /// Bytes in front of a frame.
 pub(super) const HEAD: usize = 16;
 
-/// The largest frame, packed and unpacked, in bytes: what is larger was not written by this tool.
+/// The largest frame, packed and unpacked, in bytes: this tool writes no larger ones.
 pub(super) const LARGEST: usize = 4 << 20;
 
 /// Frames below this many bytes do not become smaller.
@@ -34,19 +33,19 @@ const WORTH_PACKING: usize = 64;
 /// zstd's own default: higher levels gain a tenth in size, and cost several times as much.
 const LEVEL: i32 = 3;
 
-/// How many bytes come before the checksum in a frame's head.
+/// The number of bytes before the checksum in a frame's head.
 const CHECKED: usize = 12;
 
-/// What is in a frame.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// What the file is about; the first.
+    /// The first frame, about the machine and the run.
     Header,
     /// Events and state.
     Frame,
-    /// The file was ended in good order; the last.
+    /// The last frame of a file that was closed properly.
     End,
-    /// Of a newer version; to be passed over.
+    /// A kind of a newer version; readers skip it.
     Unknown,
 }
 
@@ -66,8 +65,8 @@ impl Kind {
     }
 }
 
-/// What is in the frame that begins with `head`, and the length of its body in bytes: as it says
-/// itself, which may be damaged. None if that is no whole head.
+/// The kind of the frame that begins with `head`, and the length of its body in bytes. The head may
+/// be damaged: its checksum is not checked. None if it is incomplete.
 pub(super) fn announced(head: &[u8]) -> Option<(Kind, usize)> {
     let mut rest = head.get(..HEAD)?;
     let kind = Kind::from_number(rest.get_u8());
@@ -96,7 +95,7 @@ impl Packer {
     /// Adds a frame to `out`.
     ///
     /// # Errors
-    /// If it is larger than a reader would take.
+    /// If it is larger than [`LARGEST`].
     pub(super) fn pack(
         &mut self,
         kind: Kind,
@@ -135,11 +134,11 @@ fn checksum(head: &[u8], body: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Reads frames, and knows where it is.
+/// Reads frames, and keeps the offset.
 pub(super) struct Unpacker<R> {
     input: R,
     decompressor: zstd::bulk::Decompressor<'static>,
-    /// Bytes of whole frames read.
+    /// The offset of the next frame.
     offset: u64,
 }
 
@@ -174,13 +173,13 @@ impl<R: Read> Unpacker<R> {
         Self::at(input, length)
     }
 
-    /// Reads on where a frame begins, `offset` bytes from the beginning of the file.
+    /// Continues at a frame, `offset` bytes from the beginning of the file.
     pub(super) fn at(input: R, offset: u64) -> Result<Self, RecordingError> {
         let decompressor = zstd::bulk::Decompressor::new().map_err(RecordingError::Read)?;
         Ok(Self { input, decompressor, offset })
     }
 
-    /// Where the next frame begins, in bytes from the beginning of the file.
+    /// The offset of the next frame, in bytes from the beginning of the file.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
@@ -227,8 +226,8 @@ impl<R: Read> Unpacker<R> {
         Ok(Some((kind, plain)))
     }
 
-    /// As many bytes as there are, up to `length`: memory is taken for what is there, whatever the
-    /// file says of itself.
+    /// Reads at most `length` bytes: memory is allocated for the bytes that exist, not for the length
+    /// that the file claims.
     fn read(&mut self, length: usize) -> Result<Vec<u8>, RecordingError> {
         let mut bytes = Vec::new();
         let mut part = self.input.by_ref().take(length as u64);

@@ -1,4 +1,4 @@
-//! What a recording says of the machine it was made on.
+//! The header of a recording.
 
 use std::collections::BTreeMap;
 
@@ -9,41 +9,41 @@ use inotify_trace_model::{clock::Clock, event::BootTime};
 use super::wire;
 use crate::limits::{Source, Sysctls};
 
-/// What a recording says of the machine it was made on, and of itself.
+/// The header of a recording's file: the machine, the run and the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// The version of inotify-trace that wrote it.
     pub tool_version: String,
     /// The same in all files of a run, and in no others.
     pub run: u64,
-    /// Which of the run's files this is, from 0.
+    /// The number of the file in the run, from 0.
     pub sequence: u32,
     /// The machine's name; in Kubernetes, the node's.
     pub host: String,
-    /// Its kernel, as `uname -r` has it.
+    /// Its kernel, as `uname -r` prints it.
     pub kernel: String,
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
-    /// When it booted, in nanoseconds since 1970, as seen when the run began.
+    /// When it booted, in nanoseconds since 1970, calculated when the run began.
     pub booted: i64,
     /// When the file begins.
     pub started: BootTime,
-    /// How inotify was hooked.
+    /// The backend.
     pub backend: String,
-    /// The command that recorded.
+    /// The command line of the recorder.
     pub command: Vec<String>,
-    /// What the backend could not see.
+    /// The features that the backend lacked.
     pub unseen: Vec<String>,
     /// Names of users, by uid.
     pub users: BTreeMap<u32, String>,
     /// Limits, live and as configured.
     pub sysctls: Sysctls,
-    /// Nothing is missing between the run's file before and this one.
+    /// Whether no events are missing between the run's previous file and this one.
     pub continues: bool,
 }
 
 impl Header {
-    /// A clock that shows what the machine's own did, in the time zone here.
+    /// A clock that shows the machine's times in the reader's time zone.
     #[must_use]
     pub fn clock(&self) -> Clock {
         Clock::of_machine_booted(self.booted, TimeZone::system())

@@ -1,4 +1,4 @@
-//! Recordings: what happened, in files that survive what happens to the machine.
+//! Recordings: events and state in files that survive a crash.
 //!
 //! A file holds frames (`frame`) of events and state (`wire`). docs/recording-format.md
 //! describes the format, and the rule by which it changes.
@@ -25,5 +25,5 @@ pub use reader::Reader;
 pub use recorder::Recorder;
 pub use store::{Rotation, Store};
 
-/// How the names of recordings end in a directory of them.
+/// The extension of recordings in a directory.
 pub const EXTENSION: &str = "itrec";

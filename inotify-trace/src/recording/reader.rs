@@ -1,4 +1,4 @@
-//! Reading a recording.
+//! Reads the files of a recording.
 
 use std::{
     fs::File,
@@ -16,7 +16,7 @@ use super::{
     wire,
 };
 
-/// Bytes read at once.
+/// The size of the read buffer, in bytes.
 const BUFFER: usize = 1 << 20;
 
 /// Reads a file from its beginning to its end, one frame at a time.
@@ -27,7 +27,7 @@ pub struct Reader<R> {
     frame: Option<Pieces>,
 }
 
-/// What is left of a frame.
+/// The rest of a frame.
 #[derive(Debug)]
 struct Pieces {
     restarts: bool,
@@ -63,13 +63,13 @@ impl<R: Read> Reader<R> {
         Ok(Self { frames, header: Header::from_wire(header), frame: None })
     }
 
-    /// What the recording says of the machine.
+    /// The header.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// How far into the file it is, in bytes.
+    /// The offset of the next frame, in bytes.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.frames.offset()
@@ -78,7 +78,7 @@ impl<R: Read> Reader<R> {
     /// The next item; None at the end of the file.
     ///
     /// # Errors
-    /// If what follows cannot be read. Nothing can after that.
+    /// If the next frame cannot be read. No frame after it can.
     pub fn next_item(&mut self) -> Result<Option<Item>, RecordingError> {
         loop {
             if let Some(item) = self.frame.as_mut().and_then(Pieces::next) {
@@ -104,7 +104,7 @@ impl<R: Read> Reader<R> {
                     let wire::End { time } = decode(&bytes, offset)?;
                     return Ok(Some(Item::End(BootTime(time))));
                 }
-                // A second header says nothing new; what is unknown was added later.
+                // A second header has no meaning; unknown kinds are those of newer versions.
                 Kind::Header | Kind::Unknown => {}
             }
         }

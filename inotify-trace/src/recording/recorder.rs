@@ -1,4 +1,4 @@
-//! Recording beside the tracing: a thread of its own writes, so that a slow disk delays nothing.
+//! Records while tracing: a thread of its own writes, so that a slow disk does not delay events.
 
 use std::{
     io,
@@ -23,21 +23,21 @@ use super::{
     writer::{Totals, Writer},
 };
 
-/// Batches that may wait to be written. A batch has a few thousand events at most.
+/// The most batches that wait to be written. A batch has a few thousand events at most.
 const WAITING: usize = 64;
 
-/// How long to sleep where nothing is to be written.
+/// How long the thread sleeps if nothing is to be written.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// Says what went wrong, or is right again, to whoever runs the recording.
+/// Reports an error, or its end, to the user.
 pub type Say = Box<dyn Fn(&str) + Send>;
 
-/// Records what is handed to it.
+/// Records events; an audience.
 #[derive(Debug)]
 pub struct Recorder {
     jobs: SyncSender<Job>,
     shared: Arc<Shared>,
-    /// Events that found no place to wait, and must be told as missing.
+    /// Events that did not fit into the queue, and must be recorded as missing.
     pub(super) missed: u64,
     thread: JoinHandle<(Totals, Result<(), RecordingError>)>,
 }
@@ -45,20 +45,20 @@ pub struct Recorder {
 #[derive(Debug)]
 enum Job {
     Batch(Batch),
-    /// All that is known, and how many events never came.
+    /// The state, and the number of events missing before it.
     State {
         time: BootTime,
         parts: Vec<Part>,
         missed: u64,
     },
-    /// It is over, and so many events never came.
+    /// The end, and the number of events missing before it.
     Finish {
         time: BootTime,
         missed: u64,
     },
 }
 
-/// What both threads look at.
+/// State shared by both threads.
 #[derive(Debug, Default)]
 struct Shared {
     wants_state: AtomicBool,
@@ -66,10 +66,10 @@ struct Shared {
 }
 
 impl Recorder {
-    /// Begins a recording, of which each batch is on disk after `flush` at the latest.
+    /// Begins a recording; each batch is on disk after `flush` at the latest.
     ///
     /// # Errors
-    /// If the first file cannot be made.
+    /// If the first file cannot be created.
     pub fn start(
         store: Store,
         header: Header,
@@ -87,17 +87,17 @@ impl Recorder {
         Ok(Self { jobs, shared, missed: 0, thread })
     }
 
-    /// Records a batch that `tracker` has taken in.
+    /// Records a batch that `tracker` has applied.
     pub fn record(&mut self, batch: Batch, tracker: &Tracker) {
         let time = batch.time;
         if self.missed > 0 {
-            // Without what came before, it would be misunderstood.
+            // Without the missing events before it, a reader would misinterpret it.
             self.missed += batch.events.len() as u64;
         } else if let Err(Job::Batch(batch)) = self.send(Job::Batch(batch)) {
             self.missed = batch.events.len() as u64;
         }
         let is_wanted = self.missed > 0 || self.shared.wants_state.load(Ordering::Relaxed);
-        // Taking the state apart is work, and for nothing if it finds no place.
+        // Copying the state is expensive, and in vain if it does not fit into the queue.
         if is_wanted && self.shared.waiting.load(Ordering::Relaxed) < WAITING / 2 {
             let job = Job::State { time, parts: tracker.parts(), missed: self.missed };
             if self.send(job).is_ok() {
@@ -107,18 +107,18 @@ impl Recorder {
         }
     }
 
-    /// How many batches wait to be written. Where there are too many, the next is not recorded.
+    /// The number of batches that wait to be written. If there are too many, the next is not recorded.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.shared.waiting.load(Ordering::Relaxed)
     }
 
-    /// Writes what is left, and says what was written.
+    /// Writes the rest, and returns the totals.
     ///
     /// # Errors
-    /// If the end could not be written. What was written before is there.
+    /// If the end could not be written. The file is complete before that.
     pub fn finish(self, time: BootTime) -> (Totals, Result<(), RecordingError>) {
-        // If the thread is gone, it has panicked, which joining it tells.
+        // If the thread is gone, it has panicked, which joining it shows.
         let _ = self.jobs.send(Job::Finish { time, missed: self.missed });
         match self.thread.join() {
             Ok(outcome) => outcome,
@@ -126,9 +126,9 @@ impl Recorder {
         }
     }
 
-    /// Hands over a job; gives it back if there is no place.
+    /// Queues a job; returns it if the queue is full.
     fn send(&self, job: Job) -> Result<(), Job> {
-        // Counted first: the other thread counts down as soon as it has it.
+        // Counted first: the other thread decrements as soon as it receives the job.
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         self.jobs.try_send(job).map_err(|error| {
             self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -139,8 +139,7 @@ impl Recorder {
     }
 }
 
-/// It keeps what it is told, and never fails: what cannot be written is counted, and told as
-/// missing.
+/// Never fails: events that cannot be written are counted, and recorded as missing.
 impl Audience for Recorder {
     type Error = io::Error;
 
@@ -153,7 +152,7 @@ impl Audience for Recorder {
     }
 }
 
-/// What the thread does.
+/// The loop of the thread.
 fn run(
     mut writer: Writer,
     jobs: &Receiver<Job>,
@@ -181,7 +180,7 @@ fn run(
                 return writer.finish(Some(time));
             }
             Err(RecvTimeoutError::Timeout) => writer.flush(),
-            // Whoever recorded has panicked: what there is is kept.
+            // The other thread has panicked: keep what is recorded.
             Err(RecvTimeoutError::Disconnected) => return writer.finish(None),
         };
         if let Err(error) = result {

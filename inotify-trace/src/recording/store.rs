@@ -1,4 +1,4 @@
-//! The files of a recording: one, or several of which the oldest go.
+//! The files of a recording: one, or several in rotation.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,30 +15,30 @@ use rustix::{
 
 use super::{EXTENSION, Header, RecordingError};
 
-/// When a file has had enough, and how much is kept.
+/// When a new file begins, and which old files are deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rotation {
-    /// Bytes after which the next file is begun.
+    /// The size in bytes at which a new file begins.
     pub size: Option<u64>,
-    /// Time after which the next file is begun.
+    /// The time after which a new file begins.
     pub time: Option<Duration>,
-    /// How many files are kept, the one being written included.
+    /// The most files that are kept, including the one being written.
     pub keep: Option<usize>,
-    /// How many bytes are kept, the file being written included: what it may yet grow to counts.
+    /// The most bytes that are kept, including the file being written at its final size.
     pub max_total: Option<u64>,
 }
 
-/// Where nothing else says when a file has had enough, it is this part of what is kept in all.
+/// Without `size`, a new file begins at `max_total` divided by this.
 const FILES_IN_TOTAL: u64 = 8;
 
 impl Rotation {
-    /// Bytes after which the next file is begun.
+    /// The size in bytes at which a new file begins.
     fn limit(&self) -> Option<u64> {
         self.size.or_else(|| Some((self.max_total? / FILES_IN_TOTAL).max(1)))
     }
 }
 
-/// Where recordings go.
+/// The destination of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Store {
     /// One file.
@@ -51,7 +51,7 @@ impl Store {
     /// A directory if there is one, or the path ends with a slash; otherwise a file.
     ///
     /// # Errors
-    /// If the directory cannot be made.
+    /// If the directory cannot be created.
     pub fn new(path: &Path, rotation: Rotation) -> Result<Self, RecordingError> {
         let is_named_so = path.as_os_str().as_encoded_bytes().ends_with(b"/");
         if !is_named_so && !path.is_dir() {
@@ -62,13 +62,13 @@ impl Store {
         Ok(Self::Directory(path.to_owned(), rotation))
     }
 
-    /// Makes the file that `header` is for. None is ever overwritten.
+    /// Creates the file of `header`. Existing files are never overwritten.
     pub(super) fn create(&self, header: &Header) -> Result<Output, RecordingError> {
         let path = match self {
             Self::File(path) => path.clone(),
             Self::Directory(directory, _) => directory.join(file_name(header)),
         };
-        // What programs watch is nobody else's business.
+        // For the owner only: it has the paths that programs watch.
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         match file {
             Ok(file) => Ok(Output::new(file, path)),
@@ -79,17 +79,17 @@ impl Store {
         }
     }
 
-    /// Whether a file has had enough.
+    /// Whether a new file should begin.
     pub(super) fn is_over(&self, output: &Output) -> bool {
         let Self::Directory(_, rotation) = self else { return false };
-        // Each file begins with the state: where that is most of it, one would follow the other.
+        // Each file begins with the state: a large state must not make each batch begin a new file.
         let is_worth_it = |size: u64| output.length >= size.max(2 * output.state);
         rotation.limit().is_some_and(is_worth_it)
             || rotation.time.is_some_and(|time| output.begun.elapsed() >= time)
     }
 
-    /// Removes the oldest files of this machine beyond what is to be kept, but none that is being
-    /// written, by `current` or another recorder.
+    /// Removes the oldest files of this machine beyond the limits, but none that is being written, by
+    /// `current` or another recorder.
     pub(super) fn prune(&self, header: &Header, current: &Output) -> Result<(), RecordingError> {
         let Self::Directory(directory, rotation) = self else { return Ok(()) };
         let failed = |source| RecordingError::Write { path: directory.clone(), source };
@@ -119,7 +119,7 @@ impl Store {
     }
 }
 
-/// Whether `name` is one that [`file_name`] gives for `host`. Hosts may be called alike: `node` and
+/// Whether `name` is a name by [`file_name`] for `host`. Host names may share a prefix: `node` and
 /// `node-2`.
 fn is_name_of(name: &str, host: &str) -> bool {
     let rest = || name.strip_prefix(host)?.strip_prefix('-')?.strip_suffix(EXTENSION);
@@ -133,7 +133,7 @@ fn is_name_of(name: &str, host: &str) -> bool {
     is_time && number.len() >= 4 && is_number(number)
 }
 
-/// Whether a recorder holds the lock of a file. Where there are no locks, none does.
+/// Whether a recorder holds the lock of a file; false on file systems without locks.
 pub(super) fn is_being_written(path: &Path) -> bool {
     let Ok(file) = File::open(path) else { return false };
     flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
@@ -143,7 +143,7 @@ pub(super) fn is_being_written(path: &Path) -> bool {
 /// machine sort by time.
 fn file_name(header: &Header) -> String {
     let begun = header.clock().utc(header.started);
-    // 2026-01-31T23:59:59.123456789Z without what file names are better without.
+    // 2026-01-31T23:59:59.123456789Z without punctuation, to milliseconds.
     let begun: String = begun.chars().filter(char::is_ascii_alphanumeric).take(18).collect();
     format!("{}-{begun}-{:04}.{EXTENSION}", host(header), header.sequence)
 }
@@ -158,25 +158,25 @@ fn host(header: &Header) -> String {
 pub(super) struct Output {
     file: File,
     pub(super) path: PathBuf,
-    /// Bytes written whole.
+    /// Bytes of complete writes.
     pub(super) length: u64,
-    /// How many of them are the state it began with, or went on from.
+    /// The bytes of these that are state, at the beginning or after a failure.
     pub(super) state: u64,
     begun: Instant,
 }
 
 impl Output {
     fn new(file: File, path: PathBuf) -> Self {
-        // Keeps other recorders from removing it. Not every file system has locks, and it is as
-        // good a recording without.
+        // Keeps other recorders from removing it. Not every file system has locks, and the recording
+        // works without.
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
-        // Without this, a loss of power could take the name, and what is in the file with it.
+        // Without this, a power failure could lose the name, and with it the file.
         let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
         let _ = File::open(directory.unwrap_or(Path::new("."))).and_then(|it| it.sync_all());
         Self { file, path, length: 0, state: 0, begun: Instant::now() }
     }
 
-    /// Appends all of it, so that it survives a loss of power; or, where that fails, nothing.
+    /// Appends `bytes`, so that they survive a power failure; if that fails, appends nothing.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), RecordingError> {
         let written = self.file.write_all_at(bytes, self.length);
         if let Err(source) = written.and_then(|()| self.file.sync_data()) {
@@ -187,14 +187,14 @@ impl Output {
         Ok(())
     }
 
-    /// Takes back what was appended after the first `length` bytes.
+    /// Cuts the file to `length` bytes.
     pub(super) fn shorten(&mut self, length: u64) {
-        // Where even this fails, a reader finds half a frame, and says so.
+        // If this fails as well, a reader reports an incomplete frame.
         let _ = self.file.set_len(length);
         self.length = self.length.min(length);
     }
 
-    /// Exchanges the file for another, such as one that has no room.
+    /// Replaces the file by another, such as one without space.
     #[cfg(test)]
     pub(super) fn exchange(&mut self, file: File) -> File {
         std::mem::replace(&mut self.file, file)
@@ -202,7 +202,7 @@ impl Output {
 
     /// Removes the file.
     pub(super) fn discard(self) {
-        // Nothing depends on it.
+        // A failure has no consequence.
         let _ = fs::remove_file(&self.path);
     }
 }

@@ -1,4 +1,4 @@
-//! Writing a recording: what is written when, and what happens when it cannot be.
+//! Writes a recording: flushes in time, rotates files, and recovers from write errors.
 
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,10 @@ use super::{
     wire,
 };
 
-/// How long to wait before trying again what failed, unless a test says otherwise.
+/// The time between two attempts after a write error; tests shorten it.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Bytes of frames gathered before they are written, while state is written.
+/// Bytes of frames collected per write of the state.
 const GATHERED: usize = 1 << 20;
 
 /// Writes a recording.
@@ -31,21 +31,21 @@ pub(super) struct Writer {
     flush: Duration,
     packer: Packer,
     frame: Encoder,
-    /// When what is in the frame must be written.
+    /// When the frame must be written.
     due: Option<Instant>,
     /// Events in the frame.
     pending: u64,
     pub(super) output: Option<Output>,
-    /// How long to wait before trying again what failed.
+    /// The time between two attempts after a write error.
     pub(super) retry: Duration,
     /// When the last attempt to write failed, if it did: nothing is recorded until one succeeds.
     failed: Option<Instant>,
-    /// Events that were not recorded, and of which the recording does not tell yet.
+    /// Events that were not recorded, and that the recording does not count as missing yet.
     unrecorded: u64,
     pub(super) totals: Totals,
 }
 
-/// What was written.
+/// The totals of a recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Files begun.
@@ -84,14 +84,14 @@ impl Writer {
         Ok(writer)
     }
 
-    /// How long until something must be written, or tried again.
+    /// The time until the next write, or the next attempt.
     pub(super) fn due(&self) -> Option<Duration> {
         let retry = self.failed.map(|failed| failed + self.retry).filter(|&at| at > Instant::now());
         let due = [self.due, retry].into_iter().flatten().min()?;
         Some(due.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether the state is needed to go on: for the next file, or after a failure.
+    /// Whether the state is needed to continue: for the next file, or after a failure.
     pub(super) fn wants_state(&self) -> bool {
         match (self.failed, &self.output) {
             (Some(failed), _) => failed.elapsed() >= self.retry,
@@ -100,7 +100,7 @@ impl Writer {
         }
     }
 
-    /// Takes in a batch; says what went wrong, the first time that it does.
+    /// Adds a batch. Of several errors in succession, only the first is returned.
     pub(super) fn batch(&mut self, mut batch: Batch) -> Result<(), RecordingError> {
         loop {
             let before = batch.events.len() as u64;
@@ -114,7 +114,7 @@ impl Writer {
             if self.frame.is_full()
                 && let Err(error) = self.write_frame()
             {
-                // The rest of it is of no use without what came before.
+                // The rest cannot be understood without the lost part before it.
                 self.miss(batch.events.len() as u64);
                 return Err(error);
             }
@@ -124,27 +124,27 @@ impl Writer {
         }
     }
 
-    /// Events that are missing in the recording.
+    /// Counts events as missing in the recording.
     pub(super) fn miss(&mut self, events: u64) {
         self.unrecorded += events;
         self.totals.unrecorded += events;
     }
 
-    /// Writes what there is, if it is time.
+    /// Writes the frame, if it is due.
     pub(super) fn flush(&mut self) -> Result<(), RecordingError> {
         if self.due.is_some_and(|due| due <= Instant::now()) { self.write_frame() } else { Ok(()) }
     }
 
-    /// Goes on from `parts`, which is all that is known at `time`: in the next file where that is
-    /// due, and after a failure in the same one. Says whether a failure is over with that.
+    /// Continues from `parts`, the state at `time`: in the next file if rotation is due, otherwise,
+    /// after a failure, in the same one. Returns whether that ended a failure.
     pub(super) fn restart(
         &mut self,
         time: BootTime,
         parts: Vec<Part>,
     ) -> Result<bool, RecordingError> {
         if self.failed.is_none() && self.unrecorded == 0 && !self.wants_state() {
-            // It was asked for twice, before the first answer was seen. What is known goes on, and
-            // must not look as if something were missing.
+            // The state was requested twice before the first one arrived. The recording is complete,
+            // and must not look as if events were missing.
             return Ok(false);
         }
         if self.failed.is_none() {
@@ -157,7 +157,7 @@ impl Writer {
             Err(_) => self.failed = Some(Instant::now()),
         }
         match result {
-            // It is known that it fails.
+            // The error was already returned.
             Err(_) if had_failed => Ok(false),
             result => result.map(|()| had_failed),
         }
@@ -166,7 +166,7 @@ impl Writer {
     fn try_restart(&mut self, time: BootTime, parts: Vec<Part>) -> Result<(), RecordingError> {
         if self.output.as_ref().is_none_or(|output| self.store.is_over(output)) {
             if self.output.is_some() {
-                // Without it the old file is as complete; it only does not say so.
+                // The old file is complete even without its `End`.
                 let _ = self.end(time);
             }
             self.output = None;
@@ -178,7 +178,7 @@ impl Writer {
         let start = self.output.as_ref().map_or(0, |output| output.length);
         let result = self.write_state(time, parts);
         if result.is_err() {
-            // Half a state is none.
+            // An incomplete state is of no use.
             self.frame = Encoder::default();
             if let Some(output) = &mut self.output {
                 self.totals.bytes -= output.length - start;
@@ -203,15 +203,15 @@ impl Writer {
                 self.append(&out.split())?;
             }
         }
-        self.tell_unrecorded(time);
+        self.add_unrecorded(time);
         self.pack(&mut out)?;
         self.append(&out)?;
         self.unrecorded = 0;
         Ok(())
     }
 
-    /// Adds to the frame how much is missing before it, if anything is.
-    fn tell_unrecorded(&mut self, time: BootTime) {
+    /// Adds a loss for the missing events to the frame, if there are any.
+    fn add_unrecorded(&mut self, time: BootTime) {
         if self.unrecorded > 0 {
             let kind = EventKind::Lost { count: self.unrecorded, what: Loss::Unrecorded };
             let lost = Event { time, task: None, kind };
@@ -219,16 +219,17 @@ impl Writer {
         }
     }
 
-    /// Writes what there is, and that this is all, at `time`; without one, it ends in disorder.
+    /// Writes the rest, and closes the file properly at `time`; without a time, it is left without
+    /// its end.
     pub(super) fn finish(mut self, time: Option<BootTime>) -> (Totals, Result<(), RecordingError>) {
         let had_failed = self.failed.take().is_some();
         let mut result = self.write_frame();
         if let (Ok(()), Some(time)) = (&result, time) {
-            // After a failure there may be room again for two small frames.
-            self.tell_unrecorded(time);
+            // After a failure there may be space again for two small frames.
+            self.add_unrecorded(time);
             result = self.write_frame().and_then(|()| self.end(time));
         }
-        // It was said when it failed.
+        // The error was already returned.
         (self.totals, if had_failed { Ok(()) } else { result })
     }
 
@@ -246,13 +247,13 @@ impl Writer {
                 self.totals.files += 1;
                 self.prune();
             }
-            // An empty file is of use to nobody.
+            // An empty file is of no use.
             Err(_) => drop(self.output.take().map(Output::discard)),
         }
         result
     }
 
-    /// Removes what is too old to be kept.
+    /// Removes the oldest files beyond the limits.
     fn prune(&self) {
         let Some(output) = &self.output else { return };
         if let Err(error) = self.store.prune(&self.header, output) {
@@ -269,7 +270,7 @@ impl Writer {
         self.append(&out)
     }
 
-    /// Writes the frame. Where that fails, its events are not recorded, and none of those after.
+    /// Writes the frame. If that fails, its events and the later ones are not recorded.
     fn write_frame(&mut self) -> Result<(), RecordingError> {
         self.due = None;
         let events = std::mem::take(&mut self.pending);

@@ -81,7 +81,7 @@ fn values_are_explained_in_the_same_words() {
     let explanations: [(&[&str], &str); 3] = [
         (&all, duration),
         (&["trace", "record"], "SIZE      64K, 4M, 1G or 1GiB"),
-        (&["list", "limits", "leaks", "replay"], "before the end of what was recorded"),
+        (&["list", "limits", "leaks", "replay"], "before the end of the recording"),
     ];
     for (commands, words) in explanations {
         for command in commands {

@@ -207,7 +207,7 @@ fn what_is_outside_of_a_recording_is_refused() {
         for at in outside.into_iter().chain(["-2s", "@0"]) {
             let output = run(&[command, "--recording", file, "--at", at]);
             let instead = "such as 2026-03-01T00:01:40+00:00, or -10s";
-            refuses(&output, &["--at", "outside of what was recorded", covered, instead]);
+            refuses(&output, &["--at", "outside of the recording", covered, instead]);
         }
     }
     for from in outside {
@@ -304,7 +304,7 @@ fn what_is_being_recorded_lasts_until_now() {
     }
     drop(lock);
     let output = run(&["list", "--recording", file.to_str().unwrap(), "--at", "now"]);
-    refuses(&output, &["outside of what was recorded"]);
+    refuses(&output, &["outside of the recording"]);
 }
 
 #[test]

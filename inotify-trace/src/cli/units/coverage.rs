@@ -1,4 +1,4 @@
-//! Which moment of what was recorded a time on the command line is.
+//! Resolves a time on the command line to a moment of the recordings.
 
 use std::{
     fmt::Write as _,
@@ -11,21 +11,20 @@ use jiff::{RoundMode, Timestamp, TimestampRound, ToSpan as _, Unit, Zoned, civil
 use super::Moment;
 use crate::feed::Replay;
 
-/// How many runs are named where a time is in none of them.
+/// The number of runs that the error for a time outside of all runs names.
 const NAMED: usize = 5;
 
-/// What recordings cover: the times from the beginning of each run to its end.
+/// The times that recordings cover, from the beginning of each run to its end.
 #[derive(Debug)]
 pub(in crate::cli) struct Coverage {
     /// Oldest first; never empty.
     runs: Vec<Run>,
-    /// In which times of day are read and shown.
+    /// The zone of times of day.
     zone: TimeZone,
-    /// This moment.
     now: Timestamp,
 }
 
-/// What a run covers, both ends included.
+/// The times that a run covers, both ends included.
 #[derive(Clone, Debug)]
 struct Run {
     host: String,
@@ -34,10 +33,10 @@ struct Run {
 }
 
 impl Coverage {
-    /// Of runs of which nothing has been read yet.
+    /// The coverage of runs. These must not have been read yet.
     ///
     /// # Errors
-    /// If there are none.
+    /// If `runs` is empty.
     pub(in crate::cli) fn of(runs: &[Replay]) -> anyhow::Result<Self> {
         let first = runs.first().context("nothing was recorded")?;
         let zone = first.header().clock().zone().clone();
@@ -46,15 +45,15 @@ impl Coverage {
             let (header, end) = (run.header(), run.end());
             let clock = header.clock();
             let (from, to) = (clock.timestamp(header.started), clock.timestamp(end.time));
-            // What is being recorded ends a moment ago, and no later than what is asked for.
+            // A recording in progress covers the time until now.
             let to = if end.is_being_written { to.max(now) } else { to };
             Run { host: header.host.clone(), from, to: to.max(from) }
         });
         Ok(Self { runs: runs.collect(), zone, now })
     }
 
-    /// The moment that `option` asks for, and the place of the last run that covers it. Says on
-    /// standard error which it is, where that is not clear from what was given.
+    /// The moment of `option`, and the index of the last run that covers it. Prints the full time
+    /// to standard error if the option's value leaves it open, as a time of day does.
     ///
     /// # Errors
     /// If no run covers it.
@@ -68,12 +67,11 @@ impl Coverage {
         Ok(found)
     }
 
-    /// The moments that `--from` and `--to` ask for: the earliest and the latest of all if they
-    /// are not given. They may be before or after what was recorded, as long as something was
-    /// recorded in between.
+    /// The moments of `--from` and `--to`; the earliest and the latest possible if absent. Either
+    /// may be outside of the recordings, as long as a run overlaps the range.
     ///
     /// # Errors
-    /// If nothing was.
+    /// If no run does.
     pub(in crate::cli) fn range(
         &self,
         from: Option<Moment>,
@@ -107,7 +105,7 @@ impl Coverage {
         to: Option<Moment>,
     ) -> anyhow::Result<(Timestamp, Timestamp)> {
         let (first, last) = self.ends();
-        // Of a time of day, the last before `until`.
+        // A time of day is the last one before `until`.
         let find = |option, moment, until: Timestamp| match moment {
             Moment::TimeOfDay(time) => last_time_of_day(time, first, until.min(last), &self.zone)
                 .ok_or_else(|| anyhow!(self.outside(option, moment))),
@@ -132,7 +130,7 @@ impl Coverage {
         }
     }
 
-    /// The moment, which may be outside of what was recorded; of times of day the last.
+    /// The moment, which may be outside of the recordings; for a time of day the last one.
     fn timestamp(&self, moment: Moment) -> anyhow::Result<Timestamp> {
         let (first, last) = self.ends();
         Ok(match moment {
@@ -141,7 +139,7 @@ impl Coverage {
             Moment::TimeOfDay(time) => {
                 last_time_of_day(time, first, last, &self.zone).unwrap_or(last)
             }
-            // Durations are so short, and recordings so young, that these bounds are not reached.
+            // Durations of at most a century don't reach these bounds.
             Moment::AfterBeginning(time) => first.saturating_add(time).unwrap_or(Timestamp::MAX),
             Moment::BeforeEnd(time) => last.saturating_sub(time).unwrap_or(Timestamp::MIN),
             Moment::Now => self.now,
@@ -162,9 +160,9 @@ impl Coverage {
         writeln!(io::stderr().lock(), "inotify-trace: {option} {moment} is {}", self.shown(time))
     }
 
-    /// What to say of a moment in no run.
+    /// The error for a moment outside of all runs.
     fn outside(&self, option: &str, moment: Moment) -> String {
-        let mut text = format!("{option} {moment} is outside of what was recorded:");
+        let mut text = format!("{option} {moment} is outside of the recording:");
         for run in self.runs.iter().rev().take(NAMED).rev() {
             let (from, to) = run.inner();
             // Writing to a String cannot fail.
@@ -189,13 +187,14 @@ impl Coverage {
     /// In the reader's time zone, in a form that can be given as a time.
     fn shown(&self, time: Timestamp) -> String {
         let zoned = time.to_zoned(self.zone.clone());
-        // As many digits as it takes to tell.
+        // `%.f` prints as many digits as are not zero.
         zoned.strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string()
     }
 }
 
 impl Run {
-    /// Its beginning and its end in milliseconds that it covers; exact if there are none.
+    /// The first and the last whole millisecond that the run covers; the exact ends if it covers
+    /// none.
     fn inner(&self) -> (Timestamp, Timestamp) {
         let round = |time: Timestamp, mode| {
             let round = TimestampRound::new().smallest(Unit::Millisecond).mode(mode);
@@ -205,7 +204,7 @@ impl Run {
         if from <= to { (from, to) } else { (self.from, self.to) }
     }
 
-    /// A moment that it covers, a whole second if there is one.
+    /// A moment that the run covers, a whole second if possible.
     fn middle(&self) -> Timestamp {
         let half = self.to.duration_since(self.from) / 2;
         let middle = self.from.saturating_add(half).unwrap_or(self.to);
@@ -215,7 +214,7 @@ impl Run {
     }
 }
 
-/// The last time within bounds, both included, that clocks showed it.
+/// The last time within the bounds, both included, at which clocks showed this time of day.
 fn last_time_of_day(
     time: civil::Time,
     from: Timestamp,
@@ -223,12 +222,12 @@ fn last_time_of_day(
     zone: &TimeZone,
 ) -> Option<Timestamp> {
     let last_day = to.to_zoned(zone.clone()).date();
-    // The day before the last has it, unless that is the day when clocks leapt over it.
+    // Three days are enough: a time of day is missing only on a day when clocks skip it.
     let days = (0..3).filter_map(|back| last_day.checked_sub(back.days()).ok());
     let shown = days.flat_map(|day| {
         let wanted = day.to_datetime(time);
         let ambiguous = zone.to_ambiguous_zoned(wanted);
-        // Where clocks were put back, they showed it twice.
+        // When clocks are put back, they show it twice.
         let both = [ambiguous.clone().earlier(), ambiguous.later()];
         let shows_it = move |zoned: &Zoned| zoned.datetime() == wanted;
         both.into_iter().flatten().filter(shows_it).map(|zoned| zoned.timestamp())

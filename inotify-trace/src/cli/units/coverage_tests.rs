@@ -86,7 +86,7 @@ fn what_is_outside_is_refused_with_what_there_is() {
         let error = at(&coverage, text).expect_err(text);
         for words in [
             "--at",
-            "outside of what was recorded",
+            "outside of the recording",
             // Not before it begins.
             "2026-03-01T07:20:05.124+02:00 to 2026-03-01T09:30:00+02:00 on n0",
             "such as 2026-03-01T08:25:02+02:00, or -10s",

@@ -6,7 +6,7 @@ use jiff::{SpanRelativeTo, fmt::friendly::SpanParser};
 
 const EXAMPLES: &str = "90, 90s, 1m30s or 2h";
 
-/// A century. Moments can be that far from now without an overflow.
+/// A century: adding it to the current time cannot overflow.
 const LONGEST: Duration = Duration::from_secs(36_500 * 86_400);
 
 /// Shorter intervals would only repeat the same figures.
@@ -15,7 +15,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// A duration; it may be zero.
 ///
 /// # Errors
-/// If it is none, or longer than a century.
+/// If it is no duration, or longer than a century.
 pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
     let duration = parse(text).ok_or_else(|| format!("must be a duration such as {EXAMPLES}"))?;
     if duration > LONGEST {
@@ -36,7 +36,7 @@ pub(in crate::cli) fn positive_duration(text: &str) -> Result<Duration, String> 
     Ok(duration)
 }
 
-/// A duration after which something is done again.
+/// The interval of a repeated action.
 ///
 /// # Errors
 /// As [`duration`], and if it is below 100 milliseconds.
@@ -48,7 +48,7 @@ pub(in crate::cli) fn interval(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// jiff's durations without signs, of days and shorter units; a number alone is seconds.
+/// Parses jiff's durations without a sign, of days and shorter units; a number alone is seconds.
 fn parse(text: &str) -> Option<Duration> {
     let is_part_of_number = |c: char| c.is_ascii_digit() || c == '.';
     if !text.starts_with(is_part_of_number) {

@@ -1,4 +1,4 @@
-//! Durations, sizes and times on the command line: one parser and one explanation for all commands.
+//! Durations, sizes and times on the command line: one parser and one help text for all commands.
 
 mod coverage;
 mod duration;
@@ -10,25 +10,25 @@ pub(super) use duration::{duration, interval, positive_duration};
 pub(super) use moment::Moment;
 pub(super) use size::{buffer_size, file_size, total_size};
 
-/// What a `DURATION` is.
+/// Help on `DURATION`.
 pub(super) const DURATION: &str =
     "  DURATION  90, 90s, 1m30s, 2h, 1.5h or 500ms; a number alone is seconds";
 
-/// What a `SIZE` is.
+/// Help on `SIZE`.
 pub(super) const SIZE: &str =
     "  SIZE      64K, 4M, 1G or 1GiB, in powers of 1024; a number alone is bytes";
 
-/// What a `TIME` is.
+/// Help on `TIME`.
 pub(super) const TIME: &str = concat!(
-    "  TIME      03:05, 7:20 or 03:05:30   the last such time of day that was recorded\n",
-    "            2026-01-31T03:05          local time; others end with Z or an offset, as in +01:00\n",
+    "  TIME      03:05, 7:20 or 03:05:30   the last such time of day in the recording\n",
+    "            2026-01-31T03:05          local time; other zones end with Z or an offset (+01:00)\n",
     "            @1769828700               seconds since 1970\n",
-    "            +90s                      a DURATION after the beginning of what was recorded\n",
-    "            -10m                      a DURATION before the end of what was recorded\n",
-    "            now                       this moment, by this machine's clock",
+    "            +90s                      a DURATION after the beginning of the recording\n",
+    "            -10m                      a DURATION before the end of the recording\n",
+    "            now                       the current time of this machine",
 );
 
-/// The end of a command's help: its examples, then what the values it takes look like.
+/// The end of a command's help: examples, then the forms of values.
 pub(super) fn help(examples: &str, values: &[&str]) -> String {
     format!("{examples}\n\nValues:\n{}", values.join("\n"))
 }

@@ -9,20 +9,19 @@ use jiff::{
 
 use super::duration;
 
-/// A point in time of what was recorded, as it is written on the command line.
+/// A point in time of a recording, in the forms of the command line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::cli) enum Moment {
     /// `2026-01-31T03:05:00Z`, or `@1769828700`.
     Absolute(Timestamp),
-    /// `2026-01-31T03:05`, by this machine's calendar.
+    /// `2026-01-31T03:05`, in this machine's time zone.
     Local(civil::DateTime),
-    /// `03:05`: the last time that clocks here showed it.
+    /// `03:05`: the last such time of day in this machine's time zone.
     TimeOfDay(civil::Time),
-    /// `+90s`: so long after the beginning.
+    /// `+90s`: this long after the beginning.
     AfterBeginning(Duration),
-    /// `-10m`: so long before the end.
+    /// `-10m`: this long before the end.
     BeforeEnd(Duration),
-    /// `now`.
     Now,
 }
 
@@ -52,14 +51,14 @@ fn parse(text: &str) -> Option<Moment> {
     if let Some(seconds) = text.strip_prefix('@') {
         return since_1970(seconds).map(Moment::Absolute);
     }
-    // jiff would pass over a zone, and take another time than the one given.
+    // jiff would ignore a zone, and take a time other than the one given.
     let is_without_zone =
         |time: &str| time.bytes().all(|it| it.is_ascii_digit() || b":.".contains(&it));
     let Some((date, time)) = text.split_once(['T', 't', ' ']) else {
         if text.contains(':') && is_without_zone(text) {
             return with_two_digits(text).parse().ok().map(Moment::TimeOfDay);
         }
-        // A day alone is its beginning.
+        // A date alone means its midnight.
         return text.parse::<civil::Date>().ok().map(|it| Moment::Local(it.to_datetime(MIDNIGHT)));
     };
     let text = format!("{date}T{}", with_two_digits(time));
@@ -87,7 +86,7 @@ fn since_1970(text: &str) -> Option<Timestamp> {
 }
 
 impl fmt::Display for Moment {
-    /// In a form that means the same on the command line.
+    /// In a form that parses to the same moment.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let short = |it| SpanPrinter::new().spacing(Spacing::None).unsigned_duration_to_string(it);
         match self {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A file that is rotated holds at least a header and what the machine has.
+/// A rotated file holds at least a header and the state.
 const SMALLEST_FILE: u64 = 16 << 10;
 
 /// Eight such files and the one that is being written.
@@ -12,7 +12,7 @@ const SMALLEST_TOTAL: u64 = 256 << 10;
 const SMALLEST_BUFFER: u32 = 64 << 10;
 const LARGEST_BUFFER: u32 = 1 << 30;
 
-/// A number of bytes, as it is written on the command line: `4M`.
+/// A number of bytes, printed as on the command line: `4M`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Size(u64);
 
@@ -25,7 +25,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// How large a file becomes before the next one is begun, in bytes.
+/// The size in bytes at which a file is rotated.
 ///
 /// # Errors
 /// If it is no size, or too small for a file.
@@ -33,7 +33,7 @@ pub(in crate::cli) fn file_size(text: &str) -> Result<u64, String> {
     at_least(text, SMALLEST_FILE)
 }
 
-/// How large files become together, in bytes.
+/// The total size of files, in bytes.
 ///
 /// # Errors
 /// If it is no size, or too small for several files.
@@ -44,7 +44,7 @@ pub(in crate::cli) fn total_size(text: &str) -> Result<u64, String> {
 /// The size of the ring buffer, in bytes.
 ///
 /// # Errors
-/// If it is none that the kernel takes.
+/// If it is no size, or one that the kernel refuses.
 pub(in crate::cli) fn buffer_size(text: &str) -> Result<u32, String> {
     let size = size(text)?;
     let (least, most) = (u64::from(SMALLEST_BUFFER), u64::from(LARGEST_BUFFER));
@@ -75,7 +75,7 @@ fn at_least(text: &str, least: u64) -> Result<u64, String> {
     Ok(size)
 }
 
-/// A number of bytes, or one with a unit, all of which are powers of 1024.
+/// Parses a number of bytes, or a number with a unit; all units are powers of 1024.
 fn size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let shift = match &text[digits.len()..].to_ascii_uppercase()[..] {

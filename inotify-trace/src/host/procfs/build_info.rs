@@ -1,36 +1,35 @@
-//! What Go's linker wrote into a program about how it was built, read without running it
-//! (`debug/buildinfo` of Go's standard library).
+//! Reads the build information that Go's linker writes into a program (`debug/buildinfo` of Go's
+//! standard library).
 
 use std::{
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
 };
 
-/// The section it is in, and what that begins with.
+/// The section of the build information, and its first bytes.
 const SECTION: &[u8] = b".go.buildinfo";
 const MAGIC: &[u8] = b"\xff Go buildinf:";
 
-/// Where Go's version and the information follow, since Go 1.18. Before, there were pointers to them
-/// instead, and hardly anything to find.
+/// The offset of Go's version and the information, since Go 1.18. Older sections have pointers to
+/// them instead, and hardly any information.
 const STRINGS: usize = 32;
 const FLAGS: usize = 15;
 const ARE_INLINE: u8 = 2;
 
-/// The information is framed by as many bytes that mean nothing here.
+/// The number of bytes before and after the information that are skipped.
 const FRAME: usize = 16;
 
-/// Bytes of the most that is read of a section: programs with hundreds of dependencies have a
-/// tenth of it.
+/// The most bytes read of a section: programs with hundreds of dependencies have a tenth of it.
 const LONGEST: u64 = 1 << 20;
 
-/// More sections than programs have that are not made to be looked at for long.
+/// The most sections searched, against programs made to keep the agent busy.
 const MOST_SECTIONS: u64 = 1 << 10;
 
-/// The build information of the program that a process runs, a line for each fact; None where it is
-/// not Go's, too old, or may not be read.
+/// The build information of the program that a process runs, one fact per line; None if it is no Go
+/// program, is too old, or may not be read.
 #[must_use]
 pub fn go_build_info(pid: u32) -> Option<String> {
-    // The kernel's own link: right even where the file was replaced or is in another mount namespace.
+    // The kernel's link is right even if the file was replaced or is in another mount namespace.
     let mut file = File::open(format!("/proc/{pid}/exe")).ok()?;
     parse(&section(&mut file)?)
 }
@@ -86,7 +85,7 @@ fn parse(section: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(info).into_owned())
 }
 
-/// Bytes with their number before them, seven bits of it at a time, and what follows.
+/// Splits off bytes that are preceded by their number (in base 128), and returns the rest, too.
 fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.iter().take(4).position(|byte| byte & 0x80 == 0)?;
     let length = bytes[..=end]

@@ -1,4 +1,4 @@
-//! Whether the kernel is through with what a process gave up.
+//! Whether the kernel has closed the descriptors that a process gave up.
 
 use std::{fs, path::Path};
 
@@ -15,8 +15,8 @@ pub fn has_exited(pid: u32) -> bool {
     let mut tasks = numbered_entries(Path::new(&tasks))
         .filter_map(|tid: u32| fs::read(format!("/proc/{pid}/task/{tid}/stat")).ok())
         .filter_map(|stat| state_and_flags(&stat));
-    // A task becomes a zombie after it has closed what it had. One that is not about to exit is
-    // another process's, which has got the number.
+    // A task becomes a zombie after it has closed its descriptors. A task that is not exiting belongs
+    // to another process, which got the same number.
     tasks.all(|(state, flags)| matches!(state, b'Z' | b'X') || flags & PF_EXITING == 0)
 }
 
@@ -26,7 +26,7 @@ pub fn has_closed(pid: u32, fd: i32) -> bool {
     !is_inotify(pid, fd)
 }
 
-/// Of `/proc/PID/stat`; the name of the command before them may contain anything.
+/// Parses `/proc/PID/stat`; the command's name before these fields may contain any character.
 fn state_and_flags(stat: &[u8]) -> Option<(u8, u64)> {
     let end_of_name = stat.iter().rposition(|&byte| byte == b')')?;
     let rest = std::str::from_utf8(&stat[end_of_name + 1..]).ok()?;

@@ -2,7 +2,7 @@
 
 use super::FileHandle;
 
-/// What fdinfo says about an inotify descriptor.
+/// The fdinfo of an inotify descriptor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FdInfo {
     /// Flags of the descriptor (`O_*`, which `IN_NONBLOCK` and `IN_CLOEXEC` equal).
@@ -20,16 +20,14 @@ pub struct WatchInfo {
     pub inode: u64,
     /// Device of the target in the kernel's own encoding (major << 20 | minor).
     pub dev: u32,
-    /// What it waits for (`IN_*`).
+    /// The events it waits for (`IN_*`).
     pub mask: u32,
-    /// What the target's file system calls it; None where it has no such names, or the target is
-    /// gone.
+    /// The target's file handle; None if its file system has none, or the target is gone.
     pub handle: Option<FileHandle>,
 }
 
 impl FdInfo {
-    /// Reads the text of the file. Lines and fields that are not known are passed over: kernels
-    /// add some.
+    /// Parses the text of the file. Unknown lines and fields are skipped: kernels add some.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut info = Self::default();
@@ -45,8 +43,8 @@ impl FdInfo {
 }
 
 impl WatchInfo {
-    /// Reads `wd:1 ino:528 sdev:19 mask:2 ...`, all hexadecimal, whatever proc(5) says of `wd`.
-    /// None if there is no watch descriptor.
+    /// Parses `wd:1 ino:528 sdev:19 mask:2 ...`, all hexadecimal; proc(5) is wrong about `wd`. None
+    /// without a watch descriptor.
     fn parse(line: &str) -> Option<Self> {
         let mut watch = Self { wd: -1, ..Self::default() };
         let mut kind = None;
@@ -69,7 +67,7 @@ impl WatchInfo {
     }
 }
 
-/// Bytes written as two hexadecimal digits each.
+/// Parses bytes of two hexadecimal digits each.
 fn unhex(text: &str) -> Option<Box<[u8]>> {
     let pairs = text.as_bytes().chunks(2);
     pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()

@@ -1,5 +1,4 @@
-//! File handles: what fdinfo calls a watch's target by, and how it is found again
-//! (open_by_handle_at(2)).
+//! File handles, by which fdinfo identifies the targets of watches (open_by_handle_at(2)).
 
 use std::{
     fs::{self, File},
@@ -11,12 +10,12 @@ use std::{
 /// Bytes of the longest handle a kernel makes: `MAX_HANDLE_SZ` of `linux/exportfs.h`.
 const LONGEST: usize = 128;
 
-/// A file system's own name for one of its files.
+/// A file system's identifier of one of its files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileHandle {
-    /// The form of the name, which only the file system understands.
+    /// The type of the handle, which only the file system understands.
     pub kind: i32,
-    /// The name.
+    /// The handle.
     pub bytes: Box<[u8]>,
 }
 
@@ -29,9 +28,8 @@ struct Raw {
 }
 
 impl FileHandle {
-    /// The path by which the file can be reached now, on the file system that `mount` is a
-    /// descriptor of. One that was removed and is still open may keep its last path, with
-    /// ` (deleted)` behind it.
+    /// The current path of the file, on the file system of the descriptor `mount`. A removed file
+    /// that is still open may keep its last path, followed by ` (deleted)`.
     ///
     /// # Errors
     /// `ESTALE` if there is no such file any more; `EPERM` without `CAP_DAC_READ_SEARCH`.
@@ -66,7 +64,7 @@ impl FileHandle {
         Ok(Self { kind: raw.kind, bytes: raw.bytes[..length].into() })
     }
 
-    /// The file itself, only to be looked at (`O_PATH`).
+    /// Opens the file with `O_PATH`.
     ///
     /// # Errors
     /// As for `path`.

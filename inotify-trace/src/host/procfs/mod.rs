@@ -1,4 +1,4 @@
-//! What `/proc` tells about processes and their inotify descriptors.
+//! Processes and their inotify descriptors, from `/proc`.
 
 mod build_info;
 mod exit;
@@ -20,22 +20,22 @@ pub use targets::{Targets, Whereabouts};
 
 use inotify_trace_model::event::Comm;
 
-/// What an inotify descriptor's link in `/proc/PID/fd` says.
+/// The target of an inotify descriptor's link in `/proc/PID/fd`.
 const INOTIFY_LINK: &str = "anon_inode:inotify";
 
-/// Every inotify descriptor of every process that may be looked at: process id and descriptor.
+/// The inotify descriptors of all processes that may be read: process id and descriptor.
 pub fn inotify_descriptors() -> impl Iterator<Item = (u32, i32)> {
     numbered_entries(Path::new("/proc"))
         .flat_map(|pid: u32| inotify_descriptors_of(pid).map(move |fd| (pid, fd)))
 }
 
-/// The inotify descriptors of one process; none if it is gone or may not be looked at.
+/// The inotify descriptors of one process; none if it is gone or may not be read.
 pub fn inotify_descriptors_of(pid: u32) -> impl Iterator<Item = i32> {
     let directory = PathBuf::from(format!("/proc/{pid}/fd"));
     numbered_entries(&directory).filter(move |&fd: &i32| is_inotify(pid, fd))
 }
 
-/// How many processes there are that may not be looked at.
+/// The number of processes that may not be read.
 #[must_use]
 pub fn hidden_processes() -> usize {
     numbered_entries(Path::new("/proc"))
@@ -46,7 +46,7 @@ pub fn hidden_processes() -> usize {
         .count()
 }
 
-/// The user namespace this process is in, by inode number; None if that is not known.
+/// The user namespace of this process, by inode number; None if unknown.
 #[must_use]
 pub fn own_user_namespace() -> Option<u64> {
     Some(std::os::unix::fs::MetadataExt::ino(&fs::metadata("/proc/self/ns/user").ok()?))
@@ -56,12 +56,12 @@ pub fn own_user_namespace() -> Option<u64> {
 #[must_use]
 pub fn inotify_descriptors_of_living(pid: u32) -> Option<Vec<i32>> {
     let descriptors = inotify_descriptors_of(pid).collect();
-    // Looked at last: a process that runs now ran while its descriptors were listed. One that
-    // has ended has no executable, even while its parent has not waited for it.
+    // Read last: if the process runs now, it ran while its descriptors were listed. A process that
+    // has ended has no executable, even before its parent waits for it.
     fs::read_link(format!("/proc/{pid}/exe")).is_ok().then_some(descriptors)
 }
 
-/// Whether a descriptor is an inotify instance's now.
+/// Whether a descriptor currently refers to an inotify instance.
 #[must_use]
 pub fn is_inotify(pid: u32, fd: i32) -> bool {
     fs::read_link(format!("/proc/{pid}/fd/{fd}")).is_ok_and(|link| link == Path::new(INOTIFY_LINK))
@@ -78,7 +78,7 @@ fn numbered_entries<N: std::str::FromStr + 'static>(
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// A process, as far as it could be read.
+/// A process, with the fields that could be read.
 #[derive(Clone, Debug, Default)]
 pub struct Process {
     /// Its command name.
@@ -90,7 +90,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Reads about a process. What cannot be read stays empty: the process may be gone already.
+    /// Reads a process. Fields that cannot be read stay empty: the process may be gone already.
     #[must_use]
     pub fn read(pid: u32) -> Self {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -106,34 +106,33 @@ impl Process {
     }
 }
 
-/// Bytes of the longest command line that is read: the kernel allows some megabytes.
+/// The most bytes read of a command line: the kernel allows some megabytes.
 const LONGEST_COMMAND_LINE: u64 = 16 << 10;
 
-/// What a process was started with, its program's name first; None if it is gone, or may not be
-/// looked at.
+/// The command line of a process, its program's name first; None if it is gone, or may not be read.
 #[must_use]
 pub fn arguments(pid: u32) -> Option<Vec<String>> {
     let file = fs::File::open(format!("/proc/{pid}/cmdline")).ok()?;
     let mut bytes = Vec::new();
     file.take(LONGEST_COMMAND_LINE).read_to_end(&mut bytes).ok()?;
-    // Each ends with a zero; what has ended and was not waited for has none.
+    // Each argument ends with a zero; a zombie has none.
     let (_, bytes) = bytes.split_last()?;
     Some(bytes.split(|&byte| byte == 0).map(|it| String::from_utf8_lossy(it).into()).collect())
 }
 
-/// What follows `name` in a file of `Name:\tvalue` lines.
+/// The value of `name` in a file of `Name:\tvalue` lines.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
-/// What fdinfo says about an inotify descriptor.
+/// The fdinfo of an inotify descriptor.
 ///
 /// # Errors
-/// If the process or descriptor is gone, or may not be looked at.
+/// If the process or descriptor is gone, or may not be read.
 pub fn inotify_info(pid: u32, fd: i32) -> io::Result<FdInfo> {
     let read = |directory: String| fs::read_to_string(format!("{directory}/fdinfo/{fd}"));
     let text = read(format!("/proc/{pid}")).or_else(|error| {
-        // When the first thread has ended, what the others share is told with them only.
+        // If the first thread has ended, shared descriptors are listed with the other threads only.
         let tasks = PathBuf::from(format!("/proc/{pid}/task"));
         let text = numbered_entries(&tasks)
             .find_map(|tid: u32| read(format!("/proc/{pid}/task/{tid}")).ok());

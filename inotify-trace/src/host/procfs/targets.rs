@@ -1,4 +1,4 @@
-//! Where what is watched is now: from the device and handle that fdinfo tells to a path.
+//! Paths of watch targets, from the device and file handle in fdinfo.
 
 use std::{
     collections::HashMap,
@@ -17,18 +17,18 @@ use std::{
 
 use super::{FileHandle, WatchInfo, handle::path_of};
 
-/// What became of a watched file.
+/// The place of a watched file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whereabouts {
-    /// It is here.
+    /// Its path.
     Path(PathBuf),
-    /// It is gone.
+    /// It was removed.
     Gone,
-    /// Its file system can't say: overlayfs, for one.
+    /// The file system cannot tell; overlayfs is one of these.
     Unknown,
 }
 
-/// Finds paths. Keeps one descriptor for each file system it has looked at.
+/// Finds paths. Keeps an open descriptor for each file system it has used.
 #[derive(Debug, Default)]
 pub struct Targets {
     mounts: HashMap<u32, Option<Mount>>,
@@ -38,9 +38,9 @@ pub struct Targets {
 #[derive(Debug)]
 struct Mount {
     root: File,
-    /// Whether it finds files by their handles; if not, that it finds none means nothing.
+    /// Whether it finds files by their handles; if not, a failed look-up means nothing.
     finds: bool,
-    /// Its own path, with which paths of its files begin.
+    /// Its mount point, the prefix of its files' paths.
     path: PathBuf,
 }
 
@@ -48,19 +48,19 @@ struct Mount {
 #[derive(Debug, PartialEq, Eq)]
 struct Place {
     mount_id: u64,
-    /// Where it is mounted.
+    /// The mount point.
     point: String,
-    /// Whether all of the file system is.
+    /// Whether the whole file system is mounted, and not a part.
     is_whole: bool,
 }
 
 impl Targets {
-    /// Where the target of a watch is now, as seen from here or, for what is mounted only there,
-    /// from the mount namespace of `holder`.
+    /// The current place of a watch's target, as seen from this process or, for file systems mounted
+    /// only there, from the mount namespace of `holder`.
     pub fn find(&mut self, watch: &WatchInfo, holder: u32) -> Whereabouts {
         let Some(handle) = &watch.handle else { return Whereabouts::Unknown };
         let mount = self.mounts.entry(watch.dev).or_insert_with(|| {
-            // Found anew for each holder: another may see what this one does not.
+            // Searched for each holder: another one may have a mount that this one lacks.
             let processes = ["/proc/self".to_owned(), format!("/proc/{holder}")];
             let [whole, part] = [true, false]
                 .map(|is_whole| move |process: &String| Mount::of(watch.dev, process, is_whole));
@@ -91,7 +91,7 @@ impl Mount {
     }
 
     fn open(root: &Path, place: Place) -> io::Result<Self> {
-        // A device's file would be opened, too, and that can have consequences.
+        // O_DIRECTORY, since opening a device's file can have side effects.
         let root = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_DIRECTORY)
@@ -105,37 +105,37 @@ impl Mount {
         Ok(Self { root, finds, path })
     }
 
-    /// Where a file is that was found by its handle.
+    /// The place of a file that was opened by its handle.
     fn place_of(&self, file: &File) -> io::Result<Whereabouts> {
         let path = path_of(file)?;
-        // So the kernel ends it, or the file is really called that.
+        // The kernel's suffix, or a part of the file's real name.
         let seems_gone = path.to_str().is_some_and(|text| text.ends_with(" (deleted)"));
         let hidden = if seems_gone { Whereabouts::Gone } else { Whereabouts::Unknown };
-        // Of a file outside the part that is mounted, it begins elsewhere, and leads nowhere.
+        // A file outside the mounted part has a path that begins elsewhere, and is unusable.
         let Ok(within) = path.strip_prefix(&self.path) else { return Ok(hidden) };
         let (there, here) = (self.look_up(within), file.metadata()?);
         let is_there = match there.and_then(|there| there.metadata()) {
             Ok(there) if there.ino() == here.ino() && there.dev() == here.dev() => true,
-            // The kernel has forgotten its name, and calls it `/`.
+            // The kernel has dropped its name, and shows `/`.
             Ok(_) if within == Path::new("") => return Ok(Whereabouts::Unknown),
             Ok(_) => false,
             Err(error) => match error.raw_os_error() {
                 Some(libc::ENOENT | libc::ENOTDIR) => false,
                 // Another file system is mounted over it.
                 Some(libc::EXDEV) => return Ok(hidden),
-                // It may not be asked for, and is believed.
+                // The path may not be looked up, and is trusted.
                 _ => !seems_gone,
             },
         };
         Ok(match path_of(file)? {
             same if is_there && same == path => Whereabouts::Path(path),
-            // kernfs keeps the names of what was removed, at least until Linux 5.10.
+            // kernfs keeps the names of removed files, at least until Linux 5.10.
             same if same == path => Whereabouts::Gone,
             _ => Whereabouts::Unknown,
         })
     }
 
-    /// What is at a path below this mount, and on this mount.
+    /// Opens the file at a path below this mount, without crossing into other mounts.
     fn look_up(&self, within: &Path) -> io::Result<File> {
         let within = if within == Path::new("") { Path::new(".") } else { within };
         let within = CString::new(within.as_os_str().as_bytes())?;
@@ -143,8 +143,8 @@ impl Mount {
         let mut how: libc::open_how = unsafe { std::mem::zeroed() };
         how.flags = (libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW).cast_unsigned().into();
         how.resolve = libc::RESOLVE_NO_XDEV | libc::RESOLVE_NO_SYMLINKS;
-        // SAFETY: a path that ends with a zero and a structure of the size that is told, both of
-        // which live until the call returns.
+        // SAFETY: a path that ends with a zero and a structure of the size passed, both of which live
+        // until the call returns.
         let fd = unsafe {
             libc::syscall(
                 libc::SYS_openat2,
@@ -161,14 +161,14 @@ impl Mount {
     }
 }
 
-/// Which mount an open file is on.
+/// The id of the mount that an open file is on.
 fn mount_id(file: &File) -> io::Result<u64> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
     let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
     id.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// Where the text of a mountinfo file says a device is mounted.
+/// The mounts of a device in the text of a mountinfo file.
 fn places(mounts: &str, dev: u32) -> impl Iterator<Item = Place> {
     let device = format!("{}:{}", dev >> 20, dev & 0xf_ffff);
     mounts.lines().filter_map(move |line| {
@@ -182,7 +182,7 @@ fn places(mounts: &str, dev: u32) -> impl Iterator<Item = Place> {
     })
 }
 
-/// Undoes `\040` and the like, by which the kernel writes what would end a field.
+/// Undoes `\040` and the like, with which the kernel escapes separators.
 fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,10 +1,10 @@
-//! In place of `cri`, where it is left out: nobody is asked.
+//! The replacement of `cri` in builds without it: no runtime is asked.
 
 use std::{path::PathBuf, time::Instant};
 
 use super::{Container, Names, Runtime};
 
-/// What is said of a container: nothing.
+/// There are no answers.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "never made")]
 pub struct Answer {
@@ -13,7 +13,7 @@ pub struct Answer {
     pub runtime: Option<Runtime>,
 }
 
-/// Nobody.
+/// There are no runtimes to ask.
 #[derive(Debug)]
 pub struct Cri;
 

@@ -1,10 +1,10 @@
-//! Docker Engine: `config.v2.json`, the daemon's own note about a container.
+//! Docker Engine: `config.v2.json`, the daemon's file about a container.
 
 use serde::Deserialize;
 
 use super::{Names, Registry, oci::Annotations};
 
-/// The part of it that is read.
+/// The fields of it that are read.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Note {
@@ -22,7 +22,7 @@ struct Config {
     labels: Option<Annotations>,
 }
 
-/// What Docker calls a container; what Kubernetes does, where cri-dockerd runs it.
+/// The names of a container of Docker; those of Kubernetes, if cri-dockerd runs it.
 pub(super) fn names(registry: &Registry, id: &str) -> Option<Names> {
     let text = registry.read(format!("var/lib/docker/containers/{id}/config.v2.json"))?;
     let note: Note = serde_json::from_str(&text).ok()?;

@@ -1,8 +1,8 @@
-//! What people call a container: from what its runtime left on disk. No daemon is asked for that;
-//! `cri` asks for what is not there.
+//! Names of containers, from the files of their runtimes. No daemon is needed for these; `cri` asks
+//! for names that are not on disk.
 //!
-//! What is read was written by programs of root, and is believed as such; it is never needed, so
-//! whatever cannot be read is passed over.
+//! The files were written by root's programs, and are trusted accordingly. Names are optional, so
+//! unreadable files are skipped.
 
 #[cfg(feature = "cri")]
 mod cri;
@@ -27,15 +27,15 @@ use std::{
 
 use inotify_trace_model::identity::{Container, Names, Runtime};
 
-/// Bytes of the longest file that is read: a bundle with hundreds of mounts has a tenth of it.
+/// The most bytes of a file that is read: a bundle with hundreds of mounts has a tenth of it.
 const LONGEST: u64 = 4 << 20;
 
-/// Where runtimes leave what they know.
+/// The runtimes' files.
 #[derive(Clone, Debug)]
 pub struct Registry {
     /// The root of the machine's files.
     root: PathBuf,
-    /// Where a runtime of Kubernetes can be asked, if not where one usually can.
+    /// The socket of a CRI runtime, if not a default one.
     cri_socket: Option<PathBuf>,
 }
 
@@ -46,30 +46,30 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// Of a machine whose files are below `root`: `/host` in a container that mounts them there.
+    /// The files of a machine below `root`: `/host` in a container that mounts them there.
     #[must_use]
     pub fn below(root: PathBuf) -> Self {
         Self { root, cri_socket: None }
     }
 
-    /// The same, with the socket of a runtime that can be asked for what is not on disk.
+    /// Sets the socket of a runtime that can be asked for names that are not on disk.
     #[must_use]
     pub fn asking_at(self, cri_socket: Option<PathBuf>) -> Self {
         Self { cri_socket, ..self }
     }
 
-    /// Those who can be asked for what is not on disk.
+    /// The runtimes that can be asked for names that are not on disk.
     #[must_use]
     pub fn cri(&self) -> Cri {
         Cri::new(&self.root, self.cri_socket.clone())
     }
 
-    /// What a container is called, and by whom: whose file says so runs it, where its cgroup's path
-    /// does not tell.
+    /// The names of a container, and the runtime whose file has them, which runs the container if
+    /// its cgroup's path leaves that open.
     #[must_use]
     pub fn find(&self, container: &Container) -> Option<(Runtime, Names)> {
         let id = container.id.as_str();
-        // An id is part of paths here.
+        // The id becomes part of paths.
         if id.is_empty() || id.starts_with('.') || id.contains('/') {
             return None;
         }
@@ -79,22 +79,22 @@ impl Registry {
                 Runtime::CriO => oci::of_storage(self, id),
                 Runtime::Docker => docker::names(self, id),
                 Runtime::Podman => podman::names(self, id),
-                // LXC and systemd-nspawn call a container by its name in the path.
+                // For LXC and systemd-nspawn, the id is the name already.
                 _ => None,
             };
             names.map(|names| (runtime, names))
         };
         match container.runtime {
             Some(runtime) => by(runtime),
-            // kubelet's cgroupfs driver does not say whose it is, nor does a parent of one's choice.
+            // With kubelet's cgroupfs driver, or a chosen parent, the path does not name the runtime.
             None => [Runtime::Containerd, Runtime::CriO, Runtime::Docker].into_iter().find_map(by),
         }
     }
 
-    /// A file of the machine; None if it is not there, or absurdly long.
+    /// A file of the machine; None if it does not exist, or is too long.
     fn read(&self, path: impl AsRef<Path>) -> Option<String> {
         let path = self.root.join(path);
-        // Some of these files are in directories of users, who could put a pipe there.
+        // Some files are in users' directories, who could put a pipe or a link there.
         let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
         let file = fs::File::options().read(true).custom_flags(flags).open(path).ok()?;
         let metadata = file.metadata().ok()?;

@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use super::{Names, Registry};
 
-/// Where containerd keeps bundles, one directory for each of its namespaces; also as part of k3s,
-/// RKE2, k0s and MicroK8s.
+/// containerd's directories of bundles, with a directory for each of its namespaces; also those of
+/// k3s, RKE2, k0s and MicroK8s.
 const CONTAINERD: [&str; 4] = [
     "run/containerd/io.containerd.runtime.v2.task",
     "run/k3s/containerd/io.containerd.runtime.v2.task",
@@ -13,7 +13,7 @@ const CONTAINERD: [&str; 4] = [
     "var/snap/microk8s/common/run/containerd/io.containerd.runtime.v2.task",
 ];
 
-/// Where containers/storage, of CRI-O and Podman, keeps them.
+/// The directory of bundles of containers/storage, of CRI-O and Podman.
 const STORAGE: &str = "run/containers/storage/overlay-containers";
 
 /// The part of a bundle's `config.json` that is read
@@ -24,7 +24,7 @@ struct Config {
     annotations: Annotations,
 }
 
-/// What runtimes note about a container.
+/// The annotations of a container.
 #[derive(Default, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Annotations(std::collections::HashMap<String, String>);
@@ -36,7 +36,7 @@ impl FromIterator<(String, String)> for Annotations {
 }
 
 impl Annotations {
-    /// The first of these keys that says something.
+    /// The value of the first of these keys that is not empty.
     pub(super) fn get(&self, keys: &[&str]) -> Option<String> {
         keys.iter().find_map(|key| self.0.get(*key)).filter(|value| !value.is_empty()).cloned()
     }
@@ -63,7 +63,7 @@ impl Annotations {
     }
 }
 
-/// A container of containerd, in whichever of its namespaces.
+/// A container of containerd, in any of its namespaces.
 pub(super) fn of_containerd(registry: &Registry, id: &str) -> Option<Names> {
     CONTAINERD
         .iter()

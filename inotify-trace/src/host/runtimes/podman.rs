@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use super::{Names, Registry};
 
-/// Where the lists are, of root: of each storage driver, of which there is usually one. Containers
-/// that need not survive a crash, those with `--rm` for one, have a list of their own.
+/// Root's lists: one for each storage driver, of which there is usually one. Volatile containers,
+/// such as those with `--rm`, have a list of their own.
 const LISTS: [&str; 8] = [
     "var/lib/containers/storage/overlay-containers/containers.json",
     "var/lib/containers/storage/overlay-containers/volatile-containers.json",
@@ -28,14 +28,14 @@ struct Entry {
     metadata: String,
 }
 
-/// What Podman notes in an entry.
+/// Podman's metadata in an entry.
 #[derive(Default, Deserialize)]
 struct Metadata {
     #[serde(rename = "image-name")]
     image: Option<String>,
 }
 
-/// What Podman calls a container.
+/// The names of a container of Podman.
 pub(super) fn names(registry: &Registry, id: &str) -> Option<Names> {
     let entry = LISTS.iter().find_map(|list| {
         let entries: Vec<Entry> = serde_json::from_str(&registry.read(list)?).ok()?;

@@ -1,6 +1,6 @@
-//! Containers of plain OCI runtimes: from the state that runc and crun keep of each while it
-//! exists, which says where its cgroup is. The only way to know a container whose cgroup is called
-//! as somebody liked.
+//! Containers of plain OCI runtimes, from the state that runc and crun keep of each while it exists,
+//! with the path of its cgroup. This is the only way to identify a container whose cgroup has a name
+//! of the user's choice.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,8 +14,8 @@ use serde::Deserialize;
 
 use super::{Container, Names, Registry, Runtime, oci::Annotations};
 
-/// Where states are, one directory for each container, `*` being any directory; who manages these
-/// containers; and in which form the state is.
+/// The directories of states, with a directory for each container (`*` matches any directory); the
+/// manager of these containers; and the form of the state.
 const PLACES: &[(&str, Runtime, Form)] = &[
     ("run/runc", Runtime::Runc, Form::Runc),
     ("run/crun", Runtime::Crun, Form::Crun),
@@ -26,10 +26,10 @@ const PLACES: &[(&str, Runtime, Form)] = &[
     ("run/user/*/crun", Runtime::Crun, Form::Crun),
 ];
 
-/// Where users' own files are, by user id.
+/// The directory of users' runtime files, by user id.
 const OF_USERS: &str = "run/user";
 
-/// States that are looked at, at most: users may make as many directories as they like.
+/// The most states that are read: users may create any number of directories.
 const MOST: usize = 8192;
 
 #[derive(Clone, Copy, Debug)]
@@ -47,28 +47,28 @@ impl Form {
     }
 }
 
-/// What a runtime's state says.
+/// A container, by its runtime's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     /// The container's own cgroup, by its path from the root of the hierarchy.
     pub cgroup: String,
-    /// Who runs it, and its id.
+    /// The container.
     pub container: Container,
-    /// What it is called.
+    /// Its names.
     pub names: Names,
 }
 
-/// The states there are.
+/// The states of all containers.
 #[derive(Debug)]
 pub struct States {
     registry: Registry,
     /// By the container's directory.
     read: HashMap<PathBuf, Kept>,
-    /// The directory, by cgroup; None where several states have the same.
+    /// The directory, by cgroup; None if several states have the same cgroup.
     by_cgroup: HashMap<String, Option<PathBuf>>,
 }
 
-/// A state that was read, and which file it was read from.
+/// A state, and the file it was read from.
 #[derive(Debug)]
 struct Kept {
     file: (u64, i64, i64),
@@ -76,21 +76,21 @@ struct Kept {
 }
 
 impl States {
-    /// Of a machine; not looked at yet.
+    /// The states of a machine, not read yet.
     #[must_use]
     pub fn new(registry: Registry) -> Self {
         Self { registry, read: HashMap::new(), by_cgroup: HashMap::new() }
     }
 
-    /// Looks which states there are. Each is read once: what is in it about its cgroup stays.
-    pub fn look(&mut self) {
+    /// Reads new states. Each is read once: its cgroup does not change.
+    pub fn read_new(&mut self) {
         let mut there = HashSet::new();
         let mut is_changed = false;
         for &(place, runtime, form) in PLACES {
             for root in self.registry.matching(place) {
                 for directory in directories(&root) {
                     if there.len() < MOST {
-                        is_changed |= self.look_at(&directory, runtime, form);
+                        is_changed |= self.read_one(&directory, runtime, form);
                         there.insert(directory);
                     }
                 }
@@ -110,15 +110,15 @@ impl States {
         }
     }
 
-    /// Whether there was something new.
-    fn look_at(&mut self, directory: &Path, runtime: Runtime, form: Form) -> bool {
+    /// Reads the state in a directory; returns whether it is new.
+    fn read_one(&mut self, directory: &Path, runtime: Runtime, form: Form) -> bool {
         let path = directory.join(form.file());
         let Ok(metadata) = fs::symlink_metadata(&path) else { return false };
         let file = (metadata.ino(), metadata.mtime(), metadata.mtime_nsec());
         if self.read.get(directory).is_some_and(|kept| kept.file == file) {
             return false;
         }
-        // Half a file is one that is being written: it is read again the next time.
+        // An incomplete file is being written: it is read again the next time.
         let Some(parsed) = self.registry.read(&path).and_then(|text| form.parse(&text)) else {
             return false;
         };
@@ -131,7 +131,7 @@ impl States {
         let Parsed { cgroup, names } = parsed;
         let id = directory.file_name().and_then(OsStr::to_str)?.to_owned();
         let cgroup = cgroup.filter(|path| path.len() > 1 && path.starts_with('/'))?;
-        // What users write may speak of their own cgroups only.
+        // Users' states count for their own cgroups only.
         if let Ok(below) = directory.strip_prefix(self.registry.root.join(OF_USERS)) {
             let uid = below.components().next()?.as_os_str().to_str()?;
             if !cgroup.starts_with(&format!("/user.slice/user-{uid}.slice/")) {
@@ -142,14 +142,14 @@ impl States {
         let found = self.registry.find(&container).map(|(_, names)| names);
         let names = found.or(names).unwrap_or_default();
         let name = match runtime {
-            // The id is what people have called it.
+            // The user chose the id as the name.
             Runtime::Runc | Runtime::Crun => names.name.or_else(|| Some(container.id.clone())),
             _ => names.name,
         };
         Some(State { cgroup, container, names: Names { name, ..names } })
     }
 
-    /// Whose a cgroup is, as of the last look. Nobody's if several say that it is theirs.
+    /// The container of a cgroup, as of the last `read_new`. None if several states claim it.
     #[must_use]
     pub fn of(&self, cgroup: &str) -> Option<&State> {
         let directory = self.by_cgroup.get(cgroup)?.as_ref()?;
@@ -157,9 +157,9 @@ impl States {
     }
 }
 
-/// What is in a state, whichever form it has.
+/// The content of a state of either form.
 struct Parsed {
-    /// None if it is in no cgroup of the v2 hierarchy.
+    /// None if the container is in no cgroup of the v2 hierarchy.
     cgroup: Option<String>,
     names: Option<Names>,
 }
@@ -167,7 +167,7 @@ struct Parsed {
 /// `state.json` of runc (`libcontainer.State`).
 #[derive(Deserialize)]
 struct RuncState {
-    /// By controller; that of the v2 hierarchy has no name.
+    /// By controller; the v2 hierarchy's has an empty name.
     #[serde(default)]
     cgroup_paths: HashMap<String, String>,
     config: RuncConfig,
@@ -187,13 +187,13 @@ struct CrunStatus {
 }
 
 impl Form {
-    /// None if it is not, or not yet, a whole state.
+    /// None if the text is no complete state.
     fn parse(self, text: &str) -> Option<Parsed> {
         match self {
             Self::Runc => {
                 let state: RuncState = serde_json::from_str(text).ok()?;
-                // Where runc looks for the hierarchies it does not ask (`unifiedMountpoint`,
-                // `hybridMountpoint`): beside v1, the one without controllers is here.
+                // runc assumes fixed mount points (`unifiedMountpoint`, `hybridMountpoint`): beside
+                // v1, the hierarchy without controllers is here.
                 let is_hybrid = state.cgroup_paths.len() > 1;
                 let mount = if is_hybrid { "/sys/fs/cgroup/unified" } else { "/sys/fs/cgroup" };
                 let cgroup = state.cgroup_paths.get("").and_then(|path| path.strip_prefix(mount));
@@ -240,12 +240,12 @@ fn directories(path: &Path) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    /// As runc 1.1 writes it, cut down.
+    /// A state of runc 1.1, cut down.
     const RUNC: &str = r#"{"id": "web", "init_process_pid": 7, "config": {"rootfs": "/b/rootfs",
         "labels": ["bundle=/b", "nerdctl/name=shop"]},
         "cgroup_paths": {"": "/sys/fs/cgroup/my/web"}}"#;
 
-    /// As crun 1.8 writes it, cut down.
+    /// A state of crun 1.8, cut down.
     const CRUN: &str = r#"{"pid": 7, "cgroup-path": "/user.slice/user-1000.slice/foo",
         "scope": "", "bundle": "/b", "detached": true}"#;
 
@@ -265,7 +265,7 @@ mod tests {
             let path = self.root.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
-            self.states.look();
+            self.states.read_new();
         }
 
         /// `runtime:id` of a cgroup.
@@ -293,7 +293,7 @@ mod tests {
         let old = RUNC.replace(r#""": "/sys"#, r#""cpu": "/sys"#);
         machine.write("run/runc/old/state.json", &old);
         assert_eq!(machine.of("/my/web").as_deref(), Some("runc:web"));
-        // Below containerd and Docker it is theirs.
+        // In the directories of containerd and Docker, the containers are theirs.
         for (path, whose) in [
             ("run/containerd/runc/mine/app/state.json", "containerd:app"),
             ("run/docker/runtime-runc/moby/app/state.json", "docker:app"),
@@ -331,11 +331,11 @@ mod tests {
         }
         machine.write("run/runc/web/state.json", RUNC);
         assert!(machine.of("/my/web").is_some());
-        // Two containers in one cgroup: whoever is in it may be of either.
+        // Two containers in one cgroup: a process in it may belong to either.
         machine.write("run/runc/second/state.json", RUNC);
         assert_eq!(machine.of("/my/web"), None);
         fs::remove_dir_all(machine.root.path().join("run/runc/web")).unwrap();
-        machine.states.look();
+        machine.states.read_new();
         assert_eq!(machine.of("/my/web").as_deref(), Some("runc:second"));
     }
 
@@ -346,12 +346,12 @@ mod tests {
         fs::create_dir_all(&place).unwrap();
         let status = place.join("status");
         rustix::fs::mkfifoat(rustix::fs::CWD, &status, rustix::fs::Mode::RUSR).unwrap();
-        machine.states.look();
+        machine.states.read_new();
         fs::remove_file(&status).unwrap();
         let elsewhere = machine.root.path().join("elsewhere");
         fs::write(&elsewhere, CRUN).unwrap();
         std::os::unix::fs::symlink(&elsewhere, &status).unwrap();
-        machine.states.look();
+        machine.states.read_new();
         assert_eq!(machine.of("/user.slice/user-1000.slice/foo"), None);
     }
 

@@ -1,8 +1,8 @@
-//! The one table of what is taken from the kernel's types.
+//! The one table of the fields that are taken from the kernel's types.
 //!
 //! [`resolve`](super::resolve) fills [`Layout`] by it, [`lost_features`](super::lost_features)
-//! reads from it what a kernel that lacks a member does not show, and the BTF that the tests resolve
-//! is cut down to what it names.
+//! derives from it the features that a missing member costs, and the BTF of the tests is cut down to
+//! its members.
 
 use inotify_trace_btf::Btf;
 use inotify_trace_common::layout::{ABSENT, Layout};
@@ -13,7 +13,7 @@ use super::{LostFeature, member};
 pub struct Field {
     /// Its name.
     pub name: &'static str,
-    /// What is lost without it.
+    /// Whether it is required, or the features that need it.
     pub need: Need,
     /// Where its value comes from.
     pub source: Source,
@@ -21,21 +21,21 @@ pub struct Field {
     pub value: fn(&Layout) -> u32,
 }
 
-/// What a field is needed for.
+/// The need for a field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Nothing works without it, and every supported kernel has it.
+    /// Required; every supported kernel has it.
     Always,
     /// These features are lost without it.
     For(&'static [LostFeature]),
 }
 
-/// Where the value of a field comes from. Paths are `struct.member`, where the member may be one
-/// of a structure inside of it (`struct.member.member`), or `enum.VARIANT`.
+/// The source of a field's value. Paths are `struct.member`, or `struct.member.member` for a nested
+/// structure, or `enum.VARIANT`.
 pub enum Source {
     /// The offset of a member that takes this many bytes.
     Member(&'static str, u32),
-    /// The same of the first that the kernel has of several members, the newest name first.
+    /// The same for the first of several members that the kernel has, the newest name first.
     Renamed(&'static [&'static str], u32),
     /// The offset of an array of counters, which take 4 or 8 bytes each.
     Counters(&'static str),
@@ -43,7 +43,7 @@ pub enum Source {
     CounterSize(&'static str),
     /// The value of an enumeration's variant.
     Variant(&'static str),
-    /// What a function makes of these members.
+    /// Computed from these members by a function.
     Computed(&'static [&'static str], fn(&Btf) -> Option<u32>),
 }
 
@@ -71,12 +71,12 @@ const SERVED: LostFeature = LostFeature {
     needs: "CONFIG_CGROUPS",
 };
 
-/// All that a kernel may not have.
+/// All features that a kernel may lack.
 pub(super) const FEATURES: [LostFeature; 5] = [USED_AT_FAILURE, UNREAD, CREATOR, WATCHES, SERVED];
 
 macro_rules! fields {
     ($($name:ident: $need:expr, $source:expr;)*) => {
-        /// Where each field of [`Layout`] comes from, and what it is needed for.
+        /// The source of each field of [`Layout`], and the need for it.
         pub const FIELDS: &[Field] = &[$(Field {
             name: stringify!($name),
             need: $need,
@@ -84,10 +84,10 @@ macro_rules! fields {
             value: |layout| layout.$name,
         }),*];
 
-        /// A layout with what `find` says of each field.
+        /// A layout whose fields have the values of `find`.
         pub(super) fn fill(mut find: impl FnMut(&Field) -> u32) -> Layout {
             let mut fields = FIELDS.iter();
-            // In the order of the table, of which none is left out: the compiler sees to that.
+            // In the order of the table; the compiler checks that no field is left out.
             Layout { $($name: fields.next().map_or(ABSENT, &mut find)),* }
         }
     };
@@ -153,7 +153,7 @@ fields! {
     kn_parent: For(&[SERVED]), Renamed(&["kernfs_node.__parent", "kernfs_node.parent"], 8);
 }
 
-/// Where a file counts its references, which start at zero in the first, and at one in the second.
+/// A file's reference count, which starts at zero in the first member, and at one in the second.
 const FILE_REFS: &[&str] = &["file.f_ref.refcnt", "file.f_count"];
 
 fn file_refs_bias(btf: &Btf) -> Option<u32> {

@@ -4,19 +4,19 @@ use prost::{Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::recording) struct Event {
-    /// Nanoseconds from the event before it in the frame; of the first, from boot.
+    /// Nanoseconds from the previous event in the frame; for the first, from boot.
     #[prost(sint64, tag = "1")]
     pub time: i64,
-    /// Place in the frame's tasks, plus one; 0 for nobody.
+    /// Index in the frame's tasks, plus one; 0 for none.
     #[prost(uint32, tag = "2")]
     pub task: u32,
     /// 0 for none.
     #[prost(uint64, tag = "3")]
     pub instance: u64,
-    /// Place in the frame's payers, plus one; 0 if the count is not known.
+    /// Index in the frame's payers, plus one; 0 if the count is unknown.
     #[prost(uint32, tag = "4")]
     pub payer: u32,
-    /// What is charged to the payer.
+    /// The charge of the payer.
     #[prost(uint32, tag = "5")]
     pub used: u32,
     #[prost(
@@ -26,7 +26,7 @@ pub(in crate::recording) struct Event {
     pub kind: Option<Kind>,
 }
 
-/// What happened. The most frequent have the smallest numbers.
+/// The kinds of events. The most frequent have the smallest numbers.
 #[derive(Clone, PartialEq, Oneof)]
 pub(in crate::recording) enum Kind {
     #[prost(message, tag = "8")]
@@ -193,7 +193,7 @@ pub(in crate::recording) struct ContainerNamed {
 
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::recording) struct Container {
-    /// By name, as in JSON; empty if it is not known.
+    /// By name, as in JSON; empty if unknown.
     #[prost(string, tag = "1")]
     pub runtime: String,
     #[prost(string, tag = "2")]
@@ -215,7 +215,7 @@ pub(in crate::recording) struct RangeClosed {
 
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::recording) struct ProcessExec {
-    /// Whether anybody could look what it kept.
+    /// Whether the kept descriptors could be read.
     #[prost(bool, tag = "1")]
     pub is_known: bool,
     #[prost(sint32, repeated, tag = "2")]

@@ -1,8 +1,8 @@
-//! What is in a recording's frames: Protocol Buffers messages, written here as Rust structures.
+//! The messages in a recording's frames: Protocol Buffers, written here as Rust structures.
 //!
-//! The numbers are the format. They are never used for anything else; a field that is no longer
-//! written keeps its number reserved; new ones are added at the end, and absent ones mean zero or
-//! nothing. docs/recording-format.md has the same as a `.proto` file.
+//! The numbers are the format. They are never reused; a field that is no longer written keeps its
+//! number reserved; new fields get new numbers, and absent ones are zero or empty.
+//! docs/recording-format.md has the same as a `.proto` file.
 
 mod event;
 mod state;
@@ -21,7 +21,7 @@ pub(super) struct Header {
     /// Random; the same in all files of a run.
     #[prost(fixed64, tag = "2")]
     pub run: u64,
-    /// Which of the run's files this is, from 0.
+    /// The number of the file in the run, from 0.
     #[prost(uint32, tag = "3")]
     pub sequence: u32,
     #[prost(string, tag = "4")]
@@ -47,12 +47,12 @@ pub(super) struct Header {
     pub users: Vec<UserName>,
     #[prost(message, optional, tag = "13")]
     pub sysctls: Option<Sysctls>,
-    /// Nothing is missing between the run's file before and this one.
+    /// Whether no events are missing between the run's previous file and this one.
     #[prost(bool, tag = "14")]
     pub continues: bool,
 }
 
-/// A line of /etc/passwd, as far as it matters.
+/// A line of /etc/passwd: uid and name.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct UserName {
     #[prost(uint32, tag = "1")]
@@ -88,26 +88,26 @@ pub(super) struct SysctlFile {
     pub text: String,
 }
 
-/// A frame of events, and of state where a file or a resumed recording begins with it.
+/// A frame of events, or of the state with which a file begins or a recording resumes.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Frame {
-    /// Who did things; events have their places in this list, plus one.
+    /// Events refer to tasks by index plus one.
     #[prost(message, repeated, tag = "1")]
     pub tasks: Vec<Task>,
-    /// Who pays, and what may be charged; events have their places in this list, plus one.
+    /// The charged users with their limits; events refer to them by index plus one.
     #[prost(message, repeated, tag = "2")]
     pub payers: Vec<Payer>,
     #[prost(message, repeated, tag = "3")]
     pub batches: Vec<Batch>,
     #[prost(message, repeated, tag = "4")]
     pub parts: Vec<Part>,
-    /// What was known before is to be forgotten, and the parts of this frame and the next ones are
-    /// to take its place.
+    /// Whether the state so far is discarded, and replaced by the parts of this frame and the next
+    /// ones.
     #[prost(bool, tag = "5")]
     pub restarts: bool,
 }
 
-/// The last frame of a file that was ended in good order.
+/// The last frame of a file that was closed properly.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct End {
     /// When, in nanoseconds since boot.
@@ -142,13 +142,13 @@ pub(super) struct Payer {
     pub level: u32,
 }
 
-/// What was taken in at once, and judged after it.
+/// Events that were read together.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Batch {
-    /// When it was taken in, in nanoseconds since boot.
+    /// When they were read, in nanoseconds since boot.
     #[prost(uint64, tag = "1")]
     pub time: u64,
-    /// Whether leaks were looked for then.
+    /// Whether leaks were looked for after it.
     #[prost(bool, tag = "2")]
     pub judged: bool,
     #[prost(message, repeated, tag = "3")]

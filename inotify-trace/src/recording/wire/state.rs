@@ -44,7 +44,7 @@ pub(in crate::recording) struct CgroupPart {
     pub path: String,
     #[prost(uint64, optional, tag = "3")]
     pub removed: Option<u64>,
-    /// Where the path does not tell.
+    /// If it cannot be derived from the path.
     #[prost(message, optional, tag = "4")]
     pub container: Option<Container>,
 }
@@ -81,7 +81,7 @@ pub(in crate::recording) struct Process {
     pub shim: Option<Shim>,
 }
 
-/// A descriptor, and the instance it leads to.
+/// A descriptor, and its instance.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(in crate::recording) struct Held {
     #[prost(sint32, tag = "1")]
@@ -96,7 +96,7 @@ pub(in crate::recording) struct Instance {
     pub id: u64,
     #[prost(enumeration = "Origin", tag = "2")]
     pub origin: i32,
-    /// Where it was seen being made by somebody.
+    /// If its creation was seen.
     #[prost(message, optional, tag = "3")]
     pub creator: Option<Task>,
     #[prost(uint64, tag = "4")]

@@ -64,7 +64,7 @@ fn a_user_sees_its_own_and_is_told_what_it_cannot_know() {
             // Nothing is guessed.
             assert_eq!(listing.json["users"], Value::Null, "by {by}");
             assert!(listing.rows().iter().all(|row| row["used"] == Value::Null), "by {by}");
-            for said in ["Who is charged", "is therefore not known", "may not be looked at"] {
+            for said in ["cannot ask the kernel", "no users' charges", "are left out"] {
                 assert!(listing.errors.contains(said), "{said}: {}", listing.errors);
             }
         }
@@ -82,5 +82,5 @@ fn a_user_with_nothing_is_told_of_nothing() {
     let listing = Listing::as_user(system::fresh_uid(), &program, "process", &[]);
     assert_eq!(listing.rows().len(), 0, "{}", listing.json);
     assert_eq!(listing.json["total"]["instances"], 0);
-    assert!(listing.errors.contains("may not be looked at"), "{}", listing.errors);
+    assert!(listing.errors.contains("are left out"), "{}", listing.errors);
 }

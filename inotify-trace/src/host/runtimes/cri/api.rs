@@ -92,10 +92,10 @@ pub(super) struct ContainerStatus {
     pub(super) image: Option<ImageSpec>,
 }
 
-/// Bytes of the longest answer: what kubelet allows, too.
+/// The most bytes of an answer, as in kubelet.
 const LONGEST: usize = 16 << 20;
 
-/// Who is asked.
+/// A client of a runtime.
 #[derive(Debug)]
 pub(super) struct Client(Grpc<Channel>);
 

@@ -1,8 +1,7 @@
-//! What the runtime of a Kubernetes node says of its containers, for those whose names are not on
-//! disk: its files may be elsewhere, or not to be read.
+//! Names of containers from the runtime of a Kubernetes node, for those whose names are not on disk:
+//! its files may be elsewhere, or unreadable.
 //!
-//! Asking is left to a thread of its own, and takes a bounded time there. Whoever wants a name
-//! never waits, unless they ask to.
+//! A thread of its own asks, with a timeout. Callers don't wait, unless they call `wait`.
 
 mod api;
 #[cfg(test)]
@@ -18,22 +17,22 @@ use std::{
 
 use super::{Container, Names, Runtime};
 
-/// Where the sockets are if nobody says.
+/// The default sockets.
 const SOCKETS: [&str; 3] =
     ["run/containerd/containerd.sock", "run/crio/crio.sock", "run/k3s/containerd/containerd.sock"];
 
-/// What is said of a container that was asked for.
+/// The answer to a question about a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The container, as it was asked for.
+    /// The container in the question.
     pub asked: Container,
-    /// What it is called; None if nobody knows it.
+    /// Its names; None if no runtime knows it.
     pub names: Option<Names>,
-    /// Who runs it, if it was asked for without that.
+    /// Its runtime, if that was unknown in the question.
     pub runtime: Option<Runtime>,
 }
 
-/// Those who can be asked.
+/// The runtimes that can be asked.
 #[derive(Debug)]
 pub struct Cri {
     sockets: Vec<PathBuf>,
@@ -49,7 +48,7 @@ struct Worker {
 }
 
 impl Cri {
-    /// A machine whose files are below `root`; or whoever listens on `socket`.
+    /// The runtimes of a machine whose files are below `root`; or the one that listens on `socket`.
     #[must_use]
     pub fn new(root: &std::path::Path, socket: Option<PathBuf>) -> Self {
         let usual = || SOCKETS.iter().map(|path| root.join(path)).collect();
@@ -57,11 +56,11 @@ impl Cri {
         Self { sockets, worker: None, open: 0 }
     }
 
-    /// Asks for a container's names; says whether there will be an answer.
+    /// Asks for a container's names; returns whether there will be an answer.
     pub fn ask(&mut self, container: &Container) -> bool {
         let is_kubernetes_s =
             matches!(container.runtime, None | Some(Runtime::Containerd | Runtime::CriO));
-        // Every id of theirs is one.
+        // All ids of Kubernetes runtimes are long.
         if !is_kubernetes_s || !container.has_long_id() {
             return false;
         }
@@ -85,13 +84,13 @@ impl Cri {
         started.ok().map(|_| Worker { questions, answers })
     }
 
-    /// Whether answers are to come.
+    /// Whether answers are outstanding.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.open > 0
     }
 
-    /// An answer that has come.
+    /// An answer that has arrived.
     pub fn answer(&mut self) -> Option<Answer> {
         let answer = self.worker.as_ref()?.answers.try_recv();
         if matches!(answer, Err(mpsc::TryRecvError::Disconnected)) {
@@ -101,7 +100,7 @@ impl Cri {
         answer.ok()
     }
 
-    /// The next answer, which is waited for until `end`.
+    /// Waits for the next answer, until `end`.
     pub fn wait(&mut self, end: Instant) -> Option<Answer> {
         let left = end.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
         let answer = self.worker.as_ref().filter(|_| self.open > 0)?.answers.recv_timeout(left);

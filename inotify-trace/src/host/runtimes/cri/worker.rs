@@ -16,16 +16,17 @@ use super::{
     api::{self, Client},
 };
 
-/// How long a runtime may take to answer all there is to ask.
+/// The time limit for a runtime to answer all open questions.
 pub(super) const LIMIT: Duration = Duration::from_secs(2);
 
-/// A runtime knows a container some time after its cgroup was made, and is not asked more often.
+/// The shortest time between two questions: a runtime knows a container some time after its cgroup
+/// was created.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How long a runtime that did not answer is left alone.
+/// The pause after a runtime has not answered.
 const REST: Duration = Duration::from_secs(10);
 
-/// Asks for what comes as questions, until nobody asks any more. There is an answer for each.
+/// Answers each of `questions`, until their sender is dropped.
 pub(super) fn run(sockets: Vec<PathBuf>, questions: &Receiver<Container>, answer: &Sender<Answer>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
@@ -62,13 +63,13 @@ pub(super) fn run(sockets: Vec<PathBuf>, questions: &Receiver<Container>, answer
 /// A runtime behind a socket.
 struct Asked {
     socket: PathBuf,
-    /// What it calls itself was said.
+    /// Whether its name was logged.
     is_greeted: bool,
-    /// Until when it is left alone.
+    /// The end of its pause.
     rests: Option<Instant>,
 }
 
-/// What a runtime says of all its containers.
+/// The list of a runtime's containers.
 struct Said {
     version: api::VersionResponse,
     containers: HashMap<String, api::Container>,
@@ -81,7 +82,7 @@ impl Asked {
         Self { socket, is_greeted: false, rests: None }
     }
 
-    /// What it knows of these containers. Nothing that goes wrong here is of consequence.
+    /// Answers for those of the wanted containers that it knows. Errors leave containers unnamed.
     async fn ask(&mut self, wanted: &HashSet<Container>) -> Vec<Answer> {
         if self.rests.is_some_and(|until| Instant::now() < until) || !self.socket.exists() {
             return Vec::new();
@@ -121,7 +122,7 @@ impl Asked {
         for asked in wanted {
             let Some(mut names) = said.names(&asked.id) else { continue };
             if !names.is_sandbox {
-                // The list has what the container was made with, which may be an image's digest.
+                // The list has the image as given at creation, which may be a digest.
                 let status = said.client.status(&asked.id).await;
                 let image = status.ok().and_then(|it| it.status?.image);
                 names.image = image.and_then(|it| text(&it.image)).or(names.image);
@@ -169,7 +170,7 @@ impl Said {
     }
 }
 
-/// Fields that are not set are empty.
+/// None for a field that is not set, which is empty.
 fn text(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
