@@ -148,7 +148,7 @@ fn hidden(events: &[Value]) -> usize {
 /// that each run of the agent gives, and what is not recorded: how full its queue is, and, by
 /// `trace`, where what was watched already is.
 fn held(witness: &Witness, listing: &Listing) -> Vec<Value> {
-    let is_held = |row: &&Value| row["pid"] == json!([witness.pid()]) && row["watches"] != 0;
+    let is_held = |row: &&Value| row["pid"] == json!([witness.process.pid]) && row["watches"] != 0;
     let mut held: Vec<_> = listing.rows().iter().filter(is_held).cloned().collect();
     for row in &mut held {
         for field in ["instance", "queued"] {
