@@ -88,7 +88,8 @@ pub fn read(files: &Path, agent: &Path, expected: Expected<'_>) -> Result<Vec<Ro
         }
         let leaks = if expected.leaks { expected.restarts } else { 0 };
         row.problems.extend(past::of_pod(agent, files, pod, leaks)?);
-        let gone = format!("for: {} containers of default/{} that were already gone", row.truth, pod.name);
+        let gone =
+            format!("for: {} containers of default/{} that were already gone", row.truth, pod.name);
         if expected.leaks && !text("leaks.txt")?.contains(&gone) {
             row.problems.push(format!("leaks does not say {gone:?}"));
         }

@@ -27,8 +27,7 @@ pub(crate) fn remedy(remedy: Remedy) -> Cow<'static, str> {
     match remedy {
         Remedy::Known(pattern) => Cow::Borrowed(&pattern.remedy),
         Remedy::RestartAndReport => {
-            "restart the process, which releases them all, and report the bug to its authors"
-                .into()
+            "restart the process, which releases them all, and report the bug to its authors".into()
         }
         Remedy::Wait => "nothing, unless the number grows".into(),
         Remedy::EndOrRaise(resource) => format!(
