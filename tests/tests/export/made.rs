@@ -252,8 +252,11 @@ impl Machine {
         let is_begun = || !self.rotates || recordings(&self.directory).len() != files;
         let wait = Wait::begin();
         while !is_begun() {
-            let nothing = Batch { time: BootTime(self.now), ..Batch::default() };
-            self.recorder.record(nothing, &self.tracker);
+            // One at a time: a queue that is full loses what comes next.
+            if self.recorder.waiting() == 0 {
+                let nothing = Batch { time: BootTime(self.now), ..Batch::default() };
+                self.recorder.record(nothing, &self.tracker);
+            }
             wait.look_again(|| "no file was begun".to_owned());
         }
     }

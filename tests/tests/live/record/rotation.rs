@@ -67,7 +67,9 @@ fn the_oldest_files_go_and_what_they_told_of_is_known() {
     assert!(otherwise.len() <= hidden(&told), "{otherwise:?}, and {gone} that are gone");
     // Each file has its own part of it.
     let one_by_one: Vec<_> = kept.iter().map(|(path, _)| told_of(&witness, path)).collect();
-    assert!(one_by_one.iter().all(|events| !events.is_empty()));
+    // The last may have been begun after the witness's last step.
+    let (_, earlier) = one_by_one.split_last().unwrap();
+    assert!(earlier.iter().all(|events| !events.is_empty()));
     // Each file counts instances anew where it is alone.
     let times = |events: &[serde_json::Value]| -> Vec<_> {
         events.iter().map(|event| event["boot_ns"].as_u64().unwrap()).collect()
