@@ -1,4 +1,4 @@
-//! Programs from crates.io that tasks use: built once, and kept for other checkouts.
+//! Programs that tasks use, installed by cargo: built once, and kept for other checkouts.
 
 use std::env;
 use std::path::{Path, PathBuf};
