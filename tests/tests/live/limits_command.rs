@@ -118,7 +118,7 @@ fn without_privileges_it_tells_what_it_can() {
     assert!(
         said.report["recommendation"]["max_user_instances"]["value"].as_u64() >= Some(live.into())
     );
-    assert!(said.errors.contains("Who is charged"), "{}", said.errors);
+    assert!(said.errors.contains("no users' charges"), "{}", said.errors);
     assert!(said.notes().contains("may therefore be too low"), "{}", said.notes());
     // A check must not pass because the charges are unknown.
     let said = Said::by(command(), &["--warn", "100"]);
