@@ -30,7 +30,7 @@ pub(crate) struct Recording {
     _directory: Option<TempDir>,
 }
 
-/// A log that is written line by line, so that it is complete if the test is killed.
+/// A log that is written line by line, so no line is lost if the test is killed.
 pub(crate) struct Log(Option<File>);
 
 impl Files {
