@@ -1,4 +1,4 @@
-//! The invariants of ARCHITECTURE.md that the compiler does not keep.
+//! The invariants of ARCHITECTURE.md that the compiler does not check.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The sources below a directory, with what they are called from there and without comments.
+/// The source files below a directory: their relative paths, and their text without comments.
 fn sources(below: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut directories = vec![below.to_owned()];
@@ -30,7 +30,7 @@ fn sources(below: &Path) -> Vec<(String, String)> {
     found
 }
 
-/// Fails if a source outside of `allowed` has one of these words.
+/// Fails if a source file outside `allowed` contains one of these words.
 fn only(below: &str, allowed: &[&str], words: &[&str]) {
     for (name, code) in sources(&workspace().join(below)) {
         let is_allowed = allowed.iter().any(|place| name.starts_with(place));

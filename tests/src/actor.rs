@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{cgroup, expected::ANY, world::object};
 
-/// The task of an event, as expected.
+/// The expected task of an event.
 #[derive(Clone, Debug)]
 pub struct Actor {
     /// Process id.
@@ -34,7 +34,7 @@ const MASKS: [(u32, &str); 8] = [
     (libc::IN_MASK_ADD, "mask-add"),
 ];
 
-/// The name of an errno that a test provokes.
+/// The name of an errno that tests provoke.
 pub(crate) fn errno_name(errno: i32) -> &'static str {
     match errno {
         libc::ENOENT => "ENOENT",
@@ -83,7 +83,7 @@ pub(crate) fn target(path: &Path) -> Map<String, Value> {
     if let Some((path, id)) = cgroup {
         let path = format!("/{}", path.display());
         fields.extend(object(json!({ "target_cgroup": path, "target_cgroup_id": id })));
-        // Only the creator of the cgroup knows whether it is a container's.
+        // Only the creator of the cgroup knows whether it belongs to a container.
         fields.insert("target_container".to_owned(), json!(ANY));
     }
     fields

@@ -20,11 +20,11 @@ use crate::{
 };
 use serde_json::Value;
 
-/// All events, so that all output of an agent is checked.
+/// All events, so that the tests check all output of an agent.
 pub const EVERYTHING: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,held,\
      release,range-close,fork,exec,exit,charged,cgroup-found,cgroup-create,cgroup-rename,cgroup-remove,lost";
 
-/// All that there is, for programs.
+/// All events as JSON.
 const ALL: [&str; 4] = ["-o", "json", "-e", EVERYTHING];
 
 /// A running agent and its output.
@@ -34,13 +34,13 @@ pub struct Agent {
     heard: Arc<Heard>,
     out: Option<JoinHandle<()>>,
     err: Option<JoinHandle<()>>,
-    /// Where it records, if the output is JSON with every event: that can be held against the
-    /// summary, and against a replay.
+    /// The recording, if the output is JSON with every event: it is compared with the summary and
+    /// with a replay.
     recording: Option<Recording>,
     backend: Backend,
 }
 
-/// The output of an agent until now.
+/// The output of an agent so far.
 #[derive(Debug, Default)]
 struct Heard {
     said: Mutex<Said>,
@@ -61,26 +61,26 @@ pub struct Run {
     pub events: Vec<Value>,
     /// The summary of JSON output.
     pub summary: Value,
-    /// Its standard error.
+    /// Standard error.
     pub errors: String,
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
     recording: Option<Recording>,
 }
 
 impl Run {
-    /// Its recording, if it made one.
+    /// The path of the recording, if there is one.
     #[must_use]
     pub fn recording(&self) -> Option<PathBuf> {
         self.recording.as_ref().map(|it| it.file().to_path_buf())
     }
 }
 
-/// Where the binary is.
+/// The path of the agent's binary.
 #[must_use]
 pub fn binary() -> PathBuf {
     let places = system::beside_test();
-    // The one that users get comes first.
+    // The release binary, which users run, comes first.
     let release = places.last().map(|debug| debug.join("../release"));
     let candidates: Vec<_> =
         release.iter().chain(&places).map(|place| place.join("inotify-trace")).collect();
@@ -88,8 +88,8 @@ pub fn binary() -> PathBuf {
 }
 
 impl Agent {
-    /// Starts an agent that tells every event as JSON, and waits until it traces. Whatever it tells,
-    /// a replay of what it records must tell, too.
+    /// Starts an agent that reports every event as JSON, and waits until it traces. The replay of
+    /// its recording must report the same events.
     #[must_use]
     pub fn start() -> Self {
         let files = Files::next();
@@ -135,13 +135,13 @@ impl Agent {
         agent
     }
 
-    /// How it hooks inotify.
+    /// The backend of the agent.
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.backend
     }
 
-    /// Its process id.
+    /// The process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -150,7 +150,7 @@ impl Agent {
     /// Waits until a condition holds for the events so far.
     ///
     /// # Panics
-    /// If it does not in time.
+    /// If the condition does not hold in time.
     pub fn wait_for(&self, what: &str, condition: impl Fn(&[Value]) -> bool) {
         self.wait_until(what, |said| condition(&said.lines));
     }
@@ -160,7 +160,7 @@ impl Agent {
         self.wait_for(&fields.to_string(), |events| events.iter().any(|it| has(it, fields)));
     }
 
-    /// Its standard error so far.
+    /// Standard error so far.
     #[must_use]
     pub fn errors(&self) -> String {
         self.heard.lock().errors.clone()
@@ -174,7 +174,7 @@ impl Agent {
         }
     }
 
-    /// Waits until the world's expected events have come, and checks all of them.
+    /// Waits for all events that `world` expects, and checks them.
     pub fn expect(&self, world: &World) {
         let enough =
             |said: &Said| world.count_of(&said.lines) >= world.expected_count(self.backend);
@@ -186,19 +186,19 @@ impl Agent {
         }
     }
 
-    /// Events so far.
+    /// The events so far.
     #[must_use]
     pub fn events(&self) -> Vec<Value> {
         self.heard.lock().lines.clone()
     }
 
-    /// Ends it as Ctrl-C does.
+    /// Stops the agent as Ctrl-C does.
     #[must_use]
     pub fn stop(self) -> Run {
         self.stop_with(libc::SIGINT)
     }
 
-    /// Ends it, and checks that its events about `world` are complete and correct.
+    /// Stops the agent, and checks that its events about `world` are complete and correct.
     #[must_use]
     pub fn finish(self, world: &World) -> Run {
         self.expect(world);
@@ -210,21 +210,21 @@ impl Agent {
         run
     }
 
-    /// Ends it with a signal.
+    /// Stops the agent with a signal.
     #[must_use]
     pub fn stop_with(self, signal: i32) -> Run {
         self.signal(signal);
         self.join()
     }
 
-    /// Sends it a signal.
+    /// Sends the agent a signal.
     pub fn signal(&self, signal: i32) {
-        // SAFETY: it has not been waited for, so the process id is its own.
+        // SAFETY: the child has not been waited for, so its process id is valid.
         let result = unsafe { libc::kill(self.child.id().cast_signed(), signal) };
         assert_eq!(result, 0, "kill: {}", std::io::Error::last_os_error());
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the agent exits by itself.
     #[must_use]
     pub fn join(mut self) -> Run {
         let in_time = self.wait(|said| said.ended);
@@ -235,7 +235,7 @@ impl Agent {
         let status = self.child.wait().expect("the agent is ours");
         let mut said = self.heard.lock();
         let errors = std::mem::take(&mut said.errors);
-        // 1 is an answer: a leak was found. Errors are 2.
+        // Exit code 1 is a result: the agent found a leak. Errors are 2.
         let is_well = matches!(status.code(), Some(0 | 1));
         assert!(is_well, "{status} {:?}: {errors}", status.signal());
         let mut events = std::mem::take(&mut said.lines);
@@ -274,8 +274,8 @@ impl Agent {
             if left.is_zero() || ended {
                 return false;
             }
-            // How long to rest, which decides nothing: a condition that looks at 100 000 lines must
-            // not do so for each of them.
+            // The polling interval, which does not affect the result: a condition that reads 100
+            // 000 lines must not run once for each of them.
             let pause = (10 * started.elapsed()).min(left);
             if pause > Duration::from_millis(1) {
                 drop(said);
@@ -291,7 +291,7 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        // Gone already after `join`.
+        // `join` has ended the process already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -308,12 +308,12 @@ impl Heard {
     }
 }
 
-/// A line that is no JSON stays text, which no check takes for an event.
+/// A line that is not JSON stays text, which no check takes for an event.
 fn parsed(line: String) -> Value {
     serde_json::from_str(&line).unwrap_or(Value::String(line))
 }
 
-/// The message of an agent that has begun to trace.
+/// The agent's message that tracing has started.
 fn greeting(said: &Said) -> Option<&str> {
     said.errors.lines().find(|line| line.starts_with("Tracing inotify"))
 }

@@ -7,14 +7,15 @@ use crate::expected::{ANY, Expected};
 /// How an agent hooks inotify.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
-    /// Trampolines or kprobes on inotify's functions: it sees ends, but not the closes before.
+    /// Trampolines or kprobes on inotify's functions: the agent sees ends, but not the closes
+    /// before.
     Functions,
-    /// On system calls: it sees closes, and infers ends.
+    /// Tracepoints on system calls: the agent sees closes, and infers ends.
     Tracepoints,
 }
 
 impl Backend {
-    /// Parses it from the agent's first message.
+    /// Parses the backend from the agent's first message.
     #[must_use]
     pub fn of_greeting(greeting: &str) -> Self {
         if greeting.contains("(tracepoint backend)") { Self::Tracepoints } else { Self::Functions }
@@ -30,10 +31,10 @@ impl Backend {
         let as_told = |it: &Expected| {
             let mut it = it.clone();
             if self == Self::Functions && it.fields["event"] == "release" {
-                // Without the closes it cannot be known which descriptor was the last, nor, with
-                // a late copy of it still open, whether an exit or exec was the end.
+                // Without closes the agent cannot know which descriptor was the last, nor whether
+                // an exit or exec was the end if a late copy of the descriptor is still open.
                 it.fields.insert("fd".to_owned(), json!(ANY));
-                // Ends come when they happen, in order, without the closes between them.
+                // Ends are reported when they happen, in order, without the closes between them.
                 it.ordered = false;
                 if let Some(end) = it.end.take() {
                     it.fields.extend(end.by);

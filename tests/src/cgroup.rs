@@ -1,4 +1,4 @@
-//! cgroups that tests make.
+//! cgroups created by tests.
 
 use std::{
     fs,
@@ -11,8 +11,7 @@ use serde_json::{Value, json};
 
 use crate::wait::Wait;
 
-/// A cgroup of the v2 hierarchy with everything above it that did not exist before. Removed when
-/// dropped.
+/// A cgroup of the v2 hierarchy, with the parents that were created for it. Removed on drop.
 #[derive(Debug)]
 pub struct Cgroup {
     /// Its path from the root of the hierarchy.
@@ -21,11 +20,11 @@ pub struct Cgroup {
     pub id: u64,
     /// The container expected from the path.
     pub container: Option<Value>,
-    /// Its directory and those above it that were made with it, innermost first.
+    /// The created directories, innermost first.
     made: Vec<PathBuf>,
 }
 
-/// Where the v2 hierarchy is mounted.
+/// The mount point of the v2 hierarchy.
 #[must_use]
 pub fn mount_point() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
@@ -33,7 +32,7 @@ pub fn mount_point() -> Option<PathBuf> {
     words.into_iter().find(|words| words.get(2) == Some(&"cgroup2")).map(|words| words[1].into())
 }
 
-/// The path and id of the cgroup a process is in.
+/// The path and id of a process's cgroup.
 #[must_use]
 pub fn of_process(pid: u32) -> Option<(String, u64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
@@ -49,19 +48,19 @@ fn unique() -> String {
 }
 
 impl Cgroup {
-    /// A cgroup of no container. None if no v2 hierarchy is mounted.
+    /// Creates a cgroup of no container. None if no v2 hierarchy is mounted.
     #[must_use]
     pub fn new() -> Option<Self> {
         Self::at(&format!("inotify-trace-test-{}", unique()), None)
     }
 
-    /// The cgroup of a container as containerd makes it for Kubernetes with systemd's driver.
+    /// Creates a container's cgroup as containerd does for Kubernetes with the systemd driver.
     #[must_use]
     pub fn of_containerd() -> Option<Self> {
         Self::of_containerd_after(|_| ())
     }
 
-    /// The same, after something was done with the container's id.
+    /// The same, after a call of `prepare` with the container's id.
     #[must_use]
     pub fn of_containerd_after(prepare: impl FnOnce(&str)) -> Option<Self> {
         let id = format!("{:0<64}", unique().replace('x', "f"));
@@ -89,25 +88,25 @@ impl Cgroup {
         Some(Self { path: format!("/{path}"), id, container, made })
     }
 
-    /// Its directory.
+    /// The directory of the cgroup.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.made[0]
     }
 
-    /// Moves a process into it.
+    /// Moves a process into the cgroup.
     pub fn add(&self, pid: u32) {
         fs::write(self.directory().join("cgroup.procs"), pid.to_string())
             .expect("root may move processes");
     }
 
-    /// Removes it now.
+    /// Removes the cgroup now.
     pub fn remove(mut self) {
         self.remove_all();
     }
 
     fn remove_all(&mut self) {
-        // The kernel lets go of a process a moment after its parent has waited for it.
+        // The kernel removes a process from its cgroup a moment after its parent has waited for it.
         let wait = Wait::begin();
         for directory in std::mem::take(&mut self.made) {
             while let Err(error) = fs::remove_dir(&directory) {

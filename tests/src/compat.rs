@@ -1,5 +1,5 @@
-//! System calls as a 32-bit program makes them. The kernel takes them from a 64-bit one too, which
-//! spares the tests a second toolchain.
+//! System calls of 32-bit programs. The kernel accepts them from a 64-bit process too, so the tests
+//! need no second toolchain.
 
 /// Numbers of 32-bit system calls (`arch/x86/entry/syscalls/syscall_32.tbl`).
 pub mod number {
@@ -13,25 +13,25 @@ pub mod number {
     pub const INOTIFY_INIT1: i64 = 332;
 }
 
-/// Whether this machine takes 32-bit system calls.
+/// Whether this machine accepts 32-bit system calls.
 #[must_use]
 pub fn is_possible() -> bool {
     let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-    // `entry_INT80_compat`, later `int80_emulation`: where such calls enter the kernel.
+    // `entry_INT80_compat`, later `int80_emulation`: the kernel's entry for 32-bit calls.
     cfg!(target_arch = "x86_64")
         && symbols.lines().any(|line| line.to_ascii_lowercase().contains("int80"))
 }
 
-/// A 32-bit system call; arguments are cut to 32 bits. The answer is the kernel's.
+/// Makes a 32-bit system call; arguments are cut to 32 bits. Returns the kernel's result.
 ///
 /// # Safety
-/// As for the call that is made.
+/// As for the system call itself.
 #[cfg(target_arch = "x86_64")]
 #[must_use]
 pub unsafe fn call(number: i64, [a, b, c]: [i64; 3]) -> i64 {
     let mut answer = number;
-    // SAFETY: the registers are declared as the kernel takes and leaves them; rbx, which the
-    // compiler keeps for itself, is put back. The rest is the caller's.
+    // SAFETY: the registers are declared as the kernel reads and writes them; rbx, which the
+    // compiler reserves, is restored. The caller answers for the arguments.
     unsafe {
         std::arch::asm!(
             "xchg {a}, rbx",
@@ -44,11 +44,11 @@ pub unsafe fn call(number: i64, [a, b, c]: [i64; 3]) -> i64 {
             lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
         );
     }
-    // The answer is an `int`.
+    // The result is an `int`.
     i64::from(answer as i32)
 }
 
-/// A path at an address that fits 32 bits, for as long as the process lives.
+/// Copies a path to an address that fits 32 bits. The copy lives as long as the process.
 ///
 /// # Panics
 /// If there is no memory, or the path is longer than a page.
@@ -56,8 +56,8 @@ pub unsafe fn call(number: i64, [a, b, c]: [i64; 3]) -> i64 {
 pub fn low_address(path: &[u8]) -> i64 {
     const PAGE: usize = 4096;
     assert!(path.len() < PAGE, "a path of {} bytes", path.len());
-    // SAFETY: a new private mapping, which nothing else uses; it is filled within its bounds and
-    // ends with a zero, since it is all zeros before.
+    // SAFETY: a new private mapping that nothing else uses; the write stays within its bounds, and
+    // the path ends with a zero because the mapping is all zeros.
     unsafe {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
         let access = libc::PROT_READ | libc::PROT_WRITE;

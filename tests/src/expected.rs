@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-/// Stands for a value that the agent cannot know, or need not say.
+/// Matches any value: the agent cannot know it, or may omit it.
 pub const ANY: &str = "*";
 
-/// Fields that differ from run to run and are checked on their own.
+/// Fields that differ from run to run and are checked separately.
 const MEASURED: [&str; 4] = ["time", "boot_ns", "instance", "lived_ns"];
 
 /// One event.
@@ -15,36 +15,36 @@ const MEASURED: [&str; 4] = ["time", "boot_ns", "instance", "lived_ns"];
 pub struct Expected {
     /// Its fields, except the measured ones.
     pub fields: Map<String, Value>,
-    /// The instance it is about, by the test's own number.
+    /// The instance of the event, by the test's own number.
     pub instance: Option<usize>,
-    /// Whether it comes after those expected before it and before those after it. Ends of
-    /// instances that nobody closed may come later.
+    /// Whether the event must come after all earlier expected events and before all later ones. The
+    /// end of an instance without a close(2) may be reported later.
     pub ordered: bool,
-    /// The time it must carry lies between these two.
+    /// The earliest and the latest time of the event.
     pub time: (u64, u64),
-    /// How long the instance must have lived, where it was seen being made.
+    /// The bounds of the instance's lifetime, if its creation was traced.
     pub lived: Option<(u64, u64)>,
-    /// How many may be charged, if that was read at a time the test does not know.
+    /// The bounds of the charge, if the agent read it at a time the test does not know.
     pub used: Option<(u32, u32)>,
-    /// If it is the end of an instance: what an agent that sees it happen must know.
+    /// For the end of an instance: the fields that an agent reports if it sees the end happen.
     pub end: Option<End>,
 }
 
 /// The expected end of an instance.
 #[derive(Clone, Debug)]
 pub struct End {
-    /// The process that gave it up last.
+    /// The process that released the instance last.
     pub by: Map<String, Value>,
-    /// It was between these two.
+    /// The earliest and the latest time of the end.
     pub time: (u64, u64),
-    /// How long the instance lived, where it was seen being made.
+    /// The bounds of the instance's lifetime, if its creation was traced.
     pub lived: Option<(u64, u64)>,
 }
 
 /// Compares the events with the expected ones.
 ///
 /// # Errors
-/// The first difference, in words.
+/// The first difference.
 pub fn compare(expected: &[Expected], told: &[&Value]) -> Result<(), String> {
     let mut ordered: Vec<&Expected> = expected.iter().filter(|it| it.ordered).rev().collect();
     let mut others: Vec<&Expected> = expected.iter().filter(|it| !it.ordered).collect();
@@ -90,7 +90,7 @@ fn describe(event: &Value, why: &str, next: Option<&&Expected>, others: &[&Expec
     )
 }
 
-/// Which number of the agent's stands for which of the test's.
+/// Maps the agent's instance numbers to the test's.
 #[derive(Default)]
 struct Numbers {
     known: HashMap<usize, u64>,
@@ -98,7 +98,7 @@ struct Numbers {
 }
 
 impl Numbers {
-    /// Whether the agent's number may stand for the test's, and does from now on.
+    /// Maps the test's number to the agent's. False if either is mapped to another.
     fn agree(&mut self, ours: usize, theirs: u64) -> bool {
         match self.known.get(&ours) {
             Some(&known) => known == theirs,
@@ -118,7 +118,7 @@ impl Numbers {
 }
 
 impl Expected {
-    /// Rules out most events without saying why, which takes time where there are thousands.
+    /// Rejects most events without a reason, which is slow to build for thousands of events.
     fn could_match(&self, event: &Value) -> bool {
         ["event", "pid", "fd", "wd"].iter().all(|&name| match self.fields.get(name) {
             Some(wanted) => wanted == ANY || *wanted == event[name],
@@ -135,7 +135,7 @@ impl Expected {
             }
         }
         for (name, wanted) in &self.fields {
-            // Where a target is that existed before is looked up for recordings only.
+            // Only recordings look up the path of a watch that existed before.
             let may_be_missing = name == "path" && self.fields["event"] == "watch-found";
             if wanted != ANY && !told.contains_key(name) && !may_be_missing {
                 return Err(format!("{name} is missing, expected {wanted}"));

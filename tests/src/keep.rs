@@ -1,5 +1,5 @@
-//! Files by which a failure can be looked into: what each agent said, and what it recorded. Whoever
-//! runs a test names a directory for them, and removes it if the test passes.
+//! Files for debugging a failed test: the output and the recording of each agent. The test runner
+//! names a directory for them, and removes it if the test passes.
 
 use std::{
     env,
@@ -14,27 +14,27 @@ use tempfile::TempDir;
 
 use crate::system;
 
-/// Names the directory.
+/// The variable that names the directory.
 const KEEP: &str = "INOTIFY_TRACE_KEEP";
 
-/// The files of one agent.
+/// The output files of one agent.
 pub(crate) struct Files {
-    /// Their path without the extension, if they are kept.
+    /// The common path without the extension, if the files are kept.
     stem: Option<PathBuf>,
 }
 
-/// Where an agent records. It goes with this unless it is kept.
+/// The recording of an agent. Removed on drop unless it is kept.
 #[derive(Debug)]
 pub(crate) struct Recording {
     file: PathBuf,
     _directory: Option<TempDir>,
 }
 
-/// A file that gets each line at once, so that it is complete if the test is killed.
+/// A log that is written line by line, so no line is lost if the test is killed.
 pub(crate) struct Log(Option<File>);
 
 impl Files {
-    /// Those of the next agent that this process starts.
+    /// The files of the next agent that this process starts.
     pub(crate) fn next() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -57,7 +57,7 @@ impl Files {
         self.log("stdout.txt")
     }
 
-    /// The file for its command line and its standard error.
+    /// The file for the command line and standard error.
     pub(crate) fn errors(&self, command: &Command) -> Log {
         let mut log = self.log("stderr.txt");
         log.line(&format!("{command:?}"));

@@ -1,8 +1,8 @@
-//! What the live tests and the command-line tests are made of: the agent under test, processes
-//! that do exactly what they are told, and the truth about it.
+//! The parts of live tests and command-line tests: the agent under test, processes that execute
+//! commands, and the expected events.
 //!
-//! A [`World`] tells processes what to do, takes down what the kernel answered, and from that
-//! alone derives which events a correct agent reports. Nothing here looks at how the agent works.
+//! A [`World`] sends commands to processes, notes the kernel's results, and derives from them alone
+//! the events of a correct agent. Nothing in this crate depends on how the agent works.
 
 pub mod actor;
 pub mod agent;

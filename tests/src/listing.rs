@@ -14,10 +14,10 @@ use crate::{
     world::{Ledger, Payer, World, object},
 };
 
-/// The ways it can look for what exists.
+/// The ways to look for existing instances.
 pub const ROADS: [&[&str]; 2] = [&[], &["--walk-proc"]];
 
-/// The keys of groups.
+/// The keys by which rows are grouped.
 const GROUPINGS: [&str; 3] = ["process", "container", "user"];
 
 /// The output of one `inotify-trace list`.
@@ -27,12 +27,12 @@ pub struct Listing {
     pub json: Value,
     /// Its standard error.
     pub errors: String,
-    /// How it was called.
+    /// The command line.
     pub call: String,
 }
 
 impl Listing {
-    /// Lists, as the user the test runs as.
+    /// Runs `list` as the user of the test.
     #[must_use]
     pub fn by(by: &str, options: &[&str]) -> Self {
         let listing = Self::run(Command::new(agent::binary()), by, options);
@@ -40,16 +40,16 @@ impl Listing {
         listing
     }
 
-    /// Lists as another user, by a copy of the program that this user can reach.
+    /// Runs `list` as another user, from a copy of the program that this user can execute.
     #[must_use]
     pub fn as_user(uid: u32, program: &Path, by: &str, options: &[&str]) -> Self {
         let mut command = Command::new(program);
-        // Leaves the groups of root, too.
+        // Drops the groups of root, too.
         command.uid(uid).current_dir("/");
         Self::run(command, by, options)
     }
 
-    /// Lists the state of a recording.
+    /// Lists the instances of a recording.
     #[must_use]
     pub fn recorded(recording: &Path, by: &str, options: &[&str]) -> Self {
         let mut command = Command::new(agent::binary());
@@ -75,26 +75,26 @@ impl Listing {
         Self { json, errors, call }
     }
 
-    /// Its rows.
+    /// The rows.
     #[must_use]
     pub fn rows(&self) -> &[Value] {
         self.json["rows"].as_array().expect("there are always rows")
     }
 
-    /// The row of a process, of a listing by process.
+    /// The row of a process in a listing by process.
     #[must_use]
     pub fn process(&self, pid: u32) -> Option<&Value> {
         self.rows().iter().find(|row| row["pid"] == pid)
     }
 
-    /// How a user stands.
+    /// The entry of a user.
     #[must_use]
     pub fn user(&self, uid: u32, userns: u64) -> Option<&Value> {
         let users = self.json["users"].as_array().expect("there are always users");
         users.iter().find(|user| user["user"]["uid"] == uid && user["user"]["userns"] == userns)
     }
 
-    /// Everything in it must fit together.
+    /// Checks that all sums agree.
     fn check_sums(&self) {
         let sum = |field: &str| {
             self.rows().iter().map(|row| row[field].as_u64().unwrap_or_default()).sum::<u64>()
@@ -106,11 +106,11 @@ impl Listing {
     }
 }
 
-/// An instance that processes hold.
+/// An instance with holders.
 #[derive(Clone, Debug)]
 struct Held {
     instance: usize,
-    /// How many descriptors each process has.
+    /// The number of descriptors of each process.
     holders: BTreeMap<u32, u64>,
 }
 
@@ -126,28 +126,27 @@ struct Sum {
 }
 
 impl World {
-    /// Lists in every way, and compares each listing with the truth.
+    /// Lists in every way, and compares each listing with the expected one.
     ///
     /// # Panics
     /// With the first difference.
     pub fn check_listings(&self) {
         let ledger = self.0.borrow();
-        // Each road leads to the same instances, one by one; how they are grouped does not depend
-        // on it.
+        // Each way must find the same instances, one by one; the grouping does not depend on it.
         for road in ROADS {
             let by_instance = Listing::by("instance", &[road, &["--watches"]].concat());
             ledger.check_instances(&by_instance);
             ledger.check_users(&by_instance);
         }
         if system::is_emulated() {
-            // The kernel has given its answers; grouping them is the same everywhere.
+            // The kernel's data has been checked; the grouping is the same code everywhere.
             ledger.check_grouped(&["process"], |by| Listing::by(by, &[]));
         } else {
             ledger.check_grouped(&GROUPINGS, |by| Listing::by(by, &[]));
         }
     }
 
-    /// The same for the recording until now.
+    /// The same for the recording so far.
     ///
     /// # Panics
     /// With the first difference.
@@ -192,7 +191,7 @@ impl Ledger {
         self.instances[held.instance].watches.len() as u64
     }
 
-    /// What those processes have together whose `key` is the same.
+    /// The sums over all processes with the same `key`.
     fn sums<K: Ord + Clone>(&self, key: impl Fn(u32) -> Option<K>) -> BTreeMap<K, Sum> {
         let mut sums: BTreeMap<K, Sum> = BTreeMap::new();
         for held in self.held() {
@@ -281,7 +280,7 @@ impl Ledger {
             }
             told.push(Value::Object(row));
         }
-        // Which number an instance gets is the agent's affair.
+        // The agent may number instances as it likes.
         expected.sort_by_key(Value::to_string);
         told.sort_by_key(Value::to_string);
         same(listing, &expected, &told);
@@ -297,7 +296,7 @@ impl Ledger {
         targets.flat_map(path).collect()
     }
 
-    /// Only of cgroups that tests made: others are shared with who knows whom.
+    /// Checks only cgroups that tests created: other processes may use the others.
     fn check_containers(&self, listing: &Listing) {
         let of_a_test =
             |path: &str| path.contains("/inotify-trace-test") || path.contains("/cri-containerd-");
@@ -342,7 +341,7 @@ impl Ledger {
         std::iter::successors(Some(user), above).any(|user| user == payer)
     }
 
-    /// Instances and watches that are charged to a payer, those of users below included.
+    /// The instances and watches charged to a payer, with those of users in child namespaces.
     fn charged(&self, payer: usize) -> (u32, u32) {
         let users = self.payers.iter().enumerate().filter(|(user, _)| self.pays_for(payer, *user));
         users.fold((0, 0), |(instances, watches), (_, user)| {
@@ -350,7 +349,7 @@ impl Ledger {
         })
     }
 
-    /// What can be seen of the instances of those users of whom `is_meant` holds.
+    /// The sums over all visible instances whose user matches `is_meant`.
     fn seen(&self, is_meant: impl Fn(usize) -> bool) -> Sum {
         let mut sum = Sum::default();
         for held in self.held() {
@@ -449,7 +448,7 @@ fn number(value: &Value) -> Option<u32> {
     u32::try_from(value.as_u64()?).ok()
 }
 
-/// Some fields of a row. Those that are lists of words are so also if they are missing.
+/// Some fields of a row. A missing list of words counts as an empty list.
 fn picked(row: &Value, fields: &[&str]) -> Map<String, Value> {
     let list = |value: &Value| match value {
         Value::Null => json!([]),
@@ -463,7 +462,7 @@ fn picked(row: &Value, fields: &[&str]) -> Map<String, Value> {
     fields.iter().map(|&field| (field.to_owned(), list_in(field, &row[field], list))).collect()
 }
 
-/// Of several words the order does not matter, but of targets it does.
+/// The order of words does not matter; the order of targets does.
 fn list_in(field: &str, value: &Value, sorted: impl Fn(&Value) -> Value) -> Value {
     match field {
         "targets" => value.clone(),

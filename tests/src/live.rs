@@ -1,9 +1,9 @@
-//! The beginning of all live tests.
+//! The entry point of all live tests.
 
 use crate::system;
 
-/// Runs a live test, or says why it cannot run here. `emulated` is why it takes too long on an
-/// emulated processor, if it does.
+/// Runs a live test, or skips it with a reason. `emulated` is the reason why the test is too slow
+/// on an emulated processor, if it is.
 pub fn run(emulated: Option<&str>, test: fn()) {
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
     match emulated {

@@ -1,4 +1,4 @@
-//! How much memory a program takes.
+//! The memory use of a program.
 
 use std::{
     io,
@@ -7,22 +7,21 @@ use std::{
     ptr,
 };
 
-/// Runs a program; the most memory it had resident, in KiB, and how it ended.
+/// Runs a program. Returns its peak resident memory in KiB, and its exit status.
 ///
-/// It is looked at when it is about to exit. What wait4(2) says would include the test itself,
-/// from which the program was forked, and whoever looks every now and then looks too late on a
-/// busy machine.
+/// Reads the peak when the program is about to exit. wait4(2) would count the memory of the test
+/// process too, which forked the program; polling may miss the peak on a busy machine.
 ///
 /// # Panics
 /// If the program cannot be started or traced.
 #[expect(clippy::zombie_processes, reason = "waitpid is called until it has ended")]
 pub fn peak_kib(command: &mut Command) -> (u64, ExitStatus) {
-    // SAFETY: between fork and exec only this system call is made, which takes no pointer.
+    // SAFETY: this system call, the only one between fork and exec, takes no pointer.
     unsafe { command.pre_exec(|| ptrace(libc::PTRACE_TRACEME, 0, 0)) };
     let child = command.spawn().expect("the program must start");
     let pid = libc::pid_t::try_from(child.id()).expect("process ids fit");
     let mut peak = 0;
-    // It stands still after it was executed, before its first instruction.
+    // The program is stopped after execve(2), before its first instruction.
     let mut status = wait_for(pid);
     assert!(libc::WIFSTOPPED(status), "stopped at its beginning: {status:#x}");
     ptrace(libc::PTRACE_SETOPTIONS, pid, libc::PTRACE_O_TRACEEXIT).expect("it is traced");
@@ -41,14 +40,14 @@ pub fn peak_kib(command: &mut Command) -> (u64, ExitStatus) {
 }
 
 fn ptrace(request: libc::c_uint, pid: libc::pid_t, data: libc::c_int) -> io::Result<()> {
-    // SAFETY: none of the requests made through here writes to memory of this process.
+    // SAFETY: none of the requests passed to this function writes to memory of this process.
     let result = unsafe { libc::ptrace(request, pid, ptr::null_mut::<u8>(), i64::from(data)) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn wait_for(pid: libc::pid_t) -> libc::c_int {
     let mut status = 0;
-    // SAFETY: the kernel writes the status of a child to a local variable.
+    // SAFETY: the kernel writes the child's status to a local variable.
     let result = unsafe { libc::waitpid(pid, &raw mut status, 0) };
     assert_eq!(result, pid, "waitpid: {}", io::Error::last_os_error());
     status

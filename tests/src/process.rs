@@ -1,4 +1,4 @@
-//! A process that executes commands, step by step; see `src/bin/workload.rs`.
+//! A process that executes commands one by one; see `src/bin/workload.rs`.
 
 use std::{
     fmt::Write as _,
@@ -18,7 +18,7 @@ use crate::{system, wait::patience};
 /// The result of a system call, or a positive errno.
 pub type Answer = Result<i32, i32>;
 
-/// A thread of a process that executes commands. It ends when this is dropped.
+/// A thread of a process that executes commands. It exits when this is dropped.
 #[derive(Debug)]
 pub struct Process {
     /// Process id.
@@ -30,7 +30,7 @@ pub struct Process {
     child: Option<Child>,
 }
 
-/// Where the binary is.
+/// The path of the workload binary.
 #[must_use]
 pub fn workload() -> PathBuf {
     let places = system::beside_test();
@@ -38,7 +38,7 @@ pub fn workload() -> PathBuf {
     system::binary("INOTIFY_TRACE_WORKLOAD", &candidates)
 }
 
-/// A path or a text as the workload takes it.
+/// Encodes a path or a text for the workload.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
@@ -56,7 +56,7 @@ impl Process {
         Self::start_as(&workload(), &[])
     }
 
-    /// Starts a process from a copy of the program, with arguments that mean nothing to it.
+    /// Starts a process from a copy of the program, with arguments that the workload ignores.
     #[must_use]
     pub fn start_as(program: &Path, arguments: &[&str]) -> Self {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
@@ -68,13 +68,13 @@ impl Process {
         Self { pid: child.id(), tid: child.id(), control: buffered(ours), child: Some(child) }
     }
 
-    /// Sends a command and waits for the numbers in its answer.
+    /// Sends a command, and returns the numbers in its reply.
     pub fn ask(&mut self, command: &str) -> Vec<i64> {
         self.tell(command);
         self.numbers(command)
     }
 
-    /// Sends a command whose answer is one number.
+    /// Sends a command whose reply is one number.
     ///
     /// # Errors
     /// The errno, if the kernel refused.
@@ -83,13 +83,13 @@ impl Process {
         self.answer(command)
     }
 
-    /// Sends a command without waiting.
+    /// Sends a command without waiting for the reply.
     pub fn tell(&mut self, command: &str) {
         writeln!(self.control.get_mut(), "{command}")
             .unwrap_or_else(|error| panic!("{} cannot be told to {command}: {error}", self.pid));
     }
 
-    /// Waits for the answer to the last command.
+    /// Waits for the reply to the last command.
     ///
     /// # Errors
     /// The errno, if the kernel refused.
@@ -108,7 +108,7 @@ impl Process {
         numbers
     }
 
-    /// Forks; the child takes orders too.
+    /// Forks; the child executes commands too.
     pub fn fork(&mut self) -> Self {
         self.fork_by("fork").expect("fork")
     }
@@ -116,7 +116,7 @@ impl Process {
     /// Forks a child with this process id.
     ///
     /// # Errors
-    /// The errno, if the kernel refused: somebody has that id, or the kernel is too old.
+    /// The errno, if the kernel refused: the id is in use, or the kernel is too old.
     pub fn fork_as(&mut self, pid: u32) -> Result<Self, i32> {
         self.fork_by(&format!("fork_as {pid}"))
     }
@@ -128,7 +128,7 @@ impl Process {
         Ok(Self { pid, tid: pid, control: accept(&listener), child: None })
     }
 
-    /// Starts another thread of this process, which takes orders of its own.
+    /// Starts another thread of this process, which executes commands of its own.
     pub fn thread(&mut self) -> Self {
         let (listener, name) = listen();
         self.call(&format!("thread {}", hex(&name))).expect("a thread");
@@ -137,7 +137,7 @@ impl Process {
         thread
     }
 
-    /// Waits until the process has ended, if the test itself started it.
+    /// Waits until the process has exited, if the test itself started it.
     pub fn join(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.wait().expect("the process is ours");
@@ -146,7 +146,7 @@ impl Process {
 
     /// Sends a signal.
     pub fn signal(&self, signal: i32) {
-        // SAFETY: the process lives: nobody but this has waited for it.
+        // SAFETY: the process id is valid: only this struct waits for the process.
         let result = unsafe { libc::kill(self.pid.cast_signed(), signal) };
         assert_eq!(result, 0, "kill: {}", std::io::Error::last_os_error());
     }
@@ -154,7 +154,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It ends when its socket is closed.
+        // The process exits when its socket is closed.
         let _ = self.control.get_ref().shutdown(std::net::Shutdown::Both);
         if let Some(mut child) = self.child.take() {
             let _ = child.wait();
@@ -167,7 +167,7 @@ fn buffered(stream: UnixStream) -> BufReader<UnixStream> {
     BufReader::new(stream)
 }
 
-/// A socket that processes of any user can reach.
+/// Listens on a socket that processes of any user can connect to.
 fn listen() -> (UnixListener, Vec<u8>) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);

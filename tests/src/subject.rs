@@ -1,4 +1,4 @@
-//! A process under test: each step is executed, and its expected events are noted.
+//! A process under test: it executes steps, and the test notes the expected events of each.
 
 use std::{os::unix::ffi::OsStrExt as _, path::Path};
 
@@ -18,7 +18,7 @@ use crate::{
 pub struct Subject {
     /// The process, for steps without expected events.
     pub process: Process,
-    /// Who it is.
+    /// The expected task of its events.
     pub actor: Actor,
     /// The user who is charged for its instances.
     pub payer: usize,
@@ -92,7 +92,7 @@ impl Subject {
                         let full = fields.get("used") == fields.get("limit");
                         let limit = if full { "inotify-instances" } else { "rlimit-nofile" };
                         fields.insert("limit_hit".to_owned(), json!(limit));
-                        // At most once a second.
+                        // The agent reports culprits at most once a second.
                         fields.insert("culprits".to_owned(), json!(ANY));
                         fields.insert("not_visible".to_owned(), json!(ANY));
                     }
@@ -158,7 +158,7 @@ impl Subject {
         );
     }
 
-    /// unlink(2) of the file that is watched, and open nowhere: the watch goes with it.
+    /// unlink(2) of a watched file that is open nowhere, which removes the watch.
     pub fn remove_watched(&mut self, path: &Path, fd: i32, wd: i32) {
         self.step(
             |process| {
@@ -181,12 +181,12 @@ impl Subject {
         self.close_as(fd, Way::Close);
     }
 
-    /// close(2) by a process of which the agent cannot know that it holds the instance.
+    /// close(2) by a process that the agent cannot know as a holder of the instance.
     pub fn close_unseen(&mut self, fd: i32) {
         self.close_as(fd, Way::Unseen);
     }
 
-    /// Closes through io_uring. False if the kernel has none, or does not allow it.
+    /// Closes through io_uring. False if the kernel does not have or allow it.
     pub fn uring_close(&mut self, fd: i32) -> bool {
         const UNAVAILABLE: [i32; 3] = [libc::ENOSYS, libc::EPERM, libc::EINVAL];
         self.step(
@@ -274,7 +274,7 @@ impl Subject {
         self.try_fork(|process| Ok(process.fork())).expect("fork")
     }
 
-    /// fork(2), with this process id for the child.
+    /// fork(2), with a chosen process id for the child.
     ///
     /// # Errors
     /// The errno, if the kernel refused.
@@ -305,7 +305,7 @@ impl Subject {
         Ok(self.world.adopt(child, actor, payer))
     }
 
-    /// pidfd_getfd(2): a copy of another's descriptor.
+    /// pidfd_getfd(2): copies a descriptor of another process.
     pub fn copy_of(&mut self, other: &Self, fd: i32) -> i32 {
         let instance = other.instance(fd);
         self.step(
@@ -318,14 +318,14 @@ impl Subject {
         )
     }
 
-    /// Becomes a user who has nothing charged yet. Those it made stay with whoever pays for them.
+    /// Changes to a user without charges. Existing instances remain charged to the old user.
     pub fn become_another(&mut self) {
         let uid = system::fresh_uid();
         self.process.call(&format!("uid {uid}")).expect("root may become anyone");
         self.pays_as(uid);
     }
 
-    /// Has another effective user, who has nothing charged yet; root's remains the real one.
+    /// Changes the effective user to one without charges; the real user remains root.
     pub fn act_as_another(&mut self) {
         let uid = system::fresh_uid();
         self.process.call(&format!("euid {uid}")).expect("root may act as anyone");
@@ -377,17 +377,17 @@ impl Subject {
         );
     }
 
-    /// Ends the process without closing anything, and waits for it.
+    /// Exits without closing anything, and waits for the process.
     pub fn exit(&mut self) {
         self.end(|process| process.tell("exit 0"));
     }
 
-    /// kill -9, and waits for it.
+    /// Sends SIGKILL, and waits for the process.
     pub fn kill(&mut self) {
         self.end(|process| process.signal(libc::SIGKILL));
     }
 
-    /// The test must have a way to know when a child of another process has ended: that process.
+    /// Exits a child of another process, `parent`, which waits for it: the test itself cannot.
     pub fn exit_under(&mut self, parent: &mut Self) {
         let command = format!("wait {}", self.pid());
         self.end(|process| {
@@ -419,7 +419,7 @@ impl Subject {
         );
     }
 
-    /// Sends a descriptor through a socket, where it is a reference until it is received.
+    /// Sends a descriptor through a socket. The message holds a reference until it is received.
     pub fn send(&mut self, socket: i32, fd: i32) {
         self.step(
             |process| process.call(&format!("send {socket} {fd}")).expect("a connected socket"),
@@ -441,7 +441,7 @@ impl Subject {
         )
     }
 
-    /// A reference that was no descriptor has gone, at some time from `since` on.
+    /// Drops a reference that is no descriptor, at some time after `since`.
     pub fn reference_gone(&mut self, instance: usize, since: u64) {
         self.step(
             |_| (),
@@ -451,18 +451,18 @@ impl Subject {
         );
     }
 
-    /// A reference that is no descriptor comes: a call under way.
+    /// Adds a reference that is no descriptor: a system call in progress.
     pub fn reference(&mut self, instance: usize) {
         self.world.0.borrow_mut().refer(instance);
     }
 
-    /// The test's number of the instance behind a descriptor.
+    /// The test's number of a descriptor's instance.
     #[must_use]
     pub fn instance(&self, fd: i32) -> usize {
         self.world.0.borrow().tables[&self.actor.pid][&fd].instance
     }
 
-    /// Moves into a cgroup.
+    /// Moves the process into a cgroup.
     pub fn move_to(&mut self, cgroup: &Cgroup) {
         cgroup.add(self.pid());
         self.actor.cgroup = Some((cgroup.path.clone(), cgroup.id));

@@ -8,8 +8,8 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// The file to which tests that are skipped write why: the harness hides what a passing test
-/// prints.
+/// The variable that names the file for the reasons of skipped tests: the test harness hides the
+/// output of a passing test.
 const SKIPPED: &str = "INOTIFY_TRACE_SKIPPED";
 
 /// Reports that a test cannot run here.
@@ -22,7 +22,7 @@ pub fn skip(test: &str, why: &str) {
     }
 }
 
-/// Leaves the test, saying why, unless it runs as root.
+/// Skips the test, with a reason, unless it runs as root.
 #[macro_export]
 macro_rules! require_root {
     () => {
@@ -34,7 +34,7 @@ macro_rules! require_root {
     };
 }
 
-/// Leaves the test, saying why, unless a program is installed; its path otherwise.
+/// The path of a program; skips the test, with a reason, if it is not installed.
 #[macro_export]
 macro_rules! require_program {
     ($name:expr) => {
@@ -49,14 +49,14 @@ macro_rules! require_program {
     };
 }
 
-/// Whether this process may do everything.
+/// Whether this process is root.
 #[must_use]
 pub fn is_root() -> bool {
     // SAFETY: takes nothing, cannot fail.
     unsafe { libc::geteuid() == 0 }
 }
 
-/// Where a program is, as a shell would find it.
+/// The path of a program, found as a shell finds it.
 #[must_use]
 pub fn which(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?)
@@ -67,13 +67,13 @@ pub fn which(name: &str) -> Option<PathBuf> {
 /// A lock that a test holds while it uses shared state of the machine.
 #[derive(Debug)]
 pub struct Machine {
-    /// The lock goes when this is closed, also when the test panics.
+    /// The lock is released when this is closed, also when the test panics.
     _file: File,
 }
 
-/// Waits until no other test uses the machine, in this process or another. They share more than
-/// root's quota: an agent that starts holds, for a moment, a copy of every inotify descriptor
-/// there is, which changes whose close is the last.
+/// Waits until no other test uses the machine, in this process or another. Tests share more than
+/// root's quota: a starting agent briefly holds a copy of every inotify descriptor, which changes
+/// whose close is the last.
 #[must_use]
 pub fn the_machine() -> Machine {
     let file = OpenOptions::new()
@@ -89,14 +89,14 @@ pub fn the_machine() -> Machine {
     Machine { _file: file }
 }
 
-/// An unused user id, whose quota no other process changes.
+/// An unused user id, whose charges no other process changes.
 #[must_use]
 pub fn fresh_uid() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     1_000_000_000 + std::process::id() % 1_000_000 * 1000 + NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Now, as the events tell it: nanoseconds since boot, suspended time included.
+/// The current time by the clock of events: nanoseconds since boot, with suspended time.
 #[must_use]
 pub fn boot_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -105,7 +105,7 @@ pub fn boot_ns() -> u64 {
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
-/// A number from a file of `/proc`.
+/// Reads a number from a file of `/proc`.
 #[must_use]
 pub fn number_in(path: &str) -> u32 {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -113,7 +113,7 @@ pub fn number_in(path: &str) -> u32 {
     text.trim().parse::<u64>().map_or(u32::MAX, |number| u32::try_from(number).unwrap_or(u32::MAX))
 }
 
-/// A setting of the whole machine that is put back with the test.
+/// A setting of the machine that is restored after the test.
 #[derive(Debug)]
 pub struct Setting {
     path: &'static str,
@@ -121,7 +121,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Raises a number to at least `value`.
+    /// Raises a setting to at least `value`.
     #[must_use]
     pub fn at_least(path: &'static str, value: u32) -> Self {
         let before = std::fs::read_to_string(path).expect("the setting exists");
@@ -139,7 +139,7 @@ impl Drop for Setting {
     }
 }
 
-/// How many files a process may have open at most, without a privilege to raise that.
+/// The number of files a process may have open without the privilege to raise it.
 #[must_use]
 pub fn most_open_files() -> usize {
     let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -159,7 +159,7 @@ pub fn user_namespace(pid: u32) -> u64 {
     std::fs::metadata(&path).unwrap_or_else(|error| panic!("{path}: {error}")).ino()
 }
 
-/// A directory that any user may use, removed with the test.
+/// A directory that any user may use, removed after the test.
 #[must_use]
 pub fn directory() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt as _;
@@ -169,8 +169,8 @@ pub fn directory() -> tempfile::TempDir {
     directory
 }
 
-/// A binary of this project: named by an environment variable, or else the first candidate that
-/// exists.
+/// The path of a binary of this project: from an environment variable, or else the first candidate
+/// that exists.
 pub(crate) fn binary(variable: &str, candidates: &[PathBuf]) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {
         return path.into();
@@ -181,13 +181,13 @@ pub(crate) fn binary(variable: &str, candidates: &[PathBuf]) -> PathBuf {
         .clone()
 }
 
-/// The directories in which cargo puts what it builds for a test, the test's own first.
+/// The directories of cargo's build output for a test, the test's own first.
 pub(crate) fn beside_test() -> Vec<PathBuf> {
     let test = std::env::current_exe().expect("a test knows its own binary");
     test.ancestors().skip(1).take(2).map(Path::to_path_buf).collect()
 }
 
-/// How much memory a process has resident, in KiB.
+/// The resident memory of a process, in KiB.
 #[must_use]
 pub fn resident_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -195,8 +195,8 @@ pub fn resident_kib(pid: u32) -> u64 {
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }
 
-/// Whether this is a machine without a processor of its own, where everything takes ten times as
-/// long: whoever starts the tests says so.
+/// Whether the processor is emulated, which makes everything ten times slower: the test runner sets
+/// a variable for it.
 #[must_use]
 pub fn is_emulated() -> bool {
     std::env::var_os("INOTIFY_TRACE_EMULATED").is_some()

@@ -1,5 +1,5 @@
-//! Waiting for conditions. No test rests on time: a condition ends a wait, and only a test that
-//! fails reaches the end of its patience.
+//! Waits for conditions. No test depends on timing: a condition ends each wait, and only a failing
+//! test reaches the timeout.
 
 use std::{
     sync::OnceLock,
@@ -9,11 +9,11 @@ use std::{
 
 use crate::system;
 
-/// Seconds that a condition may take, where the default does not do.
+/// The variable that overrides the timeout, in seconds.
 const VARIABLE: &str = "INOTIFY_TRACE_PATIENCE";
 
-/// How long a condition may take to hold before the test fails: a hundred times what a busy
-/// machine takes. `INOTIFY_TRACE_PATIENCE` sets it, in seconds.
+/// How long a condition may take before the test fails: a hundred times as long as on a busy
+/// machine. `INOTIFY_TRACE_PATIENCE` sets it, in seconds.
 #[must_use]
 pub fn patience() -> Duration {
     static PATIENCE: OnceLock<Duration> = OnceLock::new();
@@ -25,27 +25,27 @@ pub fn patience() -> Duration {
     })
 }
 
-/// A wait that has begun.
+/// A wait in progress.
 #[derive(Debug)]
 pub struct Wait(Instant);
 
 impl Wait {
-    /// Begins to wait.
+    /// Starts a wait.
     #[must_use]
     pub fn begin() -> Self {
         Self(Instant::now() + patience())
     }
 
-    /// How long it may still take; zero when it has taken too long.
+    /// The remaining time; zero after the timeout.
     #[must_use]
     pub fn left(&self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// Leaves the processor to others before the next look.
+    /// Sleeps before the next check.
     ///
     /// # Panics
-    /// Fails with the text of `state` after too long.
+    /// Fails with the text of `state` after the timeout.
     pub fn look_again(&self, state: impl FnOnce() -> String) {
         assert!(!self.left().is_zero(), "waited in vain: {}", state());
         // The polling interval; it does not affect the result.
@@ -56,7 +56,7 @@ impl Wait {
 /// Waits until a condition holds.
 ///
 /// # Panics
-/// If it does not in time.
+/// If the condition does not hold in time.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let wait = Wait::begin();
     while !condition() {

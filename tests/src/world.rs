@@ -1,4 +1,4 @@
-//! The truth: the holders and descriptors of each instance, and the charged users.
+//! The expected state: the holders and descriptors of each instance, and the charged users.
 
 use std::{
     cell::RefCell,
@@ -22,28 +22,28 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct World(pub(crate) Rc<RefCell<Ledger>>);
 
-/// A charged user and the charges.
+/// A charged user, with limits and charges.
 #[derive(Clone, Copy, Debug)]
 pub struct Payer {
-    /// The user, as the initial user namespace knows it.
+    /// The user id in the initial user namespace.
     pub uid: u32,
     /// The inode number of the user namespace.
     pub userns: u64,
-    /// How many namespaces above it the limit stands.
+    /// How many namespaces above `userns` the limit is set.
     pub level: u32,
-    /// How many instances may be.
+    /// The limit on instances.
     pub max_instances: u32,
-    /// How many watches may be.
+    /// The limit on watches.
     pub max_watches: u32,
-    /// The user in the namespace above, who is charged as well.
+    /// The user in the parent namespace, who is charged too.
     pub above: Option<usize>,
-    /// How many instances are.
+    /// The number of charged instances.
     pub instances: u32,
-    /// How many watches are.
+    /// The number of charged watches.
     pub watches: u32,
 }
 
-/// Descriptors of one process that are inotify's.
+/// The inotify descriptors of one process.
 type Table = BTreeMap<i32, Descriptor>;
 
 #[derive(Clone, Copy, Debug)]
@@ -59,20 +59,20 @@ pub(crate) struct Instance {
     references: u32,
     /// The expected fdinfo, by watch descriptor.
     pub(crate) watches: BTreeMap<i32, Map<String, Value>>,
-    /// When it was made, if that was seen.
+    /// When the instance was created, if tracing had started.
     born: Option<(u64, u64)>,
 }
 
-/// How a descriptor went.
+/// How a descriptor was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Closed by its number: seen at once.
+    /// By close(2): the agent sees it at once.
     Close,
-    /// One of a range.
+    /// By close_range(2).
     Range,
     Exec,
     Exit,
-    /// In a way the agent cannot see: only the end of the instance is reported.
+    /// In a way the agent cannot see: it reports only the end of the instance.
     Unseen,
 }
 
@@ -103,13 +103,13 @@ impl World {
         subject
     }
 
-    /// Starts a process of root. What root has charged is not known to the test: none of its
-    /// instances may be expected.
+    /// Starts a process of root. The test does not know root's charges, so no instance of this
+    /// process may be expected.
     #[must_use]
     pub fn subject_of_root(&self) -> Subject {
         let mut process = Process::start();
-        // Lets it have more files than instances, whatever its own limits. Where the
-        // machine has no room for so many, the test that fills the limit will say so.
+        // The process needs more files than instances, whatever its own limits. Where the machine
+        // does not allow so many, the test that reaches the limit reports it.
         let instances = system::number_in("/proc/sys/fs/inotify/max_user_instances");
         let _ = process.call(&format!("open_files {}", u64::from(instances) + 1000));
         let cgroup = cgroup::of_process(process.pid);
@@ -136,7 +136,7 @@ impl World {
         self.0.borrow_mut().actors.insert(actor.pid, actor.clone());
     }
 
-    /// Adds someone who pays, with the limits of the whole machine.
+    /// Adds a charged user, with the machine's limits.
     #[must_use]
     pub fn payer(&self, uid: u32, userns: u64, level: u32) -> usize {
         let mut ledger = self.0.borrow_mut();
@@ -159,13 +159,12 @@ impl World {
         self.0.borrow().payers[payer]
     }
 
-    /// Changes a charged user.
+    /// Changes the limits or charges of a user.
     pub fn change_payer(&self, payer: usize, change: impl FnOnce(&mut Payer)) {
         change(&mut self.0.borrow_mut().payers[payer]);
     }
 
-    /// Tracing begins now: nothing that was done before is told as it happened, and everything
-    /// that exists is found.
+    /// Starts tracing: the agent reports no earlier action, and finds every existing instance.
     pub fn traced_from_now(&self) {
         let mut ledger = self.0.borrow_mut();
         let ledger = &mut *ledger;
@@ -187,7 +186,7 @@ impl World {
                 fields.insert("fd".to_owned(), json!(fd));
                 fields.insert("flags".to_owned(), descriptor.flags());
                 fields.insert("queued".to_owned(), json!(0));
-                // Of the memory controller's cgroup, which need not be one of v2.
+                // The memory controller's cgroup, which may be one of v1.
                 fields.insert("creator_cgroup_id".to_owned(), json!(ANY));
                 expect(fields, descriptor.instance);
             }
@@ -201,7 +200,7 @@ impl World {
                 let mut fields = target.clone();
                 fields.insert("event".to_owned(), json!("watch-found"));
                 fields.insert("wd".to_owned(), json!(wd));
-                // A recording has where it is, whatever the program called it.
+                // A recording has the full path, whatever path the program passed.
                 let called = fields.remove("path");
                 let called = called.as_ref().and_then(Value::as_str);
                 if let Some(Ok(path)) = called.map(std::fs::canonicalize) {
@@ -212,13 +211,13 @@ impl World {
         }
     }
 
-    /// How many events are expected.
+    /// The number of expected events.
     #[must_use]
     pub fn expected_count(&self, backend: Backend) -> usize {
         backend.tells(&self.0.borrow().expected).len()
     }
 
-    /// How many events are about this world.
+    /// The number of events about this world.
     #[must_use]
     pub fn count_of(&self, events: &[Value]) -> usize {
         self.0.borrow().of_interest(events).len()
@@ -227,7 +226,7 @@ impl World {
     /// Compares the events about this world with its actions.
     ///
     /// # Errors
-    /// The first difference, in words.
+    /// The first difference.
     pub fn compare(&self, events: &[Value], backend: Backend) -> Result<(), String> {
         let ledger = self.0.borrow();
         let expected = backend.tells(&ledger.expected);
@@ -269,7 +268,7 @@ pub(crate) fn object(value: Value) -> Map<String, Value> {
 }
 
 impl Ledger {
-    /// Events of the processes, and of the instances they made or held.
+    /// The events about the processes, and about the instances they created or held.
     fn of_interest<'a>(&self, events: &'a [Value]) -> Vec<&'a Value> {
         let ours = |event: &Value| {
             event["pid"]
@@ -296,7 +295,7 @@ impl Ledger {
         self.expected.push(Expected { fields, instance, ordered, time, lived, used, end });
     }
 
-    /// A new instance.
+    /// Adds a new instance.
     pub(crate) fn begin(&mut self, payer: usize, time: (u64, u64)) -> usize {
         self.payers[payer].instances += 1;
         let watches = BTreeMap::new();
@@ -332,7 +331,7 @@ impl Ledger {
         self.instances[instance].references += 1;
     }
 
-    /// A descriptor of `actor`, or another reference, goes.
+    /// Removes a descriptor of `actor`, or another reference.
     pub(crate) fn leave(
         &mut self,
         actor: &Actor,
@@ -372,8 +371,8 @@ impl Ledger {
             }
         }
         let ordered = way == Way::Close;
-        // Read when the end is noticed: the kernel may not be through with it, or have forgotten
-        // a user who has nothing left.
+        // The agent reads the charge when it notices the end: the kernel may not have lowered it
+        // yet, or may have dropped a user without charges.
         let used = (!ordered).then(|| {
             for field in ["used", "limit", "charged_uid", "charged_userns", "limit_level"] {
                 fields.insert(field.to_owned(), json!(ANY));
@@ -382,7 +381,7 @@ impl Ledger {
             (now, now + 1)
         });
         let latest = if ordered { time.1 } else { u64::MAX };
-        // Even if reported later: it ended when the descriptor was closed.
+        // The instance ended with the close, even if the agent reports the end later.
         let lived_at_most = |born: u64| if way == Way::Unseen { u64::MAX } else { time.1 - born };
         let lived_at_least = |born: u64| if way == Way::Unseen { 0 } else { time.0 - born };
         let lived = born.map(|(first, last)| (lived_at_least(last), lived_at_most(first)));
@@ -402,7 +401,7 @@ impl Ledger {
         });
     }
 
-    /// Several ends at once are noticed in any order.
+    /// Lets several ends that happen at once come in any order.
     pub(crate) fn blur_used(&mut self, since: usize) {
         let ranges = self.expected[since..].iter().filter_map(|it| it.used);
         let Some(all) = ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))) else { return };

@@ -1,6 +1,6 @@
-//! Recordings of every released format are read, and say what they always said.
+//! Reads recordings of every released format: the output of `replay` must never change.
 //!
-//! docs/recording-format.md has the rule: what was released is never written again.
+//! docs/recording-format.md has the rule: the files of released formats are never rewritten.
 
 use std::{
     fs,
@@ -10,14 +10,14 @@ use std::{
 
 use inotify_trace_model::event::EventName;
 
-/// The formats that there are.
+/// The released formats.
 const VERSIONS: [&str; 1] = ["v1"];
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings")
 }
 
-/// What `replay -o json` says of `recording`, with every event.
+/// The output of `replay -o json` for `recording`, with every event.
 fn replayed(recording: &Path) -> String {
     let names: Vec<_> = EventName::ALL.iter().map(|name| name.as_str()).collect();
     let output = Command::new(env!("CARGO_BIN_EXE_inotify-trace"))

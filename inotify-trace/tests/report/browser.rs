@@ -1,4 +1,4 @@
-//! A real browser, told what to do through pipes (`--remote-debugging-pipe`): no port, no driver.
+//! A real browser, controlled through pipes (`--remote-debugging-pipe`): no port, no driver.
 
 use std::{
     fs::File,
@@ -16,7 +16,7 @@ use std::{
 use inotify_trace_tests::{system, wait::Wait};
 use serde_json::{Value, json};
 
-/// Debian's package for it, and what else has the same options.
+/// Debian's package, and other browsers with the same options.
 const PROGRAMS: [&str; 4] =
     ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"];
 
@@ -25,7 +25,7 @@ pub struct Browser {
     child: Child,
     commands: File,
     messages: Receiver<Value>,
-    /// What the page did that nobody asked for.
+    /// Messages of the page that are no replies.
     events: Vec<Value>,
     session: Option<String>,
     next: u64,
@@ -33,7 +33,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts one; None, and says so, if none is installed.
+    /// Starts a browser; without one, prints the reason and returns None.
     pub fn start(test: &str) -> Option<Self> {
         let Some(program) = PROGRAMS.iter().find_map(|it| system::which(it)) else {
             system::skip(test, "no chromium-headless-shell is installed: `cargo xtask setup` does");
@@ -53,16 +53,16 @@ impl Browser {
             .stderr(Stdio::null());
         let fds = (theirs_in.as_raw_fd(), theirs_out.as_raw_fd());
         let place = move || {
-            // To where nothing is first: one may be at the other's place.
-            // SAFETY: system calls on numbers.
+            // Moves both to free numbers first: one may have the other's number.
+            // SAFETY: these system calls take only numbers.
             let moved = unsafe {
                 (libc::fcntl(fds.0, libc::F_DUPFD, 10), libc::fcntl(fds.1, libc::F_DUPFD, 10))
             };
-            // SAFETY: the same.
+            // SAFETY: as above.
             let result = unsafe { (libc::dup2(moved.0, 3), libc::dup2(moved.1, 4)) };
             if result == (3, 4) { Ok(()) } else { Err(std::io::Error::last_os_error()) }
         };
-        // SAFETY: nothing but system calls happens between fork and exec.
+        // SAFETY: only system calls are made between fork and exec.
         unsafe { command.pre_exec(place) };
         let child = command.spawn().expect("the browser must start");
         drop((theirs_in, theirs_out));
@@ -95,7 +95,7 @@ impl Browser {
         Some(browser)
     }
 
-    /// Asks for something, and waits for the answer.
+    /// Calls a method and waits for its result.
     pub fn call(&mut self, method: &str, params: Value) -> Value {
         let id = self.next;
         self.next += 1;
@@ -109,14 +109,14 @@ impl Browser {
         answer["result"].take()
     }
 
-    /// Opens a file, and waits until it is shown.
+    /// Opens a file, and waits until the page is loaded.
     pub fn open(&mut self, path: &Path) {
         self.events.clear();
         self.call("Page.navigate", json!({ "url": format!("file://{}", path.display()) }));
         self.wait("load", |message| message["method"] == "Page.loadEventFired");
     }
 
-    /// The value of an expression in the page.
+    /// Evaluates an expression in the page.
     pub fn eval(&mut self, expression: &str) -> Value {
         let params = json!({ "expression": expression, "returnByValue": true });
         let mut answer = self.call("Runtime.evaluate", params);
@@ -140,15 +140,14 @@ impl Browser {
         self.call("Emulation.setScriptExecutionDisabled", json!({ "value": !are_on }));
     }
 
-    /// A picture of the whole page, as PNG.
+    /// A screenshot of the whole page, as PNG.
     pub fn screenshot(&mut self) -> Vec<u8> {
         let params = json!({ "format": "png", "captureBeyondViewport": true });
         let answer = self.call("Page.captureScreenshot", params);
         base64(answer["data"].as_str().expect("a picture"))
     }
 
-    /// Everything that went wrong in the page since it was opened: errors, and what it asked the
-    /// network for.
+    /// All problems of the page since it was opened: errors, and network requests.
     pub fn complaints(&self, page: &Path) -> Vec<&Value> {
         let url = format!("file://{}", page.display());
         let is_bad = |event: &&Value| match event["method"].as_str() {
@@ -176,7 +175,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The browser may have exited by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -187,7 +186,7 @@ fn pipe() -> (OwnedFd, OwnedFd) {
     (read.into(), write.into())
 }
 
-/// What the browser encodes pictures in (RFC 4648), which never is anything else.
+/// Decodes base64 (RFC 4648), in which the browser sends screenshots.
 fn base64(text: &str) -> Vec<u8> {
     let value = |byte: u8| match byte {
         b'A'..=b'Z' => byte - b'A',

@@ -1,4 +1,4 @@
-//! What a report says must be what happened.
+//! The statements of a report are true.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::{
     report, written,
 };
 
-/// What both forms must say of [`made::night`].
+/// The statements that text and page must make about [`made::night`].
 fn facts(truth: &Truth) -> Vec<String> {
     let Truth { made, released, refused, leaky_app, shim, lost } = truth;
     vec![
@@ -30,7 +30,7 @@ fn facts(truth: &Truth) -> Vec<String> {
         "(containerd#5670)".to_owned(),
         "since 02:00:00".to_owned(),
         "update containerd, then delete the pod".to_owned(),
-        // One every 25 seconds.
+        // One instance every 25 seconds.
         "instances and keeps making more, 2.4 more a minute".to_owned(),
         format!("It had stopped growing by the end, and held {leaky_app} instances."),
         "root is charged 128 of 128 instances (100%)".to_owned(),
@@ -54,7 +54,7 @@ fn text_says_what_happened_in_lines_that_fit() {
     let output = report(&[&file], &["-o", "text"]);
     let text = written(&output);
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
-    // Where lines are broken does not matter here.
+    // Line breaks do not matter here.
     let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
     for fact in facts(truth) {
         assert!(flat.contains(&fact), "no {fact:?} in:\n{text}");
@@ -72,7 +72,7 @@ fn the_page_says_the_same_and_nothing_in_it_is_alive() {
     let page = written(&output);
     for fact in facts(truth) {
         let fact = fact.replace('&', "&amp;");
-        // Sentences have marks of what is to be typed.
+        // Sentences have markup around commands.
         assert!(page.contains(&fact), "no {fact:?}");
     }
     for alive in ["<b>x", "<img", "src=\"", "url(", "@import", "onclick=", "@HASH"] {
@@ -164,7 +164,7 @@ fn several_files_of_a_run_are_one_and_a_missing_one_is_a_gap() {
     let rest = words();
     assert!(rest.contains("Nothing is known of what happened from 02:"), "{rest}");
     assert!(!rest.contains(&format!("Created: {}", truth.made)), "not all were seen: {rest}");
-    // What there was at the end does not depend on it.
+    // The state at the end does not depend on the missing file.
     for fact in [
         "root is charged 128 of 128 instances (100%)".to_owned(),
         format!("3550 leaky-app root prod/shop-5d8f/web {0} {0}", truth.leaky_app),
@@ -204,7 +204,7 @@ fn of_very_many_runs_the_newest_are_shown_in_full() {
     assert!(page.contains("The newest 20 are shown in full"));
 }
 
-/// Makes a page, and says how much memory that took, in KiB.
+/// Makes a page. Returns the peak memory of that, in KiB.
 fn peak(recording: &Path, page: &Path) -> u64 {
     let mut command = Command::new(env!("CARGO_BIN_EXE_inotify-trace"));
     command.arg("report").arg(recording).arg("-o").arg(page).stderr(Stdio::null());
@@ -213,7 +213,7 @@ fn peak(recording: &Path, page: &Path) -> u64 {
     peak
 }
 
-/// Ten hours of a machine on which thousands of containers come and go.
+/// A recording of ten hours, with thousands of containers that start and stop.
 #[test]
 fn long_recordings_make_small_pages_in_little_memory() {
     let directory = tempfile::tempdir().unwrap();
@@ -248,6 +248,6 @@ fn long_recordings_make_small_pages_in_little_memory() {
     assert!(page.contains("<dd>200000</dd>"), "all of them are counted");
     assert!(page.len() < 1_000_000, "{} bytes", page.len());
     println!("{} bytes, {less} and {more} KiB", page.len());
-    // What is remembered of cgroups that are gone is bounded too, but not used up here.
+    // The memory for removed cgroups is bounded too, but not used up here.
     assert!(less > 0 && more < less + 20_000, "{less} KiB for little, {more} KiB for much");
 }

@@ -1,4 +1,4 @@
-//! Recordings of which every fact is known, because it was made up.
+//! Made-up recordings, of which every fact is known.
 
 use std::{
     fs,
@@ -22,13 +22,13 @@ use inotify_trace_model::{
 };
 use inotify_trace_tests::wait;
 
-/// 2026-03-14 01:00:00 UTC, in nanoseconds since 1970: when these machines booted.
+/// 2026-03-14 01:00:00 UTC in nanoseconds since 1970, the boot time of the machines.
 const BOOTED: i64 = 1_773_450_000_000_000_000;
 
-/// Each is a run of its own.
+/// The number of the next run: each recording is a run of its own.
 static RUNS: AtomicU64 = AtomicU64::new(1);
 
-/// When recordings begin: an hour later.
+/// The start of recordings, in seconds since boot: an hour.
 pub const START: u64 = 3600;
 
 pub const ROOT: CgroupId = CgroupId(1);
@@ -70,13 +70,13 @@ impl Maker {
         };
         let store = Store::new(path, rotation).unwrap();
         let say = Box::new(|message: &str| panic!("{message}"));
-        // Each batch is a frame of its own, and written at once.
+        // Each batch is a frame of its own, and is written without delay.
         let recorder = Recorder::start(store, header, Duration::ZERO, say).unwrap();
         let (tracker, events) = (Tracker::new(), Vec::new());
         Self { recorder, tracker, events, now: START * 1_000_000_000, used: 0, next: 1 }
     }
 
-    /// So many seconds after the beginning.
+    /// Moves the time to `seconds` after the start.
     pub fn at(&mut self, seconds: f64) {
         self.now = START * 1_000_000_000 + (seconds * 1e9) as u64;
     }
@@ -91,12 +91,12 @@ impl Maker {
         self.events.push(event);
     }
 
-    /// Hands over what happened, and judges.
+    /// Records the events so far, with verdicts.
     pub fn judge(&mut self) {
         let events = std::mem::take(&mut self.events);
         let batch = Batch { time: BootTime(self.now), judged: true, events };
         self.recorder.record(batch, &self.tracker);
-        // A made run must not be faster than the disk.
+        // Waits for the disk, which may be slower than a made-up run.
         wait::until("the batch is written", || self.recorder.waiting() == 0);
     }
 
@@ -117,7 +117,7 @@ impl Maker {
         );
     }
 
-    /// Makes an instance, of which descriptors count up.
+    /// Creates an instance; descriptor numbers count up.
     pub fn create(&mut self, task: Task) -> InstanceId {
         let instance = InstanceId(self.next);
         self.next += 1;
@@ -127,7 +127,7 @@ impl Maker {
         instance
     }
 
-    /// One that was there before, of a daemon with a cgroup of its own.
+    /// Adds an instance from before the start, of a daemon with a cgroup of its own.
     pub fn found(&mut self, daemon: u32) {
         let cgroup = CgroupId(u64::from(50 + daemon));
         self.cgroup(cgroup, &format!("/system.slice/daemon-{daemon:02}.service"));
@@ -195,10 +195,10 @@ pub fn task(pid: u32, comm: &str, cgroup: CgroupId) -> Task {
     Task { pid, tid: pid, uid: 0, comm: comm.into(), cgroup }
 }
 
-/// How many daemons each have an instance when [`night`] begins.
+/// The number of daemons with an instance each when [`night`] begins.
 pub const DAEMONS: u32 = 12;
 
-/// What is true of [`night`].
+/// The facts of [`night`].
 pub struct Truth {
     pub made: u64,
     pub released: u64,
@@ -208,12 +208,12 @@ pub struct Truth {
     pub lost: u64,
 }
 
-/// A name that is markup, as a program may choose it.
+/// A command name with markup in it, which a program may choose.
 pub const EVIL: &str = "<b>x</b>&'\"";
 pub const EVIL_PATH: &str = "/srv/<img src=http://192.0.2.1/x.png onerror=alert(1)>";
 
-/// A night on a node, made once: a container makes ever more instances, a shim keeps those of
-/// containers that crash, and in the end others are refused.
+/// A night on a node, made only once: a container creates more and more instances, a shim keeps
+/// those of crashed containers, and in the end other processes get errors.
 pub fn night(path: &Path) -> &'static Truth {
     static NIGHT: OnceLock<(Vec<u8>, Truth)> = OnceLock::new();
     let (recording, truth) = NIGHT.get_or_init(|| {
@@ -247,7 +247,7 @@ fn make_night(made: &mut Maker) -> Truth {
     let evil = task(666, EVIL, LOGS);
     for second in 0..3600_u32 {
         made.at(f64::from(second));
-        // A container that crashes every three minutes, and what the shim keeps of it.
+        // A container crashes every three minutes, and the shim keeps its instance.
         if second % 180 == 0 && !made.is_full() {
             let crashed = CgroupId(u64::from(100 + second));
             let id = format!("{second:04x}").repeat(16);
@@ -297,7 +297,7 @@ fn make_night(made: &mut Maker) -> Truth {
     truth
 }
 
-/// Nothing happens but one instance that comes and goes.
+/// A recording with one instance, which is created and closed.
 pub fn quiet(path: &Path, host: &str) {
     make(path, host, |made| {
         made.cgroup(ROOT, "/");

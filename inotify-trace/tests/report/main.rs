@@ -1,5 +1,5 @@
-//! `inotify-trace report`: made recordings whose truth is known, read by the program itself, and
-//! looked at by a real browser.
+//! `inotify-trace report` on made-up recordings: the program reads them, and a real browser shows
+//! the pages.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic; helpers are tests too")]
 
@@ -13,13 +13,13 @@ use std::{
     process::{Command, Output},
 };
 
-/// Runs the command, with the clocks of the machines that were recorded.
+/// Runs `report` in UTC, the time zone of the recorded machines.
 fn report(files: &[&Path], arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_inotify-trace"));
     command.arg("report").args(files).args(arguments).env("TZ", "UTC").output().unwrap()
 }
 
-/// What it wrote, which must have gone well.
+/// The output of a successful run.
 fn written(output: &Output) -> &str {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{errors}");

@@ -10,14 +10,14 @@ use serde_json::json;
 
 use crate::{browser::Browser, made, report, written};
 
-/// Where pictures are kept for whoever wants to look.
+/// The directory of pages and screenshots, which are kept for review.
 fn artefacts() -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report");
     fs::create_dir_all(&directory).unwrap();
     directory
 }
 
-/// How many colours a picture has, and its size.
+/// The number of colours of a picture, and its size.
 fn colours(png: &[u8]) -> (usize, u32, u32) {
     let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
     let mut buffer = vec![0; reader.output_buffer_size().unwrap()];
@@ -27,7 +27,7 @@ fn colours(png: &[u8]) -> (usize, u32, u32) {
     (pixels.len(), frame.width, frame.height)
 }
 
-/// The page of [`made::night`], kept beside the pictures.
+/// The page of [`made::night`], saved beside the screenshots.
 fn night(name: &str) -> (PathBuf, &'static made::Truth) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("night.itrec");
@@ -37,7 +37,7 @@ fn night(name: &str) -> (PathBuf, &'static made::Truth) {
     (page, truth)
 }
 
-/// Texts with less contrast than WCAG 2 wants (4.5 to 1), with what it is instead.
+/// Finds texts with less contrast than WCAG 2 requires (4.5 to 1), each with its contrast.
 const CONTRAST: &str = "(() => {
     const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
     const light = (rgb) => rgb.slice(0, 3).map((it) => it / 255)
@@ -85,7 +85,7 @@ fn it_can_be_looked_at_in_light_and_dark_and_on_a_phone() {
         backgrounds.insert(background.as_str().unwrap().to_owned());
     }
     assert_eq!(backgrounds.len(), 2, "light and dark: {backgrounds:?}");
-    // What is wide is in boxes of its own, which a keyboard reaches.
+    // Wide content is in scrollable boxes, which the keyboard can focus.
     let boxes = browser.eval(
         "[...document.querySelectorAll('.scroll')].every(it => it.tabIndex === 0 && \
          getComputedStyle(it).overflowX === 'auto')",
@@ -122,7 +122,7 @@ fn tables_are_sorted_and_filtered() {
     let (sort, up) = sorted(&mut browser);
     assert!(sort == "ascending" && up.is_sorted() && up != down, "{sort} {up:?}");
 
-    // With the keyboard: the button has the focus, and Enter presses it.
+    // Uses the keyboard: the button has the focus, and Enter presses it.
     browser.eval("document.querySelector('[data-name=Processes] th button').focus()");
     for kind in ["keyDown", "keyUp"] {
         let key = json!({ "type": kind, "key": "Enter", "code": "Enter", "text": "\r",
@@ -160,7 +160,7 @@ fn without_a_script_all_of_it_is_there() {
     let (page, truth) = night("still");
     browser.scripts(false);
     browser.open(&page);
-    // Asked from outside of the page, where its scripts do not run.
+    // Reads the tree through the protocol, since the page's scripts do not run.
     let tree = browser.call("DOM.getDocument", json!({ "depth": 0 }));
     let body = json!({ "nodeId": tree["root"]["nodeId"], "selector": "body" });
     let body = browser.call("DOM.querySelector", body);

@@ -2,7 +2,7 @@
 
 use proc_macro::{Literal, Span, TokenStream, TokenTree};
 
-/// Marks a live test, which runs as root, and says what its result depends on:
+/// Marks a live test, which runs as root, and states what its result depends on:
 ///
 /// - `#[live_test]`: the agent alone. It runs on the developer's kernel.
 /// - `#[live_test(each = kernel)]`: the kernel's structures and hooks. It runs on each kernel too.
@@ -11,8 +11,8 @@ use proc_macro::{Literal, Span, TokenStream, TokenTree};
 ///
 /// `emulated = "REASON"` keeps a test off virtual machines, whose processor is emulated.
 ///
-/// The test is called `NAME::here`, `NAME::each_kernel` or `NAME::each_backend`: the test harness's
-/// own filters choose by it.
+/// The test's name is `NAME::here`, `NAME::each_kernel` or `NAME::each_backend`, so that the test
+/// harness's own filters can select it.
 #[proc_macro_attribute]
 pub fn live_test(options: TokenStream, function: TokenStream) -> TokenStream {
     let name = name_of(&function);
@@ -27,7 +27,7 @@ pub fn live_test(options: TokenStream, function: TokenStream) -> TokenStream {
 }
 
 struct Options {
-    /// The name of the test in its module.
+    /// The name of the test function in its module.
     selector: &'static str,
     /// Why emulation is too slow.
     emulated: Option<Literal>,
@@ -81,7 +81,7 @@ fn name_of(function: &TokenStream) -> Option<String> {
 
 fn error(problem: &str) -> TokenStream {
     let error: TokenStream = format!("::core::compile_error!({problem:?});").parse().expect("code");
-    // At the attribute, where the mistake is.
+    // Places the error at the attribute.
     let at_attribute = |mut token: TokenTree| {
         token.set_span(Span::call_site());
         token

@@ -1,14 +1,14 @@
-//! Runs test binaries, each test in a process of its own: its output, its time and the files of
-//! its agents then belong to it alone. Here and in virtual machines.
+//! Runs test binaries, on the host and in virtual machines. Each test runs in its own process, so
+//! that its output, its time and its agents' files belong to it alone.
 //!
 //!     run-tests PLAN RESULTS SECONDS
 //!
-//! A line of PLAN is a binary, with tabs between its fields: `alone` or `together`, a name, the
-//! path, the directory to run in, and filters. `alone` are tests that share the machine and would
-//! only wait for each other. A filter is a part of a test's name, or all of it after `=`; without
-//! any, all tests run. RESULTS is a directory: in its `results.tsv` a test has a line with outcome,
-//! seconds, binary, name and why it was skipped; `failed/BINARY/TEST` has what a failed test left.
-//! A test that takes more than SECONDS has failed.
+//! A line of PLAN is a binary, with tab-separated fields: `alone` or `together`, a name, the path,
+//! the working directory, and filters. Tests of an `alone` binary share the machine and would only
+//! wait for each other. A filter is a part of a test's name, or the full name after `=`; without
+//! filters, all tests run. RESULTS is a directory: its `results.tsv` has a line for each test with
+//! outcome, seconds, binary, name and the reason for a skip; `failed/BINARY/TEST` has the files of
+//! a failed test. A test that takes more than SECONDS fails.
 //!
 //! The exit status is 1 if a test failed, 2 if tests could not be run.
 
@@ -29,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Tests that take at least this long are worth a line.
+/// Tests that take at least this long are listed.
 const LONG: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -153,7 +153,7 @@ enum Outcome {
 }
 
 impl Test<'_> {
-    /// Runs it, with its files in `directory`.
+    /// Runs the test, with its files in `directory`.
     fn run(&self, directory: &Path, limit: Duration) -> Result<Outcome, Box<dyn Error>> {
         fs::create_dir_all(directory)?;
         let (output, skipped) = (directory.join("output.txt"), directory.join("skipped.txt"));
@@ -178,28 +178,28 @@ impl Test<'_> {
             Some(status) => Outcome::Failed(status.to_string()),
             None => Outcome::Failed(format!("not done after {} s", limit.as_secs())),
         };
-        // Processes that it had started.
-        // SAFETY: a signal to the group that was made for it.
+        // Kills the processes that the test started.
+        // SAFETY: sends a signal to the process group created for the test.
         unsafe { libc::kill(-child.id().cast_signed(), libc::SIGKILL) };
         child.wait()?;
         Ok(outcome)
     }
 }
 
-/// Makes this process end when the program that starts tests does.
+/// Makes this process exit when the test runner does.
 fn end_with(parent: i32) -> std::io::Result<()> {
-    // SAFETY: takes numbers.
+    // SAFETY: all arguments are numbers.
     if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
         return Err(std::io::Error::last_os_error());
     }
-    // SAFETY: takes nothing.
+    // SAFETY: there are no arguments.
     if unsafe { libc::getppid() } != parent {
         return Err(std::io::Error::other("whoever started this has gone"));
     }
     Ok(())
 }
 
-/// How it ends; None if it does not.
+/// Waits for the exit status; None after the time limit.
 fn wait(
     child: &mut Child,
     limit: Duration,
@@ -218,7 +218,7 @@ fn wait(
     }
 }
 
-/// From a line of a list of skipped tests, which begins with the test's name.
+/// The reason from a line of a list of skipped tests, which begins with the test's name.
 fn reason(line: &str) -> String {
     let line = line.lines().next().unwrap_or_default();
     line.split_once(": ").map_or(line, |(_, why)| why).to_owned()
@@ -243,7 +243,7 @@ impl<'a> Queue<'a> {
             let outcome = outcome.unwrap_or_else(|error| Outcome::Failed(error.to_string()));
             report.add(test, &outcome, started.elapsed(), &directory);
             if !matches!(outcome, Outcome::Failed(_)) {
-                // An empty directory fails no test.
+                // An error leaves the directory behind, which fails no test.
                 let _ = fs::remove_dir_all(&directory);
             }
         }

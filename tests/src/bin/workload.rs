@@ -1,7 +1,8 @@
-//! A process that does what it is told: one command a line on the socket that is its standard
-//! input, one line of numbers in answer. A negative number is an errno, as the kernel returned it.
+//! A process under control of a test. It reads commands from the socket on its standard input, one
+//! per line, and replies to each with a line of numbers. A negative number is the kernel's errno.
 //!
-//! Every call is the plain system call, so that what the test knows is what the kernel was asked.
+//! Each command makes the plain system call, so that the test knows exactly which request the
+//! kernel got.
 
 use std::{
     ffi::{CString, OsStr},
@@ -22,20 +23,20 @@ fn main() -> ExitCode {
     let mut control = UnixStream::from(unsafe { OwnedFd::from_raw_fd(0) });
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
-        // The program that was executed answers for the one that is gone.
+        // The executed program replies for the old one.
         Some("executed") => answer(&mut control, &[0]),
         Some("executed-create") => {
             let fd = create(0);
             answer(&mut control, &[fd, close(fd)]);
         }
-        // What whoever started the test has left open would take up numbers.
+        // Descriptors left open by the test runner would take up numbers.
         _ => _ = call(libc::SYS_close_range, [3, u32::MAX.into(), 0]),
     }
     serve(control);
     ExitCode::SUCCESS
 }
 
-/// Obeys until the other side has gone.
+/// Executes commands until the test closes the connection.
 fn serve(mut control: UnixStream) {
     while let Some(line) = read_line(&mut control) {
         let words: Vec<&str> = line.split(' ').collect();
@@ -59,7 +60,7 @@ fn read_line(control: &mut UnixStream) -> Option<String> {
 
 fn answer(control: &mut UnixStream, results: &[i64]) {
     let words: Vec<String> = results.iter().map(ToString::to_string).collect();
-    // A test that has gone needs no answer.
+    // A test that has ended needs no reply.
     let _ = writeln!(control, "{}", words.join(" "));
 }
 
@@ -84,7 +85,7 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "wait" => one(wait(number(1)?)),
         "exec" => one(execute(words.get(1)?)),
         "exit" => std::process::exit(i32::try_from(number(1)?).ok()?),
-        // Of this thread only.
+        // Exits this thread only.
         "end" => one(call(libc::SYS_exit, [0; 3])),
         "gettid" => one(call(libc::SYS_gettid, [0; 3])),
         "uid" => one(call(libc::SYS_setresuid, [number(1)?; 3])),
@@ -117,13 +118,14 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
     }
 }
 
-/// Makes, watches, unwatches and closes an instance as a 32-bit program, and then makes another,
-/// which it watches with and closes as a 64-bit one. Answers with each result but the last.
+/// Creates, watches, unwatches and closes an instance as a 32-bit program, then creates another, on
+/// which it adds a watch and which it closes as a 64-bit program. Replies with each result but the
+/// last.
 #[cfg(target_arch = "x86_64")]
 fn compat(path: &[u8]) -> Vec<i64> {
     use inotify_trace_tests::compat::{call as call32, low_address, number};
     let low = low_address(path);
-    // SAFETY: the one pointer is to a path that ends with a zero and lives on.
+    // SAFETY: the one pointer is to a path that ends with a zero and stays allocated.
     unsafe {
         let fd = call32(number::INOTIFY_INIT1, [0; 3]);
         let wd = call32(number::INOTIFY_ADD_WATCH, [fd, low, 2]);
@@ -136,24 +138,24 @@ fn compat(path: &[u8]) -> Vec<i64> {
     }
 }
 
-/// Makes an instance and a watch as a 32-bit program, and keeps both. Answers with each result.
+/// Creates an instance and a watch as a 32-bit program, and keeps both. Replies with each result.
 #[cfg(target_arch = "x86_64")]
 fn compat_hold(path: &[u8]) -> Vec<i64> {
     use inotify_trace_tests::compat::{call as call32, low_address, number};
     let low = low_address(path);
-    // SAFETY: the one pointer is to a path that ends with a zero and lives on.
+    // SAFETY: the one pointer is to a path that ends with a zero and stays allocated.
     unsafe {
         let fd = call32(number::INOTIFY_INIT1, [0; 3]);
         vec![fd, call32(number::INOTIFY_ADD_WATCH, [fd, low, 2])]
     }
 }
 
-/// Closes a descriptor through io_uring, which makes no close(2).
+/// Closes a descriptor through io_uring, without close(2).
 fn uring_close(fd: i64) -> i64 {
     let close = |fd| -> std::io::Result<i64> {
         let mut ring = io_uring::IoUring::new(2)?;
         let entry = io_uring::opcode::Close::new(io_uring::types::Fd(fd)).build();
-        // SAFETY: closing has no buffers that would have to outlive it.
+        // SAFETY: a close request has no buffers that would have to outlive it.
         unsafe { ring.submission().push(&entry) }.map_err(std::io::Error::other)?;
         ring.submit_and_wait(1)?;
         Ok(ring.completion().next().map_or(-i64::from(libc::EIO), |done| done.result().into()))
@@ -167,9 +169,9 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     (0..text.len()).step_by(2).map(digit).collect()
 }
 
-/// A system call whose arguments are numbers.
+/// Makes a system call whose arguments are numbers.
 fn call(number: libc::c_long, [a, b, c]: [i64; 3]) -> i64 {
-    // SAFETY: none of the calls made through here takes a pointer.
+    // SAFETY: none of the system calls passed to this function takes a pointer.
     outcome(unsafe { libc::syscall(number, a, b, c) })
 }
 
@@ -184,7 +186,7 @@ fn create(flags: i64) -> i64 {
     call(libc::SYS_inotify_init1, [flags, 0, 0])
 }
 
-/// Makes so many instances. Answers how many, or the first errno.
+/// Creates `count` instances. Replies with the number created, or the first errno.
 fn create_many(count: i64) -> i64 {
     (0..count).map(|_| create(0)).find(|&result| result < 0).unwrap_or(count)
 }
@@ -198,7 +200,7 @@ fn legacy_init() -> i64 {
     call(libc::SYS_inotify_init, [0; 3])
 }
 
-/// Newer architectures were born without the old calls.
+/// Newer architectures do not have the old system calls.
 #[cfg(not(target_arch = "x86_64"))]
 fn legacy_init() -> i64 {
     -i64::from(libc::ENOSYS)
@@ -238,10 +240,9 @@ fn connect(name: &[u8]) -> UnixStream {
         .expect("the test must be listening")
 }
 
-/// The child takes its orders from a connection of its own.
+/// Forks. The child reads commands from a connection of its own.
 fn fork(name: &[u8]) -> i64 {
-    // SAFETY: tests fork only processes in which they have started no thread, so that the child
-    // may do anything.
+    // SAFETY: tests fork only processes without other threads, so the child may do anything.
     let result = outcome(unsafe { libc::fork() }.into());
     if result == 0 {
         obey_another(name);
@@ -249,7 +250,7 @@ fn fork(name: &[u8]) -> i64 {
     result
 }
 
-/// The loop of a child process.
+/// The main loop of a child process.
 fn obey_another(name: &[u8]) -> ! {
     let control = connect(name);
     // SAFETY: both are open descriptors; the old standard input is the parent's connection.
@@ -260,16 +261,16 @@ fn obey_another(name: &[u8]) -> ! {
     std::process::exit(0);
 }
 
-/// fork, but the child's process id is chosen.
+/// Forks a child with a chosen process id.
 fn fork_as(pid: i64, name: &[u8]) -> i64 {
     let Ok(pid) = libc::pid_t::try_from(pid) else { return -i64::from(libc::EINVAL) };
-    // SAFETY: a structure of numbers, for which zero is a value.
+    // SAFETY: a structure of numbers, for which zero is a valid value.
     let mut how: libc::clone_args = unsafe { std::mem::zeroed() };
     how.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
     how.set_tid = &raw const pid as u64;
     how.set_tid_size = 1;
-    // SAFETY: the structure and the number it points to live until the call returns. As after
-    // fork, the child has memory of its own, and the parent started no thread.
+    // SAFETY: the structure and the number it points to live until the call returns. As after fork,
+    // the child has its own memory, and the parent has no other threads.
     let result = outcome(unsafe {
         libc::syscall(libc::SYS_clone3, &raw const how, size_of::<libc::clone_args>())
     });
@@ -290,7 +291,8 @@ fn copy_of(pid: i64, fd: i64) -> i64 {
     copy
 }
 
-/// Makes so many files in a directory and watches each. Answers how many, or the first errno.
+/// Creates `count` files in a directory and watches each. Replies with the number, or the first
+/// errno.
 fn watch_files(fd: i64, directory: &[u8], count: i64) -> i64 {
     let directory = std::path::Path::new(OsStr::from_bytes(directory));
     for number in 0..count {
@@ -311,14 +313,14 @@ fn open(path: &[u8]) -> i64 {
     outcome(unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) }.into())
 }
 
-/// Moves to a mount namespace of its own, from which nothing gets out.
+/// Moves to a private mount namespace.
 fn mount_namespace() -> i64 {
     let result = call(libc::SYS_unshare, [libc::CLONE_NEWNS.into(), 0, 0]);
     if result < 0 {
         return result;
     }
     let flags = libc::MS_REC | libc::MS_PRIVATE;
-    // SAFETY: paths that end with a zero; what does not apply is null.
+    // SAFETY: paths that end with a zero; unused arguments are null.
     outcome(
         unsafe {
             libc::mount(c"none".as_ptr(), c"/".as_ptr(), std::ptr::null(), flags, std::ptr::null())
@@ -327,7 +329,7 @@ fn mount_namespace() -> i64 {
     )
 }
 
-/// Mounts a new file system in memory.
+/// Mounts a new tmpfs.
 fn mount(path: &[u8]) -> i64 {
     let Ok(path) = CString::new(path) else { return -i64::from(libc::EINVAL) };
     let (none, kind) = (c"none".as_ptr(), c"tmpfs".as_ptr());
@@ -335,13 +337,13 @@ fn mount(path: &[u8]) -> i64 {
     outcome(unsafe { libc::mount(none, path.as_ptr(), kind, 0, std::ptr::null()) }.into())
 }
 
-/// Shows a directory at another place, too.
+/// Bind-mounts a directory at another path.
 fn bind(from: &[u8], to: &[u8]) -> i64 {
     let (Ok(from), Ok(to)) = (CString::new(from), CString::new(to)) else {
         return -i64::from(libc::EINVAL);
     };
     let (from, to, null) = (from.as_ptr(), to.as_ptr(), std::ptr::null());
-    // SAFETY: paths that end with a zero and live until the call returns; what does not apply is
+    // SAFETY: paths that end with a zero and live until the call returns; unused arguments are
     // null.
     outcome(unsafe { libc::mount(from, to, null, libc::MS_BIND, null.cast()) }.into())
 }
@@ -371,8 +373,8 @@ fn wait(pid: i64) -> i64 {
     outcome(unsafe { libc::waitpid(pid, &raw mut status, 0) }.into())
 }
 
-/// Executes this program anew. It is found although the user may not reach its directory; the
-/// kernel then calls it `exe`.
+/// Executes this program again, through /proc: the user may have no access to its directory. The
+/// kernel then names the process `exe`.
 fn execute(mode: &str) -> i64 {
     let words = ["workload", mode].map(|word| CString::new(word).expect("no zero inside"));
     let pointers = [words[0].as_ptr(), words[1].as_ptr(), std::ptr::null()];
@@ -402,14 +404,14 @@ fn socketpair() -> Option<Vec<i64>> {
     (result == 0).then(|| pair.map(i64::from).to_vec())
 }
 
-/// Room for a control message with one descriptor, aligned as the kernel wants it.
+/// Space for a control message with one descriptor, aligned for the kernel.
 type OneDescriptor = [u64; 3];
 
-/// Calls `f` with a message of one byte and room for one descriptor.
+/// Calls `f` with a message of one byte and space for one descriptor.
 fn with_message(f: impl FnOnce(&mut libc::msghdr) -> i64) -> i64 {
     let (mut byte, mut room): ([u8; 1], OneDescriptor) = ([0], [0; 3]);
     let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
-    // SAFETY: a structure of numbers and pointers, for which zero is a value.
+    // SAFETY: a structure of numbers and pointers, for which zero is a valid value.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
@@ -421,7 +423,7 @@ fn with_message(f: impl FnOnce(&mut libc::msghdr) -> i64) -> i64 {
 fn send(socket: i64, fd: i64) -> i64 {
     let (Ok(socket), Ok(fd)) = (i32::try_from(socket), i32::try_from(fd)) else { return -9 };
     with_message(|message| {
-        // SAFETY: the message has room for one control message with one descriptor, aligned.
+        // SAFETY: the message has aligned space for one control message with one descriptor.
         unsafe {
             let header = libc::CMSG_FIRSTHDR(message);
             (*header).cmsg_level = libc::SOL_SOCKET;
@@ -436,8 +438,8 @@ fn send(socket: i64, fd: i64) -> i64 {
 fn receive(socket: i64) -> i64 {
     let Ok(socket) = i32::try_from(socket) else { return -9 };
     with_message(|message| {
-        // SAFETY: the kernel fills the message within its bounds; a control message it wrote is
-        // read only if there is one.
+        // SAFETY: the kernel fills the message within its bounds; a control message is read only if
+        // there is one.
         unsafe {
             let result = outcome(libc::recvmsg(socket, message, 0) as libc::c_long);
             let header = libc::CMSG_FIRSTHDR(message);
@@ -449,9 +451,9 @@ fn receive(socket: i64) -> i64 {
     })
 }
 
-/// Makes and closes instances as fast as it can, and changes a watch of another one each time;
-/// answers how many, or the first errno. (With watches of their own, closing them would wait for
-/// the kernel's grace periods, and be no storm.)
+/// Creates and closes instances as fast as possible, and changes a watch of another instance each
+/// time. Replies with the number of instances, or the first errno. (Instances with watches would
+/// make each close wait for a grace period of the kernel, which is no storm.)
 fn storm(count: i64, path: &[u8]) -> i64 {
     let lasting = create(0);
     for _ in 0..count {
@@ -465,7 +467,7 @@ fn storm(count: i64, path: &[u8]) -> i64 {
     count
 }
 
-/// A storm that lasts until the next command, or until the test is gone.
+/// Creates a storm that lasts until the next command, or until the test ends.
 fn storm_until_told(path: &[u8]) -> i64 {
     let mut control = libc::pollfd { fd: 0, events: libc::POLLIN, revents: 0 };
     // SAFETY: one structure, which lives until the call returns.

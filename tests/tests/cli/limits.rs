@@ -1,4 +1,4 @@
-//! `inotify-trace limits` and the files it reads and writes: always in a tree of the test's own.
+//! `inotify-trace limits` and the files it reads and writes, always in a test's own directory tree.
 
 use std::{
     ffi::OsStr,
@@ -21,18 +21,18 @@ const DROP_IN: &str = "etc/sysctl.d/99-inotify.conf";
 const INSTANCES: &str = "fs.inotify.max_user_instances";
 const WATCHES: &str = "fs.inotify.max_user_watches";
 
-/// More than anyone has: with this in a file, what is recommended is known, whatever else runs on
-/// the machine.
+/// More than any user has: with these values in a file, the recommendation does not depend on the
+/// machine's other processes.
 const ENOUGH: [(&str, u64); 2] = [(INSTANCES, 1 << 24), (WATCHES, 1 << 28)];
 
-/// What stands for the machine's root directory.
+/// A directory tree in place of the machine's root directory.
 struct Tree {
     directory: tempfile::TempDir,
     _machine: system::Machine,
 }
 
 impl Tree {
-    /// With a kernel's usual values, and nothing configured.
+    /// A tree with a kernel's usual values and no configuration.
     fn new() -> Self {
         let tree = Self { _machine: system::the_machine(), directory: system::directory() };
         for (name, value) in
@@ -43,7 +43,7 @@ impl Tree {
         tree
     }
 
-    /// As [`Self::new`], but with more configured than is live.
+    /// As [`Self::new`], but the configured values are above the live ones.
     fn with_enough() -> Self {
         let tree = Self::new();
         let lines = ENOUGH.map(|(key, value)| format!("{key} = {value}\n"));
@@ -65,7 +65,7 @@ impl Tree {
         fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// Its live values.
+    /// The live values.
     fn live(&self) -> [String; 2] {
         ["max_user_instances", "max_user_watches"].map(|name| self.read(&live(name)))
     }
@@ -81,7 +81,7 @@ impl Tree {
         self.command(binary(), arguments).output().expect("the agent must start")
     }
 
-    /// The same as JSON. That somebody on this machine is close to a limit is no failure.
+    /// The JSON output. The exit code may be 1: a user of this machine may be close to a limit.
     fn json(&self, arguments: &[&str]) -> Value {
         let output = self.limits(&[&["-o", "json"], arguments].concat());
         assert!(matches!(output.status.code(), Some(0 | 1)), "{}", text(&output.stderr));
@@ -93,18 +93,18 @@ impl Tree {
     }
 }
 
-/// Where the kernel has a sysctl.
+/// The kernel's file of a sysctl.
 fn live(name: &str) -> String {
     format!("proc/sys/fs/inotify/{name}")
 }
 
-/// The output on a sysctl.
+/// The entry of a sysctl in the output.
 fn sysctl<'a>(report: &'a Value, key: &str) -> &'a Value {
     let sysctls = report["sysctls"].as_array().expect("there are always sysctls");
     sysctls.iter().find(|it| it["sysctl"] == key).expect("all three are told")
 }
 
-/// The text, without line breaks.
+/// The text with single spaces instead of line breaks.
 fn words(bytes: &[u8]) -> String {
     text(bytes).split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -120,11 +120,11 @@ fn live_and_configured_values_are_compared() {
     let tree = Tree::new();
     tree.write("usr/lib/sysctl.d/50-vendor.conf", format!("{INSTANCES} = 256\n"));
     tree.write("etc/sysctl.d/10-first.conf", format!("# ours\n-{INSTANCES} = 512\n"));
-    // Hidden by the one of the same name, although it alone would come later.
+    // Hidden by the file of the same name in /etc, although its directory comes later.
     tree.write("usr/lib/sysctl.d/10-first.conf", format!("{WATCHES} = 9\n"));
     tree.write("run/sysctl.d/90-last.conf", "\nfs/inotify/max_user_instances=1024");
     tree.write("usr/local/lib/sysctl.d/60-same.conf", format!("{WATCHES}=65536"));
-    // Read by nobody.
+    // No program reads this file.
     tree.write("etc/sysctl.d/95-backup.conf.bak", format!("{INSTANCES} = 1\n"));
     let report = tree.json(&[]);
     let told = |path: &str, line: u64, value: u64| {
@@ -146,7 +146,7 @@ fn live_and_configured_values_are_compared() {
     assert_eq!((&watches["state"], &watches["overridden"]), (&json!("same"), &json!([])));
     let queued = sysctl(&report, "fs.inotify.max_queued_events");
     assert_eq!((&queued["state"], &queued["live"]), (&json!("not-configured"), &json!(16384)));
-    // Nobody is advised to have less than they asked for.
+    // The recommendation is never below the configured value.
     let recommended = &report["recommendation"]["max_user_instances"];
     assert_eq!(recommended["floor"], 1024);
     assert!(recommended["value"].as_u64() >= Some(1024), "{recommended}");
@@ -190,14 +190,14 @@ fn what_is_no_setting_does_no_harm() {
     assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
     assert!(!text(&output.stdout).contains('\x1b'), "nothing moves the terminal's cursor");
     assert_says(&words(&output.stdout), &["\"lots\", which the kernel refuses"]);
-    // Not even the kernel's files.
+    // Without the kernel's files.
     fs::remove_dir_all(tree.path("proc")).expect("it was there");
     assert_says(&tree.json(&[])["notes"].to_string(), &["cannot read", "max_user_watches"]);
     refuses_after_report(&tree.apply(), &["cannot read", "max_user_instances"]);
     assert!(!tree.path(DROP_IN).exists(), "nothing is written where the kernel cannot be told");
 }
 
-/// Exit code 2 and a message that says all of this; what was found out is shown all the same.
+/// Expects exit code 2, a message with all of these words, and the report.
 fn refuses_after_report(output: &Output, all: &[&str]) {
     let errors = words(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{errors}");
@@ -211,7 +211,7 @@ fn prose_fits_a_terminal() {
     tree.write("etc/sysctl.conf", format!("{INSTANCES} = 1\n{WATCHES} = x\n"));
     let output = tree.limits(&[]);
     for line in text(&output.stdout).lines() {
-        // Tables are as wide as what is in them, and a path is not cut.
+        // Tables are as wide as their content, and paths are not cut.
         let is_prose = !line.trim_start().contains("  ") && line.trim().contains(' ');
         assert!(!is_prose || line.chars().count() <= 100, "{line}");
     }
@@ -235,7 +235,7 @@ fn recommended_values_are_written_once() {
     assert_eq!(fs::metadata(tree.path(DROP_IN)).expect("it is there").mode() & 0o777, 0o644);
     let names = || fs::read_dir(tree.path("etc/sysctl.d")).expect("a directory").count();
     assert_eq!(names(), 2, "no temporary file is left");
-    // What has just been written is what is found.
+    // The agent reads the values it has just written.
     let report = tree.json(&[]);
     for (key, value) in ENOUGH {
         let told = sysctl(&report, key);
@@ -264,7 +264,7 @@ fn recommended_values_are_written_once() {
 #[test]
 fn other_lines_of_the_file_are_kept() {
     let tree = Tree::with_enough();
-    // The file itself comes after that, and is to have less.
+    // The drop-in comes last, and would lower the value.
     tree.write(&live("max_user_watches"), format!("{}\n", ENOUGH[1].1));
     let existing =
         format!("# by hand\n{WATCHES} = 5\n\nvm.swappiness = 10\n{WATCHES} = 6\n;end\nnonsense");
@@ -336,11 +336,11 @@ fn without_a_terminal_it_asks_for_a_yes() {
     assert_eq!(tree.live(), ["128\n", "65536\n"]);
 }
 
-/// Both ends of a terminal: the user's, and the program's.
+/// Opens both ends of a terminal: the user's and the program's.
 fn terminal() -> (File, OwnedFd) {
     let (mut ours, mut theirs) = (0, 0);
     let none = std::ptr::null_mut();
-    // SAFETY: the kernel writes two numbers; nothing else is asked for.
+    // SAFETY: the kernel writes two numbers; all other arguments are null.
     let result = unsafe {
         libc::openpty(
             &raw mut ours,
@@ -351,17 +351,18 @@ fn terminal() -> (File, OwnedFd) {
         )
     };
     assert_eq!(result, 0, "openpty: {}", std::io::Error::last_os_error());
-    // SAFETY: both were just opened, and nothing else owns them.
+    // SAFETY: both descriptors were just opened and have no other owner.
     unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
 }
 
-/// Applies what is recommended, answering the question; what was said before it, and how it ended.
+/// Runs `limits --apply` and answers its question. Returns its messages before the answer, and its
+/// exit code.
 fn answered(tree: &Tree, answer: &str) -> (String, Option<i32>) {
     let (mut ours, theirs) = terminal();
     let mut command = tree.command(binary(), &["--apply"]);
     command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the agent must start");
-    // The terminal's other end is to be the child's alone.
+    // Only the child may hold the program's end of the terminal.
     drop(command);
     let mut errors = child.stderr.take().expect("it is piped");
     let mut said = Vec::new();
@@ -399,7 +400,7 @@ fn what_overrides_it_is_told_before_it_is_written() {
     let tree = Tree::with_enough();
     tree.write("etc/sysctl.d/99-zz.conf", format!("\n{INSTANCES} = 64\n-{WATCHES}\n"));
     let told = ["99-zz.conf:2 sets fs.inotify.max_user_instances to 64", "takes fs.inotify"];
-    // Where nothing is written, too.
+    // The notes also appear without `--apply`.
     assert_says(&words(&tree.limits(&[]).stdout), &told);
     assert_says(&tree.json(&[])["notes"].to_string(), &told);
     let (said, status) = answered(&tree, "n");
@@ -414,7 +415,7 @@ fn what_overrides_it_is_told_before_it_is_written() {
     assert_says(&words(&output.stderr), &["will not last"]);
     let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
     assert_eq!(sysctl(&report, INSTANCES)["state"], "differs");
-    // One that says the same is in nobody's way.
+    // A file with the same values does not conflict.
     let lines = ENOUGH.map(|(key, value)| format!("{key} = {value}\n"));
     tree.write("etc/sysctl.d/99-zz.conf", lines.concat());
     let output = tree.apply();

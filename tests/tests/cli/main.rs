@@ -26,7 +26,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("messages are text")
 }
 
-/// Exit code 2, an empty standard output, and a message with all these words.
+/// Expects exit code 2, an empty standard output, and a message with all these words.
 fn refuses(output: &Output, words: &[&str]) {
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{errors}");
@@ -153,7 +153,7 @@ fn a_reader_that_leaves_ends_it_quietly() {
         line.clear();
         out.read_line(&mut line).unwrap();
         drop(out);
-        // Something more to say is what tells it.
+        // The next output line makes the agent notice the closed pipe.
         process.call("close 3").unwrap();
         let status = child.wait().unwrap();
         let mut rest = String::new();
@@ -170,23 +170,23 @@ fn help_to_a_reader_that_has_gone() {
     assert_eq!(status.code(), Some(0));
 }
 
-/// Makes a command run as a user who may do nothing.
+/// Makes a command run as a user without privileges.
 fn as_nobody(command: &mut Command) -> &mut Command {
     let become_nobody = || {
-        // Plain system calls: what the C library would do for other threads is not needed here.
+        // Plain system calls: the C library's wrappers would act on other threads too.
         for call in [libc::SYS_setresgid, libc::SYS_setresuid] {
-            // SAFETY: takes numbers.
+            // SAFETY: all arguments are numbers.
             if unsafe { libc::syscall(call, 65534, 65534, 65534) } != 0 {
                 return Err(std::io::Error::last_os_error());
             }
         }
         Ok(())
     };
-    // SAFETY: nothing but system calls happens between fork and exec.
+    // SAFETY: only system calls are made between fork and exec.
     unsafe { command.pre_exec(become_nobody) }
 }
 
-/// The agent where any user can reach it.
+/// A copy of the agent that any user can execute.
 fn copy_for_everybody() -> (tempfile::TempDir, Command) {
     let directory = system::directory();
     let copy = directory.path().join("inotify-trace");
@@ -210,17 +210,17 @@ fn without_privileges_it_says_which() {
     assert!(privileges.contains("MISSING") && privileges.contains("sudo"), "{privileges}");
 }
 
-/// Makes a command run where `change` was done to the mounts, which nothing else sees.
+/// Makes a command run in a private mount namespace after `change`.
 fn with_mounts(
     command: &mut Command,
     change: impl Fn() -> i32 + Send + Sync + 'static,
 ) -> &mut Command {
     let apart = move || {
-        // SAFETY: changes this process alone, which is about to execute the agent.
+        // SAFETY: affects only this process, which is about to execute the agent.
         let mut result = unsafe { libc::unshare(libc::CLONE_NEWNS) };
         if result == 0 {
             let (none, flags) = (std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE);
-            // SAFETY: strings that end with a zero, and null pointers where nothing is said.
+            // SAFETY: strings that end with a zero; unused arguments are null.
             result = unsafe { libc::mount(none, c"/".as_ptr(), none, flags, none.cast()) };
         }
         if result == 0 {
@@ -228,14 +228,14 @@ fn with_mounts(
         }
         if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
     };
-    // SAFETY: nothing but system calls happens between fork and exec.
+    // SAFETY: only system calls are made between fork and exec.
     unsafe { command.pre_exec(apart) }
 }
 
-/// Hides a directory behind an empty one.
+/// Mounts an empty directory over another.
 fn hide(directory: &CStr) -> i32 {
     let kind = c"tmpfs".as_ptr();
-    // SAFETY: strings that end with a zero, and a null pointer where nothing is said.
+    // SAFETY: strings that end with a zero; the unused argument is null.
     unsafe { libc::mount(kind, directory.as_ptr(), kind, 0, std::ptr::null()) }
 }
 
@@ -253,7 +253,7 @@ fn tracefs_is_mounted_where_it_is_not() {
     let _machine = system::the_machine();
     let unmount = || {
         for place in [c"/sys/kernel/tracing", c"/sys/kernel/debug/tracing", c"/sys/kernel/debug"] {
-            // Not mounted is as good.
+            // An error is fine: the path is not mounted.
             // SAFETY: a string that ends with a zero.
             unsafe { libc::umount2(place.as_ptr(), libc::MNT_DETACH) };
         }
@@ -269,7 +269,7 @@ fn tracefs_is_mounted_where_it_is_not() {
 fn without_any_tracefs_it_says_how_to_mount_it() {
     require_root!();
     let _machine = system::the_machine();
-    // No directory is left to mount it on.
+    // The directories for the mount are hidden.
     let mut command = agent(&["-d", "0.1"]);
     let output = with_mounts(&mut command, || hide(c"/sys/kernel")).output();
     let output = output.expect("the agent must start");

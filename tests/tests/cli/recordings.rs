@@ -1,4 +1,5 @@
-//! Recordings on the command line: of made-up machines, since nothing here depends on a real one.
+//! Recordings on the command line. The machines are made up, since no test here depends on a real
+//! one.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic; helpers are tests too")]
 
@@ -27,13 +28,13 @@ const BOOTED: i64 = 1_772_323_200_000_000_000;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// A recording of so many instances that are made, one each tenth of a second. The first is made
-/// when the machine has been up for 100 seconds, and each is in a frame of its own.
+/// A recording of `instances` new instances, one every 0.1 seconds. The first is created when the
+/// machine has been up for 100 seconds, and each has a frame of its own.
 fn made(path: &Path, instances: u64) -> PathBuf {
     made_after(path, instances, 0)
 }
 
-/// The same of a machine that was booted so many seconds later.
+/// The same for a machine that booted `later` seconds after the others.
 fn made_after(path: &Path, instances: u64, later: u64) -> PathBuf {
     let store = Store::new(path, inotify_trace::recording::Rotation::default()).unwrap();
     let booted = BOOTED.checked_add_unsigned(later * SECOND).unwrap();
@@ -61,7 +62,7 @@ fn made_after(path: &Path, instances: u64, later: u64) -> PathBuf {
     path.to_owned()
 }
 
-/// Runs it where it is midnight at the same time as in Greenwich.
+/// Runs the agent in UTC.
 fn run(arguments: &[&str]) -> Output {
     agent(arguments).env("TZ", "UTC").output().expect("the agent must start")
 }
@@ -70,7 +71,7 @@ fn replay(file: &Path, options: &[&str]) -> Output {
     run(&[&["replay", file.to_str().unwrap(), "-o", "json"], options].concat())
 }
 
-/// The tenths of a second after the beginning at which what is shown was made.
+/// The times of the shown events, in tenths of a second since the start of the recording.
 fn shown(output: &Output) -> Vec<u64> {
     let lines = text(&output.stdout).lines().map(serde_json::from_str::<Value>);
     let mut events: Vec<_> = lines.map(Result::unwrap).collect();
@@ -114,7 +115,7 @@ fn a_part_is_told_by_time_in_any_way_it_is_written() {
         assert_eq!(of(&["--to", from]), [0, 1, 2, 3, 4, 5], "{from}");
         assert_eq!(of(&["--from", from, "--to", "+0.8"]), [5, 6, 7, 8], "{from}");
     }
-    // What reaches beyond is cut off.
+    // A range beyond the recording is cut off.
     assert_eq!(of(&["--from", "-1h", "--to", "now"]), all);
     assert_eq!(of(&["--from=-200ms"]), [8, 9, 10]);
     assert_eq!(of(&["--from", "2020-01-01T00:00:00Z", "--to", "2030-01-01T00:00:00Z"]), all);
@@ -124,7 +125,7 @@ fn a_part_is_told_by_time_in_any_way_it_is_written() {
 fn a_time_means_the_same_in_each_run() {
     let directory = tempfile::tempdir().unwrap();
     made(&directory.path().join("a.itrec"), 11);
-    // Booted ten minutes later: what comes before that is no mistake.
+    // The machine booted ten minutes later; a range that ends before that is no error.
     made_after(&directory.path().join("b.itrec"), 11, 600);
     let of = |options: &[&str]| {
         let output = replay(directory.path(), options);
@@ -144,7 +145,7 @@ fn a_time_means_the_same_in_each_run() {
 fn at_each_speed_the_same_is_shown() {
     let directory = tempfile::tempdir().unwrap();
     let file = made(&directory.path().join("a.itrec"), 11);
-    // How long each event waits is the pace's own test.
+    // The unit tests cover the pace itself.
     for (speed, to, last) in [("10", "+1", 10), ("5x", "+1", 10), ("0.5", "+0.2", 2)] {
         let of = |speed| replay(&file, &["--speed", speed, "--to", to]);
         let output = is_well(of(speed));
@@ -185,7 +186,7 @@ fn mistakes_are_named() {
         for command in ["list", "leaks", "limits"] {
             refuses(&run(&[command, "--recording", path]), &[path, words, "nothing was recorded"]);
         }
-        // The others are shown all the same.
+        // The command still shows the other events.
         let output = run(&["replay", path, file, "-o", "json"]);
         assert_eq!((output.status.code(), shown(&output)), (Some(2), vec![0, 1, 2]));
         assert!(text(&output.stderr).contains(words));
@@ -218,12 +219,12 @@ fn what_is_outside_of_a_recording_is_refused() {
     for to in ["03:05", "2026-03-01T00:00:00Z", "@0", "-2s"] {
         refuses(&run(&["replay", file, "--to", to]), &["--to", covered]);
     }
-    // By the clock of who reads it.
+    // A time of day is in the reader's time zone.
     let there = agent(&["list", "--recording", file, "--at", "03:05"]).env("TZ", "CET-1").output();
     refuses(&there.unwrap(), &["2026-03-01T01:01:40+01:00 to 2026-03-01T01:01:41+01:00"]);
 }
 
-/// What is listed of a recording at a moment: how many instances, and what is said beside it.
+/// The number of instances that `list --at` shows, and its messages on standard error.
 fn listed(path: &Path, at: &str) -> (u64, String) {
     let path = path.to_str().unwrap();
     let output = run(&["list", "--recording", path, "-o", "json", "--at", at]);
@@ -256,7 +257,7 @@ fn the_moment_taken_is_said_where_only_a_time_of_day_is_given() {
 fn a_time_of_day_is_the_last_that_was_recorded() {
     let directory = tempfile::tempdir().unwrap();
     made(&directory.path().join("a.itrec"), 11);
-    // The same time the next day, and half a second of it only.
+    // The same time on the next day, but only half a second of it.
     made_after(&directory.path().join("b.itrec"), 6, 86_400);
     let (instances, said) = listed(directory.path(), "00:01:40.3");
     assert_eq!(instances, 4);
@@ -267,7 +268,7 @@ fn a_time_of_day_is_the_last_that_was_recorded() {
     assert_eq!(listed(directory.path(), "2026-03-01T00:01:40.2").0, 3);
     assert_eq!(listed(directory.path(), "-0.1").0, 5);
     assert_eq!(listed(directory.path(), "+0.1").0, 2);
-    // Nothing was recorded in the night.
+    // The recording has a gap during the night.
     let output = run(&["list", "--recording", directory.path().to_str().unwrap(), "--at", "12:00"]);
     refuses(&output, &["2026-03-01T00:01:40+00:00 to", "2026-03-02T00:01:40+00:00 to"]);
 }
@@ -276,7 +277,7 @@ fn a_time_of_day_is_the_last_that_was_recorded() {
 fn the_end_of_what_was_killed_is_the_last_that_was_written() {
     let directory = tempfile::tempdir().unwrap();
     let file = made(&directory.path().join("a.itrec"), 11);
-    // Without the frame that says that it was ended in good order, and with half of another one.
+    // Without the frame that marks a clean end, then with half of another frame.
     let bytes = fs::read(&file).unwrap();
     let end = bytes.windows(4).rposition(|it| it[..] == [3, 0, 0, 0]).unwrap();
     fs::write(&file, &bytes[..end]).unwrap();
@@ -361,7 +362,7 @@ fn what_comes_before_the_damage_is_shown() {
     let (before, whole): (Vec<_>, Vec<_>) =
         (told.lines().take(lines).collect(), whole.lines().take(lines).collect());
     assert_eq!(before, whole);
-    // Those that are known by then are listed.
+    // The commands list the instances known by then.
     for command in ["list", "leaks", "limits"] {
         let output = run(&[command, "--recording", path, "-o", "json"]);
         is_told(&output);
@@ -370,7 +371,7 @@ fn what_comes_before_the_damage_is_shown() {
             assert_eq!(listing["total"]["instances"], lines, "{listing}");
         }
     }
-    // What is cut off says so, and no more is missing than that.
+    // A truncated recording is reported as such, and nothing else is missing.
     let short = directory.path().join("short.itrec");
     fs::write(&short, &fs::read(&file).unwrap()[..middle]).unwrap();
     let output = replay(&short, &[]);

@@ -1,4 +1,4 @@
-//! The queries of docs/fleet.md, asked of two made-up nodes.
+//! The queries of docs/fleet.md, run on two made-up nodes.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::{
     python,
 };
 
-/// Runs the queries of a document, the first of which prepares; answers with the rows of each.
+/// Runs the queries of a document, the first of which prepares the data. Prints the rows of each.
 const ASK: &str = r#"
 import duckdb, json, sys
 connection = duckdb.connect()
@@ -46,7 +46,7 @@ const CACHE: Pod = Pod {
     image: "docker.io/library/nginx:1.27",
 };
 
-/// The queries in a document, in their order.
+/// The queries of a document, in order.
 fn queries() -> Vec<String> {
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/fleet.md");
     let text = std::fs::read_to_string(document).expect("docs/fleet.md");
@@ -54,14 +54,15 @@ fn queries() -> Vec<String> {
     blocks.map(|block| block.split("```").next().unwrap_or_default().to_owned()).collect()
 }
 
-/// A container comes and goes, and the shim keeps the instance that watched it.
+/// Creates and removes a container; the shim keeps the instance that watched it.
 fn leak(machine: &mut Machine, shim: u32, pod: Pod) {
     let cgroup = machine.container(pod);
     machine.serve(task(shim, "containerd-shim", CgroupId(1)), cgroup);
     machine.remove(cgroup);
 }
 
-/// From 09:50 to 10:20. Leaks: five of web-0, three of them before ten; two of db-0.
+/// A node from 09:50 to 10:20. Five instances of web-0 leak, three of them before 10:00, and two of
+/// db-0.
 fn worker_1(directory: &Path) -> u32 {
     let mut machine = Machine::start("worker-1", directory, 9 * 3600 + 50 * 60, true);
     let kubelet = task(50, "kubelet", CgroupId(1));
@@ -88,7 +89,7 @@ fn worker_1(directory: &Path) -> u32 {
     for _ in 0..2 {
         machine.create_failed(task(70, "app", CgroupId(1)), app(64, 64));
     }
-    // One that is not leaked: its container lives.
+    // This instance is not leaked: its container is still there.
     let cgroup = machine.container(WEB);
     machine.serve(task(500, "containerd-shim", CgroupId(1)), cgroup);
     machine.wait(15 * 60);
@@ -97,7 +98,7 @@ fn worker_1(directory: &Path) -> u32 {
     used
 }
 
-/// From 10:00 to 10:10. Three of cache-0 leak.
+/// A node from 10:00 to 10:10. Three instances of cache-0 leak.
 fn worker_2(directory: &Path) -> u32 {
     let mut machine = Machine::start("worker-2", directory, 10 * 3600, false);
     for _ in 0..3 {
@@ -123,7 +124,7 @@ fn the_queries_tell_what_was_made_up() {
     let directory = tempfile::tempdir().unwrap();
     let [first, second] = ["worker-1", "worker-2"].map(|node| directory.path().join(node));
     let used = [worker_1(&first), worker_2(&second)];
-    // As they come: file by file.
+    // Exports file by file, as the files arrive.
     let fleet = directory.path().join("fleet");
     for file in [recordings(&first), recordings(&second)].concat() {
         let arguments = ["--format", "parquet", "--partition", "-o", fleet.to_str().unwrap()];
@@ -202,7 +203,7 @@ fn the_queries_tell_what_was_made_up() {
 }
 
 fn same(what: &str, answer: &Value, truth: &Value) {
-    // Numbers with and without a fraction are the same.
+    // Numbers with and without a fraction are equal.
     let plain = |value: &Value| value.to_string().replace(".0,", ",").replace(".0}", "}");
     assert_eq!(plain(answer), plain(truth), "{what}");
 }

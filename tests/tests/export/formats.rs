@@ -1,4 +1,4 @@
-//! Compares each format with the others, and with the output of `replay`.
+//! Compares each format with the others and with the output of `replay`.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ const POD: Pod = Pod {
     image: "docker.io/library/nginx:1.27",
 };
 
-/// A recording with a bit of everything, across an hour's end.
+/// A recording with every kind of event, across the end of an hour.
 pub fn made(directory: &Path) -> PathBuf {
     let mut machine = Machine::start("node-a", directory, 3599, false);
     let home = machine.container(POD);
@@ -45,7 +45,7 @@ pub fn made(directory: &Path) -> PathBuf {
     machine.finish().remove(0)
 }
 
-/// The recording of a machine on which nothing happened, as much as that is possible.
+/// The recording of a machine without events, as far as that is possible.
 fn empty(directory: &Path) -> PathBuf {
     let mut files = Machine::nothing("node-b", directory);
     files.remove(0)
@@ -71,7 +71,7 @@ fn lines_are_those_of_replay_and_all_the_others() {
     let mut same: Vec<_> = all.iter().filter(is_shown).cloned().collect();
     for line in &mut same {
         let fields = line.as_object_mut().unwrap();
-        // Files of many nodes come together: each line says which it is of.
+        // Lines of many nodes may end up in one place, so each names its node and boot.
         let run = ["node", "boot_id"].map(|field| fields.remove(field).unwrap());
         assert_eq!(run, ["node-a", "boot-of-node-a"]);
         assert!(fields.remove("run").unwrap().is_string());
@@ -102,7 +102,7 @@ fn rows_say_what_lines_say() {
     let file = made(directory.path());
     let mut lines = lines(&export(std::slice::from_ref(&file), &["--format", "jsonl"]));
     let mut rows = rows(&export(&[file], &["--format", "csv"]));
-    // One a leaked instance is what rows have more, and a summary what lines have.
+    // Rows have one more for each leaked instance; lines have one more for the summary.
     let leaked: Vec<_> = rows.extract_if(.., |row| row["event"] == "leaked").collect();
     lines.pop();
     assert_eq!(rows.len(), lines.len());
@@ -121,7 +121,7 @@ fn rows_say_what_lines_say() {
             };
             &line[object][name]
         };
-        // What only rows have.
+        // Columns that only rows have.
         let others = ["counted", "charged_user"];
         for (column, value) in row {
             if others.contains(&column.as_str()) {
@@ -147,7 +147,7 @@ fn rows_say_what_lines_say() {
         };
         assert_eq!(row["counted"], counted);
     }
-    // The first three instances, each since its container went.
+    // The first three instances, each leaked since its container's removal.
     let instances: Vec<_> = leaked.iter().map(|row| row["instance"].as_str()).collect();
     assert_eq!(instances, ["1", "2", "3"]);
     let removed = rows.iter().filter(|row| row["event"] == "cgroup-remove");
@@ -159,7 +159,7 @@ fn rows_say_what_lines_say() {
     }
 }
 
-/// Reads what Parquet says as the types of the columns are, and CSV as the same types.
+/// Reads Parquet with the types of its columns, and CSV with the same types.
 const COMPARE: &str = r#"
 import duckdb, json, sys
 parquet, csv = json.load(sys.stdin)
@@ -198,7 +198,7 @@ fn parquet_says_what_csv_says() {
         assert_eq!(found["codecs"], json!(["ZSTD"]));
         let kind = |column: &str| found["columns"][column].as_str().unwrap();
         for time in ["time", "since"].map(kind) {
-            // Those that know of nanoseconds say so.
+            // Types with nanoseconds name the time zone.
             let is_utc = time.starts_with("TIMESTAMPTZ") || time == "TIMESTAMP WITH TIME ZONE";
             assert!(is_utc, "{time}");
         }
@@ -257,7 +257,7 @@ fn each_leaked_instance_has_one_row_in_each_run() {
     let mut files = Vec::new();
     for node in ["node-a", "node-b"] {
         let mut machine = Machine::start(node, &directory.path().join(node), 100, false);
-        // Verdicts tell of the first, then of two. The third waits for there to be four.
+        // Verdicts are reported for one instance, then for two. The next comes only with four.
         for _ in 0..3 {
             let cgroup = machine.container(POD);
             machine.serve(task(500, "containerd-shim", CgroupId(1)), cgroup);
@@ -308,7 +308,7 @@ fn a_shim_is_put_down_to_its_pod() {
     }
 }
 
-/// What JSON is of each name: of what can be several, what each is.
+/// Collects the JSON types of each name; an array counts as the types of its elements.
 fn kinds(value: &Value, all: &mut BTreeMap<String, BTreeMap<&'static str, String>>, of: &str) {
     let kind = |value: &Value| match value {
         Value::Null | Value::Array(_) => None,
@@ -323,7 +323,7 @@ fn kinds(value: &Value, all: &mut BTreeMap<String, BTreeMap<&'static str, String
                 let each = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
                 let kinds_of_it = all.entry(name.clone()).or_default();
                 kinds_of_it.extend(each.iter().filter_map(kind).map(|it| (it, of.to_owned())));
-                // The names in these are those of events and of losses.
+                // The keys of these objects are names of events and of losses.
                 if !["events", "lost"].contains(&name.as_str()) {
                     kinds(value, all, of);
                 }

@@ -1,4 +1,4 @@
-//! A made-up machine, whose recording is written and whose truth is written down beside it.
+//! A made-up machine: it writes a recording, and keeps the expected numbers.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,19 +14,19 @@ use inotify_trace_model::{
 };
 use inotify_trace_tests::wait::{self, Wait};
 
-/// 2026-03-01T00:00:00Z, when machines booted.
+/// 2026-03-01T00:00:00Z, the boot time of machines.
 pub const BOOTED: i64 = 1_772_323_200;
 
 /// A second, in nanoseconds.
 pub const SECOND: u64 = 1_000_000_000;
 
-/// The errno of too many instances.
+/// The errno when the limit on instances is reached.
 const EMFILE: i32 = 24;
 
-/// The errno of too many watches.
+/// The errno when the limit on watches is reached.
 pub const ENOSPC: i32 = 28;
 
-/// A machine that is being made up.
+/// A made-up machine with a recording in progress.
 pub struct Machine {
     recorder: Recorder,
     tracker: Tracker,
@@ -49,20 +49,20 @@ pub struct Pod {
 }
 
 impl Machine {
-    /// Begins a recording in `directory` of a machine that has been up for so many seconds. If it
-    /// `rotates`, every batch is the last of its file.
+    /// Starts a recording in `directory`. The machine has been up for `up` seconds. If the
+    /// recording `rotates`, every batch is the last of its file.
     pub fn start(host: &str, directory: &Path, up: u64, rotates: bool) -> Self {
         Self::start_late(host, directory, up, rotates, 0)
     }
 
-    /// The same of a machine that booted so many seconds after the others.
+    /// The same for a machine that booted `later` seconds after the others.
     pub fn start_late(host: &str, directory: &Path, up: u64, rotates: bool, later: i64) -> Self {
         let mut machine = Self::begin(host, directory, up, rotates, later);
         machine.happens(None, EventKind::CgroupFound { cgroup: CgroupId(1), path: "/".into() });
         machine
     }
 
-    /// The recording of a machine on which nothing happens.
+    /// The recording of a machine without events.
     pub fn nothing(host: &str, directory: &Path) -> Vec<PathBuf> {
         Self::begin(host, directory, 100, false, 0).finish()
     }
@@ -100,20 +100,20 @@ impl Machine {
         }
     }
 
-    /// So many seconds pass; then it is looked for leaks.
+    /// Lets some seconds pass, then records verdicts about leaks.
     pub fn wait(&mut self, seconds: u64) {
         self.record(false);
         self.now += seconds * SECOND;
         self.record(true);
     }
 
-    /// Something happens, a microsecond after what happened last.
+    /// Adds an event, a microsecond after the previous one.
     pub fn happens(&mut self, task: Option<Task>, kind: EventKind) {
         self.now += 1000;
         self.events.push(Event { time: BootTime(self.now), task, kind });
     }
 
-    /// A cgroup is made, and a container's name read if it is one's.
+    /// Creates the cgroup of a container, and reads the container's names.
     pub fn container(&mut self, pod: Pod) -> CgroupId {
         let cgroup = CgroupId(self.next_cgroup);
         self.next_cgroup += 1;
@@ -140,7 +140,7 @@ impl Machine {
         self.happens(None, EventKind::CgroupRemoved { cgroup });
     }
 
-    /// Root makes an instance.
+    /// Creates an instance as root.
     pub fn create(&mut self, task: Task) -> InstanceId {
         let instance = InstanceId(self.next_instance);
         self.next_instance += 1;
@@ -151,7 +151,7 @@ impl Machine {
         instance
     }
 
-    /// So many instances come and go, each with a watch of its own: four events each.
+    /// Creates and closes instances, each with a watch of its own: four events each.
     pub fn storm(&mut self, task: Task, instances: u64) {
         for count in 1..=instances {
             let instance = self.create(task);
@@ -169,7 +169,7 @@ impl Machine {
             let removed = EventKind::WatchRemoved { instance, fd: Some(fd), wd, quota: quota(0) };
             self.happens(Some(task), removed);
             self.release(task, instance);
-            // Fewer than a frame holds: what is written at once.
+            // Flushes the events before they fill a frame.
             if count % 512 == 0 {
                 self.record(false);
             }
@@ -183,7 +183,7 @@ impl Machine {
         self.happens(Some(task), EventKind::InstanceReleased { instance, fd, quota });
     }
 
-    /// An instance is made that watches a file of a cgroup.
+    /// Creates an instance that watches a file of a cgroup.
     pub fn serve(&mut self, task: Task, cgroup: CgroupId) -> InstanceId {
         let instance = self.create(task);
         let target = Target {
@@ -200,7 +200,7 @@ impl Machine {
         instance
     }
 
-    /// Nothing can be made any more.
+    /// Fails to create an instance.
     pub fn create_failed(&mut self, task: Task, quota: Quota) {
         let kind = EventKind::CreateFailed { flags: 0, errno: EMFILE, quota: Some(quota) };
         self.happens(Some(task), kind);
@@ -222,17 +222,17 @@ impl Machine {
         self.happens(None, EventKind::Lost { count, what: Loss::Events });
     }
 
-    /// When something last happened, in nanoseconds since boot.
+    /// The time of the latest event, in nanoseconds since boot.
     pub fn now(&self) -> u64 {
         self.now
     }
 
-    /// How many root has.
+    /// The number of root's instances.
     pub fn used(&self) -> u32 {
         self.used
     }
 
-    /// Ends the recording; its files, oldest first.
+    /// Ends the recording. Returns its files, oldest first.
     pub fn finish(mut self) -> Vec<PathBuf> {
         self.record(true);
         let (totals, result) = self.recorder.finish(BootTime(self.now));
@@ -246,13 +246,13 @@ impl Machine {
         let events = std::mem::take(&mut self.events);
         events.iter().for_each(|event| self.tracker.apply(event));
         self.recorder.record(Batch { time: BootTime(self.now), judged, events }, &self.tracker);
-        // Each batch is written at once.
+        // Batches are written without delay.
         wait::until("the batch is written", || written(&self.directory) != before);
-        // The next file is begun by whatever is recorded after that.
+        // The next record after that starts a new file.
         let is_begun = || !self.rotates || recordings(&self.directory).len() != files;
         let wait = Wait::begin();
         while !is_begun() {
-            // One at a time: a queue that is full loses what comes next.
+            // Records one batch at a time: a full queue loses batches.
             if self.recorder.waiting() == 0 {
                 let nothing = Batch { time: BootTime(self.now), ..Batch::default() };
                 self.recorder.record(nothing, &self.tracker);
@@ -262,7 +262,7 @@ impl Machine {
     }
 }
 
-/// The id of the container whose cgroup this is.
+/// The container id of a cgroup.
 pub fn container_id(cgroup: CgroupId) -> String {
     format!("{:064x}", 0xabcd_0000 + cgroup.0)
 }
@@ -282,12 +282,12 @@ fn written(directory: &Path) -> u64 {
     recordings(directory).iter().map(|it| std::fs::metadata(it).map_or(0, |it| it.len())).sum()
 }
 
-/// So many instances of root's 128.
+/// A quota with `used` of root's 128 instances.
 pub fn root(used: u32) -> Quota {
     Quota { used, limit: 128, uid: 0, userns: User::INITIAL, level: 0 }
 }
 
-/// So many of what another user may have.
+/// A quota of another user.
 pub fn app(used: u32, limit: u32) -> Quota {
     Quota { used, limit, uid: 1000, userns: User::INITIAL, level: 0 }
 }

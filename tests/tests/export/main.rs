@@ -1,4 +1,5 @@
-//! Exports, held against recordings of made-up machines and read by the programs they are for.
+//! Exports, compared with recordings of made-up machines and read by the programs they are made
+//! for.
 
 mod fleet;
 mod formats;
@@ -17,10 +18,11 @@ use std::{
 use inotify_trace_tests::{agent::binary, system};
 use serde_json::Value;
 
-/// Where the Python is that has the packages of requirements.txt: `cargo xtask test` says so.
+/// The variable with the path of a Python that has the packages of requirements.txt; `cargo xtask
+/// test` sets it.
 const PYTHON: &str = "INOTIFY_TRACE_PYTHON";
 
-/// The Python with the packages that read exports; None, said loudly, if it is not installed.
+/// The Python with the packages that read exports. Prints a warning and returns None without it.
 fn python(test: &str) -> Option<PathBuf> {
     let python = std::env::var_os(PYTHON).map(PathBuf::from);
     if python.is_none() {
@@ -30,7 +32,7 @@ fn python(test: &str) -> Option<PathBuf> {
     python
 }
 
-/// The output of a Python program for `input`.
+/// Runs a Python program with `input`, and returns its output.
 fn answer(python: &Path, program: &str, directory: &Path, input: &Value) -> Value {
     let mut child = Command::new(python)
         .args(["-c", program])
@@ -51,7 +53,7 @@ fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
     command.output().expect("the agent must start")
 }
 
-/// Exports, and expects that to work.
+/// Runs `export`, which must succeed.
 fn export(files: &[PathBuf], arguments: &[&str]) -> Vec<u8> {
     let files = files.iter().map(|it| it.as_os_str());
     let output = run([OsStr::new("export")]

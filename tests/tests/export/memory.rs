@@ -1,4 +1,4 @@
-//! Long recordings take no more memory than short ones.
+//! Long recordings take no more memory to export than short ones.
 
 use std::{
     path::Path,
@@ -10,7 +10,7 @@ use inotify_trace_tests::{agent::binary, peak::peak_kib};
 
 use crate::made::{Machine, task};
 
-/// The most memory that exporting a recording has resident, in KiB.
+/// The peak resident memory of an export, in KiB.
 fn peak(directory: &Path, file: &Path, format: &str) -> u64 {
     let out = directory.join(format!("out.{format}"));
     let mut command = Command::new(binary());
@@ -24,7 +24,7 @@ fn peak(directory: &Path, file: &Path, format: &str) -> u64 {
 #[test]
 fn long_recordings_take_no_more_memory() {
     let directory = tempfile::tempdir().unwrap();
-    // Parquet gathers 262,144 rows before it writes: both have more.
+    // Parquet collects 262,144 rows before it writes; both recordings have more.
     let [short, long] = [80_000, 240_000].map(|instances| {
         let made = directory.path().join(instances.to_string());
         let mut machine = Machine::start("node-a", &made, 100, false);

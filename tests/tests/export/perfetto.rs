@@ -1,4 +1,4 @@
-//! Perfetto's traces, read by way of the schema that Perfetto publishes.
+//! Perfetto traces, read with the schema that Perfetto publishes.
 
 use std::path::Path;
 
@@ -11,8 +11,8 @@ use crate::{
     python,
 };
 
-/// Reads a trace as Perfetto's own trace processor does: packets in the order of their times, each
-/// end for the slice that began last on its track. Whatever the schema does not know is an error.
+/// Reads a trace as Perfetto's trace processor does: packets in order of time, each end for the
+/// slice that began last on its track. A field that is not in the schema is an error.
 const READ: &str = r#"
 import json, sys
 from google.protobuf.unknown_fields import UnknownFieldSet
@@ -90,7 +90,7 @@ fn lives_counts_and_failures_are_where_they_were() {
     let mut machine = Machine::start("node-a", &directory.path().join("made"), 100, false);
     let home = machine.container(POD);
     let (tail, shim) = (task(70, "tail", home), task(500, "containerd-shim", CgroupId(1)));
-    // The first two overlap, and the third begins when both are over.
+    // The first two instances overlap; the third begins after both have ended.
     let mut lives = Vec::new();
     let first = machine.create(tail);
     lives.push(machine.now());
@@ -129,7 +129,8 @@ fn lives_counts_and_failures_are_where_they_were() {
     assert_eq!(life("#1"), (lives[0], lives[2], &json!("closed")));
     assert_eq!(life("#2"), (lives[1], lives[3], &json!("closed")));
     assert_eq!(life("#3"), (lives[4], judged, &json!("still open when the recording ended")));
-    // The machine, two processes, two lanes of one and one of the other, three counts.
+    // The tracks: the machine, two processes, two lanes of one and one of the other, three
+    // counters.
     assert_eq!(trace["tracks"], 9);
 
     let values = |name: &str| {
@@ -166,7 +167,7 @@ fn machines_share_a_clock_and_rotated_files_make_one_life() {
     let directory = tempfile::tempdir().unwrap();
     let mut files = Vec::new();
     let mut begun = Vec::new();
-    // The second one booted 20 seconds later.
+    // The second machine booted 20 seconds later.
     for (host, up, rotates, later) in [("node-a", 100, true, 0), ("node-b", 130, false, 20)] {
         let made = directory.path().join(host);
         let mut machine = Machine::start_late(host, &made, up, rotates, later);
@@ -185,10 +186,10 @@ fn machines_share_a_clock_and_rotated_files_make_one_life() {
     for (slice, (node, begun)) in slices.iter().zip(["node-a", "node-b"].into_iter().zip(begun)) {
         let machine = slice[0][0].as_str().unwrap();
         assert!(machine.starts_with(node), "{machine}");
-        // Both by the clock of the first.
+        // Both times are by the clock of the first machine.
         assert_eq!((slice[2].as_u64(), slice[3].as_u64()), (Some(begun), Some(begun + 5 * SECOND)));
     }
-    // Without the first files, it begins in the middle of its life.
+    // Without the first files, the trace begins in the middle of the instance's life.
     let later: Vec<_> = files[1..].to_vec();
     let again = directory.path().join("again");
     std::fs::create_dir(&again).unwrap();

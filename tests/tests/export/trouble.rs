@@ -1,4 +1,4 @@
-//! Damaged recordings, outputs that are there already, and exports that end too early.
+//! Damaged recordings, existing output files, and interrupted exports.
 
 use std::{fs, os::unix::process::ExitStatusExt as _, path::Path, process::Command};
 
@@ -40,7 +40,7 @@ fn what_comes_before_the_damage_is_exported() {
         assert_eq!(rows.iter().filter(|row| row["event"] != "leaked").count(), there.len());
     }
     assert!(kept.is_sorted() && damaged_at.is_sorted(), "{kept:?} {damaged_at:?}");
-    // Only the mark of the end is missing in the last.
+    // The last one lacks only the end mark.
     assert_eq!((kept[0] < whole.len() - 1, kept[2]), (true, whole.len() - 1));
 }
 
@@ -89,7 +89,7 @@ fn an_interrupted_export_leaves_nothing_that_looks_whole() {
     let file = made(&directory.path().join("made"));
     for (format, more) in [("csv", ""), ("parquet", ""), ("parquet", "--partition")] {
         let out = directory.path().join(format!("out-{format}{more}"));
-        // The kernel ends it in the middle of a write. A block is of 512 or 1024 bytes.
+        // The kernel kills the process in the middle of a write. A block is 512 or 1024 bytes.
         let script = r#"ulimit -f 4; exec "$0" export "$1" --format "$2" -o "$3" $4"#;
         let status = Command::new("sh")
             .args(["-c", script])

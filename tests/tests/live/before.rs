@@ -1,4 +1,4 @@
-//! What existed before the agent was started.
+//! Instances, watches and processes that existed before the agent started.
 
 use std::{collections::HashSet, fs};
 
@@ -100,7 +100,7 @@ fn many_shared_instances_from_before_count_once() {
     agent.expect(&world);
     let pids: Vec<_> = parents.iter().chain(&children).map(|subject| subject.pid()).collect();
     assert_eq!(instances_found(&agent, &pids), 2 * EACH);
-    // All at once, and the last one holds them all until its end.
+    // The parents exit almost at once. One child then holds all instances until its end.
     let mut last = children.pop().unwrap();
     let [first, second] = &mut parents;
     first.exit();
@@ -116,7 +116,7 @@ fn many_shared_instances_from_before_count_once() {
 fn a_machine_full_of_instances_is_found_whole() {
     const PROCESSES: usize = 200;
     const INSTANCES: usize = 4;
-    /// By each process in turn: 6000 in all.
+    /// Watches of each process: 6000 in all.
     const WATCHES: usize = 30;
     let _machine = system::the_machine();
     let directory = system::directory();
@@ -132,7 +132,7 @@ fn a_machine_full_of_instances_is_found_whole() {
             subject.watch(fd, file, libc::IN_MODIFY).unwrap();
         }
     }
-    // Some are shared: they are found more often, and not more of them.
+    // Some instances are shared: the agent finds them several times, but counts them once.
     for parent in 0..PROCESSES / 10 {
         let mut child = subjects[parent].fork();
         child.dup(3);
@@ -190,7 +190,7 @@ fn unread_events_are_counted() {
     nothing_lost(&agent.stop());
 }
 
-/// How many different instances were found in these processes.
+/// The number of distinct instances found in these processes.
 fn instances_found(agent: &Agent, pids: &[u32]) -> usize {
     let events = agent.events();
     let ours = events
@@ -205,7 +205,7 @@ fn what_happens_while_the_agent_starts_is_told_once() {
     let mut process = Process::start();
     let directory = system::directory();
     let path = hex(directory.path().as_os_str().as_encoded_bytes());
-    // Without a pause before, during and after the start.
+    // The storm runs without a pause before, during and after the agent's start.
     process.tell(&format!("storm_until_told {path}"));
     let names = "found,create,release";
     let agent = Agent::unparsed(&["-o", "json", "-p", &process.pid.to_string(), "-e", names]);
@@ -213,7 +213,7 @@ fn what_happens_while_the_agent_starts_is_told_once() {
     process.tell("gettid");
     assert_eq!(process.answer("storm"), Ok(0));
     process.answer("gettid").unwrap();
-    // The last one of all is made in another way than those before.
+    // The last instance has a flag that the earlier ones lack.
     let last = process.call(&format!("init1 {}", libc::IN_NONBLOCK)).unwrap();
     process.call(&format!("close {last}")).unwrap();
     agent.wait_for("the last one's end is told", |lines| {
@@ -222,7 +222,7 @@ fn what_happens_while_the_agent_starts_is_told_once() {
         end && latest.next().is_some_and(|line| line.contains(r#""flags":["nonblock"]"#))
     });
     let run = agent.stop();
-    // Found or made, each is one, and ends once.
+    // Each instance, found or created, has one number and ends once.
     let mut open = HashSet::new();
     let mut ended = HashSet::new();
     for line in run.events.iter().flat_map(Value::as_str) {

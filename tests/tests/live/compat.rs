@@ -33,8 +33,8 @@ fn a_32_bit_program() {
             json!(["watch", second, watched, "/tmp"]),
             json!(["release", null, null, null]),
         ],
-        // Its system calls pass no tracepoint: the instance becomes known when a 64-bit program,
-        // here the same one, uses it.
+        // 32-bit system calls pass no tracepoint: the agent finds the instance when a 64-bit
+        // program, here the same process, uses it.
         Backend::Tracepoints => vec![
             json!(["found", second, null, null]),
             json!(["watch", second, watched, "/tmp"]),
@@ -57,7 +57,7 @@ fn a_32_bit_program_that_only_holds_is_found_after_a_while() {
     let [fd, wd] = answers[..] else { panic!("{answers:?}") };
     let (begins, mask) = match agent.backend() {
         Backend::Functions => (["create", "watch"], json!(["modify"])),
-        // Neither call is seen: both are what the agent finds when it looks around.
+        // The agent sees neither call, and finds the instance and the watch in its next scan.
         Backend::Tracepoints => (["found", "watch-found"], json!(["modify"])),
     };
     agent.wait_for_event(&json!({ "pid": process.pid, "event": begins[0], "fd": fd }));

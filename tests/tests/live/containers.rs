@@ -1,4 +1,4 @@
-//! Who it was: cgroups and containers.
+//! cgroups and containers of events.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{nothing_lost, scene};
 
-/// A new cgroup, or leaves the test.
+/// A new cgroup; skips the test if there is none.
 macro_rules! cgroup {
     ($make:expr) => {
         match $make {
@@ -96,7 +96,7 @@ fn a_watch_on_a_cgroup_s_file_tells_whom_it_serves() {
     let cgroup = cgroup!(Cgroup::of_containerd());
     let mut subject = world.subject();
     let fd = subject.create(0).unwrap();
-    // Where the memory controller is not of this hierarchy, memory.events is missing.
+    // Without the memory controller in this hierarchy, memory.events is missing.
     let files = ["memory.events", "cgroup.events"].map(|name| cgroup.directory().join(name));
     let file = files.iter().find(|file| file.exists()).expect("every cgroup has events");
     subject.watch(fd, file, libc::IN_MODIFY).unwrap();
@@ -138,7 +138,7 @@ fn a_renamed_cgroup_has_its_new_name() {
     let (_machine, world, agent) = scene();
     let cgroup = cgroup!(Cgroup::new());
     let renamed = cgroup.directory().with_extension("renamed");
-    // cgroup v2 refuses; the old hierarchies, where it works, are not traced.
+    // cgroup v2 refuses; v1 hierarchies, which allow it, are not traced.
     if fs::rename(cgroup.directory(), &renamed).is_err() {
         let mut subject = world.subject();
         subject.move_to(&cgroup);
@@ -149,7 +149,8 @@ fn a_renamed_cgroup_has_its_new_name() {
     nothing_lost(&agent.finish(&world));
 }
 
-/// The bundle that containerd leaves for a container of Kubernetes, on a machine below `root`.
+/// Creates the bundle that containerd keeps for a Kubernetes container, with `root` as root
+/// directory.
 fn bundle(root: &Path, id: &str, name: &str) -> PathBuf {
     let directory = root.join("run/containerd/io.containerd.runtime.v2.task/k8s.io").join(id);
     fs::create_dir_all(&directory).unwrap();
@@ -190,7 +191,8 @@ fn three_hundred_short_lived_containers_have_names() {
         let (path, _) = home.clone().unwrap();
         let home = cgroup::mount_point().unwrap().join(path.trim_start_matches('/'));
         fs::write(home.join("cgroup.procs"), process.pid.to_string()).unwrap();
-        // Each is gone as soon as it was told of: from then on only memory knows its name.
+        // Each container is removed once its events are reported: from then on the name is only in
+        // the agent's memory.
         let closed = |event: &&Value| event["pid"] == process.pid && event["event"] == "release";
         agent.wait_for("the instance's end", |events| {
             events.iter().rev().filter(closed).count() == number + 1
@@ -216,7 +218,7 @@ fn three_hundred_short_lived_containers_have_names() {
     }
     assert_eq!(run.events.iter().filter(ours).filter(named).count(), CONTAINERS);
     nothing_lost(&run);
-    // The names of those that are gone are kept for a while: a few hundred bytes each.
+    // The agent keeps the names of removed containers for a while: a few hundred bytes each.
     assert!(used[2] < used[0] + 1024, "the agent grows: {used:?} KiB");
 }
 

@@ -1,4 +1,4 @@
-//! How instances begin and end.
+//! The beginnings and ends of instances.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::{nothing_lost, scene};
 
-/// Runs a workload under an agent and holds everything told about it against the truth, in the
-/// end and when the workload asks for it: an end that is noticed later then does not come after
-/// what is done next.
+/// Runs a workload under an agent and compares all events with the expected ones, at the end and
+/// when the workload calls its second argument. After that call, a late end cannot be reported
+/// after the events of the next step.
 fn traced(act: impl FnOnce(&mut Subject, &dyn Fn())) {
     let (_machine, world, agent) = scene();
     let mut subject = world.subject();
@@ -26,7 +26,7 @@ fn create_watch_unwatch_close() {
         let fd = subject.create(0).unwrap();
         let first = subject.watch(fd, directory.path(), libc::IN_CREATE | libc::IN_ONLYDIR);
         let second = subject.watch(fd, &file, libc::IN_MODIFY | libc::IN_DELETE_SELF).unwrap();
-        // Changes the watch there is, and makes no new one.
+        // Changes the existing watch instead of adding one.
         let again = subject.watch(fd, &file, libc::IN_ATTRIB | libc::IN_MASK_ADD).unwrap();
         assert_eq!(second, again);
         subject.unwatch(fd, first.unwrap());
@@ -90,17 +90,17 @@ fn copying_over_an_instance_closes_it() {
     traced(|subject, _| {
         let (one, two) = (subject.create(0).unwrap(), subject.create(0).unwrap());
         subject.dup_over(one, two, None);
-        // A copy of itself, and one over what is no instance, close nothing.
+        // A dup2 onto itself, or onto a descriptor that is no instance, closes nothing.
         subject.dup_over(one, one, None);
         subject.dup_over(one, 40, None);
         let three = subject.create(0).unwrap();
         subject.dup_over(40, three, Some(libc::O_CLOEXEC));
-        // Over a copy of the same instance.
+        // A dup3 onto a copy of the same instance.
         subject.dup_over(40, three, Some(0));
         for fd in [one, two, three, 40] {
             subject.close(fd);
         }
-        // Standard error over an instance.
+        // A dup2 of standard error onto an instance.
         let four = subject.create(0).unwrap();
         subject.dup_over(2, four, None);
     });
@@ -178,7 +178,7 @@ fn each_of_20_000_instances_ends_with_the_holder_that_is_killed() {
     let _setting = system::Setting::at_least(path, 20_000);
     let mut process = inotify_trace_tests::Process::start();
     let (pid, uid) = (process.pid, system::fresh_uid());
-    // Not everywhere may root have more files than it was given.
+    // In some environments even root has a limit on open files.
     let files = [20_100, system::most_open_files()];
     let files = files.into_iter().find(|it| process.call(&format!("open_files {it}")).is_ok());
     let count = wanted.min(files.unwrap() - 100);
@@ -190,7 +190,7 @@ fn each_of_20_000_instances_ends_with_the_holder_that_is_killed() {
     for made in (0..count).step_by(AT_ONCE) {
         let more = AT_ONCE.min(count - made);
         assert_eq!(process.call(&format!("create {more}")), Ok(i32::try_from(more).unwrap()));
-        // Not faster than they are told of: what is lost in a storm is another test's.
+        // Waits for the events, so that none is lost; the tests of storms cover losses.
         agent.wait_for("each beginning is told", |events| {
             crate::count(events, pid, "create") == made + more
         });
@@ -212,7 +212,7 @@ fn each_of_20_000_instances_ends_with_the_holder_that_is_killed() {
         let Some(fd) = open.remove(&end["instance"].as_u64()) else { continue };
         ended += 1;
         let told = json!({ "how": "exit", "pid": pid, "uid": uid, "comm": "workload" });
-        // An agent that sees ends, and no closes, does not know the descriptor.
+        // An agent that sees ends but no closes does not know the descriptor.
         let is_of_fd = end["fd"].is_null() || end["fd"] == *fd;
         if !has(end, &told) || !is_of_fd {
             wrong.push(end);
@@ -228,7 +228,7 @@ fn executing_a_program_ends_what_is_close_on_exec() {
         let fd = subject.create(libc::IN_CLOEXEC).unwrap();
         subject.exec();
         all_told();
-        // The new program has the number for itself.
+        // The descriptor number is free in the new program.
         assert_eq!(subject.create(0).unwrap(), fd);
         subject.close(fd);
     });
@@ -262,7 +262,7 @@ fn a_new_program_that_makes_an_instance_at_once_is_followed() {
     let ends = |how: &str| {
         run.events.iter().filter(|event| event["pid"] == pid && event["how"] == how).count()
     };
-    // Whatever has a number that an instance had before is told apart from it.
+    // A reused descriptor number does not confuse the new instance with the old one.
     let (by_exec, unknown, closed) = (ends("exec"), ends("unknown"), ends("closed"));
     assert_eq!((by_exec, unknown, closed), (TIMES, 0, TIMES), "exec, unknown, closed");
 }
@@ -291,7 +291,7 @@ fn a_child_that_closes_last_ends_the_instance() {
     let fd = parent.create(0).unwrap();
     let mut child = parent.fork();
     parent.exit();
-    // Told before the child does anything, so that it is the exit that is waited for.
+    // Waits until the exit is reported, before the child closes the instance.
     agent.wait_for_event(&json!({ "event": "exit", "pid": parent.pid() }));
     child.close(fd);
     nothing_lost(&agent.finish(&world));

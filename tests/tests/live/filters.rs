@@ -1,10 +1,10 @@
-//! Each filter, on two workloads of which it picks one.
+//! Each filter, on two workloads, of which it selects one.
 
 use std::collections::BTreeSet;
 
 use inotify_trace_tests::{Agent, Backend, Cgroup, Run, Subject, World, live_test, system};
 
-/// Both do the same, and fail once each.
+/// Runs the same steps in both workloads, with one failure each.
 fn act(subjects: [&mut Subject; 2]) {
     for subject in subjects {
         let fd = subject.create(0).unwrap();
@@ -21,11 +21,11 @@ fn act(subjects: [&mut Subject; 2]) {
     }
 }
 
-/// All that happens and is told by default. Not every agent tells of closes.
+/// The events of the workload that are shown by default. Not every agent reports closes.
 const SHOWN: [&str; 6] = ["create", "watch", "watch-failed", "unwatch", "release", "close"];
 
-/// Runs both under an agent with this filter. Which events were told of the first and the second,
-/// and how the agent hooks inotify.
+/// Runs both workloads under an agent with this filter. Returns the names of the events about each,
+/// and the agent's backend.
 fn told_of(
     filter: impl FnOnce(&Subject) -> Vec<String>,
     prepare: impl FnOnce(&mut Subject, &mut Subject),
@@ -37,11 +37,11 @@ fn told_of(
     let filter: Vec<_> = filter.iter().map(String::as_str).collect();
     let agent = Agent::with(&filter);
     let backend = agent.backend();
-    // Tells everything, and so knows when the other one must have told what it has to.
+    // An unfiltered agent shows when all events must have been reported.
     let everything = Agent::start();
     act([&mut one, &mut two]);
     everything.expect(&world);
-    // To end takes a while, and two can do it at once.
+    // Stopping takes a while, so both agents stop at once.
     everything.signal(libc::SIGINT);
     let run = agent.stop();
     let _ = everything.join();
@@ -59,7 +59,7 @@ fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// What is told of the picked one, with every event that is told by default.
+/// Checks that all default events about the first workload are reported, and no other.
 fn picks_the_first(filter: impl FnOnce(&Subject) -> Vec<String>) {
     let ([first, second], backend) = told_of(filter, |_, _| ());
     assert_eq!(second, Vec::<String>::new());
@@ -91,7 +91,7 @@ fn by_user() {
 #[live_test]
 fn by_command() {
     let _machine = system::the_machine();
-    // Executing makes the second one `exe`.
+    // Exec renames the second workload to `exe`.
     let filter = |_: &Subject| strings(&["-c", "workload"]);
     let ([first, second], backend) = told_of(filter, |_, two| two.exec());
     assert_eq!(second, Vec::<String>::new());
@@ -185,7 +185,7 @@ fn what_came_before_a_signal_is_told() {
             let fd = subject.create(0).unwrap();
             subject.close(fd);
         }
-        // Without waiting for anything.
+        // Stops without waiting for any event.
         let backend = agent.backend();
         let run = agent.stop();
         world.compare(&run.events, backend).unwrap();

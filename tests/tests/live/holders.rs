@@ -1,11 +1,11 @@
-//! Instances that change hands, and references that are no descriptors.
+//! Instances passed between processes, and references that are no descriptors.
 
 use inotify_trace_tests::{Backend, Subject, live_test, system, wait};
 use serde_json::{Value, json};
 
 use crate::{nothing_lost, scene};
 
-/// Two connected sockets of a process, and a child that has them too.
+/// A pair of connected sockets in a process, and a child that shares it.
 fn connected(subject: &mut Subject) -> (i32, i32, Subject) {
     let pair = subject.process.ask("socketpair");
     let [ours, theirs] = [pair[0], pair[1]].map(|fd| i32::try_from(fd).unwrap());
@@ -23,7 +23,8 @@ fn a_receiver_that_closes_last_ends_the_instance() {
     sender.send(ours, fd);
     let received = receiver.receive(theirs, instance);
     sender.close(fd);
-    // The receiver never made or used one: the kernel programs do not know it for a holder.
+    // The receiver never created or used an instance: the kernel programs do not know it as a
+    // holder.
     receiver.close_unseen(received);
     nothing_lost(&agent.finish(&world));
 }
@@ -68,7 +69,7 @@ fn what_outlives_all_its_known_holders_is_ended_by_nobody_known() {
     let mut sender = world.subject();
     let (ours, theirs, mut keeper) = connected(&mut sender);
     let fd = sender.create(0).unwrap();
-    // It is in flight while its only holder exits; nobody is known to hold it then.
+    // The instance is in flight when its only holder exits; it has no known holder then.
     sender.process.call(&format!("send {ours} {fd}")).unwrap();
     let (pid, backend) = (sender.pid(), agent.backend());
     sender.exit();
@@ -89,7 +90,7 @@ fn what_outlives_all_its_known_holders_is_ended_by_nobody_known() {
     nothing_lost(&run);
     let end = end_of_it(&run.events).unwrap();
     if backend == Backend::Tracepoints {
-        // Its maker is named, since no more is known.
+        // The agent names the creator, since it knows no other holder.
         assert_eq!((&end["how"], &end["pid"]), (&json!("unknown"), &json!(pid)), "{end}");
     } else {
         assert_eq!((&end["how"], &end["pid"]), (&json!("closed"), &json!(keeper.pid())), "{end}");
@@ -113,7 +114,7 @@ fn a_read_that_blocks_keeps_the_instance() {
     closer.close(fd);
     agent.wait_for_close(json!({ "tid": closer.process.tid, "left": 1 }));
     let since = system::boot_ns();
-    // Wakes the reader, whose reference was the last one.
+    // Wakes the reader, which held the last reference.
     std::fs::write(directory.path().join("new"), "").unwrap();
     let read = reader.process.answer("read").unwrap();
     assert!(read > 0);
@@ -121,7 +122,7 @@ fn a_read_that_blocks_keeps_the_instance() {
     nothing_lost(&agent.finish(&world));
 }
 
-/// Waits until the thread sleeps in read(2) of this descriptor, which the kernel tells.
+/// Waits until the thread blocks in read(2) on this descriptor, as /proc shows.
 fn until_blocked_in_read(pid: u32, tid: u32, fd: i32) {
     let blocked = format!("{} {fd:#x} ", libc::SYS_read);
     let call = format!("/proc/{pid}/task/{tid}/syscall");
@@ -138,7 +139,7 @@ fn threads_share_their_process_s_instances() {
     let mut other = main.thread();
     let fd = other.create(0).unwrap();
     main.watch(fd, directory.path(), libc::IN_DELETE).unwrap();
-    // The end of a thread is not the end of its process.
+    // The exit of a thread does not end its process.
     drop(other);
     let kept = main.create(libc::IN_CLOEXEC).unwrap();
     main.close(fd);
@@ -153,7 +154,7 @@ fn one_s_user_changes_and_the_payer_stays() {
     let mut subject = world.subject_of_root();
     let (payer, later) = (system::fresh_uid(), system::fresh_uid());
     let userns = system::user_namespace(std::process::id());
-    // Charged is the effective user, not the real one.
+    // The kernel charges the effective user, not the real one.
     subject.process.call(&format!("euid {payer}")).unwrap();
     (subject.actor.uid, subject.payer) = (payer, world.payer(payer, userns, 0));
     let first = subject.create(0).unwrap();

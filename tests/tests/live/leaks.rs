@@ -1,4 +1,4 @@
-//! Leaks: those that exist at start, those that happen later, and what only looks like a leak.
+//! Leaks from before the start, later leaks, and instances that only look like leaks.
 
 use std::{
     fs,
@@ -15,15 +15,15 @@ use inotify_trace_tests::{
 };
 use serde_json::{Value, json};
 
-/// In nanoseconds.
+/// A second, in nanoseconds.
 const SECOND: u64 = 1_000_000_000;
 
-/// As the workload's commands take it.
+/// A file of a cgroup, encoded for the workload's commands.
 fn path_of(cgroup: &Cgroup, file: &str) -> String {
     hex(cgroup.directory().join(file).as_os_str().as_encoded_bytes())
 }
 
-/// Makes an instance that watches a cgroup's file.
+/// Creates an instance that watches a file of a cgroup.
 fn watch(process: &mut Process, cgroup: &Cgroup) -> i64 {
     let fd = process.call("init1 0").unwrap();
     let path = path_of(cgroup, "cgroup.events");
@@ -31,7 +31,7 @@ fn watch(process: &mut Process, cgroup: &Cgroup) -> i64 {
     i64::from(fd)
 }
 
-/// The output of `leaks` on a process, and its exit code.
+/// The output of `leaks` for a process, and its exit code.
 fn leaks(process: &Process, arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
     let Output { status, stdout, stderr } =
         Command::new(binary()).args(["leaks", "-o", "json"]).args(arguments).output().unwrap();
@@ -43,7 +43,7 @@ fn leaks(process: &Process, arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
     (ours, status.code())
 }
 
-// Linux 7 removes the watch with the cgroup: nothing is left there that would tell.
+// Linux 7 removes the watch with the cgroup, so no trace of the leak is left.
 #[live_test]
 fn what_is_leaked_already_is_found() {
     const NAME: &str = "leaks::what_is_leaked_already_is_found";
@@ -85,8 +85,8 @@ fn a_leak_is_told_when_the_grace_period_is_over_and_not_before() {
     const NAME: &str = "leaks::a_leak_is_told_when_the_grace_period_is_over_and_not_before";
     const GRACE: u64 = 2;
     let _machine = system::the_machine();
-    // Only times that were measured count: where the tidy one was not given the processor within
-    // the grace period, it was too late, and both try again.
+    // The test repeats if the tidy process was too late, because the machine did not run it within
+    // the grace period: only measured times count.
     for _ in 0..20 {
         let Some(gone) = Cgroup::new() else { return system::skip(NAME, "no cgroup v2") };
         let in_time = Cgroup::new().unwrap();
@@ -131,7 +131,7 @@ fn a_leak_is_told_when_the_grace_period_is_over_and_not_before() {
 fn a_shim_says_whom_it_serves_whether_it_was_there_before_or_not() {
     let _machine = system::the_machine();
     let directory = system::directory();
-    // Named like one, which is all that makes it one.
+    // The name alone makes a process a shim.
     let program = directory.path().join("containerd-shim-runc-v2");
     fs::copy(workload(), &program).unwrap();
     let shim = |id| Process::start_as(&program, &["-namespace", "k8s.io", "-id", id]);
@@ -141,7 +141,7 @@ fn a_shim_says_whom_it_serves_whether_it_was_there_before_or_not() {
     let agent = Agent::with(&["-e", "shim"]);
     let (mut later, mut other) = (shim("b2"), Process::start());
     other.call("init1 0").unwrap();
-    // Between these it holds none.
+    // After the close and before the next call the shim holds no instance.
     let fd = later.call("init1 0").unwrap();
     later.call(&format!("close {fd}")).unwrap();
     later.call("init1 0").unwrap();

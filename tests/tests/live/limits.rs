@@ -1,4 +1,4 @@
-//! Failures, and which limit made them.
+//! Failed calls, and the limit that caused each.
 
 use inotify_trace_tests::{Agent, Process, World, agent::has, live_test, system};
 use serde_json::{Value, json};
@@ -18,9 +18,9 @@ fn a_user_fills_the_instance_limit() {
     }
     assert_eq!(made, limit, "instances that fit");
     assert_eq!(subject.create(libc::IN_NONBLOCK), Err(libc::EMFILE));
-    // The old call, which C libraries still make.
+    // The old system call, which C libraries still use.
     assert_eq!(subject.create_legacy(), Err(libc::EMFILE));
-    // One that goes makes room for one.
+    // One close makes room for one instance.
     subject.close(10);
     subject.create(0).unwrap();
     assert_eq!(subject.create(0), Err(libc::EMFILE));
@@ -58,8 +58,8 @@ fn a_user_s_first_instance_fails_for_lack_of_files() {
     let mut subject = world.subject();
     subject.process.call("open_files 3").unwrap();
     assert_eq!(subject.process.call("init1 0"), Err(libc::EMFILE));
-    // The kernel makes the counters for the call and drops them when it fails: the limit cannot
-    // be told, and must not be guessed wrongly.
+    // The kernel creates the counters for the call and drops them when it fails. The agent cannot
+    // know the limit, and must not guess wrongly.
     let pid = subject.pid();
     agent.wait_for_event(&json!({ "event": "create-failed", "pid": pid, "errno": "EMFILE" }));
     let told = agent.events();
@@ -78,15 +78,15 @@ fn watches_that_cannot_be() {
     let missing = directory.path().join("missing");
     assert_eq!(subject.watch(fd, &missing, libc::IN_MODIFY), Err(libc::ENOENT));
     assert_eq!(subject.watch(77, directory.path(), libc::IN_MODIFY), Err(libc::EBADF));
-    // Standard error is no instance.
+    // Standard error is no inotify instance.
     assert_eq!(subject.watch(2, directory.path(), libc::IN_MODIFY), Err(libc::EINVAL));
-    // Nothing to wait for.
+    // The mask is empty.
     assert_eq!(subject.watch(fd, directory.path(), 0), Err(libc::EINVAL));
     let secret = directory.path().join("secret");
     std::fs::write(&secret, "").unwrap();
     std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     assert_eq!(subject.watch(fd, &secret, libc::IN_MODIFY), Err(libc::EACCES));
-    // Removing what is not there changes nothing.
+    // Removing a watch that does not exist changes nothing.
     assert_eq!(subject.process.call(&format!("unwatch {fd} 9")), Err(libc::EINVAL));
     subject.watch(fd, directory.path(), libc::IN_MODIFY).unwrap();
     subject.close(fd);
@@ -102,7 +102,7 @@ fn starts_although_root_s_quota_is_full() {
         system::skip("limits::starts_although_root_s_quota_is_full", "the limit is too high");
         return;
     }
-    // Lets it have more files than instances, whatever its own limits.
+    // The process needs more files than instances, whatever its own limits.
     hog.call(&format!("open_files {}", limit + 100)).unwrap();
     while hog.call("init1 0").is_ok() {}
     let agent = Agent::start();
@@ -151,7 +151,8 @@ fn those_who_use_up_the_limit_are_named() {
         }
         process
     };
-    // One from before, one that is seen, and one in flight: sent, and closed by its sender.
+    // Instances from before the agent, instances it sees, and one in flight: sent, and then closed
+    // by the sender.
     let before = start(limit - 28);
     let agent = Agent::start();
     let during = start(27);
@@ -169,11 +170,11 @@ fn those_who_use_up_the_limit_are_named() {
     let told: Vec<_> = run.events.iter().filter(|it| has(it, &failure)).collect();
     let [most, some] = [(&before, limit - 28), (&during, 27)]
         .map(|(process, count)| json!({ "pid": process.pid, "comm": "workload", "count": count, "shared": 0 }));
-    // The sender may still be taken for a holder: its close was not the end.
+    // The agent may still list the sender as a holder: its close did not end the instance.
     let culprits: Vec<_> = told[0]["culprits"].as_array().unwrap().iter().take(2).collect();
     assert_eq!(culprits, [&most, &some], "{}", told[0]);
     assert_eq!(told[0]["not_visible"], 0, "what is in flight was seen being made: {}", told[0]);
-    // Said again once a second, by the times of the events.
+    // The agent repeats culprits once a second, by the times of the events.
     let time = |event: &Value| event["boot_ns"].as_u64().unwrap();
     let is_soon = time(told[1]) < time(told[0]) + 1_000_000_000;
     assert_eq!(told[1].get("culprits").is_none(), is_soon, "{} and {}", told[0], told[1]);

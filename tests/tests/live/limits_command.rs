@@ -1,5 +1,5 @@
-//! `inotify-trace limits`: who is how close, how fast they get there, and what is not known. What
-//! it reads from files and writes to them, the command line's tests look at.
+//! `inotify-trace limits` on the running kernel: usage of each user, rates, and notes about unknown
+//! values. The tests of the command line cover the files that it reads and writes.
 
 use std::{
     fs::{self, File},
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::namespaces::{enter, limit};
 
-/// The output, and the exit code.
+/// The output and exit code of `limits`.
 struct Said {
     report: Value,
     errors: String,
@@ -42,7 +42,7 @@ impl Said {
         user(&self.report, uid)
     }
 
-    /// Whether this user counts as too close.
+    /// Whether this user is listed as too close to a limit.
     fn is_over(&self, uid: u32) -> bool {
         self.report["over"].as_array().unwrap().iter().any(|user| user["uid"] == uid)
     }
@@ -52,7 +52,7 @@ impl Said {
     }
 }
 
-/// A report's fields of a user of the initial namespace.
+/// The entry of a user of the initial namespace.
 fn user(report: &Value, uid: u32) -> &Value {
     let initial = system::INITIAL_USERNS;
     let users = report["users"].as_array().unwrap();
@@ -60,7 +60,7 @@ fn user(report: &Value, uid: u32) -> &Value {
     users.iter().find(is_it).unwrap_or_else(|| panic!("no {uid}: {report}"))
 }
 
-/// A process of a user who has nothing charged yet, with so many instances.
+/// Starts a process of a user without charges, and creates `instances` instances.
 fn process_with(uid: u32, instances: u32) -> Process {
     let mut process = Process::start();
     process.call(&format!("open_files {}", instances + 1000)).unwrap();
@@ -75,7 +75,7 @@ fn process_with(uid: u32, instances: u32) -> Process {
 fn a_user_s_share_is_told_and_answered_for() {
     let _machine = system::the_machine();
     let most = system::number_in("/proc/sys/fs/inotify/max_user_instances");
-    // So close that nobody else on the machine is as close.
+    // No other user of the machine is closer to the limit.
     let (used, uid) = (most * 98 / 100, system::fresh_uid());
     let _process = process_with(uid, used);
     let share = used * 100 / most;
@@ -90,7 +90,7 @@ fn a_user_s_share_is_told_and_answered_for() {
         let said = Said::to_root(&[road, &["--warn", &(share + 1).to_string()]].concat());
         assert_eq!((said.status, said.is_over(uid)), (Some(0), false), "{}", said.report["over"]);
     }
-    // From 80% on without being asked.
+    // The default threshold is 80%.
     assert!(Said::to_root(&[]).is_over(uid));
     let output = Command::new(binary()).arg("limits").output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
@@ -120,7 +120,7 @@ fn without_privileges_it_tells_what_it_can() {
     );
     assert!(said.errors.contains("no users' charges"), "{}", said.errors);
     assert!(said.notes().contains("may therefore be too low"), "{}", said.notes());
-    // A check must not pass because the charges are unknown.
+    // A check must fail if charges are unknown.
     let said = Said::by(command(), &["--warn", "100"]);
     assert_eq!(said.status, Some(2));
     assert!(said.errors.contains("--warn cannot be answered"), "{}", said.errors);
@@ -136,14 +136,14 @@ fn without_privileges_it_tells_what_it_can() {
     assert!(errors.contains("CAP_BPF") && errors.contains("sudo"), "{errors}");
 }
 
-/// What it says of a rate: so many made in a time between these two; everything in it must fit
-/// together.
+/// Checks a reported rate: `created` instances in a time between `least` and `most`, and consistent
+/// fields.
 fn check_rate(told: &Value, created: u32, (least, most): (Duration, Duration)) {
     let number = |field: &str| told["rate"][field].as_f64().unwrap_or_else(|| panic!("{told}"));
     assert_eq!((number("created"), number("released")), (f64::from(created), 0.0), "{told}");
     let (seconds, per_minute) = (number("seconds"), number("per_minute"));
-    // It measures a time that contains one which the test has measured, and is in another, on
-    // the same clock: a busy machine makes all of them longer.
+    // The measured time contains one that the test has measured, and lies within another, by the
+    // same clock: a busy machine makes all of them longer.
     let (least, most) = (least.as_secs_f64() - 0.001, most.as_secs_f64() + 0.001);
     assert!((least..most).contains(&seconds), "{least} to {most} s: {told}");
     assert!((f64::from(created) / seconds * 60.0 / per_minute - 1.0).abs() < 0.001, "{told}");
@@ -172,7 +172,7 @@ fn the_rate_is_the_truth_s() {
     for _ in 0..20 {
         process.call("init1 0").unwrap();
     }
-    // These two are around the time that it measures: see `check_rate`.
+    // The agent's own measurement lies between these two times: see `check_rate`.
     let least = within.elapsed();
     let run = agent.stop();
     let most = before.elapsed();
@@ -212,7 +212,7 @@ fn several_reports_are_made_until_it_is_stopped() {
         for _ in 0..EACH {
             process.call("init1 0").unwrap();
         }
-        // As above: measured around what it measures.
+        // As above: around the agent's own measurement.
         let least = within.elapsed();
         let knows = |line: &Value| user(&parsed(line), uid)["rate"]["created"] == round * EACH;
         agent.wait_for("a report knows of them", |lines| lines.iter().any(knows));
@@ -236,12 +236,12 @@ fn several_reports_are_made_until_it_is_stopped() {
 
 #[live_test]
 fn a_report_that_is_late_counts_what_happened_meanwhile() {
-    // How often reports are made; nothing is expected within it.
+    // The interval between reports; no check depends on it.
     const INTERVAL: Duration = Duration::from_millis(500);
     let _machine = system::the_machine();
     let (uid, directory) = (system::fresh_uid(), system::directory());
     let mut process = process_with(uid, 1);
-    // What is in a file was written: nothing of it is on its way.
+    // Output in a file is complete: no part of it is in a pipe.
     let [out, errors] = ["out", "errors"].map(|name| directory.path().join(name));
     let interval = INTERVAL.as_secs_f64().to_string();
     let mut command = Command::new(binary());
@@ -251,8 +251,8 @@ fn a_report_that_is_late_counts_what_happened_meanwhile() {
     let written = |path: &Path| fs::read_to_string(path).unwrap();
     let reports = || written(&out).matches('\n').count();
     wait::until(&format!("a report: {}", written(&errors)), || reports() > 0);
-    // As on a machine that is too busy to let it run when its next report is due, and not in the
-    // middle of one.
+    // As on a machine too busy to run the agent when its next report is due. The agent must not be
+    // stopped while it reports.
     wait::until("it stands still while it waits", || {
         agent.signal(libc::SIGSTOP);
         wait::until("it stands still", || agent.stands_still());
@@ -265,8 +265,7 @@ fn a_report_that_is_late_counts_what_happened_meanwhile() {
     for _ in 0..20 {
         process.call("init1 0").unwrap();
     }
-    // So that its next report is overdue, which is what this is about; if it takes longer, it is
-    // all the more.
+    // The next report must be overdue; a longer sleep does no harm.
     thread::sleep(INTERVAL * 3);
     agent.signal(libc::SIGCONT);
     wait::until("another report", || reports() > before);
@@ -281,12 +280,12 @@ struct Killed(Child);
 
 impl Killed {
     fn signal(&self, signal: i32) {
-        // SAFETY: it has not been waited for, so the process id is its own.
+        // SAFETY: the child has not been waited for, so its process id is valid.
         let result = unsafe { libc::kill(self.0.id().cast_signed(), signal) };
         assert_eq!(result, 0, "kill: {}", std::io::Error::last_os_error());
     }
 
-    /// Whether it waits for events or the next report.
+    /// Whether the agent waits for events or the next report.
     fn waits(&self) -> bool {
         #[cfg(target_arch = "x86_64")]
         const CALLS: [i64; 2] = [libc::SYS_epoll_wait, libc::SYS_epoll_pwait];
@@ -297,7 +296,7 @@ impl Killed {
         number.is_some_and(|it| CALLS.contains(&it))
     }
 
-    /// Whether each of its threads has been stopped.
+    /// Whether each thread is stopped.
     fn stands_still(&self) -> bool {
         let threads = fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap();
         threads.flatten().all(|thread| {
@@ -309,7 +308,7 @@ impl Killed {
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The agent may have exited by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -318,7 +317,7 @@ impl Drop for Killed {
 #[live_test]
 fn the_agent_s_own_instance_is_in_nobody_s_rate() {
     let _machine = system::the_machine();
-    // Others on this machine may make instances as root while this runs, but not every time.
+    // Other processes of root may create instances during a run, but not during each run.
     let disturbed = |_: &i32| {
         let said = Said::to_root(&["--watch", "0.5"]);
         let users = said.report["users"].as_array().unwrap();
@@ -354,7 +353,7 @@ fn the_namespace_whose_limit_binds_is_named() {
     assert_eq!(level(&outside), (json!(3), json!(0), json!([])));
     let note = format!("the limit of {uid} binds: raise that one");
     assert!(said.notes().contains(&note), "{note}: {}", said.notes());
-    // Lowered below what the host allows.
+    // Below the limit of the host.
     limit(&mut subject, "max_inotify_instances", 3);
     let said = Said::to_root(&["--warn", "100"]);
     assert_eq!(said.status, Some(1));

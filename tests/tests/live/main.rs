@@ -1,4 +1,4 @@
-//! The agent on the running kernel, held against workloads whose every step is known.
+//! The agent on the running kernel, compared with workloads whose every step is known.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic; helpers are tests too")]
 
@@ -27,20 +27,20 @@ mod text;
 use inotify_trace_tests::{Agent, Run, World, system};
 use serde_json::{Value, json};
 
-/// The machine for one test alone, with an agent that tells everything, and a world to act in.
+/// The exclusive use of the machine, an agent that reports every event, and a world to act in.
 fn scene() -> (system::Machine, World, Agent) {
     let machine = system::the_machine();
     let agent = Agent::start();
     (machine, World::new(), agent)
 }
 
-/// The number of events of this name about a process.
+/// The number of events with this name about a process.
 fn count(events: &[Value], pid: u32, name: &str) -> usize {
     events.iter().filter(|event| event["pid"] == pid && event["event"] == name).count()
 }
 
-/// Nothing must have been lost. Runs of programs that the kernel skipped may have been for any
-/// process of the machine; whether one was for a test's own is known by what is told of it.
+/// Checks that no event is lost. Runs of programs that the kernel skipped are ignored: they may
+/// concern any process of the machine, and a missing event of the test's own fails the comparison.
 fn nothing_lost(run: &Run) {
     let mut lost = run.summary["lost"].clone();
     if let Some(lost) = lost.as_object_mut() {

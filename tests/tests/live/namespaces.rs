@@ -1,27 +1,27 @@
-//! User namespaces: whose limit binds.
+//! User namespaces: the limit that applies.
 
 use inotify_trace_tests::{Subject, World, live_test, process::hex, system};
 use serde_json::json;
 
 use crate::{nothing_lost, scene};
 
-/// Moves a process to a new user namespace, as the root of which it is the same user outside.
-/// False where that is not allowed.
+/// Moves a process to a new user namespace, as its root, which is the same user outside. False if
+/// the machine does not allow it.
 pub(crate) fn enter(subject: &mut Subject, map: &str) -> bool {
     if !unshare(subject) {
         return false;
     }
     let directory = format!("/proc/{}", subject.pid());
     std::fs::write(format!("{directory}/uid_map"), map).expect("root may map users");
-    // A namespace in this one may only be made by a group that is known here, too.
+    // Only a group that is mapped here can create a namespace below this one.
     std::fs::write(format!("{directory}/gid_map"), "0 0 1").expect("root may map groups");
     true
 }
 
-/// Moves a process that is root of its user namespace to one below. Its users only a process in it
-/// or in the one above may map.
+/// Moves the root of a user namespace to a child namespace. Only a process in either of the two may
+/// map the users of the child.
 fn enter_below(subject: &mut Subject) -> bool {
-    // A process that has changed its user does not own its own files in /proc.
+    // After a change of user, a process does not own its files in /proc.
     subject.process.call("dumpable").unwrap();
     if !unshare(subject) {
         return false;
@@ -40,7 +40,7 @@ fn unshare(subject: &mut Subject) -> bool {
     true
 }
 
-/// Sets a limit of the namespace a process is in.
+/// Sets a limit of the process's namespace.
 pub(crate) fn limit(subject: &mut Subject, name: &str, value: u32) {
     let path = hex(format!("/proc/sys/user/{name}").as_bytes());
     let result =
@@ -48,7 +48,7 @@ pub(crate) fn limit(subject: &mut Subject, name: &str, value: u32) {
     result.expect("its root may lower a namespace's limit");
 }
 
-/// From now on a process pays in its own namespace.
+/// Charges the process in its own namespace from now on.
 fn pays_in_its_namespace(world: &World, subject: &mut Subject, level: u32) {
     let userns = system::user_namespace(subject.pid());
     subject.payer = world.payer(subject.actor.uid, userns, level);

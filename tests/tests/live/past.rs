@@ -1,4 +1,4 @@
-//! `list`, `limits` and `leaks` on a recording print the same as they did live.
+//! `list`, `limits` and `leaks` print the same from a recording as they did live.
 
 use std::{path::Path, process::Command};
 
@@ -31,7 +31,7 @@ fn a_listing_of_the_past_is_what_it_was_then() {
         subject.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
     }
     let child = subject.fork();
-    // Not before what was done can have been told: forks have no answer that says so.
+    // Waits for the fork's event: `list` has no other sign that the agent has seen it.
     agent.expect(&world);
     let then = jiff::Timestamp::now().to_string();
     let before = Listing::by("process", &[]);
@@ -64,7 +64,7 @@ fn limits_and_leaks_of_the_past_are_what_they_were() {
     assert_eq!(code, Some(1), "{live:?}");
     let run = agent.stop();
     let recording = run.recording().unwrap();
-    // Of users, and of settings; what is recommended rests on all that is in the list, too.
+    // Compares users and settings; the recommendation also depends on the rest of the list.
     let after = said(&["limits"], Some(&recording)).0;
     let user = |report: &Value| {
         let uid = json!(subject.actor.uid);

@@ -25,7 +25,7 @@ fn paths_of_every_length_come_whole() {
     let (_machine, world, agent) = scene();
     let mut subject = world.subject();
     let fd = subject.create(0).unwrap();
-    // Around powers of two, where buffers end, and the longest the kernel takes.
+    // Lengths around powers of two, where buffers end, and the kernel's maximum.
     let lengths = [127, 128, 129, 250, 251, 252, 253, 254, 255, 256, 257, 300, 1000, 4000, 4095];
     for length in lengths {
         let path = stretched(directory.path(), length);

@@ -1,4 +1,4 @@
-//! Programs that were not written for these tests.
+//! Programs that are not part of this project.
 
 use std::{
     collections::BTreeSet,
@@ -37,7 +37,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Gone already if the test has killed it.
+        // The process is gone if the test has killed it.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,4 +1,4 @@
-//! A report of what really happened, against what the kernel answered those who did it.
+//! A report on real events, compared with the kernel's results of the calls.
 
 use std::{path::Path, process::Command};
 
@@ -8,7 +8,7 @@ use inotify_trace_tests::{
     live_test, system,
 };
 
-/// The report on a recording, spaces and line ends alike.
+/// The report on a recording, with all white space as single spaces.
 fn report(recording: &Path) -> String {
     let mut command = Command::new(binary());
     let output = command.arg("report").arg(recording).args(["-o", "text"]).output().unwrap();
@@ -27,7 +27,7 @@ fn a_report_tells_who_was_refused_and_who_had_it_all() {
     let path = recording.to_str().unwrap();
     let agent = Agent::unparsed(&["record", "-o", path]);
 
-    // A user of its own has as many as it may, and is refused seven more.
+    // A fresh user fills its limit, and gets seven more refusals.
     let limit = system::number_in("/proc/sys/fs/inotify/max_user_instances");
     let mut greedy = Process::start();
     let uid = system::fresh_uid();

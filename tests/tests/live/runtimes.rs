@@ -1,4 +1,4 @@
-//! Containers of real runtimes in cgroups whose paths tell nothing.
+//! Containers of real runtimes in cgroups whose paths name no container.
 
 use std::{
     fs,
@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 
 use crate::nothing_lost;
 
-/// A container with tail in it, which waits for a file to grow,, by runc or crun. Deleted when dropped.
+/// A container of runc or crun. It runs tail, which waits for a file to grow. Deleted on drop.
 struct Container {
     runtime: &'static str,
     id: String,
-    /// From the root of the hierarchy.
+    /// The path from the root of the hierarchy.
     cgroup: String,
     bundle: tempfile::TempDir,
 }
 
-/// Leaves the test, saying why.
+/// Skips the test, with a reason.
 macro_rules! skip {
     ($($why:tt)*) => {{
         let test = std::thread::current().name().unwrap_or("a test").to_owned();
@@ -30,7 +30,7 @@ macro_rules! skip {
 }
 
 impl Container {
-    /// Not started yet. The cgroup is below `parent`.
+    /// Creates the container without starting it. Its cgroup is below `parent`.
     fn new(runtime: &'static str, parent: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -42,7 +42,7 @@ impl Container {
             fs::create_dir_all(rootfs.join(directory)).unwrap();
         }
         fs::write(rootfs.join("etc/log"), "").unwrap();
-        // tail, and what it needs, are the machine's own.
+        // tail and its libraries come from the machine.
         let here =
             ["/usr", "/bin", "/lib", "/lib64"].into_iter().filter(|it| Path::new(it).exists());
         let mut mounts: Vec<_> = here
@@ -68,7 +68,7 @@ impl Container {
         Self { runtime, id, cgroup, bundle }
     }
 
-    /// Runs the runtime. crun wants the v2 hierarchy where it is on machines that have no other.
+    /// Runs the runtime. crun needs the v2 hierarchy at the path it has on machines without v1.
     fn call(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new("unshare");
         let mount = cgroup::mount_point().unwrap();
@@ -78,7 +78,7 @@ impl Container {
         } else {
             "exec \"$@\""
         };
-        // What it starts keeps the descriptors it has: none that somebody waits to be closed.
+        // The started container keeps the runtime's descriptors; a pipe would never be closed.
         let (out, err) = ["out.txt", "err.txt"].map(|name| self.bundle.path().join(name)).into();
         let create = |path: &PathBuf| fs::File::create(path).unwrap();
         command.args(["--mount", "sh", "-c", script, "sh", self.runtime]).args(arguments);
@@ -88,7 +88,7 @@ impl Container {
         Output { status, stdout: read(out), stderr: read(err) }
     }
 
-    /// Starts it; says why, if it cannot be.
+    /// Starts the container. Returns the reason if it fails.
     fn start(&self) -> Result<(), String> {
         let bundle = self.bundle.path().to_str().unwrap();
         let output = self.call(&["run", "--detach", "--bundle", bundle, &self.id]);
@@ -98,7 +98,7 @@ impl Container {
         Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
-    /// Its expected names.
+    /// The expected container fields.
     fn described(&self) -> Value {
         json!({ "runtime": self.runtime, "id": self.id, "name": self.id })
     }
@@ -107,7 +107,7 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         self.call(&["delete", "--force", &self.id]);
-        // What was made for it above its own.
+        // The parents that were created for the container's cgroup.
         let mount = cgroup::mount_point().unwrap();
         for above in Path::new(self.cgroup.trim_start_matches('/')).ancestors() {
             if !above.as_os_str().is_empty() && fs::remove_dir(mount.join(above)).is_err() {
@@ -117,7 +117,7 @@ impl Drop for Container {
     }
 }
 
-/// Where the cgroups are: at the top, and below units whose names mean nothing.
+/// The parents of the cgroups: the root, and units whose names identify no container.
 const PARENTS: [&str; 2] = ["", "/user.slice/inotify-trace-test.slice/session.scope"];
 
 fn is_told(runtime: &'static str) {
@@ -139,7 +139,7 @@ fn is_told(runtime: &'static str) {
     let later: Vec<_> = PARENTS.iter().map(|parent| Container::new(runtime, parent)).collect();
     for container in &later {
         container.start().unwrap();
-        // The runtime has said whose the cgroup is before the container's program begins.
+        // The runtime reports the container's cgroup before the container's program starts.
         agent.wait_for_event(&is("watch", container));
         agent.wait_for_event(&is("create", container));
         agent.wait_for_event(&json!({

@@ -1,4 +1,4 @@
-//! More than a machine does in a day, in a second.
+//! More events in a second than a machine has in a day.
 
 use inotify_trace_tests::{Agent, Process, World, live_test, process::hex, system};
 use serde_json::Value;
@@ -33,9 +33,9 @@ fn nothing_is_lost_in_silence() {
     let names = "create,watch,release";
     let agent = Agent::unparsed(&["-o", "json", "-p", &pid, "-e", names]);
     assert_eq!(process.call(&storm(COUNT, &directory)), Ok(COUNT.cast_signed()));
-    // And the one that lasts.
+    // The storm's own instance, which lasts, comes on top.
     let all = u64::from(COUNT);
-    // Each event was reported, or is counted as lost.
+    // Each event is reported or counted as lost.
     agent.wait_for("all is told or counted", |lines| {
         lines.len() as u64 + lost(lines) >= 3 * all + 2
     });
@@ -48,8 +48,8 @@ fn nothing_is_lost_in_silence() {
     } else {
         eprintln!("{lost} events lost and counted");
     }
-    // One whose creation was lost is found when it is used, one whose end was lost when its
-    // place is taken: what was told of them adds up all the same.
+    // If the creation of an instance was lost, the agent finds it on its next use; if its end was
+    // lost, when its place is reused. The sum of reported and lost events still holds.
     assert!(created + watched + released + lost >= 3 * all + 2);
 }
 
@@ -60,7 +60,8 @@ fn a_small_buffer_overflows_and_the_agent_goes_on() {
     let directory = system::directory();
     let mut processes = [Process::start(), Process::start()];
     let agent = Agent::unparsed(&["-o", "json", "--buffer", "64K"]);
-    // While the agent stands still, which fills a buffer of any machine; and while it catches up.
+    // The first storm fills the buffer of any machine, because the agent is stopped; the second
+    // runs while the agent catches up.
     agent.signal(libc::SIGSTOP);
     let [first, second] = &mut processes;
     assert_eq!(first.call(&storm(COUNT, &directory)), Ok(COUNT.cast_signed()));
@@ -68,7 +69,7 @@ fn a_small_buffer_overflows_and_the_agent_goes_on() {
     agent.signal(libc::SIGCONT);
     assert_eq!(second.answer("storm"), Ok(COUNT.cast_signed()));
     agent.wait_for("a loss is told", |lines| lost(lines) > 0);
-    // Afterwards all events are reported again.
+    // After the storm the agent reports all events again.
     let world = World::new();
     let mut later = world.subject();
     let fd = later.create(0).unwrap();
@@ -76,7 +77,7 @@ fn a_small_buffer_overflows_and_the_agent_goes_on() {
     later.close(fd);
     let pid = format!(r#""pid":{},"#, later.pid());
     agent.wait_for("what comes later is told", |lines| count_of(lines, &pid) == 3);
-    // Those whose end was lost are known to be gone within seconds.
+    // Within seconds the agent notices the end of each instance whose end event was lost.
     for process in &processes {
         let line = |lines: &[Value], name: &str| {
             let pid = format!(r#""pid":{},"#, process.pid);

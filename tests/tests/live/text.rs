@@ -1,9 +1,9 @@
-//! Lines for people.
+//! Text output.
 
 use inotify_trace_tests::{Agent, Run, World, live_test, system};
 use serde_json::Value;
 
-/// The widest line that fits where lines have fewer than 120 columns.
+/// The widest line that fits below 120 columns, where lines get longer.
 const COLUMNS: usize = 119;
 
 fn lines(run: &Run) -> Vec<&str> {
@@ -16,7 +16,7 @@ fn line_of<'a>(lines: &[&'a str], pid: u32, event: &str) -> &'a str {
     found.unwrap_or_else(|| panic!("no {event} of {pid} in {lines:#?}"))
 }
 
-/// Runs a workload with long names, failures and all under an agent; its pid and all lines.
+/// Runs a workload with long names and failures under an agent. Returns its pid and all lines.
 fn run(arguments: &[&str], expected: usize) -> (u32, Run) {
     let directory = system::directory();
     let deep = directory.path().join("d".repeat(200)).join("é".repeat(60));
@@ -84,7 +84,7 @@ fn failures_name_their_limit() {
     let line = lines(&run)[1];
     assert!(line.contains("inotify instance limit"), "{line}");
     assert!(line.contains(&format!("{limit}/{limit}")), "{line}");
-    // And who uses it up, and what to do.
+    // The next lines name the culprit and the remedy.
     let (uid, pid) = (subject.actor.uid, subject.pid());
     let culprits = format!("  {limit} of {limit} instances of {uid}: workload ({pid}) {limit}");
     assert_eq!(lines(&run)[2], culprits);

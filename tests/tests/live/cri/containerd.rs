@@ -1,4 +1,4 @@
-//! A containerd of the test's own, with pods made through its Kubernetes interface.
+//! A containerd of the test's own, with pods created through its CRI socket.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use serde_json::json;
 use tonic::{Request, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
 use tonic_prost::ProstCodec;
 
-/// The image of everything in it: a busybox, under a name that no registry has.
+/// The image of all containers: a busybox, with a name that no registry has.
 pub const IMAGE: &str = "localhost/inotify-trace-test:1";
 
 /// The fields of `runtime.v1` (api.proto of cri-api) that a pod needs.
@@ -40,7 +40,7 @@ mod api {
 
     #[derive(Clone, PartialEq, Message)]
     pub struct Namespaces {
-        /// NODE is 2.
+        /// The value of NODE is 2.
         #[prost(int32, tag = "1")]
         pub network: i32,
     }
@@ -73,7 +73,7 @@ mod api {
         pub config: Option<Pod>,
     }
 
-    /// Also what removes a pod or starts a container is told, and what making them answers.
+    /// Also the request to remove a pod or start a container, and the response to creating them.
     #[derive(Clone, PartialEq, Message)]
     pub struct Id {
         #[prost(string, tag = "1")]
@@ -113,7 +113,7 @@ mod api {
     }
 }
 
-/// Ended, with all its pods, when dropped.
+/// A running containerd. Stopped on drop, with all its pods.
 pub struct Containerd {
     child: Child,
     directory: tempfile::TempDir,
@@ -129,10 +129,10 @@ pub struct Pod {
     config: api::Pod,
 }
 
-/// A busybox that needs no libraries.
+/// The path of a statically linked busybox.
 pub fn static_busybox() -> Option<PathBuf> {
     let path = system::which("busybox")?;
-    // Who needs some names, right at the start, the program that loads them.
+    // A dynamically linked binary names its loader in its first bytes.
     let head = fs::read(&path).ok()?.into_iter().take(4096).collect::<Vec<_>>();
     let is_static = !head.windows(9).any(|part| part == b"ld-linux-");
     is_static.then_some(path)
@@ -146,7 +146,7 @@ fn run(command: &mut Command) -> String {
 }
 
 impl Containerd {
-    /// Starts it, with the image.
+    /// Starts containerd, and imports the image.
     pub fn start(busybox: &Path) -> Self {
         let directory = tempfile::Builder::new().prefix("itct").tempdir().unwrap();
         let root = directory.path();
@@ -173,7 +173,7 @@ impl Containerd {
         containerd
     }
 
-    /// Where it listens.
+    /// The path of the CRI socket.
     pub fn socket(&self) -> PathBuf {
         self.directory.path().join("sock")
     }
@@ -215,7 +215,7 @@ impl Containerd {
         })
     }
 
-    /// Puts an image into it as `docker save` writes them.
+    /// Imports an image in the format of `docker save`.
     fn import(&self, busybox: &Path) {
         let image = self.directory.path().join("image");
         for directory in ["layer/bin", "layer/etc", "layer/usr"] {
@@ -247,7 +247,7 @@ impl Containerd {
         run(ctr.args(["--snapshotter", "native"]).arg(image.join("image.tar")));
     }
 
-    /// Runs a pod in the network of the host, below a cgroup.
+    /// Starts a pod in the host's network, below a cgroup.
     pub fn pod(&mut self, name: &str, namespace: &str, uid: &str, cgroup: &str) -> Pod {
         let metadata = api::Metadata {
             name: name.to_owned(),
@@ -267,7 +267,7 @@ impl Containerd {
         Pod { id, config }
     }
 
-    /// Starts a container in a pod, which has the machine's programs; its id.
+    /// Starts a container in a pod, with the machine's programs. Returns its id.
     pub fn container(&mut self, pod: &Pod, name: &str, command: &[&str]) -> String {
         let named = |name: &str| Some(api::Name { name: name.to_owned() });
         let here = ["/usr", "/lib", "/lib64"].into_iter().filter(|it| Path::new(it).exists());
@@ -305,7 +305,7 @@ impl Drop for Containerd {
             }
         }
         let pid = libc::pid_t::try_from(self.child.id()).unwrap();
-        // SAFETY: a child that has not been waited for.
+        // SAFETY: the child has not been waited for, so its process id is valid.
         unsafe { libc::kill(pid, libc::SIGTERM) };
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Names that are not on disk, asked for where Kubernetes asks: at a real containerd.
+//! Container names that are not on disk but come from a real containerd's CRI socket.
 
 mod containerd;
 
@@ -25,7 +25,7 @@ fn a_container_of_kubernetes_is_asked_for() {
     };
     let _machine = system::the_machine();
     let mut containerd = Containerd::start(&busybox);
-    // A machine on whose disk nothing is.
+    // A host root without any file.
     let empty = system::directory();
     let socket = containerd.socket();
     let options =
@@ -52,7 +52,7 @@ fn a_container_of_kubernetes_is_asked_for() {
     }
     agent.wait_for_event(&json!({ "event": "create", "cgroup": format!("{parent}/{id}") }));
     for road in ROADS {
-        // A listing does not wait for long, and a busy machine's runtime answers when it can.
+        // A listing does not wait long for the runtime, which may be slow on a busy machine.
         let wait = Wait::begin();
         let row = loop {
             let listing = Listing::by("container", &[road, &options].concat());
@@ -68,7 +68,7 @@ fn a_container_of_kubernetes_is_asked_for() {
     nothing_lost(&agent.stop());
     drop(containerd);
     for above in [parent.as_str(), "/kubepods/burstable", "/kubepods"] {
-        // Others may have cgroups there.
+        // Other processes may have cgroups there.
         let _ = fs::remove_dir(mount.join(above.trim_start_matches('/')));
     }
 }

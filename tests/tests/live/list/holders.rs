@@ -1,4 +1,4 @@
-//! Who holds what: each instance is one, however many descriptors lead to it.
+//! Holders: an instance counts once, however many descriptors lead to it.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Forty;
 
-/// Two connected sockets of a process.
+/// A pair of connected sockets in a process.
 fn sockets(process: &mut Process) -> (i32, i32) {
     let pair = process.ask("socketpair");
     (i32::try_from(pair[0]).unwrap(), i32::try_from(pair[1]).unwrap())
@@ -21,7 +21,7 @@ fn forty_instances_are_forty() {
     let mut forty = Forty::new();
     forty.world.check_listings();
     let payer = forty.world.payer_at(forty.payer);
-    // The same in plain numbers, which do not depend on the tests' own book-keeping.
+    // The same in plain numbers, which do not depend on the tests' own state.
     for road in ROADS {
         let by_process = Listing::by("process", road);
         for pid in forty.pids() {
@@ -40,14 +40,14 @@ fn forty_instances_are_forty() {
         let theirs = by_instance.rows().iter().filter(|row| row["user"] == json!([payer.user()]));
         assert_eq!(theirs.count(), 40);
     }
-    // The kernel agrees: so many more fit, and not one above.
+    // The kernel agrees: the user can create exactly the remaining number of instances.
     let limit = payer.max_instances;
     let mut other = forty.world.subject_of_root();
     other.process.call(&format!("uid {}", payer.uid)).unwrap();
     let fit = (0..=limit).take_while(|_| other.process.call("init1 0").is_ok()).count();
     assert_eq!(fit, (limit - 40) as usize);
     drop(other);
-    // It all goes on to be true when some of them go.
+    // All of this holds after some of the processes have exited.
     for child in forty.children.drain(1..) {
         let mut child = child;
         child.exit_under(&mut forty.parent);
@@ -70,7 +70,7 @@ fn threads_are_one_process() {
         thread.dup(fd);
     }
     world.check_listings();
-    // Those that ended do not take with them what is the process's.
+    // Instances of the process outlive the threads that created them.
     threads.truncate(2);
     world.check_listings();
 }
@@ -85,7 +85,7 @@ fn a_process_whose_first_thread_has_ended_holds_on() {
     let fd = main.create(0).unwrap();
     main.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
     main.process.tell("end");
-    // /proc/PID/fd has nothing to show any more.
+    // /proc/PID/fd is empty now.
     wait::until("the first thread has ended", || {
         fs::read_dir(format!("/proc/{pid}/fd")).unwrap().next().is_none()
     });
@@ -107,7 +107,7 @@ fn an_exec_keeps_what_is_not_close_on_exec() {
     for fd in fds {
         subject.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
     }
-    // Goes by one descriptor, and is kept by another.
+    // The exec closes one of its descriptors and keeps the other.
     subject.dup(fds[1]);
     world.check_listings();
     subject.exec();
@@ -152,13 +152,13 @@ fn an_instance_is_sent_to_another_user_and_container() {
     receiver.move_to(&cgroup);
     let fd = sender.create(0).unwrap();
     sender.watch(fd, directory.path(), libc::IN_CREATE).unwrap();
-    // Shows who is charged while nobody holds the one that is sent.
+    // Keeps the user charged and visible while no process holds the sent instance.
     let kept = sender.create(0).unwrap();
     let instance = sender.instance(fd);
     sender.send(ours, fd);
     world.check_listings();
     sender.close(fd);
-    // In flight: charged, and held by no process.
+    // In flight: charged, but held by no process.
     world.check_listings();
     let payer = world.payer_at(sender.payer);
     for road in ROADS {
@@ -283,7 +283,7 @@ fn tens_of_thousands_of_watches_are_all_there() {
         assert_eq!([&row["instances"], &row["watches"]], [2, watches]);
         let user = listing.user(uid, userns).unwrap();
         assert_eq!([&user["watches_used"], &user["watches_not_visible"]], [watches, 0]);
-        // The first is on the file called 0, and so on.
+        // The first watch is on the file named 0, and so on.
         let targets = row["targets"].as_array().unwrap();
         assert_eq!(targets.len(), watches as usize);
         for (number, target) in targets.iter().enumerate() {

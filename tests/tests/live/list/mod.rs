@@ -1,4 +1,4 @@
-//! Compares `list` with the truth: after each step, and with each way to find instances.
+//! Compares `list` with the expected listing, after each step and with each way to find instances.
 
 mod holders;
 mod others;
@@ -9,8 +9,8 @@ mod users;
 
 use inotify_trace_tests::{Subject, World, system};
 
-/// Forty instances with a watch each that a process made as user A and holds as user B, with four
-/// children and a duplicate: 201 descriptors in five processes.
+/// Forty instances with a watch each. A process created them as user A and holds them as user B,
+/// with four children and a duplicate: 201 descriptors in five processes.
 struct Forty {
     world: World,
     /// User A.

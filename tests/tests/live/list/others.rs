@@ -18,19 +18,19 @@ const WRITE: &str = "INOTIFY_TRACE_WRITE_DOCS";
 struct Answer {
     /// The command, without paths and process ids.
     asked: String,
-    /// None if it was not run.
+    /// None if the tool was not run.
     said: Option<Said>,
 }
 
 struct Said {
     instances: u64,
     users: BTreeSet<u32>,
-    /// None if the tool does not count them.
+    /// None if the tool does not count watches.
     watches: Option<u64>,
 }
 
-/// Lines of a program's output; None if it is not installed. Its errors are ignored: some files in
-/// /proc can never be read.
+/// The output lines of a program; None if it is not installed. Ignores errors: some files in /proc
+/// can never be read.
 fn lines(program: &str, arguments: &[&str]) -> Option<Vec<String>> {
     let program = system::which(program)?;
     let output = Command::new(program).args(arguments).stderr(Stdio::null()).output().ok()?;
@@ -71,12 +71,12 @@ fn with_user(fields: &[String]) -> Vec<String> {
 fn ask_others(pids: &[u32]) -> Vec<Answer> {
     let answer = |asked: &str, said| Answer { asked: asked.to_owned(), said };
     let list: Vec<_> = pids.iter().map(ToString::to_string).collect();
-    // In columns it would cut off long user ids.
+    // Columns would cut off long user ids.
     let lsof = lines("lsof", &["-nPwl", "-F", "un", "-p", &list.join(",")]);
     let lsof = lsof.map(|it| count(&with_user(&it), 0, None));
     let lsfd = lines("lsfd", &["-n", "-r", "-o", "PID,UID,NAME"]);
     let lsfd = lsfd.map(|it| count(&it, 1, Some((0, pids))));
-    // `/` becomes a blank, so that the process id is a word.
+    // `/` becomes a space, so that the process id is a word.
     let format = "%U %h %l\\n";
     let places = ["/proc", "-mindepth", "3", "-maxdepth", "3", "-path", "/proc/[0-9]*/fd/*"];
     let which = ["-lname", "anon_inode:inotify", "-printf", format];
@@ -120,7 +120,7 @@ fn ask_us(uid: u32, road: &[&str]) -> Answer {
     Answer { asked, said: Some(said) }
 }
 
-/// The kernel's count, from the number of further instances that the user can create.
+/// Derives the kernel's count from the number of further instances that the user can create.
 fn ask_the_kernel(forty: &Forty) -> Answer {
     let payer = forty.world.payer_at(forty.payer);
     let mut other = forty.world.subject_of_root();
@@ -170,7 +170,7 @@ fn is_right(said: &Said, payer: u32) -> bool {
         && said.watches.is_none_or(|watches| watches == 40)
 }
 
-/// Programs that count instances; none is in Debian 12.
+/// Programs that count instances but are not in Debian 12.
 const NOT_EVALUATED: [&str; 2] = ["inotify-info", "inotify-consumers"];
 
 #[live_test]

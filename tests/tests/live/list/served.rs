@@ -1,4 +1,5 @@
-//! Whom an instance serves, and where it is held: as with a shim, which is beside its containers.
+//! The container an instance serves, and the cgroup that holds it: a shim is outside its
+//! containers.
 
 use std::process::Command;
 
@@ -18,19 +19,19 @@ fn an_instance_for_one_container_is_that_container_s() {
     let world = World::new();
     let mut shim = world.subject();
     shim.move_to(&home);
-    // Where the memory controller is not of this hierarchy, memory.events is missing.
+    // Without the memory controller in this hierarchy, memory.events is missing.
     let file = |cgroup: &Cgroup| {
         let files = ["memory.events", "cgroup.events"].map(|it| cgroup.directory().join(it));
         files.into_iter().find(|file| file.exists()).expect("every cgroup has events")
     };
-    // Two for the first, one for the second, one for both, and one for itself.
+    // Two instances serve the first container, one the second, one both, and one the shim itself.
     for watched in [&[&first][..], &[&first], &[&second], &[&first, &second], &[&home]] {
         let fd = shim.create(0).unwrap();
         for cgroup in watched {
             shim.watch(fd, file(cgroup), libc::IN_MODIFY).unwrap();
         }
     }
-    // The first has one of its own, too.
+    // The first container has an instance of its own, too.
     let mut inside = world.subject();
     inside.move_to(&first);
     inside.create(0).unwrap();
@@ -48,7 +49,7 @@ fn an_instance_for_one_container_is_that_container_s() {
         let numbers = |row: &Value| {
             ["instances", "outside", "watches", "fds", "processes"].map(|it| row[it].clone())
         };
-        // Both: whom they serve, and where they are held.
+        // The row has both the served container and the holding cgroup.
         let row_of_first = row(&first);
         assert_eq!(numbers(row_of_first), [3, 2, 2, 3, 2], "{row_of_first}");
         assert_eq!(row_of_first["held_in"], json!([ours]));
@@ -62,7 +63,7 @@ fn an_instance_for_one_container_is_that_container_s() {
         assert_eq!(numbers(row_of_second), [1, 1, 1, 1, 1], "{row_of_second}");
         assert_eq!(row_of_second["cgroup"], json!([ours]));
         assert_eq!(row_of_second["runtime"], json!(["containerd"]));
-        // What serves several, or nobody else, is where it is held.
+        // An instance that serves several containers or none counts where it is held.
         let row_of_home = listing.rows().iter().find(|row| {
             row["cgroup"] == json!([ours]) && row["container"] != row_of_second["container"]
         });

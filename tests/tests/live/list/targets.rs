@@ -1,4 +1,4 @@
-//! What is watched, and where that is.
+//! Targets of watches, and their paths.
 
 use std::{
     fs,
@@ -14,20 +14,20 @@ fn hex_of(path: &Path) -> String {
     hex(path.as_os_str().as_encoded_bytes())
 }
 
-/// A root's process with one instance.
+/// A process of root with one instance.
 fn watcher() -> (Process, i32) {
     let mut process = Process::start();
     let fd = process.call("init1 0").unwrap();
     (process, fd)
 }
 
-/// Where a path leads to, as a process whose files are others than the test's sees it.
+/// Adds a watch on a path, which is resolved in the process's own mount namespace.
 fn watch(process: &mut Process, fd: i32, path: &Path) {
     let command = format!("watch {fd} {} {}", hex_of(path), libc::IN_MODIFY);
     process.call(&command).unwrap();
 }
 
-/// What each way to look says of the only watches of a process.
+/// The targets of a process's only instance, by each way to look.
 fn targets(pid: u32) -> [Vec<Value>; 2] {
     ROADS.map(|road| {
         let listing = Listing::by("process", &[road, &["--watches"]].concat());
@@ -53,8 +53,8 @@ fn is_gone(process: &Process) {
     }
 }
 
-/// A process in a mount namespace of its own that has an empty file system at `point`, and one
-/// watch on a file there.
+/// A process in a private mount namespace that has an empty file system at `point`, and a watch on
+/// a file there.
 fn in_its_own_mounts(point: &Path) -> Process {
     let (mut process, fd) = watcher();
     process.call("mount_namespace").unwrap();
@@ -84,7 +84,7 @@ fn what_is_mounted_over_is_not_taken_for_what_is_below() {
     let directory = system::directory();
     let mut process = in_its_own_mounts(directory.path());
     process.call(&format!("mount {}", hex_of(directory.path()))).unwrap();
-    // The file is where no path leads to, and it is not gone.
+    // No path leads to the file, but it is not gone.
     for told in targets(process.pid) {
         assert_eq!(told.len(), 1, "{told:?}");
         assert_eq!([&told[0]["path"], &told[0]["gone"]], [&Value::Null; 2], "{told:?}");
@@ -135,7 +135,7 @@ fn what_is_mounted_in_part_is_found_in_that_part() {
     };
     let both = vec![Some(sub.join("inside")), Some(whole.join("outside"))];
     assert_eq!(paths(&process), [both.clone(), both]);
-    // Only the part can be reached any more.
+    // Only the part is reachable now.
     process.call(&format!("mount {}", hex_of(&whole))).unwrap();
     let one = vec![Some(part.join("inside")), None];
     assert_eq!(paths(&process), [one.clone(), one]);
@@ -159,7 +159,7 @@ fn a_file_that_moves_is_where_it_is() {
     let _machine = system::the_machine();
     let directory = system::directory();
     let before = directory.path().join("before");
-    // As the kernel calls what is gone, which this is not.
+    // The kernel appends this to the path of a deleted file; this file exists.
     let after = directory.path().join("aft er\n (deleted)");
     fs::write(&before, "").unwrap();
     let (mut process, fd) = watcher();
@@ -167,7 +167,7 @@ fn a_file_that_moves_is_where_it_is() {
     is_at(&process, &before);
     fs::rename(&before, &after).unwrap();
     is_at(&process, &after);
-    // Removed, and open: the watch remains, and there is nothing at its path.
+    // The file is removed but open: the watch remains, and its path does not exist.
     let open = fs::File::open(&after).unwrap();
     fs::remove_file(&after).unwrap();
     is_gone(&process);
@@ -177,7 +177,7 @@ fn a_file_that_moves_is_where_it_is() {
 #[live_test(each = kernel)]
 fn a_file_of_a_cgroup_that_was_removed_is_gone() {
     let _machine = system::the_machine();
-    // The watch is kept by itself, and with a descriptor as containerd has it.
+    // The process keeps only the watch, then also a descriptor, as containerd does.
     for is_open in [false, true] {
         let Some(cgroup) = Cgroup::of_containerd() else {
             return system::skip(
@@ -202,17 +202,17 @@ fn a_file_of_a_cgroup_that_was_removed_is_gone() {
         let is_kept = info.contains("inotify wd:");
         for told in targets(process.pid) {
             if !is_kept {
-                // Linux 7 takes the watch off, and leaves the instance empty.
+                // Linux 7 removes the watch, and leaves the instance empty.
                 assert_eq!(told, [] as [Value; 0]);
                 continue;
             }
-            // Which one it was is known at best by its number, and never as another.
+            // The cgroup is known by its id at best, and never taken for another.
             assert_eq!(told.len(), 1, "{told:?}");
             let named = [&told[0]["path"], &told[0]["target_cgroup"]];
             assert_eq!(named, [&Value::Null; 2], "{told:?}");
             let number = &told[0]["target_cgroup_id"];
             assert!(number.is_null() || number == id, "{told:?}");
-            // Linux 5.10 still opens it, without a name if it has no other descriptor.
+            // Linux 5.10 still opens the file, without a name if it has no other descriptor.
             assert!(told[0]["gone"] == true || number == id, "{told:?}");
         }
     }

@@ -1,21 +1,21 @@
-//! `list` without privileges: less output, and nothing wrong.
+//! `list` without privileges: less output, but no wrong output.
 
 use std::{fs, io, path::PathBuf};
 
 use inotify_trace_tests::{Listing, World, agent, listing::ROADS, live_test, system};
 use serde_json::{Value, json};
 
-/// A copy of the agent that every user can reach.
+/// A copy of the agent that every user can execute.
 fn reachable(directory: &tempfile::TempDir) -> PathBuf {
     let copy = directory.path().join("inotify-trace");
     fs::copy(agent::binary(), &copy).unwrap();
     copy
 }
 
-/// Whether this kernel compares files of processes.
+/// Whether this kernel has kcmp(2).
 fn compares_files() -> bool {
     let pid = std::process::id();
-    // SAFETY: only numbers are passed: two descriptors of this process, as files.
+    // SAFETY: all arguments are numbers: two process ids and two descriptors.
     let result = unsafe { libc::syscall(libc::SYS_kcmp, pid, pid, 0, 0, 0) };
     result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENOSYS)
 }
@@ -33,7 +33,7 @@ fn a_user_sees_its_own_and_is_told_what_it_cannot_know() {
     let program = reachable(&directory);
     let (mut subject, mut stranger) = (world.subject(), world.subject());
     stranger.create(0).unwrap();
-    // A process that has changed its user may be looked at by root only, unless it says otherwise.
+    // After a change of user, only root may inspect a process unless it is dumpable.
     subject.process.call("dumpable").unwrap();
     let first = subject.create(0).unwrap();
     subject.create(0).unwrap();
@@ -61,7 +61,7 @@ fn a_user_sees_its_own_and_is_told_what_it_cannot_know() {
         for by in ["process", "instance", "container", "user"] {
             let listing = list(by);
             assert_eq!(listing.json["total"], total, "by {by}");
-            // Nothing is guessed.
+            // The agent does not guess.
             assert_eq!(listing.json["users"], Value::Null, "by {by}");
             assert!(listing.rows().iter().all(|row| row["used"] == Value::Null), "by {by}");
             for said in ["cannot ask the kernel", "no users' charges", "are left out"] {

@@ -1,4 +1,4 @@
-//! Who pays, and how much of how much.
+//! The charged users, their usage and their limits.
 
 use inotify_trace_tests::{Listing, World, listing::ROADS, live_test, system};
 
@@ -34,7 +34,8 @@ fn those_above_a_user_namespace_pay_too() {
             assert_eq!(numbers.map(|it| it.as_u64()), [Some(charged), Some(0)], "{told}");
         }
     }
-    // Only what was made below is left: who made nothing there is still charged.
+    // Only the instances of the child namespace are left. The user above, who has none of their own
+    // now, is still charged.
     subject.close(fd);
     world.check_listings();
 }

@@ -1,4 +1,4 @@
-//! A file system that is full, and has room again.
+//! A file system that fills up and gets space again.
 
 use std::{
     ffi::CString,
@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::{Witness, held, hidden, replay, told_of, told_until_now};
 
-/// A file system in memory that goes with the test.
+/// A tmpfs that is unmounted after the test.
 struct Mounted {
     path: CString,
     directory: tempfile::TempDir,
@@ -39,7 +39,7 @@ impl Mounted {
         self.directory.path().join(name)
     }
 
-    /// Takes all the room there is.
+    /// Fills the file system.
     fn fill(&self) -> PathBuf {
         let path = self.join("ballast");
         let mut file = File::create(&path).unwrap();
@@ -60,7 +60,7 @@ impl Drop for Mounted {
     }
 }
 
-/// Makes events until what was said is so.
+/// Makes events until the agent's messages meet the condition.
 fn act_until(witness: &mut Witness, agent: &Agent, is_so: impl Fn(&str) -> bool) {
     let wait = Wait::begin();
     while !is_so(&agent.errors()) {
@@ -69,7 +69,7 @@ fn act_until(witness: &mut Witness, agent: &Agent, is_so: impl Fn(&str) -> bool)
     }
 }
 
-/// Without what an agent shows of the run as a whole.
+/// The events of a recording, without verdicts about the whole run.
 fn everything(recording: &Path) -> Vec<Value> {
     let replayed = replay(recording, &["-e", EVERYTHING, "--no-verdicts"]);
     assert_eq!(replayed.code, Some(0), "{}", replayed.errors);
@@ -100,14 +100,15 @@ fn a_full_disk_costs_what_happens_meanwhile_and_nothing_else() {
     let said = agent.errors();
     let line = said.lines().find(|line| line.contains("No space left")).unwrap();
     assert!(line.contains(name) && line.contains("recording stopped"), "{line}");
-    // What was kept is a recording.
+    // The file is a valid recording.
     let kept = told_until_now(&witness, &file);
     let missing = witness.missing(&kept).into_iter().filter(|number| *number < before);
     assert!(missing.count() <= hidden(&kept));
     witness.hold(watched.path(), libc::IN_MODIFY);
     witness.steps(50);
     fs::remove_file(ballast).unwrap();
-    // In the page that the file has already, there may have been room for a state.
+    // The last page of the file may have had room for a state, which resumes and stops the
+    // recording.
     let goes_on = |said: &str| {
         said.matches("recording goes on").count() == said.matches("recording stopped").count()
     };
@@ -122,7 +123,7 @@ fn a_full_disk_costs_what_happens_meanwhile_and_nothing_else() {
     assert!(!at_that_time.is_empty(), "it was full, and nothing is missing");
     assert!(otherwise.len() <= hidden(&told), "{otherwise:?}, not of {meanwhile:?}");
 
-    // Each line the agent wrote is in the recording, or counted where it is missing.
+    // Each line of the agent's output is in the recording, or counted as missing at its place.
     let recorded = everything(&file);
     let (mut live_lines, mut missing) = (run.events.iter(), 0);
     for line in &recorded {
@@ -142,7 +143,7 @@ fn a_full_disk_costs_what_happens_meanwhile_and_nothing_else() {
     ] {
         assert!(run.errors.contains(&words), "no {words:?} in: {}", run.errors);
     }
-    // Before, meanwhile and at the start: all that is held is known.
+    // The recording has all held instances: from before the full disk, during it, and the start.
     let known = Listing::recorded(&file, "instance", &["--watches"]);
     let held_now = held(&witness, &live);
     assert_eq!(held_now.len(), 3, "{held_now:?}");

@@ -1,4 +1,4 @@
-//! kill -9 at any moment.
+//! SIGKILL at any moment.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use inotify_trace_tests::{Agent, live_test, system, wait::Wait};
 
 use super::{Replayed, Witness, in_directory, record, replay};
 
-/// Random numbers that are the same each time: xorshift.
+/// A deterministic random number generator: xorshift.
 struct Random(u64);
 
 impl Random {
@@ -24,24 +24,24 @@ impl Random {
     }
 }
 
-/// A recorder that is to be killed.
+/// A recorder that the test will kill.
 struct Doomed {
-    /// Until it is killed.
+    /// None once it is killed.
     agent: Option<Agent>,
     path: PathBuf,
-    /// How long after the first.
+    /// The time of the kill, from the first one's start.
     moment: Duration,
-    /// What was in its file right before.
+    /// The content of the file right before the kill.
     before: Vec<u8>,
 }
 
 impl Doomed {
-    /// Whether its moment has come, which is any: see where it is chosen.
+    /// Whether the time of the kill has come.
     fn is_due(&self, since: Instant) -> bool {
         self.agent.is_some() && since.elapsed() >= self.moment
     }
 
-    /// Whether its file has events by now.
+    /// Whether the file has events yet.
     fn tells(&self, witness: &Witness) -> bool {
         let copy = self.path.with_extension("now");
         fs::copy(&self.path, &copy).unwrap();
@@ -52,12 +52,12 @@ impl Doomed {
         if let Some(agent) = self.agent.take() {
             self.before = fs::read(&self.path).unwrap();
             agent.signal(libc::SIGKILL);
-            // Waits for its end.
+            // Waits for the exit.
             drop(agent);
         }
     }
 
-    /// The numbers of the deeds that its file tells of, and whether it ends in mid-frame.
+    /// The numbers of the deeds in the file, and whether the file ends in mid-frame.
     fn told(&self, witness: &Witness) -> (BTreeSet<usize>, bool) {
         let (told, is_cut_short) = told(witness, &self.path);
         let after = fs::read(&self.path).unwrap();
@@ -82,11 +82,12 @@ fn told(witness: &Witness, path: &Path) -> (BTreeSet<usize>, bool) {
     ((0..witness.deeds.len()).filter(|it| !missing.contains(it)).collect(), is_cut_short)
 }
 
-/// Several recorders at once, each into its own file: to attach takes longer than what is tested.
+/// Runs several recorders at once, each with its own file, because attaching takes most of the
+/// time.
 #[live_test]
 fn whenever_it_is_killed_all_is_there_up_to_some_moment() {
     let _machine = system::the_machine();
-    // In milliseconds: how long until the last is killed.
+    // The time until the last kill, in milliseconds.
     let (rounds, at_once, longest) =
         if system::is_emulated() { (2, 2, 8000) } else { (20, 5, 900) };
     let directory = system::directory();
@@ -104,12 +105,12 @@ fn whenever_it_is_killed_all_is_there_up_to_some_moment() {
         let mut doomed: Vec<_> = (0..at_once)
             .zip(agents)
             .map(|(number, agent)| {
-                // Any moment will do. Nothing is expected to be done by then.
+                // Any moment is a valid test. No event must be on disk by then.
                 let moment = Duration::from_micros(random.below(longest * 1000));
                 Doomed { agent, path: path(number), moment, before: Vec::new() }
             })
             .collect();
-        // The last one goes on until something is on disk, however long that takes.
+        // The last one runs until an event is on disk, however long that takes.
         let last = (0..at_once).max_by_key(|&number| doomed[number].moment).unwrap();
         let (begun, wait) = (Instant::now(), Wait::begin());
         while doomed.iter().any(|it| it.agent.is_some()) {
@@ -119,12 +120,12 @@ fn whenever_it_is_killed_all_is_there_up_to_some_moment() {
                     it.kill();
                 }
             }
-            // Otherwise there is more to look through than to kill.
+            // Limits the number of events to read afterwards.
             wait.look_again(|| "nothing is on disk".to_owned());
         }
         let all: Vec<_> = doomed.iter().map(|it| it.told(&witness)).collect();
         let known: BTreeSet<_> = all.iter().flat_map(|(told, _)| told).copied().collect();
-        // What the kernel hid from one, because it skipped a program, it hid from all.
+        // If the kernel skipped a program for one recorder, it did so for all.
         let hidden: Vec<_> = (0..known.last().map_or(0, |it| it + 1))
             .filter(|number| !known.contains(number))
             .collect();

@@ -1,4 +1,4 @@
-//! `inotify-trace record`: what is on disk, when, and whatever happens to the recorder.
+//! `inotify-trace record`: the content of the disk at any time, also after a crash of the recorder.
 
 mod full_disk;
 mod kills;
@@ -23,13 +23,13 @@ use inotify_trace_tests::{
 };
 use serde_json::{Value, json};
 
-/// A process that makes and closes instances, and when it did.
+/// A process that creates and closes instances, and the times of its calls.
 struct Witness {
     process: Process,
     deeds: Vec<Deed>,
 }
 
-/// A call, and the times between which it was made.
+/// A call, and the bounds of its time.
 struct Deed {
     name: &'static str,
     from: u64,
@@ -52,7 +52,7 @@ impl Witness {
         result.unwrap_or_else(|errno| panic!("{command}: errno {errno}"))
     }
 
-    /// Makes an instance, and closes it.
+    /// Creates an instance and closes it.
     fn step(&mut self) {
         let fd = self.note("create", "init1 0");
         self.note("release", &format!("close {fd}"));
@@ -62,18 +62,19 @@ impl Witness {
         (0..count).for_each(|_| self.step());
     }
 
-    /// Makes an instance that stays, with a watch that has this mask.
+    /// Creates an instance that stays open, with a watch of this mask.
     fn hold(&mut self, directory: &Path, mask: u32) {
         let fd = self.note("create", "init1 0");
         let path = hex(directory.as_os_str().as_encoded_bytes());
         self.process.call(&format!("watch {fd} {path} {mask}")).unwrap();
     }
 
-    /// The numbers of its deeds that were not told when they were done. What was told and is none
-    /// of them, comes twice or in another order, fails the test.
+    /// The numbers of the deeds without an event at their time. Fails the test if an event matches
+    /// no deed, or comes twice or out of order.
     fn missing(&self, told: &[Value]) -> Vec<usize> {
         let mut missing = Vec::new();
-        // An end that was asked for, because the kernel skipped the program that tells of it.
+        // The agent inferred this end later, because the kernel skipped the program that reports
+        // it.
         let is_late = |event: &Value| event["how"] == "unknown";
         let told = told.iter().filter(|event| event["event"] != "lost" && !is_late(event));
         let mut told = told.peekable();
@@ -96,9 +97,9 @@ fn record(path: &Path, options: &[&str]) -> Agent {
     Agent::unparsed(&[&["record", "-o", path.to_str().unwrap()], options].concat())
 }
 
-/// The output of a replay.
+/// The output of `replay`.
 struct Replayed {
-    /// Without the summary.
+    /// All lines without the summary.
     events: Vec<Value>,
     errors: String,
     code: Option<i32>,
@@ -123,7 +124,7 @@ fn told_of(witness: &Witness, recording: &Path) -> Vec<Value> {
     replayed.events
 }
 
-/// The same while it is being written.
+/// The same for a recording in progress.
 fn told_until_now(witness: &Witness, recording: &Path) -> Vec<Value> {
     let directory = system::directory();
     let copy = directory.path().join("copy.itrec");
@@ -131,22 +132,22 @@ fn told_until_now(witness: &Witness, recording: &Path) -> Vec<Value> {
     told_of(witness, &copy)
 }
 
-/// The number of events reported as missing.
+/// The number of lost events.
 fn lost(events: &[Value]) -> u64 {
     let losses = events.iter().filter(|event| event["event"] == "lost");
     losses.map(|event| event["lost_count"].as_u64().unwrap()).sum()
 }
 
-/// How many deeds may be missing at most because the kernel skipped programs, which it counts:
-/// without its beginning, the end of an instance is not told either.
+/// The maximum number of deeds without an event because the kernel skipped programs, which it
+/// counts: an instance without a beginning has no end event either.
 fn hidden(events: &[Value]) -> usize {
     let runs = events.iter().filter(|event| event["lost_what"] == "runs").cloned();
     2 * usize::try_from(lost(&runs.collect::<Vec<_>>())).unwrap()
 }
 
-/// What is known of those of a witness's instances that it holds, one by one, but for the numbers
-/// that each run of the agent gives, and what is not recorded: how full its queue is, and, by
-/// `trace`, where what was watched already is.
+/// The rows of instances that a witness holds. Left out are the agent's own numbers, which differ
+/// between runs, and fields that are not recorded: the queue length and, in `trace`, the path of an
+/// existing watch.
 fn held(witness: &Witness, listing: &Listing) -> Vec<Value> {
     let is_held = |row: &&Value| row["pid"] == json!([witness.process.pid]) && row["watches"] != 0;
     let mut held: Vec<_> = listing.rows().iter().filter(is_held).cloned().collect();
@@ -179,7 +180,7 @@ fn a_recording_is_private_and_ends_in_good_order_with_either_signal() {
     for (name, signal) in [("interrupted", libc::SIGINT), ("terminated", libc::SIGTERM)] {
         let path = in_directory(&directory, name);
         let mut witness = Witness::start();
-        // What ends it also writes what is not due yet.
+        // The end of a recording flushes all events, before the flush interval is over.
         let agent = record(&path, &["--flush", "1h"]);
         witness.steps(10);
         let run = agent.stop_with(signal);
@@ -212,8 +213,7 @@ fn what_happens_is_on_disk_before_anything_else_happens() {
     let agent = record(&path, &["--flush", "100ms"]);
     for number in 1..=5 {
         witness.step();
-        // Nothing comes after it that would push it there; how soon it must be there is the
-        // writer's own test.
+        // No later event flushes this one to disk; the writer's own test covers the delay.
         wait::until(&format!("step {number} is on disk"), || {
             witness.missing(&told_until_now(&witness, &path)).is_empty()
         });
@@ -236,7 +236,7 @@ fn in_a_storm_each_event_is_recorded_or_counted() {
     let arguments = ["replay", path.to_str().unwrap(), "-o", "json"];
     let output = self::run(&[&arguments[..], &["-e", "create,watch,release", "-p", &pid]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    // To parse each line would take longer than the storm.
+    // Parsing each line would take longer than the storm.
     let lines = String::from_utf8(output.stdout).unwrap();
     let of = |name: &str| {
         let name = format!(r#""event":"{name}""#);
@@ -252,6 +252,6 @@ fn in_a_storm_each_event_is_recorded_or_counted() {
     } else {
         eprintln!("{lost} events lost and counted: {}", run.errors);
     }
-    // What others do may be lost, too.
+    // Lost events may include those of other processes.
     assert!(created + watched + released + lost >= 3 * all + 2);
 }

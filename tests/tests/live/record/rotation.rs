@@ -1,4 +1,4 @@
-//! Several files, of which the oldest go.
+//! Recordings in several files, the oldest of which are deleted.
 
 use std::{fs, path::PathBuf};
 
@@ -9,7 +9,7 @@ use super::{Witness, held, hidden, in_directory, record, replay, told_of};
 const ROTATION: [&str; 8] =
     ["--rotate-size", "64K", "--keep", "3", "--max-total", "512K", "--flush", "20ms"];
 
-/// The files in a directory, in the order of their names, and the number at the end of each.
+/// The files in a directory, sorted by name, with the number at the end of each name.
 fn files(directory: &std::path::Path) -> Vec<(PathBuf, u32)> {
     let entries = fs::read_dir(directory).unwrap();
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -58,25 +58,25 @@ fn the_oldest_files_go_and_what_they_told_of_is_known() {
         assert!(!is_over || (64 << 10..256 << 10).contains(&size), "{name}: {size} bytes");
     }
 
-    // What is missing was in the files that are gone.
+    // The missing events were in the deleted files.
     let told = told_of(&witness, &directory);
     let missing = witness.missing(&told);
     let gone = missing.iter().enumerate().take_while(|(at, number)| at == *number).count();
     assert!(gone > 0, "nothing went");
     let otherwise = &missing[gone..];
     assert!(otherwise.len() <= hidden(&told), "{otherwise:?}, and {gone} that are gone");
-    // Each file has its own part of it.
+    // Each file has a part of the events.
     let one_by_one: Vec<_> = kept.iter().map(|(path, _)| told_of(&witness, path)).collect();
-    // The last may have been begun after the witness's last step.
+    // The last file may start after the witness's last step.
     let (_, earlier) = one_by_one.split_last().unwrap();
     assert!(earlier.iter().all(|events| !events.is_empty()));
-    // Each file counts instances anew where it is alone.
+    // A file that is read alone numbers its instances from one.
     let times = |events: &[serde_json::Value]| -> Vec<_> {
         events.iter().map(|event| event["boot_ns"].as_u64().unwrap()).collect()
     };
     assert_eq!(times(&one_by_one.concat()), times(&told));
 
-    // What was made before the oldest file is known, by all of them and by each.
+    // Instances from before the oldest file are known, from all files together and from each.
     let now = held(&witness, &live);
     assert_eq!(now.len(), 3, "{now:?}");
     let of = |path: &std::path::Path| {
@@ -88,7 +88,7 @@ fn the_oldest_files_go_and_what_they_told_of_is_known() {
         assert!(known.iter().all(|row| now.contains(row)), "{known:?}, not {now:?}");
         assert!(known.len() >= if *number == last { 3 } else { 2 }, "file {number}: {known:?}");
     }
-    // None stands in the way of another run.
+    // Existing files do not prevent another run.
     let again = record(&with_slash, &ROTATION).stop();
     assert!(again.errors.contains("in 1 file"), "{}", again.errors);
     assert_eq!(files(&directory).len(), 3);

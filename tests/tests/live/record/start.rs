@@ -1,4 +1,4 @@
-//! What a recording has from its first moment on, and what becomes of it if that goes wrong.
+//! The first moments of a recording, and failures to start one.
 
 use std::{fs::File, path::Path, process::Command};
 
@@ -6,7 +6,7 @@ use inotify_trace_tests::{Agent, agent::binary, require_root, system};
 
 use super::{Witness, record, replay};
 
-/// Whether a recording has the path of what was watched before it began.
+/// Whether a recording has the path of a watch that existed before it.
 fn has_path(recording: &Path, watched: &Path) -> bool {
     let told = replay(recording, &["-e", "watch-found"]).events;
     told.iter().any(|event| event["path"] == watched.to_str().unwrap())
