@@ -26,7 +26,7 @@ const SECONDS: u32 = 300;
 pub enum Task {
     /// These live tests.
     Tests(Choice),
-    /// The user's command, whose output is what they want to see.
+    /// The user's command, run for its output.
     Command(String),
 }
 

@@ -149,7 +149,7 @@ impl Runtimes<'_> {
     }
 }
 
-/// What the machine runs at first: as in the other scenario, but for what comes then.
+/// The first script of the machine: the other scenario's, with another story.
 fn entry() -> String {
     format!("export STORY=runtimes\n{}", super::SCRIPT)
 }
