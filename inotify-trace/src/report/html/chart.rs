@@ -147,7 +147,7 @@ fn path(points: &[u32], from: Option<&Vec<u32>>, top: u32) -> String {
         let x = (at * WIDTH) as f64 / points.len().max(1) as f64;
         format!("{x:.1}").trim_end_matches(".0").to_owned()
     };
-    // A line begins where there is something to tell; an area has a bottom.
+    // A line begins at its first value; an area has a bottom.
     let begin = if from.is_some() { Some(0) } else { points.iter().position(|&it| it > 0) };
     let Some(begin) = begin else { return path };
     // Writing to a String cannot fail.
