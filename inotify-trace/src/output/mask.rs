@@ -33,7 +33,7 @@ pub(crate) fn instance_flags(flags: u32) -> Vec<&'static str> {
     names(&[(IN_NONBLOCK, "nonblock"), (IN_CLOEXEC, "cloexec")], flags)
 }
 
-/// The names of what a watch waits for.
+/// The names of the events that a watch waits for.
 pub(crate) fn watch_mask(mask: u32) -> Vec<&'static str> {
     names(&WATCH, mask)
 }
