@@ -27,7 +27,7 @@ const EMPTY_OTHER: &str = "tracepoint:syscalls:sys_enter_inotify_init1 { } \
                            tracepoint:syscalls:sys_exit_inotify_init1 { }";
 const EMPTY_ALL: &str = "tracepoint:raw_syscalls:sys_enter { }";
 
-/// bpftrace's added cost of which inotify-trace may have this part.
+/// The goal: inotify-trace's part of the cost that bpftrace adds.
 const GOAL: f64 = 0.5;
 
 /// Nanoseconds that are only noise.
@@ -46,7 +46,7 @@ const ROWS: [(&str, Tracer); 5] = [
     ("empty program on `raw_syscalls:sys_enter`", bpftrace(EMPTY_ALL)),
 ];
 
-/// What a tracer adds, compared with the same round without one.
+/// The cost that a tracer adds to the calls, compared with the same round without one.
 #[derive(Default)]
 struct Added {
     close: Vec<f64>,

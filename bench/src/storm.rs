@@ -174,7 +174,7 @@ fn storm_a(bench: &Bench, rounds: &Rounds) -> String {
     text + &explain(bench, rounds)
 }
 
-/// Why storm A is slow, as far as this run shows it.
+/// The reason why storm A is slow, as far as this run shows it.
 fn explain(bench: &Bench, rounds: &Rounds) -> String {
     let milliseconds = |row| 1e3 / rate_of(rounds, row);
     let shown = |row| number(milliseconds(row), 2);

@@ -23,7 +23,7 @@ pub struct Guest {
     pub name: &'static str,
     /// In MiB.
     pub memory: u32,
-    /// How long it may take.
+    /// The longest time that the machine may run.
     pub limit: Duration,
     /// Other programs and their libraries, under the paths that they have here.
     pub files: Vec<PathBuf>,

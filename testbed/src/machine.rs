@@ -37,12 +37,12 @@ pub struct Machine<'a> {
     pub stream: bool,
 }
 
-/// How a boot ended.
+/// The outcome of a boot.
 #[derive(Debug)]
 pub enum Outcome {
     /// The command ended with this status.
     Ended(u8),
-    /// It did not, for this reason.
+    /// The command did not end, for this reason.
     Lost {
         why: String,
         /// The emulator may be the cause, rather than the kernel or the command.

@@ -122,7 +122,7 @@ pub struct Results {
 }
 
 impl Results {
-    /// From the files that came out of the machine. Those it never wrote count as empty.
+    /// Reads the files that the machine wrote. Missing files count as empty.
     pub fn read(files: &Path, choice: &Choice) -> Self {
         let text = |name: &str| fs::read_to_string(files.join(name)).unwrap_or_default();
         let lines = text("backends.txt");

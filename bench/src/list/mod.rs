@@ -120,7 +120,7 @@ fn here(workspace: &Workspace, quick: bool) -> Result<Measured> {
     Measured::parse(&root::output(&mut command)?)
 }
 
-/// In a virtual machine with iterators.
+/// Measures in a virtual machine with iterators.
 fn inside(workspace: &Workspace, quick: bool) -> Result<String> {
     let rounds = if quick { 2 } else { 9 };
     let mut files: Vec<PathBuf> = Vec::new();

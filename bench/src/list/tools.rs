@@ -36,7 +36,7 @@ pub const SCANNER: &str = "plain compiled scanner (in bench)";
 pub const FIND: &str = "find /proc/*/fd -lname anon_inode:inotify";
 pub const LSOF: &str = "lsof -nP";
 
-/// By name.
+/// The tools, by name.
 pub const TOOLS: [(&str, Tool); 7] = [
     (JSON, Tool::List(&["--by", "process", "-o", "json"])),
     (WALK, Tool::List(&["--by", "process", "-o", "json", "--walk-proc"])),

@@ -12,7 +12,7 @@ macro_rules! columns {
         }
 
         impl Column {
-            /// All of them.
+            /// All columns.
             pub const ALL: &[Self] = &[$(Self::$name),+];
 
             /// The name that users type.

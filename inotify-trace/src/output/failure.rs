@@ -18,7 +18,7 @@ pub enum Limit {
     RlimitNofile,
     /// Open files of the machine.
     FileMax,
-    /// One of the first and the third: the count is not known.
+    /// `InotifyInstances` or `RlimitNofile`: the user's count is not known.
     InstancesOrNofile,
 }
 

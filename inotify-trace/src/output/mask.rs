@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn names_the_bits() {
-        // What containerd's shim and coreutils' tail pass.
+        // The masks of containerd's shim and coreutils' tail.
         assert_eq!(watch_mask(0x2), ["modify"]);
         assert_eq!(watch_mask(0xc06), ["modify", "attrib", "delete-self", "move-self"]);
         assert_eq!(instance_flags(0o2_004_000), ["nonblock", "cloexec"]);

@@ -24,7 +24,7 @@ pub struct Churned {
     pub problems: Vec<String>,
 }
 
-/// From the files that came out of the machine, where pods came and went for this long.
+/// Reads the files that the machine wrote, where pods came and went for `seconds`.
 pub fn read(files: &Path, seconds: u64) -> Result<Churned> {
     let text = |name: &str| {
         fs::read_to_string(files.join(name)).with_context(|| format!("the machine left no {name}"))

@@ -76,9 +76,9 @@ impl FromStr for Scenario {
 /// One machine.
 #[derive(Clone, Copy, Debug)]
 struct Case {
-    /// By suite.
+    /// The kernel's suite.
     kernel: &'static str,
-    /// Where containerd and runc are from.
+    /// The suite of containerd and runc.
     suite: &'static str,
     leaks: bool,
     /// Whether this kernel removes the watch with the cgroup, so that an instance stays without any.

@@ -34,7 +34,7 @@ const PACKAGES: &[&str] = &[
     "runc",
 ];
 
-/// Where all of it is from, its kernel included unless another is asked for.
+/// The suite of all packages, and of the kernel unless another is chosen.
 const SUITE: &str = "bookworm";
 
 /// Memory in MiB, with room for the archive and its unpacked files at the same time.

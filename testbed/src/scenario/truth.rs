@@ -51,7 +51,7 @@ pub struct Pod {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Descriptor {
     pub watches: usize,
-    /// Those whose inode no file has any more.
+    /// Watches whose inode belongs to no file any more.
     pub gone: usize,
 }
 

@@ -76,7 +76,7 @@ pub(crate) fn afterwards(afterwards: Afterwards) -> String {
     }
 }
 
-/// One of a resource, with its article.
+/// A resource in the singular, with its article.
 pub(crate) fn one(resource: Resource) -> &'static str {
     match resource {
         Resource::Instances => "an instance",

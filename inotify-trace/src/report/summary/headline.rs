@@ -112,7 +112,7 @@ impl Headline<'_> {
         }
     }
 
-    /// What happened, the worst first.
+    /// The problems of the run in sentences, the worst first.
     pub(super) fn sentences(&self) -> Vec<String> {
         let mut all = Vec::new();
         for refusal in self.refusals.iter().take(NAMED) {
@@ -165,7 +165,7 @@ impl Headline<'_> {
         all
     }
 
-    /// What to do, once each.
+    /// The remedies, each once.
     pub(super) fn remedies(&self) -> Vec<String> {
         let told = self.leaks().filter(|leak| !leak.is_over);
         let leaks = told.map(|leak| (Some(&leak.comm), leak.finding.remedy()));
