@@ -1,4 +1,4 @@
-//! What each of the agent's backends costs other processes, on a kernel that has all of them.
+//! The cost of each of the agent's backends for other processes, on a kernel that has all of them.
 //!
 //! This is the part that a virtual machine runs; its lines are read by `compare`.
 
@@ -16,7 +16,7 @@ use crate::scratch::Scratch;
 use crate::stats::Spread;
 use crate::tracer::Tracer;
 
-/// The control comes first: what two measurements without a tracer differ by.
+/// The control comes first: it shows how far two measurements without a tracer differ.
 pub const TRACERS: [(&str, Tracer); 5] = [
     ("no tracer, once more", Tracer::None),
     ("fentry", Tracer::Backend("fentry")),
@@ -25,20 +25,20 @@ pub const TRACERS: [(&str, Tracer); 5] = [
     ("bpftrace", Tracer::Bpftrace { program: CREATE_AND_CLOSE, pages: None }),
 ];
 
-/// Starts lines that tell what two measurements in succession came to, and those that tell why
-/// there are none.
+/// The first words of lines: the results of two measurements in succession, or the reason why they
+/// are missing.
 pub const PAIR: &str = "pair";
 pub const MISSING: &str = "missing";
 
-/// How many processes in succession make the calls. The host's own processors are faster at times,
-/// for one process and not for the next: the median is what most of them see.
+/// The number of processes that make the calls one after the other. The host's own processors are
+/// faster for some processes than for others: the median is the usual speed.
 pub const PROCESSES: u32 = 9;
 
-/// Short, so that some batches are without the kernel's clock interrupt, which takes an emulated
-/// processor long.
+/// Short, so that some batches run without the kernel's clock interrupt, which takes long on an
+/// emulated processor.
 pub const BATCH: u32 = 2_000;
 
-/// An emulated processor takes seconds for what bpftrace compiles.
+/// On an emulated processor, programs that bpftrace compiles take seconds.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// What to measure.
@@ -77,7 +77,7 @@ pub fn measure(args: &Args) -> Result<()> {
                     alone.close, alone.getppid, with.close, with.getppid
                 ),
                 Err(error) => {
-                    // The others are worth measuring all the same.
+                    // The other backends are still measured.
                     let why = format!("{error:#}");
                     step::say(&format!("{name}: {why}"));
                     let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -90,12 +90,12 @@ pub fn measure(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What the calls cost without a tracer, and right after that with one.
+/// The cost of the calls without a tracer, and right after that with one.
 fn pair(bench: &Bench, tracer: Tracer, batches: u32) -> Result<(Cost, Cost)> {
     ensure!(!tracer.is_missing(bench), "there is no bpftrace");
     let alone = calls(batches)?;
     let Some(running) = tracer.start(bench)? else { return Ok((alone, calls(batches)?)) };
-    // One that sees nothing costs nothing.
+    // A tracer that sees no event costs nothing.
     let seen = load::storm(&Storm { rate: Some(200.0), millis: 250, ..Storm::default() })?;
     let with = calls(batches)?;
     let told = running.end(seen.pid)?.told.events;
@@ -107,7 +107,7 @@ fn pair(bench: &Bench, tracer: Tracer, batches: u32) -> Result<(Cost, Cost)> {
     Ok((alone, with))
 }
 
-/// What the calls cost in the median of several processes.
+/// The median cost of the calls in several processes.
 fn calls(batches: u32) -> Result<Cost> {
     let (mut close, mut getppid) = (Vec::new(), Vec::new());
     for _ in 0..PROCESSES {

@@ -1,4 +1,4 @@
-//! What system calls cost processes that have nothing to do with inotify.
+//! The cost of system calls for processes that do not use inotify.
 
 use anyhow::{Context, Result};
 use xtask::step;
@@ -10,7 +10,7 @@ use crate::stats::{Spread, cell, number, table};
 use crate::told::Format;
 use crate::tracer::Tracer;
 
-/// The smallest program that knows when instances come and go.
+/// The smallest program that sees when instances are made and closed.
 pub const CREATE_AND_CLOSE: &str = r#"
 tracepoint:syscalls:sys_exit_inotify_init1 /args->ret >= 0/ {
     @f[pid, args->ret] = 1;
@@ -27,10 +27,10 @@ const EMPTY_OTHER: &str = "tracepoint:syscalls:sys_enter_inotify_init1 { } \
                            tracepoint:syscalls:sys_exit_inotify_init1 { }";
 const EMPTY_ALL: &str = "tracepoint:raw_syscalls:sys_enter { }";
 
-/// bpftrace's added cost of which inotify-trace may have this part.
+/// The goal: inotify-trace's part of the cost that bpftrace adds.
 const GOAL: f64 = 0.5;
 
-/// Nanoseconds that mean nothing.
+/// Nanoseconds that are only noise.
 const NOISE: f64 = 2.0;
 
 const fn bpftrace(program: &'static str) -> Tracer {
@@ -46,7 +46,7 @@ const ROWS: [(&str, Tracer); 5] = [
     ("empty program on `raw_syscalls:sys_enter`", bpftrace(EMPTY_ALL)),
 ];
 
-/// What a tracer adds, compared with the same round without one.
+/// The cost that a tracer adds to the calls, compared with the same round without one.
 #[derive(Default)]
 struct Added {
     close: Vec<f64>,

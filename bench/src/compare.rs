@@ -21,8 +21,8 @@ const MEMORY: u32 = 3 << 10;
 /// Starting bpftrace takes most of it: its compiler is emulated too.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-/// What the control's deviation excuses, at least and at most: figures are rounded to hundredths,
-/// and a control that deviates by more than a tenth shows that nothing can be measured.
+/// The deviation of the control that is excused, at least and at most: figures are rounded to
+/// hundredths, and a control that deviates by more than a tenth makes the measurement useless.
 const EXCUSED: (f64, f64) = (1.01, 1.1);
 
 /// The place of the control and of the fentry backend among the tracers.
@@ -87,7 +87,8 @@ pub fn not_measured(why: &anyhow::Error) -> String {
     format!("{HEADING}\n\n**Not measured: {}, because: {why}.**\n", names.join(", "))
 }
 
-/// What the machine's lines say, in the order of [`TRACERS`]; pairs of calls in that of [`CALLS`].
+/// The figures in the machine's lines, in the order of [`TRACERS`]; pairs of calls in that of
+/// [`CALLS`].
 #[derive(Default)]
 struct Measured {
     alone: [Vec<f64>; 2],
@@ -142,7 +143,7 @@ impl Measured {
         Some([Spread::of(close.iter().copied())?, Spread::of(getppid.iter().copied())?])
     }
 
-    /// The table, and what to make of it.
+    /// The table, and the conclusion from it.
     fn shown(&self) -> String {
         let spread = |values: &Vec<f64>| Spread::of(values.iter().copied());
         let [close, getppid] = &self.alone;

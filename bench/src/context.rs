@@ -1,4 +1,4 @@
-//! What all measurements of one run share.
+//! State shared by all measurements of one run.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -11,16 +11,16 @@ use xtask::workspace::which;
 use crate::machine;
 use crate::scratch::Scratch;
 
-/// What is measured, and with what.
+/// The program to measure, and the tools for it.
 pub struct Bench {
     pub agent: PathBuf,
     pub bpftrace: Option<PathBuf>,
     /// For output: in memory, if possible, so that no disk is measured.
     pub scratch: PathBuf,
     quick: bool,
-    /// For how long a tracer that does not say when it has attached may pause on the way.
+    /// The longest pause of a tracer that attaches without a message.
     pub settle: Duration,
-    /// What makes figures worse than they are, each once.
+    /// Disturbances that make figures worse than they are, each once.
     disturbances: RefCell<BTreeSet<String>>,
 }
 
@@ -46,7 +46,7 @@ impl Bench {
         self.disturbed(machine::other_tracers());
     }
 
-    /// Says loudly what must be in the report.
+    /// Prints a disturbance loudly, and keeps it for the report.
     pub fn disturbed(&self, by: Option<String>) {
         if let Some(by) = by
             && self.disturbances.borrow_mut().insert(by.clone())

@@ -1,4 +1,4 @@
-//! What root measures on this machine.
+//! The measurements of root on this machine.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What the agent costs while nothing happens.
+//! The agent's cost while no event happens.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ pub fn measure(bench: &Bench) -> Result<String> {
     step::say(&format!("the idle agent, for {} s", length.as_secs()));
     let agent = Tracer::Agent(Format::Text).start(bench)?.context("the agent did not start")?;
     let process = agent.process;
-    // What the start left to do is not idling.
+    // Work left over from the start is not idling.
     thread::sleep(Duration::from_secs(1));
 
     let cpu = || match process.scheduled_seconds() {

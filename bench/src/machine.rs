@@ -36,7 +36,7 @@ pub fn processor() -> String {
     line_of("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned())
 }
 
-/// Today's.
+/// Today's date.
 pub fn date() -> String {
     said(Command::new("date").args(["-u", "+%Y-%m-%d"]))
 }

@@ -1,8 +1,8 @@
-//! What inotify-trace costs and can take, next to bpftrace and others: `cargo xtask bench` starts
-//! it.
+//! The cost and the limits of inotify-trace, next to bpftrace and others: `cargo xtask bench`
+//! starts it.
 //!
 //! Without a task it is the user's part, which writes docs/benchmarks.md. It starts itself for the
-//! tasks: what root or a virtual machine measures, and what is traced meanwhile.
+//! tasks: the measurements of root or of a virtual machine, and the loads to trace.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The highest rate at which a tracer tells everything.
+//! The highest rate at which a tracer reports every event.
 
 use anyhow::Result;
 use xtask::step;
@@ -60,7 +60,7 @@ fn search(
     }
     let (mut kept, mut lost) = (None, fastest);
     for _ in 0..steps {
-        // Halfway between orders of magnitude: what is looked for may be anywhere between.
+        // Halfway between orders of magnitude: the limit may be anywhere between.
         let middle = (kept.unwrap_or(LOWEST) * lost).sqrt();
         let (survived, reached) = survives(bench, tracer, millis, Some(middle))?;
         if survived {

@@ -31,7 +31,7 @@ impl Process {
         Ok(fields.split_whitespace().map(str::to_owned).collect())
     }
 
-    /// It has ended, and was not waited for.
+    /// Whether the process has ended and was not waited for.
     pub fn has_ended(self) -> Result<bool> {
         Ok(self.stat()?.first().is_some_and(|state| state == "Z"))
     }
@@ -44,8 +44,8 @@ impl Process {
         Ok((user + system) / TICKS)
     }
 
-    /// CPU seconds until now as the scheduler counts them: to the nanosecond. Of threads that
-    /// live; `None` on kernels that do not tell.
+    /// CPU seconds until now as the scheduler counts them: to the nanosecond. Counts living threads
+    /// only; `None` on kernels that do not show it.
     pub fn scheduled_seconds(self) -> Option<f64> {
         let nanoseconds = self.tasks().map(|task| {
             let text = fs::read_to_string(task.join("schedstat")).ok()?;
@@ -69,7 +69,7 @@ impl Process {
         fs::read_dir(self.path("task")).into_iter().flatten().flatten().map(|entry| entry.path())
     }
 
-    /// A field of `status`, such as `VmRSS`, in kB; 0 if the kernel does not tell.
+    /// A field of `status`, such as `VmRSS`, in kB; 0 if the kernel does not show it.
     pub fn status(self, name: &str) -> Result<u64> {
         Ok(field(&self.read("status")?, name).unwrap_or(0))
     }

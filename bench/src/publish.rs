@@ -1,4 +1,4 @@
-//! The user's part: sets up, builds, has root measure, and writes the report.
+//! The user's part: installs tools, builds, starts the measurements as root, and writes the report.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! What recording costs and takes, next to other programs that write the same events to disk; and
-//! how fast a recording is read.
+//! The cost and the size of recordings, next to other programs that write the same events to disk;
+//! and the speed of reading a recording.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -21,16 +21,17 @@ use crate::sys;
 use crate::told::{Format, Subject};
 use crate::tracer::SAME_EVENTS;
 
-/// What the section is called.
+/// The heading of the section.
 pub const HEADING: &str = "## Recording";
 
 /// Programs to compare with, and the packages they are in.
 const PROGRAMS: [(&str, &str); 3] = [("perf", "linux-perf"), ("jq", "jq"), ("zcat", "gzip")];
 
-/// How long a recorder may take to attach, and to write what it still has when it ends.
+/// The time in which a recorder must attach, and in which it must write its remaining events when
+/// it ends.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often to look whether it has.
+/// The time between two checks.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// The events that perf writes: the same, and every close of every process, since it cannot know
@@ -41,7 +42,7 @@ const PERF_EVENTS: [&str; 3] = [
     "syscalls:sys_enter_close",
 ];
 
-/// What writes events down.
+/// The programs that record events.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Recorder {
     Nobody,
@@ -62,7 +63,7 @@ impl Recorder {
         }
     }
 
-    /// The command that writes to `file`; `None` for nobody, or a program that is not here.
+    /// The command that writes to `file`; `None` for [`Self::Nobody`], or a missing program.
     fn command(self, bench: &Bench, file: &Path) -> Option<Command> {
         let mut command = match self {
             Self::Nobody => return None,
@@ -74,7 +75,7 @@ impl Recorder {
             Self::Nobody => {}
             Self::Ours => drop(command.args(["record", "-o"]).arg(file)),
             Self::Perf => {
-                // What it looks up at the end, to name what it saw, is not for the events.
+                // At its end perf looks up build ids, which events do not need.
                 command.args(["record", "-q", "-a", "--no-buildid", "-o"]).arg(file);
                 for event in PERF_EVENTS {
                     command.args(["-e", event]);
@@ -222,7 +223,7 @@ fn row(recorder: Recorder, rounds: &[Round]) -> Vec<String> {
     row
 }
 
-/// None if the recorder is not here.
+/// None if the recorder is missing.
 fn round(bench: &Bench, recorder: Recorder, storm: &Storm, events: u64) -> Result<Option<Round>> {
     let file = bench.scratch.join("recording");
     let mut round = Round { rate: 0.0, truth: 0, recorded: 0, bytes: 0, cpu: 0.0 };
@@ -267,7 +268,8 @@ impl Running {
         let started = Instant::now();
         let (mut hooks, mut unchanged) = (0, started);
         loop {
-            // Others do not say when they have attached: wait until they hook no more.
+            // Other recorders do not report that they have attached: wait until they add no more
+            // hooks.
             let now = process.perf_events();
             if now != hooks {
                 (hooks, unchanged) = (now, Instant::now());
@@ -286,7 +288,7 @@ impl Running {
         Ok(running)
     }
 
-    /// Lets it catch up and ends it; CPU seconds that it used.
+    /// Lets the recorder catch up and ends it; returns the CPU seconds that it used.
     fn end(mut self) -> Result<f64> {
         thread::sleep(Duration::from_millis(200));
         sys::interrupt(self.process.0).context("cannot interrupt the recorder")?;
@@ -304,7 +306,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // After an error: nothing may stay attached. That it has ended already is as good.
+        // After an error no recorder may stay attached. One that has ended already is fine.
         if !self.ended {
             let _ = self.child.kill();
             let _ = self.child.wait();
@@ -312,7 +314,7 @@ impl Drop for Running {
     }
 }
 
-/// How fast a recording is read, next to what one would do with lines of JSON.
+/// The speed of reading a recording, next to the usual way to read lines of JSON.
 fn reading(bench: &Bench) -> Result<String> {
     step::say("recording: reading");
     let file = bench.scratch.join("to-read.itrec");

@@ -1,4 +1,4 @@
-//! From starting a tracer to the first event it tells.
+//! The time from the start of a tracer to its first event.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
@@ -17,19 +17,19 @@ use crate::sys;
 use crate::told::{Format, Subject};
 use crate::tracer::Tracer;
 
-/// What is wanted, in milliseconds.
+/// The goal, in milliseconds.
 const GOAL: f64 = 150.0;
 
 /// Instances a second that the load makes: often enough to see the first moment of tracing.
 const RATE: f64 = 2000.0;
 
-/// Longer than any tracer should take.
+/// Longer than any tracer should need.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Milliseconds from the start of a tracer.
 struct Moments {
     first_event: f64,
-    /// The agent says when it has begun; bpftrace does not.
+    /// The agent reports that it has begun; bpftrace does not.
     greeting: Option<f64>,
 }
 
@@ -68,14 +68,14 @@ pub fn measure(bench: &Bench) -> Result<String> {
 fn once(bench: &Bench, tracer: Tracer) -> Result<Option<Moments>> {
     let Some((mut command, format)) = tracer.command(bench) else { return Ok(None) };
     if format == Format::Bpftrace {
-        // The last choice counts: what it writes must not wait for more.
+        // bpftrace uses the last `-B`: each line must be written at once.
         command.args(["-B", "line"]);
     }
     let storm = Storm { rate: Some(RATE), millis: 60_000, ..Storm::default() };
     let mut load = load::storm_command(&storm)?;
     let load = load.stdout(Stdio::null()).spawn().context("cannot start the load")?;
     let load = Killed(load);
-    // So that the load is under way.
+    // By then the load is running.
     thread::sleep(Duration::from_millis(50));
 
     let started = Instant::now();
@@ -112,7 +112,7 @@ fn once(bench: &Bench, tracer: Tracer) -> Result<Option<Moments>> {
     Ok(Some(Moments { first_event, greeting }))
 }
 
-/// Reads lines to the end, and tells when the first one came that is `wanted`.
+/// Reads lines to the end, and sends the time of the first one that is `wanted`.
 fn when(
     source: impl Read + Send + 'static,
     wanted: impl Fn(&[u8]) -> bool + Send + 'static,
@@ -124,7 +124,7 @@ fn when(
         while source.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
             if !found && wanted(&line) {
                 found = true;
-                // Nobody listens any more if it came too late.
+                // The receiver is gone if the line came too late.
                 let _ = sender.send(Instant::now());
             }
             line.clear();
@@ -138,7 +138,7 @@ struct Killed(Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        // One that has ended already is what is wanted.
+        // An error means that the process has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,4 +1,4 @@
-//! What several rounds come to, and how numbers are written.
+//! The median and spread of several rounds, and the format of numbers.
 
 use std::fmt::Write as _;
 
@@ -30,7 +30,7 @@ impl Spread {
     }
 }
 
-/// A spread in a table, where there may be none.
+/// A spread as a table cell; `?` without values.
 pub fn cell(spread: Option<Spread>, decimals: usize) -> String {
     spread.map_or_else(|| "?".to_owned(), |spread| spread.shown(decimals))
 }

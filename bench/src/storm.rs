@@ -33,7 +33,7 @@ const BPFTRACE_BIG: Row = Row {
 /// One round with one tracer.
 struct Round {
     rate: f64,
-    /// Events that happened, were told, and are missing by the tracer's own account.
+    /// Events that happened, events in the output, and events that the tracer reports as lost.
     truth: u64,
     told: u64,
     lost: u64,
@@ -97,7 +97,7 @@ fn round(bench: &Bench, tracer: Tracer, storm: &Storm, events: u64) -> Result<Ro
     Ok(round)
 }
 
-/// Whether nothing is lost at this many loops a second, or at full speed; and the rate reached.
+/// Whether no event is lost at this many loops a second, or at full speed; and the rate reached.
 pub fn survives(
     bench: &Bench,
     tracer: Tracer,
@@ -106,8 +106,8 @@ pub fn survives(
 ) -> Result<(bool, f64)> {
     let storm = Storm { rate, millis, ..Storm::default() };
     let round = round(bench, tracer, &storm, 2)?;
-    // More than the truth is told when another process copies a descriptor meanwhile, as another
-    // inotify-trace does that starts: the instance outlives its close.
+    // The output has more events than happened if another process copies a descriptor meanwhile, as
+    // another inotify-trace does when it starts: the instance outlives its close.
     Ok((round.told >= round.truth && round.lost == 0, round.rate))
 }
 
@@ -120,7 +120,7 @@ fn rate_of(rounds: &Rounds, wanted: &Row) -> f64 {
     found.and_then(|(_, rounds)| rate(rounds)).map_or(f64::NAN, |rate| rate.median)
 }
 
-/// The table of both storms. Sums, and not medians, where losses are concerned: none may hide.
+/// The table of both storms. Losses are sums and not medians, so that no loss is hidden.
 fn shown(rounds: &Rounds) -> String {
     let rows: Vec<_> = rounds
         .iter()
@@ -174,7 +174,7 @@ fn storm_a(bench: &Bench, rounds: &Rounds) -> String {
     text + &explain(bench, rounds)
 }
 
-/// Why storm A is slow, as far as this run shows it.
+/// The reason why storm A is slow, as far as this run shows it.
 fn explain(bench: &Bench, rounds: &Rounds) -> String {
     let milliseconds = |row| 1e3 / rate_of(rounds, row);
     let shown = |row| number(milliseconds(row), 2);
@@ -204,7 +204,7 @@ fn explain(bench: &Bench, rounds: &Rounds) -> String {
     )
 }
 
-/// The section without.
+/// The section without watches.
 fn storm_b(bench: &Bench, rounds: &Rounds) -> String {
     let buffer = if Tracer::BPFTRACE.is_missing(bench) {
         ""
@@ -221,7 +221,7 @@ fn storm_b(bench: &Bench, rounds: &Rounds) -> String {
     ) + &slowed(bench, rounds)
 }
 
-/// What the tracers do to the loop, which hides what they could not take.
+/// The slowdown of the loop by the tracers, which hides events that they could not handle.
 fn slowed(bench: &Bench, rounds: &Rounds) -> String {
     if Tracer::BPFTRACE.is_missing(bench) {
         return String::new();

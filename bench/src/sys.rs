@@ -28,11 +28,11 @@ pub fn watch(instance: &OwnedFd, path: &CStr) -> io::Result<()> {
 
 /// `close(-1)`: enters the kernel, fails at once, and changes nothing.
 pub fn close_nothing() {
-    // SAFETY: -1 is no descriptor, so nobody loses one.
+    // SAFETY: -1 is not a descriptor, so no other code loses one.
     unsafe { libc::close(-1) };
 }
 
-/// `getppid()`: a system call that does nearly nothing, and that no tracer of inotify asks about.
+/// `getppid()`: a system call that does nearly nothing, and that no tracer of inotify hooks.
 pub fn getppid() {
     // SAFETY: takes nothing, changes nothing.
     unsafe { libc::getppid() };
@@ -41,7 +41,7 @@ pub fn getppid() {
 /// Asks a child of ours to end as Ctrl-C would.
 pub fn interrupt(pid: u32) -> io::Result<()> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
-    // SAFETY: takes no pointer; the process is a child nobody has waited for, so the id is its own.
+    // SAFETY: takes no pointer; the child was not waited for, so the process id is still its own.
     if unsafe { libc::kill(pid, libc::SIGINT) } < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -58,7 +58,7 @@ pub fn allow_descriptors() -> io::Result<()> {
     zero(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })
 }
 
-/// Gives up root for good. There is only one thread yet, or else only this one would.
+/// Gives up root for good. The process has one thread so far; other threads would stay root.
 pub fn become_user(uid: u32) -> io::Result<()> {
     // SAFETY: take no pointers.
     zero(unsafe { libc::setresgid(uid, uid, uid) })?;
@@ -87,7 +87,7 @@ impl Directory {
     /// Opens `path`, relative to `base` if there is one.
     pub fn open(base: Option<&Self>, path: &CStr) -> io::Result<Self> {
         let fd = open_at(base, path, libc::O_RDONLY | libc::O_DIRECTORY)?.into_raw_fd();
-        // SAFETY: a descriptor that nobody else knows, and that the stream owns from now on.
+        // SAFETY: the descriptor has no other user, and the stream owns it from now on.
         let stream = unsafe { libc::fdopendir(fd) };
         NonNull::new(stream).map(Self).ok_or_else(io::Error::last_os_error)
     }
@@ -95,7 +95,7 @@ impl Directory {
     /// The next name that begins like a number.
     pub fn next_number(&mut self) -> Option<Name> {
         loop {
-            // SAFETY: an open stream, which nobody else reads.
+            // SAFETY: an open stream, which has no other reader.
             let entry = unsafe { libc::readdir64(self.0.as_ptr()) };
             if entry.is_null() {
                 return None;
@@ -155,7 +155,7 @@ pub fn read_link_at<'a>(
     buffer: &'a mut [u8],
 ) -> io::Result<&'a [u8]> {
     let (start, size) = (buffer.as_mut_ptr().cast(), buffer.len());
-    // SAFETY: the path is terminated, and the buffer as long as is said.
+    // SAFETY: the path is terminated, and `size` is the length of the buffer.
     let length = unsafe { libc::readlinkat(base.fd(), path.as_ptr(), start, size) };
     let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
     Ok(&buffer[..length])

@@ -30,13 +30,14 @@ tracepoint:syscalls:sys_enter_close /@f[pid, args->fd]/ {
 END { clear(@f); }
 "#;
 
-/// How long a tracer may take to attach, and to write what it still has when it ends.
+/// The time in which a tracer must attach, and in which it must write its remaining events when it
+/// ends.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often to look whether it has.
+/// The time between two checks.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What is attached while something is measured.
+/// The program that is attached during a measurement.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Tracer {
     /// Nothing.
@@ -54,7 +55,7 @@ pub enum Tracer {
 impl Tracer {
     pub const BPFTRACE: Self = Self::Bpftrace { program: SAME_EVENTS, pages: None };
 
-    /// The command, and how its output is read; `None` for no tracer, or one that is not here.
+    /// The command, and the format of its output; `None` for no tracer, or one that is missing.
     pub fn command(self, bench: &Bench) -> Option<(Command, Format)> {
         match self {
             Self::None => None,
@@ -73,14 +74,14 @@ impl Tracer {
                 if let Some(pages) = pages {
                     command.env("BPFTRACE_PERF_RB_PAGES", pages.to_string());
                 }
-                // Writing many lines at once is what it is best at.
+                // bpftrace is fastest when it writes many lines at once.
                 command.args(["-B", "full", "-e", program]);
                 Some((command, Format::Bpftrace))
             }
         }
     }
 
-    /// It cannot run on this machine.
+    /// Whether the tracer is missing on this machine.
     pub fn is_missing(self, bench: &Bench) -> bool {
         matches!(self, Self::Bpftrace { .. }) && bench.bpftrace.is_none()
     }
@@ -120,7 +121,7 @@ pub struct Running {
     ended: bool,
 }
 
-/// What a tracer that has ended leaves.
+/// The results of a tracer that has ended.
 pub struct Ended {
     pub told: Told,
     /// CPU seconds from being attached to the end.
@@ -138,7 +139,7 @@ impl Running {
                 Format::Text | Format::Json => {
                     fs::read_to_string(&self.messages)?.contains("Tracing inotify")
                 }
-                // It does not say when it has hooked everything: wait until it hooks no more.
+                // bpftrace does not report that it has attached: wait until it adds no more hooks.
                 Format::Bpftrace => {
                     let now = self.process.perf_events();
                     if now != hooks {
@@ -157,13 +158,13 @@ impl Running {
         }
     }
 
-    /// Lets it catch up, ends it, and reads what it told about the process `subject`.
+    /// Lets the tracer catch up, ends it, and reads its output about the process `subject`.
     pub fn end(mut self, subject: u32) -> Result<Ended> {
         thread::sleep(Duration::from_millis(200));
         let peak_kb = self.process.status("VmHWM")?;
         sys::interrupt(self.process.0).context("cannot interrupt the tracer")?;
         let started = Instant::now();
-        // The CPU time is there to be read until somebody waits for the process.
+        // The CPU time can be read until the process is waited for.
         while !self.process.has_ended()? {
             if started.elapsed() > PATIENCE {
                 bail!("a tracer did not end within {} s of Ctrl-C", PATIENCE.as_secs());
@@ -180,7 +181,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // After an error: nothing may stay attached. That it has ended already is as good.
+        // After an error no tracer may stay attached. One that has ended already is fine.
         if !self.ended {
             let _ = self.child.kill();
             let _ = self.child.wait();

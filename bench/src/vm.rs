@@ -17,23 +17,23 @@ use crate::machine;
 /// The kernel with all of the agent's backends and with BPF iterators.
 const KERNEL: &str = "6.12";
 
-/// What is measured in a machine that has the agent and this program.
+/// A measurement in a machine that has the agent and this program.
 pub struct Guest {
-    /// What it is called below target/vm.
+    /// The machine's directory below target/vm.
     pub name: &'static str,
     /// In MiB.
     pub memory: u32,
-    /// How long it may take.
+    /// The longest time that the machine may run.
     pub limit: Duration,
     /// Other programs and their libraries, under the paths that they have here.
     pub files: Vec<PathBuf>,
-    /// Where programs are found: a value for PATH.
+    /// The directories with programs: a value for PATH.
     pub path: String,
     /// A task of this program with its arguments.
     pub task: String,
 }
 
-/// What it printed, on which kernel.
+/// The output of a machine, and its kernel.
 pub struct Printed {
     /// The lines.
     pub lines: String,
@@ -41,11 +41,11 @@ pub struct Printed {
     pub kernel: String,
     /// The emulator, and its version.
     pub emulator: String,
-    /// What kept this machine busy meanwhile.
+    /// Other programs that kept this machine busy meanwhile.
     pub disturbed: Option<String>,
 }
 
-/// Boots a machine, has it measure, and returns what it printed.
+/// Boots a machine that measures, and returns its output.
 pub fn measure(workspace: &Workspace, guest: Guest) -> Result<Printed> {
     let before = machine::other_programs();
     let contents = Contents {
@@ -84,7 +84,7 @@ pub fn with_libraries(program: PathBuf) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The paths in what `ldd` prints.
+/// The paths in the output of `ldd`.
 fn libraries(listed: &str) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for line in listed.lines() {

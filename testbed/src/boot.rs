@@ -19,7 +19,7 @@ const RUN: &str = "run-";
 /// A kernel and its initramfs.
 pub struct Boot<'a> {
     pub image: &'a Image,
-    /// Which suite it is from.
+    /// The suite of the kernel.
     pub suite: &'a str,
     /// For people.
     pub name: String,
@@ -33,7 +33,7 @@ pub struct Boot<'a> {
     pub stream: bool,
 }
 
-/// How that ended.
+/// The end of a boot.
 pub struct End {
     pub outcome: Outcome,
     /// Whether the first try failed as the emulator makes them fail.

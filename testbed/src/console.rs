@@ -28,7 +28,7 @@ pub fn tail(console: &str) -> String {
     let lines: Vec<_> = console.lines().map(str::trim_end).collect();
     let first_sign = lines.iter().position(|line| SIGNS.iter().any(|sign| line.contains(sign)));
     let start = match first_sign {
-        // The two lines before tend to say who did it.
+        // The two lines before often name the cause.
         Some(first) => first.saturating_sub(2),
         None => lines.len().saturating_sub(TAIL),
     };

@@ -8,20 +8,20 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use xtask::workspace::Workspace;
 
-/// Something that can be run again alone.
+/// A part of the tests that can be run again alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// A test on this machine's kernel.
     Here { binary: String, test: String },
     /// A live test on another kernel, by suite.
     Kernel { suite: String, backend: String, test: String },
-    /// A kernel that did not get to the end of its tests, by suite.
+    /// A kernel whose machine stopped before the end of its tests, by suite.
     Machine { suite: String },
     /// A scenario with a kernel, by suite.
     Scenario { name: String, suite: String },
-    /// What is fuzzed.
+    /// A fuzz target.
     Fuzzing { target: String },
-    /// What benchmarks measure.
+    /// The loads of the benchmarks.
     Loads,
 }
 

@@ -18,7 +18,7 @@ pub struct Fuzzing<'a> {
     pub fuzzer: Fuzzer<'a>,
     pub targets: Vec<Target>,
     pub seconds: u32,
-    /// Those with an input that is a problem.
+    /// The targets that failed on an input.
     pub failed: Mutex<Vec<Target>>,
 }
 

@@ -15,7 +15,7 @@ use crate::failures::Failure;
 use crate::programs::{LIVE, RUNNER, WORKLOAD};
 use crate::results::{self, Outcome, Test};
 
-/// More than a test waits for something that does not come, in seconds.
+/// Longer than any test waits for an event that never comes, in seconds.
 const LIMIT: &str = "600";
 
 /// Requirements of the tests.
@@ -28,7 +28,7 @@ pub struct Here<'a> {
 }
 
 impl Here<'_> {
-    /// Runs all tests, or those of `failures`; what became of them.
+    /// Runs all tests, or those of `failures`; returns their results.
     pub fn run(&self, failures: Option<&[Failure]>) -> Result<Vec<Test>> {
         let directory = directory(self.workspace);
         fs::create_dir_all(&directory)
@@ -88,7 +88,7 @@ impl Here<'_> {
     }
 }
 
-/// Where tests leave things.
+/// The directory for the results of tests.
 pub fn directory(workspace: &Workspace) -> PathBuf {
     workspace.target.join("tests")
 }

@@ -21,13 +21,13 @@ pub const BACKENDS: [&str; 3] = ["fentry", "kprobe", "tracepoint"];
 /// The package that depends on a suite's newest kernel: the small one for virtual machines.
 const META: &str = "linux-image-cloud-amd64";
 
-/// For how long the last answer to "which is the newest" is good.
+/// The time for which the last lookup of the newest kernel is valid.
 const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A kernel to boot, known by the suite of Debian it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel {
-    /// Of Debian.
+    /// The suite of Debian.
     pub suite: &'static str,
     /// The kernel's version, as 6.1.
     pub series: &'static str,
@@ -39,7 +39,7 @@ pub const ALL: [Kernel; 4] = [
     Kernel { suite: "bullseye", series: "5.10", backends: &BACKENDS },
     Kernel { suite: "bookworm", series: "6.1", backends: &BACKENDS },
     Kernel { suite: "trixie", series: "6.12", backends: &BACKENDS },
-    // Not stable: whatever is newest.
+    // Not a stable suite: its kernel is the newest.
     Kernel { suite: "sid", series: "7", backends: &BACKENDS },
 ];
 
@@ -82,10 +82,10 @@ pub fn cache_directory(name: &str) -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// Where images are kept.
+/// The images kept on this machine.
 pub struct Cache {
     directory: PathBuf,
-    /// Held while one is fetched, which several may want.
+    /// Held while an image is fetched: several machines may want it.
     fetching: Mutex<()>,
 }
 
@@ -115,7 +115,7 @@ impl Cache {
         }
     }
 
-    /// What the last look-up found, and whether that is recent.
+    /// The image of the last lookup, and whether that lookup is recent.
     fn kept(&self, kernel: Kernel) -> Option<(Image, bool)> {
         let record = self.record(kernel);
         let name = fs::read_to_string(&record).ok()?;

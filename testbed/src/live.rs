@@ -26,7 +26,7 @@ const SECONDS: u32 = 300;
 pub enum Task {
     /// These live tests.
     Tests(Choice),
-    /// The user's command, whose output is what they want to see.
+    /// The user's command, run for its output.
     Command(String),
 }
 
@@ -36,11 +36,11 @@ pub struct Plan<'a> {
     pub programs: &'a [Program],
     /// Files that machines have under the paths that they have here.
     pub files: &'a [PathBuf],
-    /// Where machines write while they run.
+    /// The directory for the files of running machines.
     pub work: &'a Path,
-    /// Where that is put when they have ended.
+    /// The directory for the files of machines that have ended.
     pub results: PathBuf,
-    /// What it is called there, if it is not called after the kernel's suite.
+    /// The machine's directory there, if it is not named after the kernel's suite.
     pub name: Option<&'a str>,
     /// In MiB.
     pub memory: u32,
@@ -52,7 +52,7 @@ pub struct Plan<'a> {
     pub terminal: &'a Mutex<()>,
 }
 
-/// Where machines leave things.
+/// The directory for the results of machines.
 pub fn results(workspace: &Workspace) -> PathBuf {
     workspace.target.join("vm")
 }
@@ -125,7 +125,7 @@ impl Plan<'_> {
         }
     }
 
-    /// Takes down what became of the tests, and shows those that failed.
+    /// Records the results of the tests, and shows those that failed.
     fn read(&self, choice: &Choice, kept: &Path, report: &mut Report) -> Result<()> {
         let files = kept.join("files");
         let suite = suite::Results::read(&files, choice);
@@ -167,7 +167,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Shows the output of a command, unless that was done while it came.
+    /// Shows the output of a command, unless it was shown while it came.
     fn show(&self, kept: &Path, report: &Report) -> Result<()> {
         if !self.stream {
             let output = machine::text(&kept.join("output.txt"))?;

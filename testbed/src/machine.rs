@@ -37,12 +37,12 @@ pub struct Machine<'a> {
     pub stream: bool,
 }
 
-/// How a boot ended.
+/// The outcome of a boot.
 #[derive(Debug)]
 pub enum Outcome {
     /// The command ended with this status.
     Ended(u8),
-    /// It did not, for this reason.
+    /// The command did not end, for this reason.
     Lost {
         why: String,
         /// The emulator may be the cause, rather than the kernel or the command.
@@ -150,7 +150,7 @@ impl Machine<'_> {
         let mut in_trouble: Option<Instant> = None;
         let mut shown = 0;
         loop {
-            // Before looking at the files: what they then lack never comes.
+            // Checked before the files are read: after its exit QEMU writes no more to them.
             let exit = child.try_wait().context("cannot wait for QEMU")?;
             if self.stream {
                 shown += show(&ports.output, shown)?;
@@ -187,7 +187,8 @@ impl Machine<'_> {
     }
 }
 
-/// What to make of a boot that is over; `otherwise` says why if neither guest nor kernel did.
+/// The outcome of a boot that is over; `otherwise` gives the reason if neither guest nor kernel
+/// did.
 fn verdict(
     progress: Progress,
     trouble: Option<&str>,

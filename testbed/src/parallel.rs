@@ -51,13 +51,13 @@ struct Queue<'a> {
 
 struct State<'a> {
     jobs: Vec<Job<'a>>,
-    /// What is left of it.
+    /// The memory left, in MiB.
     memory: u64,
     running: usize,
 }
 
 impl<'a> Queue<'a> {
-    /// The longest job that there is memory for, once there is; None if no job is left.
+    /// The longest job that fits into memory, once there is one; None if no job is left.
     fn take(&self) -> Option<Job<'a>> {
         let mut state = self.lock();
         loop {
@@ -65,7 +65,7 @@ impl<'a> Queue<'a> {
                 return None;
             }
             let left = state.memory;
-            // One that takes more than there is may at least try alone.
+            // A job that needs more memory than the machine has runs alone.
             let fits = |job: &Job<'_>| job.memory <= left || state.running == 0;
             if let Some(index) = state.jobs.iter().rposition(fits) {
                 let job = state.jobs.remove(index);
@@ -89,7 +89,7 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// In MiB, without the part that the rest of the machine is left with.
+/// The memory for jobs in MiB, without the part that is kept for the rest of the machine.
 fn available_memory() -> u64 {
     const REST: u64 = 512;
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();

@@ -15,10 +15,10 @@ use crate::initramfs::Program;
 pub const LIVE: &str = "live";
 /// The workload program that the tests control.
 pub const WORKLOAD: &str = "workload";
-/// The one that runs them.
+/// The program that runs the tests.
 pub const RUNNER: &str = "run-tests";
 
-/// The live tests and what they use.
+/// The live tests and the programs that they use.
 pub fn tests(workspace: &Workspace, tests: &Tests) -> Result<Vec<Program>> {
     let directory = workspace.target.join("vm").join("programs");
     fs::create_dir_all(&directory)

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use crate::kernels::{self, BACKENDS, Kernel};
 use crate::suite::{Outcome, Results};
 
-/// The status when a command did not come to one of its own.
+/// The status for a command that has none of its own.
 const NO_STATUS: u8 = 125;
 
 #[derive(Clone, Debug)]
@@ -30,12 +30,12 @@ pub struct Report {
     pub result: Result,
     pub seconds: f32,
     pub retried: bool,
-    /// Of the live tests, if it ran them.
+    /// The results of the live tests, if they ran.
     pub suite: Option<Results>,
 }
 
 impl Report {
-    /// Of a machine of which nothing is known yet: `result` holds unless another becomes known.
+    /// The report of a machine without details: `result` holds until it is replaced.
     pub fn new(kernel: Kernel, result: Result) -> Self {
         Self { kernel, version: None, result, seconds: 0.0, retried: false, suite: None }
     }
@@ -98,7 +98,7 @@ pub fn backends(reports: &[Report]) -> String {
     table
 }
 
-/// In the order of kernels: machines end in any.
+/// Sorts reports in the order of kernels: machines end in any order.
 pub fn sort(reports: &mut [Report]) {
     reports.sort_by_key(|report| kernels::ALL.iter().position(|kernel| *kernel == report.kernel));
 }
@@ -133,7 +133,7 @@ impl Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// An error unless all went well; its status is that of the first kernel that did not.
+/// An error if a kernel failed, with the status of the first one that did.
 pub fn conclude(what: &str, reports: &[Report]) -> std::result::Result<(), Failed> {
     let failed: Vec<_> =
         reports.iter().filter_map(|report| Some((report, report.failure()?))).collect();

@@ -19,7 +19,7 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// From the directory of results; nothing if there is none.
+/// Reads the results in a directory; empty if there are none.
 pub fn read(directory: &Path) -> Vec<Test> {
     let text = fs::read_to_string(directory.join("results.tsv")).unwrap_or_default();
     parse(&text)

@@ -7,18 +7,18 @@ use crate::failures::Failure;
 use crate::kernels::BACKENDS;
 use crate::results::{self, Test};
 
-/// What the machine runs.
+/// The machine's command.
 pub const SCRIPT: &str = include_str!("suite.sh");
 
-/// What a kernel makes of one backend.
+/// The result of one backend on a kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outcome {
-    /// The machine did not get to the end of it.
+    /// The machine stopped before the backend's tests had ended.
     #[default]
     Unfinished,
     /// None of its tests was chosen.
     NotChosen,
-    /// The agent does not start with it.
+    /// The agent does not start with this backend.
     Missing,
     Tested {
         passed: usize,
@@ -50,13 +50,13 @@ impl Outcome {
     }
 }
 
-/// Which live tests to run, with each of [`BACKENDS`]: parts of their names, or whole names after
-/// `=`. None is no test, and no name is all tests.
+/// The live tests to run with each of [`BACKENDS`]: parts of their names, or whole names after `=`.
+/// `None` runs no test, an empty list runs all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice([Option<Vec<String>>; BACKENDS.len()]);
 
 impl Choice {
-    /// What depends on the kernel once, and what depends on the backend with each.
+    /// Runs tests that depend on the kernel once, and tests that depend on the backend with each.
     pub fn dependent() -> Self {
         let names = |names: &[&str]| Some(names.iter().map(|it| (*it).to_owned()).collect());
         let rest = names(&["each_backend"]);
@@ -68,7 +68,7 @@ impl Choice {
         Self([const { Some(Vec::new()) }; BACKENDS.len()])
     }
 
-    /// Those that failed on the kernel of a suite; None if nothing did.
+    /// The tests that failed on the kernel of a suite; None if none did.
     pub fn again(failures: &[Failure], suite: &str) -> Option<Self> {
         let is_lost = Failure::Machine { suite: suite.to_owned() };
         if failures.contains(&is_lost) {
@@ -92,7 +92,7 @@ impl Choice {
         chosen.0.iter().any(Option::is_some).then_some(chosen)
     }
 
-    /// What the machine runs.
+    /// The command of the machine.
     pub fn script(&self) -> String {
         let variable = |(name, filters): (&str, &Option<Vec<String>>)| {
             let value = match filters {
@@ -117,12 +117,12 @@ pub struct Results {
     pub outcomes: [Outcome; BACKENDS.len()],
     /// The tests with each of them.
     pub tests: [Vec<Test>; BACKENDS.len()],
-    /// What `inotify-trace check` found to be less than good: subject and detail.
+    /// The subject and the detail of each finding of `inotify-trace check` that is not `ok`.
     pub limitations: Vec<(String, String)>,
 }
 
 impl Results {
-    /// From the files that came out of the machine. Those it never wrote count as empty.
+    /// Reads the files that the machine wrote. Missing files count as empty.
     pub fn read(files: &Path, choice: &Choice) -> Self {
         let text = |name: &str| fs::read_to_string(files.join(name)).unwrap_or_default();
         let lines = text("backends.txt");
@@ -136,7 +136,7 @@ impl Results {
         Self { outcomes, tests, limitations: limitations(&text("check.txt")) }
     }
 
-    /// Those of `expected` that the kernel does not offer.
+    /// The backends of `expected` that the kernel does not offer.
     pub fn withdrawn(&self, expected: &[&'static str]) -> Vec<&'static str> {
         let missing = |name: &&str| {
             BACKENDS
@@ -148,7 +148,7 @@ impl Results {
     }
 }
 
-/// From a line of `backends.txt`, and what became of the tests.
+/// Reads a backend's line of `backends.txt`, and counts the tests by result.
 fn outcome(lines: &str, backend: &str, tests: &[Test]) -> Outcome {
     let mut words = lines.lines().map(str::split_whitespace);
     let Some(mut words) = words.find(|words| words.clone().next() == Some(backend)) else {

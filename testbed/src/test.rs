@@ -79,10 +79,10 @@ const CHURNED: u64 = 600;
 /// How many of the slowest tests are named.
 const SLOWEST: usize = 10;
 
-/// The kernels of the scenario containerd-5670 that tell most. Debian 11's containerd on its own
-/// kernel is the bug as users have it. Debian 12's is the nearest to it that has it no more: of that
-/// not a word may be said. What newer kernels do with cgroups that are gone is tested there by the
-/// live tests of leaks.
+/// The kernels of the scenario containerd-5670 with the clearest results. Debian 11's containerd on
+/// its own kernel has the bug that users have. Debian 12's is the closest one without the bug:
+/// inotify-trace must report no leak there. On newer kernels, the live tests of leaks cover cgroups
+/// that are gone.
 const TELLING: [&str; 2] = ["bullseye", "bookworm"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -181,8 +181,8 @@ fn names_packages(args: &[String]) -> bool {
         .any(|arg| arg.starts_with("-p") || arg.starts_with("--package") || arg == "--workspace")
 }
 
-/// Has the agent trace what benchmarks measure. What they measure decides nothing, since other
-/// programs run; that they come to their end does.
+/// Runs the loads of the benchmarks under the agent. A load that fails is an error; the measured
+/// values are ignored, since other programs run at the same time.
 fn loads(workspace: &Workspace, agent: &Path) -> Result<()> {
     let bench = builds::program(workspace, "bench", false)?;
     let bench = bench.to_str().context("the target directory's name is not UTF-8")?;
@@ -194,7 +194,7 @@ fn loads(workspace: &Workspace, agent: &Path) -> Result<()> {
     step::run("the loads of the benchmarks", &mut command)
 }
 
-/// All that is not tested on this machine's kernel.
+/// The tests that do not run on this machine's kernel.
 struct Elsewhere<'a> {
     workspace: &'a Workspace,
     agent: &'a Path,
@@ -203,13 +203,13 @@ struct Elsewhere<'a> {
     tier: Tier,
 }
 
-/// What came of that.
+/// The results of [`Elsewhere`].
 #[derive(Default)]
 struct Told {
     kernels: Vec<Report>,
     scenarios: Vec<(&'static str, Vec<Report>)>,
     fuzzed: Vec<Target>,
-    /// Why the loads of benchmarks did not come to their end.
+    /// The reason why the loads of the benchmarks failed.
     loads: Option<String>,
     /// The failed steps, with the reason.
     not_run: Vec<String>,
@@ -336,7 +336,7 @@ impl Elsewhere<'_> {
                         .collect();
                     (!failed.is_empty()).then(|| on(&failed))
                 }
-                // All of its own.
+                // No name means every kernel of the scenario.
                 None if self.tier == Tier::Full => Some(Vec::new()),
                 None => (name == "containerd-5670").then(|| on(&TELLING)),
             };

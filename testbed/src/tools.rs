@@ -1,4 +1,4 @@
-//! The programs of this machine that it takes to run others.
+//! Programs of this machine that run virtual machines and make their file systems.
 
 use std::path::Path;
 
@@ -49,7 +49,8 @@ pub fn setup_for_root_file_systems() -> Result<()> {
     install(TO_MAKE_ROOTS, &[])
 }
 
-/// Without `to_run` nothing goes; without `to_fetch`, what was fetched before.
+/// Installs tools. Those of `to_run` are required; without `to_fetch` only kernels from the cache
+/// run.
 fn install(to_run: &'static [Tool], to_fetch: &'static [Tool]) -> Result<()> {
     let (run, fetch) = (missing(to_run), missing(to_fetch));
     if run.is_empty() && fetch.is_empty() {
@@ -68,7 +69,7 @@ fn install(to_run: &'static [Tool], to_fetch: &'static [Tool]) -> Result<()> {
     if to_fetch.is_empty() {
         return Ok(());
     }
-    // Kernels that were fetched before do without the others.
+    // Kernels in the cache run without these tools.
     let lacking = missing(to_fetch);
     step::say(&format!("{error:#}; without {} no kernel can be fetched", names(&lacking)));
     Ok(())

@@ -1,4 +1,4 @@
-//! What the looks find: processes that do nothing but hold instances, watches and other
+//! Processes for the looks to find: they do nothing but hold instances, watches and other
 //! descriptors.
 
 use std::fs::{self, File};
@@ -10,21 +10,21 @@ use anyhow::{Context, Result, ensure};
 
 use crate::load::hold::{self, Hold};
 
-/// Above those of people and services, and below those that are no users: each process has one of
-/// its own, so that no user comes near a limit.
+/// Above the user ids of people and services, and below the reserved ones: each process has a user
+/// of its own, so that no user comes near a limit.
 const FIRST_UID: u32 = 2_000_000;
 
 /// Processes that live until this is dropped.
 pub struct Held {
     each: Hold,
     children: Vec<Child>,
-    /// What they wait for the end of, and its other end.
+    /// The pipe whose end the processes wait for.
     end: Option<io::PipeWriter>,
     input: io::PipeReader,
 }
 
 impl Held {
-    /// No process yet. `each` says what one is to hold; its user is set here.
+    /// Starts no process yet. `each` describes one process; its user is set here.
     pub fn new(mut each: Hold, directory: PathBuf) -> Result<Self> {
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
@@ -36,7 +36,7 @@ impl Held {
         Ok(Self { each, children: Vec::new(), end: Some(end), input })
     }
 
-    /// Adds processes until there are so many, and waits until each holds everything.
+    /// Adds processes up to this number, and waits until each holds everything.
     pub fn grow(&mut self, processes: usize) -> Result<()> {
         let (output, ready) = io::pipe().context("cannot make a pipe")?;
         let missing = processes.saturating_sub(self.children.len());
@@ -55,7 +55,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // They read the end of it, and go.
+        // The processes read the end of the pipe, and exit.
         self.end = None;
         for child in &mut self.children {
             let _ = child.wait();

@@ -1,4 +1,4 @@
-//! What the lines of the looks come to.
+//! Results from the lines of the looks.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use super::plot::Curve;
 use super::tools::{DISTURBED, GROWING, LOOK, LSOF, MISSING, SCALE, TOOLS};
 use crate::stats::{Spread, cell, number, table};
 
-/// From so many descriptors on, what a look costs in any case counts for little.
+/// With at least this many descriptors, the fixed cost of a look counts for little.
 const MANY: f64 = 9_000.0;
 
-/// In the order of [`TOOLS`] and [`GROWING`].
+/// The results, in the order of [`TOOLS`] and [`GROWING`].
 #[derive(Default)]
 pub struct Measured {
     looks: [Vec<f64>; TOOLS.len()],
-    /// Instances and watches, as the last look told.
+    /// Instances and watches in the output of the last look.
     told: [(String, String); TOOLS.len()],
     missing: Vec<String>,
-    /// By the number of processes: the descriptors there are, and milliseconds.
+    /// By the number of processes: the number of descriptors, and milliseconds.
     scale: BTreeMap<usize, (f64, [Vec<f64>; GROWING.len()])>,
     rounds: usize,
     disturbed: usize,
@@ -81,13 +81,13 @@ impl Measured {
         self.of(name).len()
     }
 
-    /// How much longer one takes than another, round by round.
+    /// The ratio of two tools' times, round by round.
     pub fn ratio(&self, name: &str, other: &str) -> Option<Spread> {
         let pairs = self.of(name).iter().zip(self.of(other));
         Spread::of(pairs.map(|(one, other)| one / other))
     }
 
-    /// The time and the output of each.
+    /// The time and the output of each tool.
     pub fn table(&self) -> String {
         let rows: Vec<_> = TOOLS
             .iter()
@@ -102,7 +102,7 @@ impl Measured {
                 let spread = cell(Spread::of(looks.iter().copied()), 1);
                 vec![format!("`{name}`"), spread, or_nothing(instances), or_nothing(watches)]
             })
-            // Descriptions are no commands.
+            // Descriptions are not commands.
             .map(|mut row| {
                 if row[0].contains(" (in ") || row[0].contains("the same") {
                     row[0] = row[0].replace('`', "").replace("--walk-proc", "`--walk-proc`");
@@ -169,7 +169,7 @@ impl Measured {
     }
 }
 
-/// Without arguments.
+/// A tool's name without arguments.
 fn short(name: &'static str) -> &'static str {
     match name {
         super::tools::JSON => "inotify-trace list",
@@ -179,7 +179,7 @@ fn short(name: &'static str) -> &'static str {
     }
 }
 
-/// Of the line that fits logarithms best; `None` for fewer than two points.
+/// The slope of the line that fits the logarithms best; `None` for fewer than two points.
 fn slope(points: &[(f64, f64)]) -> Option<f64> {
     let logs: Vec<_> = points.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
     let mean = |of: fn(&(f64, f64)) -> f64| logs.iter().map(of).sum::<f64>() / logs.len() as f64;

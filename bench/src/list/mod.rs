@@ -1,4 +1,4 @@
-//! What a look at the machine costs, next to other programs that look.
+//! The cost of a look at the machine, next to other programs that look.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -120,11 +120,11 @@ fn here(workspace: &Workspace, quick: bool) -> Result<Measured> {
     Measured::parse(&root::output(&mut command)?)
 }
 
-/// In a virtual machine with iterators.
+/// Measures in a virtual machine with iterators.
 fn inside(workspace: &Workspace, quick: bool) -> Result<String> {
     let rounds = if quick { 2 } else { 9 };
     let mut files: Vec<PathBuf> = Vec::new();
-    // Those that cannot be brought along are named by the machine itself. lsof is left out.
+    // The machine reports programs that cannot be copied into it. lsof is left out.
     for program in PROGRAMS[..2].iter().filter_map(|(program, _)| which(program)) {
         for file in with_libraries(program)? {
             if !files.contains(&file) {
@@ -157,7 +157,7 @@ fn inside(workspace: &Workspace, quick: bool) -> Result<String> {
         text += &format!("**Warning: {by}.**\n\n");
     }
     text += &measured.table();
-    // Of what else there is, only the scanner reads watches.
+    // Of the other tools, only the scanner reads watches.
     if let Some(ratio) = measured.ratio(JSON, SCANNER) {
         text += &format!(
             "With the iterator, `inotify-trace list` takes {} times as long as the plain scanner, \

@@ -1,6 +1,6 @@
-//! What to compare with: a look through `/proc` as compiled inotify scanners do it. It reads the
-//! link of every descriptor, and of those that are inotify's the fdinfo; one thread, and nothing
-//! that could be left out.
+//! The program to compare with: a look through `/proc` as compiled inotify scanners do it. It reads
+//! the link of every descriptor, and the fdinfo of inotify's; it has one thread and does nothing
+//! else.
 
 use std::ffi::CStr;
 use std::io::{self, BufWriter, Write};
@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 
 use crate::sys::{Directory, read_at, read_link_at};
 
-/// Larger than what most instances have to tell, so that one read is enough.
+/// Larger than the fdinfo of most instances, so that one read is enough.
 const BUFFER: usize = 64 * 1024;
 
-/// What a process holds, or all do.
+/// The counts of one process, or of all.
 #[derive(Default)]
 struct Found {
     descriptors: u64,
@@ -27,11 +27,11 @@ pub fn scan() -> Result<()> {
     let mut buffer = vec![0; BUFFER];
     let mut proc = Directory::open(None, c"/proc").context("cannot read /proc")?;
     let mut total = Found::default();
-    // Programs that scan know neither names nor numbers beforehand.
+    // Real scanners know neither names nor numbers beforehand.
     let mut path = Vec::new();
     while let Some(pid) = proc.next_number() {
         named(&mut path, &[&pid, b"/fd"]);
-        // It may have ended, or not be ours to look at.
+        // The process may have ended, or belong to another user.
         let Ok(mut descriptors) = Directory::open(Some(&proc), terminated(&path)?) else {
             continue;
         };

@@ -19,7 +19,7 @@ use crate::scratch::Scratch;
 /// This program's task that is the plain scanner.
 const SCAN: &str = "scan";
 
-/// What looks.
+/// A program that looks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tool {
     /// The agent with these arguments.
@@ -36,7 +36,7 @@ pub const SCANNER: &str = "plain compiled scanner (in bench)";
 pub const FIND: &str = "find /proc/*/fd -lname anon_inode:inotify";
 pub const LSOF: &str = "lsof -nP";
 
-/// By name.
+/// The tools, by name.
 pub const TOOLS: [(&str, Tool); 7] = [
     (JSON, Tool::List(&["--by", "process", "-o", "json"])),
     (WALK, Tool::List(&["--by", "process", "-o", "json", "--walk-proc"])),
@@ -47,24 +47,24 @@ pub const TOOLS: [(&str, Tool); 7] = [
     (LSOF, Tool::Lsof),
 ];
 
-/// Those of which is shown how they grow: the rest is slower than these by far.
+/// The tools whose growth is shown: the others are far slower.
 pub const GROWING: [&str; 3] = [JSON, FIND, SCANNER];
 
 /// The load of the comparison.
 pub const PROCESSES: usize = 200;
 
-/// What each of its processes holds.
+/// The descriptors and watches of each of these processes.
 pub fn each() -> Hold {
     Hold { threads: 6, instances: 4, watches: 30, others: 5, directory: PathBuf::new(), uid: 0 }
 }
 
-/// What each process holds that makes descriptors many: with the standard ones a hundred.
+/// A process with many descriptors: a hundred with the standard ones.
 pub fn each_growing() -> Hold {
     Hold { threads: 1, instances: 2, watches: 10, others: 95, directory: PathBuf::new(), uid: 0 }
 }
 
-/// Starts lines: a look, why there are none, a look with so many descriptors, and a round that
-/// something else took processors from.
+/// The first words of lines: a look, the reason why looks are missing, a look with a number of
+/// descriptors, and whether other programs kept processors busy in a round.
 pub const LOOK: &str = "look";
 pub const MISSING: &str = "missing";
 pub const SCALE: &str = "scale";
@@ -136,14 +136,14 @@ pub fn measure(rounds: &Rounds) -> Result<()> {
     Ok(())
 }
 
-/// The loads only wait: whatever is busy is something else.
+/// The loads only wait, so other programs cause any CPU use.
 fn tell_disturbance() {
     let by = if machine::other_programs().is_some() { "yes" } else { "no" };
     println!("{DISTURBED}\t{by}");
 }
 
 impl Tool {
-    /// Why it cannot be measured, if so.
+    /// The reason why the tool cannot be measured, if there is one.
     fn missing(self, rounds: &Rounds) -> Option<String> {
         let program = match self {
             Self::List(_) | Self::Scanner => return None,
@@ -158,7 +158,7 @@ impl Tool {
     }
 }
 
-/// What a look found. Numbers, or nothing if it does not tell.
+/// The counts that a look found; empty if the tool does not count them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Told {
     pub instances: String,
@@ -172,7 +172,7 @@ struct Looker<'a> {
 }
 
 impl Looker<'_> {
-    /// Milliseconds, and what it told.
+    /// Runs a tool; returns its milliseconds and its counts.
     fn look(&self, tool: Tool) -> Result<(f64, Told)> {
         let mut command = match tool {
             Tool::List(arguments) => {
@@ -185,8 +185,8 @@ impl Looker<'_> {
                 command.arg(SCAN);
                 command
             }
-            // As one types it: the shell finds the processes. Busybox's shell would take its own
-            // program by this name.
+            // The command as users type it: the shell finds the processes. Busybox's shell would
+            // take its own program by this name.
             Tool::Find => {
                 let program = which("find").context("there is no find")?;
                 let arguments = FIND.trim_start_matches("find");
@@ -205,7 +205,7 @@ impl Looker<'_> {
         command.stdin(Stdio::null()).stdout(output);
         let is_ours = matches!(tool, Tool::List(_) | Tool::Scanner);
         if !is_ours {
-            // They complain about processes that end meanwhile.
+            // The tools report errors for processes that end meanwhile.
             command.stderr(Stdio::null());
         }
         let started = Instant::now();

@@ -1,4 +1,4 @@
-//! What two system calls cost.
+//! The cost of two system calls.
 
 use std::time::Instant;
 

@@ -52,7 +52,7 @@ impl Hold {
     }
 }
 
-/// What is watched in `directory`, by number.
+/// The path of a watched file in `directory`, by number.
 pub fn target(directory: &Path, index: usize) -> PathBuf {
     directory.join(format!("watched-{index}"))
 }
@@ -81,11 +81,11 @@ pub fn run(hold: &Hold) -> Result<()> {
                 thread::park();
             }
         };
-        // All they do is to exist.
+        // These threads only exist.
         thread::Builder::new().stack_size(16 * 1024).spawn(sleep).context("cannot have threads")?;
     }
     writeln!(io::stdout(), "ready").context("cannot say that all is held")?;
-    // Whoever started it reads until the last of its kind has said so, or has failed.
+    // The parent reads until the last load has printed "ready", or has failed.
     sys::close_output().context("cannot close the output")?;
     io::stdin().read(&mut [0]).context("cannot wait for the end")?;
     drop(held);

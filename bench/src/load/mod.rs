@@ -1,5 +1,6 @@
-//! What is traced: loops that do nothing but make system calls, and processes that hold things. Each
-//! runs as a process of its own, so that its events can be told from all others.
+//! The loads to trace: loops that do nothing but make system calls, and processes that hold
+//! instances and watches. Each is a process of its own, so that its events can be separated from
+//! all others.
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -25,7 +26,7 @@ pub enum Load {
     Hold(Hold),
 }
 
-/// Is that load, until it is done.
+/// Runs that load until its end.
 pub fn run(load: &Load) -> Result<()> {
     match load {
         Load::Storm(storm) => storm::run(storm),

@@ -31,10 +31,10 @@ pub struct Storm {
     pub millis: u64,
 }
 
-/// How long to wait for others to give back instances.
+/// The time to wait for other programs to give back instances.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a storm did.
+/// The results of a storm.
 pub struct Done {
     pub pid: u32,
     pub loops: u64,
@@ -100,7 +100,7 @@ pub fn run(storm: &Storm) -> Result<()> {
     writeln!(io::stdout(), "{loops} {nanoseconds}").context("cannot say what was done")
 }
 
-/// Makes an instance. Others may have used up what this user may have, for a moment.
+/// Makes an instance. Other programs may have used up the user's quota for a moment.
 fn make() -> Result<OwnedFd> {
     let started = Instant::now();
     loop {
@@ -163,7 +163,7 @@ impl Reader {
     }
 }
 
-/// The process that is woken: reads what comes, and rests 1 ms after each time.
+/// The process that the storm wakes: reads its input, and rests 1 ms after each read.
 pub fn read_slowly() -> Result<()> {
     let mut bytes = [0; 4096];
     while io::stdin().read(&mut bytes).context("cannot read the pipe")? > 0 {

@@ -13,7 +13,7 @@ pub struct Csv {
 }
 
 impl Csv {
-    /// Into `output`.
+    /// CSV on `output`.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -76,7 +76,7 @@ fn write(field: &mut String, value: &Value<'_>) {
         Value::F64(value) => write!(field, "{value}"),
         Value::Text(text) => write!(field, "{text}"),
         Value::Names(names) => write!(field, "{}", names.join(",")),
-        // No column is of these.
+        // Columns have none of these types.
         Value::Numbers(_) | Value::Object(_) | Value::Objects(_) => Ok(()),
     };
 }

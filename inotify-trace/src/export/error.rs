@@ -1,11 +1,11 @@
-//! What keeps a recording from being exported. Whoever shows an error shows its source as well.
+//! The reasons why a recording cannot be exported. Print an error together with its source.
 
 use std::{io, path::PathBuf};
 
-/// What keeps a recording from being exported.
+/// The reason why a recording cannot be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The output is there already.
+    /// The output exists already.
     #[error("{} exists, and is not overwritten: remove it, or give another name", .0.display())]
     Exists(PathBuf),
     /// The output cannot be made or written.
@@ -13,7 +13,7 @@ pub enum ExportError {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// Standard output cannot be written.

@@ -1,4 +1,4 @@
-//! Where an export goes: standard output, or a file that has its name only when it is complete.
+//! The output of an export: standard output, or a file that gets its name only when it is complete.
 
 use std::{
     fs::{self, File},
@@ -13,10 +13,10 @@ use super::ExportError;
 /// Bytes gathered before they are written.
 const BUFFER: usize = 256 << 10;
 
-/// What the names of files end in that are not complete.
+/// The suffix of incomplete files.
 const PARTIAL: &str = ".partial";
 
-/// Where an export goes.
+/// The output of an export.
 #[derive(Debug)]
 pub struct Output {
     writer: BufWriter<Sink>,
@@ -62,14 +62,14 @@ impl Output {
         let mut prefix = std::ffi::OsString::from(".");
         prefix.push(name);
         prefix.push(".");
-        // What programs watch is nobody else's business: only its owner may read the file.
+        // Watched paths are private: only the owner may read the file.
         let file = tempfile::Builder::new().prefix(&prefix).suffix(PARTIAL).tempfile_in(directory);
         let (file, temporary) = file.map_err(failed)?.into_parts();
         let writer = BufWriter::with_capacity(BUFFER, Sink::File(file));
         Ok(Self { writer, partial: Some(PartialFile { temporary, path: path.to_owned() }) })
     }
 
-    /// What went wrong, with the file's name.
+    /// The error, with the file's name.
     pub(super) fn failed(&self, source: io::Error) -> ExportError {
         match &self.partial {
             Some(partial) => ExportError::Write { path: partial.path.clone(), source },
@@ -77,7 +77,7 @@ impl Output {
         }
     }
 
-    /// All is written: it gets its name.
+    /// Completes the output: a file gets its name.
     ///
     /// # Errors
     /// If it cannot be written, or another one has got that name.
@@ -85,7 +85,7 @@ impl Output {
         self.close()?.map_or(Ok(()), PartialFile::complete)
     }
 
-    /// All is written. It may get its name later, together with others.
+    /// Completes the content. A file may get its name later, together with others.
     pub(super) fn close(mut self) -> Result<Option<PartialFile>, ExportError> {
         let flushed = self.writer.flush().and_then(|()| self.writer.get_ref().sync());
         flushed.map_err(|source| self.failed(source))?;
@@ -104,7 +104,7 @@ impl Write for Output {
 }
 
 impl PartialFile {
-    /// Gives it its own name, unless another file has got that.
+    /// Gives the file its name, unless another file has got that name.
     pub(super) fn complete(self) -> Result<(), ExportError> {
         let Self { temporary, path } = self;
         temporary.persist_noclobber(&path).map_err(|error| match error.error.kind() {
@@ -115,7 +115,7 @@ impl PartialFile {
 }
 
 impl Sink {
-    /// What is written survives a loss of power before the file gets its name.
+    /// The content survives a loss of power before the file gets its name.
     fn sync(&self) -> io::Result<()> {
         match self {
             Self::Stdout(_) => Ok(()),

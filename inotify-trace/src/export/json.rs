@@ -1,4 +1,4 @@
-//! The lines of `replay -o json`, of every event there is, each with the run that it is of.
+//! The lines of `replay -o json` for all events, each with its run.
 
 use std::io;
 
@@ -16,12 +16,12 @@ use crate::{output::Json, recording::Header};
 #[derive(Debug)]
 pub struct JsonLines {
     lines: Option<Json<Output>>,
-    /// While no run has begun.
+    /// The output until the first run begins.
     output: Option<Output>,
 }
 
 impl JsonLines {
-    /// Into `output`.
+    /// JSON lines on `output`.
     #[must_use]
     pub fn new(output: Output) -> Self {
         Self { lines: None, output: Some(output) }

@@ -1,7 +1,7 @@
 //! Recordings in the formats of other tools: lines of JSON or CSV, Parquet, Perfetto's traces.
 //!
-//! docs/export.md describes what is written. As everywhere, the tracker has taken in an event
-//! before it is shown, so that a row tells what was known then.
+//! docs/export.md describes the output. As everywhere, the tracker takes in an event before the
+//! event is shown, so that its row has everything known at that time.
 
 mod csv;
 mod error;
@@ -30,22 +30,22 @@ use crate::{
     recording::Header,
 };
 
-/// Writes runs in a format: an audience of each run, one after the other.
+/// Writes runs in a format, as the audience of one run after the other.
 pub trait Exporter: Audience<Error = ExportError> {
-    /// A run begins.
+    /// Begins a run.
     ///
     /// # Errors
-    /// If what came before cannot be written.
+    /// If the rows before cannot be written.
     fn begin(&mut self, header: &Header) -> Result<(), ExportError>;
 
-    /// There are no more runs: what was written gets its name.
+    /// Ends the export after the last run: a file gets its name.
     ///
     /// # Errors
     /// If it cannot be written.
     fn finish(self: Box<Self>) -> Result<(), ExportError>;
 }
 
-/// What all that is written of a run has.
+/// The context of all records of a run.
 fn context(header: &Header) -> Context {
     Context {
         clock: header.clock(),

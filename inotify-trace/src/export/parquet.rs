@@ -23,16 +23,16 @@ use crate::{
     recording::Header,
 };
 
-/// Rows of a row group: what is gathered in memory, compressed, before it is written. A group this
-/// large compresses as well as larger ones, and takes some MiB.
+/// The rows of a row group, which is gathered in memory, compressed, before it is written. A group
+/// of this size compresses as well as larger ones, and takes some MiB.
 const ROW_GROUP: usize = 256 << 10;
 
-/// Hardly ever the same twice, and mostly a little more than before: differences are small. All
-/// others repeat themselves, and are written as references to a dictionary.
+/// Columns whose values hardly ever repeat, and mostly rise a little: their differences are small.
+/// The values of all other columns repeat, and are written as references to a dictionary.
 const RISING: [Field; 4] = [Field::Time, Field::BootNs, Field::Instance, Field::Since];
 
-/// How many partitions are open at once: events come almost in their order, so the hour before
-/// is all that may still be added to.
+/// The number of partitions that are open at once: events come almost in order, so that only the
+/// hour before may still get rows.
 const OPEN: usize = 2;
 
 /// Nanoseconds of an hour.
@@ -40,7 +40,7 @@ const HOUR: i64 = 3_600_000_000_000;
 
 /// Writes one Parquet file.
 pub struct Parquet {
-    /// Where it goes, for errors.
+    /// The path of the file, for errors.
     path: PathBuf,
     writer: SerializedFileWriter<Output>,
     group: RowGroup,
@@ -82,7 +82,7 @@ impl Parquet {
         full.write_to(&mut self.writer).map_err(|error| failed(&self.path, error))
     }
 
-    /// Writes what is left. The file has yet to be renamed.
+    /// Writes the remaining rows. The file has yet to be renamed.
     fn close(mut self) -> Result<Option<PartialFile>, ExportError> {
         if self.group.rows() > 0 {
             self.write_group()?;
@@ -102,7 +102,7 @@ impl Rows for Parquet {
     }
 }
 
-/// What went wrong, without the words that libraries put around it.
+/// The error, without the words that libraries put around it.
 fn failed(path: &Path, error: ParquetError) -> ExportError {
     let source = match error {
         ParquetError::External(error) => match error.downcast::<io::Error>() {
@@ -120,11 +120,11 @@ pub struct Partitioned {
     directory: PathBuf,
     /// The directory of the run's node.
     node: PathBuf,
-    /// How names of the run's files begin.
+    /// The beginning of the names of the run's files.
     prefix: String,
-    /// How many files the run has.
+    /// The number of the run's files.
     files: u32,
-    /// By hours since 1970; the one used last comes last.
+    /// The open files by hours since 1970; the one used last comes last.
     open: VecDeque<(i64, Parquet)>,
     closed: Vec<PartialFile>,
 }

@@ -15,45 +15,45 @@ use crate::{
     recording::Header,
 };
 
-/// Takes in rows.
+/// Writes rows in a format.
 pub trait Rows {
-    /// A row.
+    /// Writes a row.
     ///
     /// # Errors
     /// If it cannot be written.
     fn row(&mut self, row: &Record<'_>) -> Result<(), ExportError>;
 
-    /// A run begins, of which the rows are that follow.
+    /// Begins a run: the rows that follow are its rows.
     ///
     /// # Errors
-    /// If what came before cannot be written.
+    /// If the rows before cannot be written.
     fn begin(&mut self, _header: &Header) -> Result<(), ExportError> {
         Ok(())
     }
 
-    /// That was all.
+    /// Ends the output after the last row.
     ///
     /// # Errors
     /// If it cannot be written.
     fn finish(self: Box<Self>) -> Result<(), ExportError>;
 }
 
-/// Makes rows of runs.
+/// Turns the events and verdicts of runs into rows.
 pub struct Flat {
     rows: Box<dyn Rows>,
     context: Context,
-    /// The open instances of which a row told that they are leaked.
+    /// The open instances that have a row as leaked.
     told: HashSet<InstanceId>,
 }
 
 impl Flat {
-    /// Rows for `rows`.
+    /// Sends its rows to `rows`.
     #[must_use]
     pub fn new(rows: Box<dyn Rows>) -> Self {
         Self { rows, context: context(&Header::default()), told: HashSet::new() }
     }
 
-    /// A row for each leaked instance of a verdict that was not told of yet.
+    /// Writes a row for each leaked instance of a verdict that has no such row yet.
     fn leaked(
         &mut self,
         verdict: &Verdict,
@@ -95,7 +95,8 @@ impl Audience for Flat {
     }
 
     fn end(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), ExportError> {
-        // A verdict is told again only when it is about twice as many: those since then are left.
+        // A verdict is repeated only when its count has about doubled: add the instances since the
+        // last.
         let grace = Grace::default();
         verdicts(tracker, now, &grace)
             .iter()

@@ -1,4 +1,4 @@
-//! Failures are followed by those who use up what was refused.
+//! Adds to a failure the culprits: the processes that use up the resource.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,8 @@ use inotify_trace_model::{
     usage::Culprits,
 };
 
-/// For how long nothing is said again about the same quota, in nanoseconds: who is refused tends to
-/// try again at once, and what there is to say does not change as fast.
+/// The time in nanoseconds in which culprits are not repeated for the same quota: a program that
+/// was refused tends to retry at once, and the culprits do not change as fast.
 const PAUSE: u64 = 1_000_000_000;
 
 /// Finds the culprits of failures, of the same quota once a second at most.
@@ -20,8 +20,8 @@ pub(super) struct Blame {
 }
 
 impl Blame {
-    /// Those who use up what this event was refused; None if it was refused nothing, or that was
-    /// told within the last second.
+    /// The culprits of a refusal; None if the event is no refusal, or if the last one of the same
+    /// quota was within the last second.
     pub(super) fn of(&mut self, event: &Event, tracker: &Tracker) -> Option<Culprits> {
         let (user, resource) = Culprits::quota_of(event)?;
         let told = self.told.entry((user, resource)).or_insert(BootTime(0));

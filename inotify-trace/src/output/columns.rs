@@ -1,8 +1,8 @@
-//! The columns of a listing: what they are called, and which are shown.
+//! The columns of a listing: their names, and the choice of columns to show.
 
 use inotify_trace_model::usage::By;
 
-/// Makes the enum and what is known of each column from one list.
+/// Makes the enum and the names of each column from one list.
 macro_rules! columns {
     ($(#[doc = $meaning:literal] $name:ident = $text:literal $heading:literal $field:literal,)+) => {
         /// A column of the table.
@@ -12,10 +12,10 @@ macro_rules! columns {
         }
 
         impl Column {
-            /// All of them.
+            /// All columns.
             pub const ALL: &[Self] = &[$(Self::$name),+];
 
-            /// As users type it.
+            /// The name that users type.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -23,7 +23,7 @@ macro_rules! columns {
                 }
             }
 
-            /// What is in it, for a help text.
+            /// The column's meaning, for a help text.
             #[must_use]
             pub fn meaning(self) -> &'static str {
                 match self {
@@ -114,7 +114,7 @@ columns! {
 }
 
 impl Column {
-    /// Those of a listing that is wide or not, and has a row for each watch or not.
+    /// The columns of a listing that is wide or not, and has a row for each watch or not.
     #[must_use]
     pub fn of(by: By, wide: bool, watches: bool) -> Vec<Self> {
         use Column as C;
@@ -157,7 +157,7 @@ impl Column {
         columns
     }
 
-    /// Whether more comes first when it is sorted by.
+    /// Whether the highest values come first when the table is sorted by this column.
     #[must_use]
     pub fn is_count(self) -> bool {
         use Column as C;

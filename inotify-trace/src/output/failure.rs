@@ -1,4 +1,4 @@
-//! Why inotify said no: which of the limits that answer alike it was.
+//! The limits behind failures: several limits give the same errno.
 
 use std::borrow::Cow;
 
@@ -18,16 +18,17 @@ pub enum Limit {
     RlimitNofile,
     /// Open files of the machine.
     FileMax,
-    /// One of the first and the third: the count is not known.
+    /// `InotifyInstances` or `RlimitNofile`: the user's count is not known.
     InstancesOrNofile,
 }
 
-/// The limit that made this event a failure; None if it is none, or failed for something else.
+/// The limit that made this event a failure; None if it is no failure, or no limit was hit.
 pub(crate) fn limit(kind: &EventKind) -> Option<Limit> {
     match *kind {
         EventKind::CreateFailed { errno, quota, .. } => {
             match errno {
-                // Both limits answer EMFILE (fs/notify/inotify/inotify_user.c); the count tells.
+                // Both limits give EMFILE (fs/notify/inotify/inotify_user.c); the count shows which
+                // was hit.
                 libc::EMFILE => Some(match quota.as_ref().map(Quota::is_full) {
                     Some(true) => Limit::InotifyInstances,
                     Some(false) => Limit::RlimitNofile,
@@ -44,8 +45,8 @@ pub(crate) fn limit(kind: &EventKind) -> Option<Limit> {
     }
 }
 
-/// The name of an errno, as in `ENOENT`. A recording can have any number for one, and rustix takes
-/// only those that are.
+/// The name of an errno, as in `ENOENT`. A recording may have any number here, and rustix accepts
+/// only valid ones.
 pub(crate) fn errno_name(errno: i32) -> Cow<'static, str> {
     let name = match errno {
         libc::EPERM => "EPERM",
@@ -82,7 +83,7 @@ mod tests {
     fn emfile_is_told_apart_by_the_kernels_count() {
         let emfile = |quota| limit(&create_failed(Errno::MFILE, quota));
         assert_eq!(emfile(Some((128, 128))), Some(Limit::InotifyInstances));
-        // The limit was lowered below what is used.
+        // The limit was lowered below the number in use.
         assert_eq!(emfile(Some((200, 128))), Some(Limit::InotifyInstances));
         assert_eq!(emfile(Some((127, 128))), Some(Limit::RlimitNofile));
         assert_eq!(emfile(None), Some(Limit::InstancesOrNofile));

@@ -1,4 +1,4 @@
-//! Which events are shown.
+//! The choice of events to show.
 
 use inotify_trace_model::{
     event::{BootTime, Event, EventName, Task},
@@ -27,7 +27,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether to show an event that `tracker` has just taken in. Losses always are.
+    /// Whether to show an event that `tracker` has just taken in. Losses are always shown.
     #[must_use]
     pub fn shows(&self, event: &Event, tracker: &Tracker) -> bool {
         let name = event.kind.name();
@@ -35,7 +35,8 @@ impl Filter {
             || (self.picks_event(event, name) && self.picks_actor(event, tracker))
     }
 
-    /// Whether to show a verdict. Who asks for certain events or failures only asks for no verdicts.
+    /// Whether to show a verdict. A filter for certain events, or for failures only, hides
+    /// verdicts.
     #[must_use]
     pub fn shows_verdict(&self, verdict: &Verdict, tracker: &Tracker) -> bool {
         let task = tracker.process(verdict.pid).map(|process| process.task);
@@ -71,13 +72,13 @@ impl Filter {
     }
 }
 
-/// Passes on only what a filter picks.
+/// Passes on only the events and verdicts that a filter picks.
 pub struct Filtered<A> {
-    /// Which events.
+    /// Picks the events.
     pub filter: Filter,
-    /// Whether it is told of leaks. Of verdicts that are none it never is.
+    /// Whether leaks are passed on. Verdicts that are not leaks never are.
     pub shows_leaks: bool,
-    /// Whom it passes them on to.
+    /// The audience that gets them.
     pub inner: A,
 }
 

@@ -24,22 +24,22 @@ pub struct Json<W> {
 }
 
 impl<W: Write> Json<W> {
-    /// JSON lines on `out` of a run that needs no name.
+    /// JSON lines on `out`, without a run.
     pub fn new(out: W, clock: Clock) -> Self {
         Self::of_run(out, Context::new(clock))
     }
 
-    /// JSON lines on `out`, each of which says which run it is of.
+    /// JSON lines on `out`, each with the run of `context`.
     pub fn of_run(out: W, context: Context) -> Self {
         Self { out, context, blame: Blame::default() }
     }
 
-    /// Where the lines go.
+    /// The output.
     pub fn get_ref(&self) -> &W {
         &self.out
     }
 
-    /// Where the lines went.
+    /// Gives back the output.
     pub fn into_inner(self) -> W {
         self.out
     }

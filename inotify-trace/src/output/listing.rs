@@ -1,4 +1,4 @@
-//! What exists, as a table or as JSON.
+//! The listing of instances, as a table or as JSON.
 
 mod json;
 
@@ -15,10 +15,10 @@ use inotify_trace_model::{
     usage::{self, By, Group, Key, Standing},
 };
 
-/// Characters of a name that may take a whole line otherwise.
+/// The greatest length of a name: a longer one could fill the line.
 const NAME: usize = 40;
 
-/// What a tracker knows, ready to be shown.
+/// The instances of a tracker, ready to be shown.
 #[derive(Debug)]
 pub struct Listing<'a> {
     tracker: &'a Tracker,
@@ -35,7 +35,7 @@ impl<'a> Listing<'a> {
         let standings = usage::standings(tracker);
         let mut groups = usage::groups(tracker, by);
         if by == By::User {
-            // Those who pay for others only have no instance of their own.
+            // Users who are charged only for others have no instance of their own.
             let known: BTreeSet<_> = groups.iter().map(|group| group.key.clone()).collect();
             let keys = standings.keys().map(|user| Key::User(Some(*user)));
             groups.extend(keys.filter(|key| !known.contains(key)).map(Group::new));
@@ -51,7 +51,7 @@ impl<'a> Listing<'a> {
         listing
     }
 
-    /// Containers of one kind next to each other, where they have equally much.
+    /// Sorts containers with equal counts by name, so that related ones are adjacent.
     fn sort_equals_by_name(&mut self) {
         let mut groups = std::mem::take(&mut self.groups);
         groups.sort_by_cached_key(|group| {
@@ -74,7 +74,7 @@ impl<'a> Listing<'a> {
         self.groups = groups;
     }
 
-    /// Drops all but the first `most` groups, and says how many that were.
+    /// Drops all but the first `most` groups, and returns the number of dropped ones.
     pub fn cut(&mut self, most: usize) -> usize {
         let dropped = self.groups.len().saturating_sub(most);
         self.groups.truncate(most);
@@ -104,7 +104,7 @@ impl<'a> Listing<'a> {
         Table { columns: columns.iter().map(|column| column.name()).collect(), rows }
     }
 
-    /// The columns to show where nobody has chosen any.
+    /// The columns to show by default.
     #[must_use]
     pub fn columns(&self, wide: bool, watches: bool) -> Vec<Column> {
         let mut columns = Column::of(self.by, wide, watches);
@@ -115,7 +115,7 @@ impl<'a> Listing<'a> {
         columns
     }
 
-    /// All of it in a few lines, for people.
+    /// A summary of the listing in a few lines, for people.
     #[must_use]
     pub fn summary(&self) -> String {
         let total = usage::total(self.tracker);
@@ -167,7 +167,7 @@ impl<'a> Listing<'a> {
         }
     }
 
-    /// Where the target is, as well as that is known.
+    /// The target's path, or else its cgroup or inode.
     fn target(&self, watch: &Watch) -> String {
         let target = &watch.target;
         let cgroup = target.cgroup.known().and_then(|id| self.tracker.cgroups().get(id));
@@ -245,7 +245,7 @@ impl<'a> Listing<'a> {
                 let payers = standing().map(|it| it.payers.as_slice()).unwrap_or_default();
                 list(payers.iter().map(|payer| self.names.payer(*payer)))
             }
-            // Of a watch, and this is none.
+            // These columns belong to a watch, and this row has none.
             Column::Wd | Column::Mask | Column::Target => Cell::Missing,
         }
     }
@@ -259,7 +259,7 @@ impl<'a> Listing<'a> {
         }
     }
 
-    /// Where else than in the group's container its processes run.
+    /// The other places, outside the group's container, where its processes run.
     fn held_in(&self, group: &Group) -> Cell {
         let outside = self.outside(group);
         list(outside.into_iter().map(|id| self.place(id)).collect::<BTreeSet<_>>())
@@ -285,12 +285,12 @@ impl<'a> Listing<'a> {
         self.tracker.cgroups().display(id).unwrap_or_else(|| format!("cgroup {}", id.0))
     }
 
-    /// What a container is called, or its runtime and id.
+    /// The name of a container, or its runtime and id.
     fn name(&self, container: &Container) -> String {
         self.tracker.cgroups().display_container(container)
     }
 
-    /// The containers it is in; or which it is.
+    /// The containers of the group; or the container that is the group.
     fn containers(&self, group: &Group) -> impl Iterator<Item = Container> {
         let cgroups = self.tracker.cgroups();
         let its = |id: &CgroupId| cgroups.get(*id)?.container.clone();

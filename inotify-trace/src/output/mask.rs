@@ -33,7 +33,7 @@ pub(crate) fn instance_flags(flags: u32) -> Vec<&'static str> {
     names(&[(IN_NONBLOCK, "nonblock"), (IN_CLOEXEC, "cloexec")], flags)
 }
 
-/// The names of what a watch waits for.
+/// The names of the events that a watch waits for.
 pub(crate) fn watch_mask(mask: u32) -> Vec<&'static str> {
     names(&WATCH, mask)
 }
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn names_the_bits() {
-        // What containerd's shim and coreutils' tail pass.
+        // The masks of containerd's shim and coreutils' tail.
         assert_eq!(watch_mask(0x2), ["modify"]);
         assert_eq!(watch_mask(0xc06), ["modify", "attrib", "delete-self", "move-self"]);
         assert_eq!(instance_flags(0o2_004_000), ["nonblock", "cloexec"]);

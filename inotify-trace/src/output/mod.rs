@@ -1,4 +1,4 @@
-//! Showing what happened.
+//! Output for people and programs.
 
 mod blame;
 mod bytes;
@@ -37,8 +37,8 @@ use inotify_trace_model::{
     tracker::{Departure, Instance, Origin},
 };
 
-/// Who stands behind an event: its own task; or, for an end that was noticed afterwards, the
-/// process that gave up the last descriptor known; or else the instance's creator.
+/// The task behind an event: its own task; or, for an end that was noticed afterwards, the process
+/// that gave up the last known descriptor; or else the instance's creator.
 pub(crate) fn actor(event: &Event, subject: Option<&Instance>) -> Option<Task> {
     event.task.or_else(|| {
         let subject = subject?;
@@ -49,7 +49,7 @@ pub(crate) fn actor(event: &Event, subject: Option<&Instance>) -> Option<Task> {
     })
 }
 
-/// How an instance that was released came to its end.
+/// The way in which a released instance ended.
 pub(crate) fn ending(subject: Option<&Instance>) -> &'static str {
     match subject.and_then(|instance| instance.ended_by).map(|leaver| leaver.how) {
         Some(Departure::Closed) => "closed",
@@ -59,15 +59,14 @@ pub(crate) fn ending(subject: Option<&Instance>) -> &'static str {
     }
 }
 
-/// How long an instance that was released had lived, in nanoseconds; None if it existed before
-/// tracing began.
+/// The lifetime of a released instance, in nanoseconds; None if it existed before tracing began.
 pub(crate) fn lived(release: &Event, subject: Option<&Instance>) -> Option<u64> {
     let seen = subject.filter(|instance| instance.origin != Origin::Found)?;
     let lived = seen.ended(release).since(seen.since);
     Some(u64::try_from(lived.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// Text from programs, without what would move a terminal's cursor.
+/// Text from programs, with control characters replaced: they could move a terminal's cursor.
 pub(crate) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
     if text.chars().any(char::is_control) {
         text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>().into()

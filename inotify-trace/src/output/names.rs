@@ -1,10 +1,10 @@
-//! What users are called, and names that are too long.
+//! The names of users, and the shortening of long names.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use inotify_trace_model::tracker::User;
 
-/// What the users of a machine are called.
+/// The names of the users of a machine.
 #[derive(Clone, Debug, Default)]
 pub struct UserNames(BTreeMap<u32, String>);
 
@@ -27,7 +27,7 @@ impl UserNames {
         self.0.get(&uid).cloned().unwrap_or_else(|| uid.to_string())
     }
 
-    /// A user who pays, and in which user namespace unless it is the initial one.
+    /// A user who is charged, and the user namespace unless it is the initial one.
     #[must_use]
     pub fn payer(&self, user: User) -> String {
         let name = self.name(user.uid);
@@ -37,7 +37,7 @@ impl UserNames {
 
 /// Cuts `text` on the left to at most `width` characters, the first of them an ellipsis then.
 ///
-/// The end of a path says more than its beginning. Characters are counted, not terminal columns.
+/// The end of a path is its most useful part. Characters are counted, not terminal columns.
 pub fn shorten(text: &str, width: usize) -> Cow<'_, str> {
     if text.chars().count() <= width {
         return Cow::Borrowed(text);

@@ -30,7 +30,7 @@ pub struct Table {
 }
 
 impl Cell {
-    /// As it stands in a table.
+    /// The cell's text in a table.
     #[must_use]
     pub fn text(&self) -> String {
         match self {
@@ -42,7 +42,7 @@ impl Cell {
         }
     }
 
-    /// For a program.
+    /// The cell's text for a program.
     fn csv(&self) -> String {
         match self {
             Self::Number(number) => number.to_string(),
@@ -114,8 +114,8 @@ impl Table {
         Ok(())
     }
 
-    /// Comma-separated values (RFC 4180) below `names`, unknown ones empty. What is in them is left
-    /// as it is: control characters too.
+    /// Comma-separated values (RFC 4180) below `names`, unknown ones empty. Texts are not changed,
+    /// not even control characters.
     ///
     /// # Errors
     /// If the output cannot be written.
@@ -131,7 +131,7 @@ impl Table {
     }
 }
 
-/// The share that is used up, rounded up: only what is really free is free.
+/// The share that is used, rounded up: 0 only if nothing is used.
 pub(super) fn percent(level: Level) -> u64 {
     (u64::from(level.used) * 100).div_ceil(u64::from(level.limit.max(1)))
 }

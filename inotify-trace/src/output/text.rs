@@ -22,7 +22,7 @@ use super::{
 /// How wide lines may be, in columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
-    /// At most this wide: what is too long is shortened.
+    /// At most this wide: longer text is shortened.
     Columns(usize),
     /// As wide as it takes.
     Unlimited,
@@ -50,7 +50,7 @@ impl Default for Width {
 /// Writes events as lines of a table.
 pub struct Text<W> {
     out: W,
-    /// Where the summary goes: not into the table.
+    /// The output for the summary, which is not part of the table.
     summary: Box<dyn Write>,
     clock: Clock,
     timestamps: Timestamps,
@@ -133,7 +133,7 @@ impl<W: Write> Text<W> {
         let served = served(event, tracker);
         let served = served.as_deref().map(printable);
         if let (Some(name), Width::Columns(columns)) = (&served, self.width) {
-            // The path is long, and its end the same for every container: the name says more.
+            // The path is long, and its end the same for every container: the name is more useful.
             line.push_str("for ");
             line.push_str(&shorten(name, columns.saturating_sub(line.chars().count())));
             return;
@@ -142,7 +142,7 @@ impl<W: Write> Text<W> {
         if let Some(path) = path(&event.kind, tracker) {
             let path = printable(&path);
             match self.width {
-                // The end of a path tells most.
+                // The end of a path is its most useful part.
                 Width::Columns(columns) => {
                     line.push_str(&shorten(&path, columns.saturating_sub(line.chars().count())));
                 }
@@ -224,7 +224,7 @@ impl<W: Write> Audience for Text<W> {
     }
 }
 
-/// What a line calls an event. Failures look like nothing else.
+/// The label of an event in a line. Labels of failures are in capitals.
 fn label(kind: &EventKind) -> &'static str {
     match kind.name() {
         EventName::Found => "found",
@@ -252,7 +252,7 @@ fn label(kind: &EventKind) -> &'static str {
     }
 }
 
-/// The descriptor, and the watch if it is about one.
+/// The descriptor, and the watch if the event has one.
 fn place(line: &mut String, kind: &EventKind, subject: Option<&Instance>) {
     let start = line.len();
     line.push(' ');
@@ -281,14 +281,14 @@ fn place(line: &mut String, kind: &EventKind, subject: Option<&Instance>) {
     pad_left(line, start + 1, FD);
 }
 
-/// Aligns what stands in `line` from `start` on to the right of a column. What is there is ASCII.
+/// Aligns the text in `line` from `start` on to the right of a column. The text is ASCII.
 fn pad_left(line: &mut String, start: usize, width: usize) {
     for _ in line.len() - start..width {
         line.insert(start, ' ');
     }
 }
 
-/// The path an event is about, which ends its line.
+/// The path of an event, which ends its line.
 fn path<'a>(kind: &'a EventKind, tracker: &'a Tracker) -> Option<Cow<'a, str>> {
     let path: &str = match kind {
         EventKind::WatchAdded { target, .. } | EventKind::WatchFound { target, .. } => {
@@ -320,7 +320,7 @@ fn served(event: &Event, tracker: &Tracker) -> Option<String> {
     cgroups.display(target.cgroup)
 }
 
-/// What there is to say about an event beside a path.
+/// The details of an event other than its path.
 fn describe(line: &mut String, event: &Event, subject: Option<&Instance>) {
     let _ = match &event.kind {
         EventKind::InstanceFound { flags, .. } | EventKind::InstanceCreated { flags, .. } => {
@@ -373,7 +373,7 @@ fn describe(line: &mut String, event: &Event, subject: Option<&Instance>) {
     };
 }
 
-/// What users have been charged, from the one who pays outwards.
+/// The charges of users, from the user who is charged first outwards.
 fn charged(line: &mut String, charges: &[Charge]) -> std::fmt::Result {
     let count = |quota: Option<Quota>| {
         quota.map_or_else(|| "?".to_owned(), |quota| format!("{}/{}", quota.used, quota.limit))
@@ -387,7 +387,7 @@ fn charged(line: &mut String, charges: &[Charge]) -> std::fmt::Result {
     Ok(())
 }
 
-/// How an instance ended, and how it had lived.
+/// The end of an instance, and its life.
 fn released(detail: &mut String, event: &Event, subject: Option<&Instance>) {
     let Some(instance) = subject else { return };
     let was_seen = event.task.is_some();

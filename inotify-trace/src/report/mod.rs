@@ -11,20 +11,20 @@ mod times;
 pub use summary::{Builder, Charged, Charts, Failure, Leak, Levels, Refusal, Rows, Run, Severity};
 pub use times::Times;
 
-/// How many runs are shown in full, the newest; of those before, the headline.
+/// The number of newest runs that are shown in full; older runs have only a headline.
 pub const FULL: usize = 20;
 
-/// All there is to report.
+/// The facts of all runs.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Runs of the recorder, oldest first.
     pub runs: Vec<Run>,
-    /// Files of which nothing could be read, and why.
+    /// Files that could not be read at all, and the reasons.
     pub unreadable: Vec<String>,
 }
 
 impl Report {
-    /// The run that is worst off, the newest of several.
+    /// The run with the highest severity, the newest of several.
     #[must_use]
     pub fn worst(&self) -> Option<&Run> {
         self.runs.iter().max_by_key(|run| run.severity)

@@ -55,7 +55,7 @@ fn label(severity: Severity) -> &'static str {
     }
 }
 
-/// What has been written of it.
+/// The text written so far.
 struct Page(String);
 
 impl Page {
@@ -99,7 +99,7 @@ impl Page {
         self.leaks(run);
         self.heading("WHO HOLDS INSTANCES, AT THE END");
         run.standing.iter().for_each(|line| self.indented(line));
-        // Of a container whose name is known, its pod's is a part.
+        // A named container's name includes its pod's.
         self.table(&without(&run.holders.table, "POD"), run.holders.left, ROWS);
         self.heading("CONTAINERS");
         self.table(&without(&run.places.table, "POD"), run.places.left, ROWS);
@@ -246,7 +246,7 @@ fn fit(table: &mut Table) {
     }
 }
 
-/// Cuts what a single word has made too wide.
+/// Cuts lines that a long word has made too wide.
 fn narrow(text: &str) -> String {
     text.lines().map(|line| shorten_end(line, WIDTH)).collect::<Vec<_>>().join("\n")
 }
@@ -259,7 +259,7 @@ fn shorten_end(text: &str, width: usize) -> String {
     format!("{kept}…")
 }
 
-/// A chart in one line: the most of each part of the time.
+/// A chart in one line: the peak of each part of the time.
 fn bars(points: &[u32]) -> String {
     let most = points.iter().max().copied().unwrap_or_default().max(1);
     let size = points.len().div_ceil(BARS).max(1);

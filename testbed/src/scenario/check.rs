@@ -10,7 +10,7 @@ use super::story::{Trace, listed};
 use super::truth::{Pod, Quota, Truth};
 use super::verdict::{Verdict, last_told, refusal, verdicts};
 
-/// What a machine left, for one backend.
+/// The results of a machine with one backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub containerd: String,
@@ -22,14 +22,14 @@ pub struct Row {
     pub trace: usize,
     /// By the list that was made afterwards.
     pub list: usize,
-    /// By `leaks`, which was asked afterwards too.
+    /// By the `leaks` command, which also runs afterwards.
     pub leaks: usize,
     /// The last report of `leaks --watch`, which runs beside the trace.
     pub watch: usize,
-    /// How long after the grace period that told of a leak, at most, in milliseconds.
+    /// The longest time from the end of a grace period to its verdict, in milliseconds.
     pub delay: Option<u64>,
-    /// What the trace says it lost. That is no problem as long as nothing is missing: an agent
-    /// that says so is one that works.
+    /// The losses that the trace reports. They are no problem as long as no event is missing: an
+    /// agent that reports a loss works as it should.
     pub lost: Vec<String>,
     /// The failures.
     pub problems: Vec<String>,
@@ -39,10 +39,10 @@ pub struct Row {
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
     pub restarts: usize,
-    /// Whether each of them leaks an instance.
+    /// Whether each restart leaks an instance.
     pub leaks: bool,
-    /// Whether the kernel empties an instance whose cgroup is gone, which then tells nobody whom it
-    /// was for.
+    /// Whether the kernel removes an instance's watches with their cgroup, so that the instance no
+    /// longer shows which cgroup it was for.
     pub empties: bool,
     /// The backends that the kernel offers.
     pub backends: &'a [&'a str],
@@ -95,7 +95,7 @@ pub fn read(files: &Path, agent: &Path, expected: Expected<'_>) -> Result<Vec<Ro
         }
         rows.push(row);
     }
-    // Of the first pod the trace that runs all along has told everything by now.
+    // By now, the trace that runs all along has reported all leaks of the first pod.
     if let [pod, _, ..] = &*truth.pods {
         let told = verdicts(&text("trace.json")?, pod.shim).context("trace.json")?;
         let leaks = if expected.leaks { expected.restarts } else { 0 };
@@ -111,7 +111,7 @@ pub fn read(files: &Path, agent: &Path, expected: Expected<'_>) -> Result<Vec<Ro
     Ok(rows)
 }
 
-/// What is wrong with the verdicts of a trace that does nothing but look on.
+/// The errors in the verdicts of the trace that runs all along.
 fn onlooker(pod: &Pod, told: &[Verdict], leaks: usize) -> Vec<String> {
     let count = told.last().map_or(0, |verdict| verdict.instances);
     let mut problems = Vec::new();
@@ -147,7 +147,7 @@ fn row(containerd: &str, pod: &Pod, said: &Said, afterwards: Quota, expected: Ex
     is("leaked by leaks", counted, leaks);
     is("leaked by leaks --watch", told, last_told(leaks));
     is("open by the trace, on cgroups that exist", trace.open, 0);
-    // Without them nothing could have leaked, and that nothing has would mean nothing.
+    // Without new instances there could be no leak, and a result without leaks would prove nothing.
     if trace.made < expected.restarts {
         problems.push(format!("the shim made {} instances by the trace", trace.made));
     }
@@ -155,7 +155,7 @@ fn row(containerd: &str, pod: &Pod, said: &Said, afterwards: Quota, expected: Ex
         problems.push("the shim has fewer instances than before".to_owned());
     }
     problems.extend(judged.iter().flat_map(|verdict| verdict.problems(pod, afterwards)));
-    // The count of the kernel was taken when all had ended.
+    // The kernel's count was taken after all containers had ended.
     let last = watch.last().filter(|verdict| verdict.instances == leaks);
     problems.extend(last.iter().flat_map(|verdict| verdict.problems(pod, pod.quota)));
     let delays: Vec<_> = watch.iter().map(|it| it.delay(&trace.removed, pod.grace)).collect();

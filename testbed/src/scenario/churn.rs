@@ -10,7 +10,7 @@ use super::truth::Truth;
 /// A pod lives for as long as this at most, in seconds, on a machine that does little else.
 const POD: u64 = 90;
 
-/// What a machine left.
+/// The results of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Churned {
     pub containerd: String,
@@ -24,7 +24,7 @@ pub struct Churned {
     pub problems: Vec<String>,
 }
 
-/// From the files that came out of the machine, where pods came and went for this long.
+/// Reads the files that the machine wrote, where pods came and went for `seconds`.
 pub fn read(files: &Path, seconds: u64) -> Result<Churned> {
     let text = |name: &str| {
         fs::read_to_string(files.join(name)).with_context(|| format!("the machine left no {name}"))
@@ -42,7 +42,7 @@ fn judge(truth: Truth, made: usize, verdicts: Vec<String>, seconds: u64) -> Resu
     if !verdicts.is_empty() || churn.status != 0 {
         problems.push(format!("{} verdicts, status {}", verdicts.len(), churn.status));
     }
-    // Had nothing happened, no verdict would mean nothing.
+    // Without pods and instances, a result without verdicts would prove nothing.
     let least = usize::try_from(seconds / POD)?.max(1);
     if churn.pods < least || churn.containers < churn.pods || made < churn.containers {
         problems.push(format!("too little happened: {churn:?}, {made} instances made"));

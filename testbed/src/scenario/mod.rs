@@ -35,7 +35,7 @@ pub const RESTARTS: u32 = 8;
 
 const NAME: &str = "containerd-5670";
 
-/// What the machine runs at first, and then below Debian's root.
+/// The first script of the machine, and then the scripts below Debian's root.
 const SCRIPT: &str = include_str!("machine.sh");
 const SCRIPTS: [(&str, &str); 3] = [
     ("common.sh", include_str!("common.sh")),
@@ -76,9 +76,9 @@ impl FromStr for Scenario {
 /// One machine.
 #[derive(Clone, Copy, Debug)]
 struct Case {
-    /// By suite.
+    /// The kernel's suite.
     kernel: &'static str,
-    /// Where containerd and runc are from.
+    /// The suite of containerd and runc.
     suite: &'static str,
     leaks: bool,
     /// Whether this kernel removes the watch with the cgroup, so that an instance stays without any.
@@ -95,7 +95,7 @@ const CASES: [Case; 4] = [
 
 /// The caller's options.
 pub struct Options {
-    /// None is all.
+    /// Empty means all kernels.
     pub kernels: Vec<Kernel>,
     /// Kernels that may be missing.
     pub allow_missing: Vec<Kernel>,
@@ -117,10 +117,10 @@ pub struct Place<'a> {
 
 /// A scenario on some machines.
 pub trait Run {
-    /// What is to be done, in any order.
+    /// The jobs to run, in any order.
     fn jobs(&self) -> Vec<Job<'_>>;
 
-    /// What came of it, when all is done; shows tables.
+    /// The results, once all jobs have run; prints tables.
     fn conclude(&self) -> Vec<Report>;
 }
 
@@ -148,7 +148,7 @@ impl Scenario {
         }
     }
 
-    /// What boots the machines, and finds out whether inotify-trace says what is true there.
+    /// Prepares the run that boots the machines and compares inotify-trace's output with the truth.
     pub fn prepare<'a>(
         self,
         place: &'a Place<'a>,

@@ -10,18 +10,18 @@ use super::truth::Pod;
 use super::verdict::verdicts;
 use xtask::step;
 
-/// The events that the traces of pods tell, as the machine's script has them.
+/// The kinds of event that the traces of pods show, as in the machine's script.
 const EVENTS: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,\
     release,cgroup-create,cgroup-remove,container-name,shim,exit,lost";
 
-/// What is wrong with the recording of a pod's trace: it must tell the same, byte for byte, and
-/// what leaks.
+/// The errors in the recording of a pod's trace: its replay must equal the live output byte for
+/// byte, and show the same leaks.
 pub fn of_pod(agent: &Path, files: &Path, pod: &Pod, leaks: usize) -> Result<Vec<String>> {
     let name = format!("trace-{}", pod.backend);
     let mut problems = difference(agent, files, &name, &["-e", EVENTS])?;
     let mut command = Command::new(agent);
     command.args(["leaks", "-o", "json", "--recording"]).arg(recording(files, &name));
-    // Its exit code says whether anything leaks, which is what the text says, too.
+    // The exit code says whether anything leaks, and so does the text.
     let output = command.output().with_context(|| step::shown(&command))?;
     let told = verdicts(&String::from_utf8_lossy(&output.stdout), pod.shim)?;
     let told: usize = told.iter().map(|verdict| verdict.instances).sum();
@@ -31,7 +31,7 @@ pub fn of_pod(agent: &Path, files: &Path, pod: &Pod, leaks: usize) -> Result<Vec
     Ok(problems)
 }
 
-/// The same of the trace that looks on all along, with its verdicts.
+/// The same errors for the trace that runs all along, which shows verdicts too.
 pub fn of_onlooker(agent: &Path, files: &Path) -> Result<Vec<String>> {
     difference(agent, files, "trace", &["-c", "containerd-shim"])
 }

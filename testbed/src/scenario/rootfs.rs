@@ -17,11 +17,11 @@ use xtask::step;
 
 const SCRIPT: &str = include_str!("rootfs.sh");
 
-/// What file names of archives end with.
+/// The suffix of archives.
 const ARCHIVE: &str = "cpio";
 
-/// The archive with the root file system of `suite` below /debian. Packages that are newer by now
-/// are no reason to make it again: it is for what old ones do.
+/// The archive with the root file system of `suite` below /debian. It is not made again when
+/// packages get newer versions: scenarios test the old ones.
 pub fn archive(scenario: &str, suite: &str, packages: &[&str]) -> Result<PathBuf> {
     let directory = cache_directory("scenarios")?.join(scenario);
     fs::create_dir_all(&directory)

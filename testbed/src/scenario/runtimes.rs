@@ -34,7 +34,7 @@ const PACKAGES: &[&str] = &[
     "runc",
 ];
 
-/// Where all of it is from, its kernel included unless another is asked for.
+/// The suite of all packages, and of the kernel unless another is chosen.
 const SUITE: &str = "bookworm";
 
 /// Memory in MiB, with room for the archive and its unpacked files at the same time.
@@ -149,7 +149,7 @@ impl Runtimes<'_> {
     }
 }
 
-/// What the machine runs at first: as in the other scenario, but for what comes then.
+/// The first script of the machine: the other scenario's, with another story.
 fn entry() -> String {
     format!("export STORY=runtimes\n{}", super::SCRIPT)
 }

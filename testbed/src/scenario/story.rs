@@ -8,14 +8,14 @@ use serde_json::Value;
 /// The file whose events containerd waits for.
 const FILE: &str = "/memory.events";
 
-/// The instances that one process made during a trace, by what they were at its end.
+/// The instances that one process made during a trace, by their state at its end.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Trace {
-    /// Those that watch, or have watched, memory.events of a cgroup that was removed.
+    /// Instances that watch, or have watched, memory.events of a cgroup that was removed.
     pub leaked: usize,
-    /// Others.
+    /// Other open instances.
     pub open: usize,
-    /// All that it made, whatever became of them.
+    /// All instances that the process made, open or closed.
     pub made: usize,
     /// The losses that the trace reports.
     pub lost: Vec<String>,

@@ -7,12 +7,12 @@ use anyhow::{Context, Result};
 pub struct Truth {
     pub containerd: String,
     pub pods: Vec<Pod>,
-    /// When `leaks` was asked.
+    /// The quota at the time of the `leaks` command.
     pub quota: Quota,
     pub churn: Option<Churn>,
 }
 
-/// Root's instances, and how many there may be.
+/// Root's instances, and their limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quota {
     pub used: u64,
@@ -37,7 +37,7 @@ pub struct Pod {
     pub shim: u64,
     /// How long after the end of a container its instance counts as leaked, in nanoseconds.
     pub grace: u64,
-    /// When no container was left but the first.
+    /// The quota when only the first container was left.
     pub quota: Quota,
     /// The exit status of `leaks --watch`.
     pub status: i32,
@@ -51,7 +51,7 @@ pub struct Pod {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Descriptor {
     pub watches: usize,
-    /// Those whose inode no file has any more.
+    /// Watches whose inode belongs to no file any more.
     pub gone: usize,
 }
 
@@ -93,7 +93,7 @@ impl Truth {
             }
             ["restart", backend, number, count] => {
                 let pod = self.pod(backend)?;
-                // One that is missing would make the others mean something else.
+                // A missing line would shift the meaning of the lines after it.
                 (number.parse() == Ok(pod.counts.len())).then_some(())?;
                 pod.counts.push(count.parse().ok()?);
             }
@@ -123,7 +123,8 @@ impl Pod {
         self.counts.last()?.checked_sub(*self.counts.first()?)
     }
 
-    /// How many of its instances can't ever hear of anything: nothing that they watch is left.
+    /// The number of the shim's instances that can get no more events: none of their watched files
+    /// is left.
     pub fn deaf(&self) -> usize {
         self.descriptors.iter().filter(|descriptor| descriptor.watches == descriptor.gone).count()
     }

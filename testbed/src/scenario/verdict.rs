@@ -76,21 +76,21 @@ impl Verdict {
         vec![format!("{self:?} instead of {expected:?}")]
     }
 
-    /// How long after the end of the last container it is about and the grace period it was
-    /// reached, in nanoseconds; None if it came before that.
+    /// The time, in nanoseconds, from the end of the last container plus the grace period until the
+    /// verdict; None if the verdict came earlier.
     pub fn delay(&self, removed: &BTreeMap<u64, u64>, grace: u64) -> Option<u64> {
         let ended = self.newest.iter().filter_map(|cgroup| removed.get(cgroup)).max()?;
         self.time.checked_sub(ended + grace)
     }
 }
 
-/// How many instances a verdict is about that comes each time they are twice as many, the last time.
+/// The number of instances in the last verdict, if a verdict comes each time their number doubles.
 pub fn last_told(leaked: usize) -> usize {
     leaked.checked_ilog2().map_or(0, |log| 1 << log)
 }
 
-/// What is missing of what should be told of a program that was refused an instance in the container
-/// `watcher` of this pod: which it is, and that one of these processes is to blame.
+/// The errors in the trace's report of a program in this pod's container `watcher` that was refused
+/// an instance: the report must name the container, and blame one of the processes `shims`.
 pub fn refusal(text: &str, pod: &Pod, shims: &[u64], most: usize) -> Result<Vec<String>> {
     let mut events = Vec::new();
     for line in text.lines() {

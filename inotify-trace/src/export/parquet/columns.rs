@@ -42,7 +42,7 @@ pub(super) fn schema() -> Result<TypePtr> {
             Type::U32 => (Physical::INT32, Some(LogicalType::integer(32, false))),
             Type::U64 => (Physical::INT64, Some(LogicalType::integer(64, false))),
             Type::F64 => (Physical::DOUBLE, None),
-            // Several names are one text; objects are in no column.
+            // Several names are one text; no column has objects.
             Type::Text | Type::Names | Type::Numbers | Type::Object | Type::Objects => {
                 (Physical::BYTE_ARRAY, Some(LogicalType::String))
             }
@@ -64,7 +64,7 @@ pub(super) struct RowGroup {
 }
 
 impl RowGroup {
-    /// An empty one.
+    /// An empty row group.
     pub(super) fn new(schema: &SchemaDescriptor, properties: &WriterPropertiesPtr) -> Self {
         let encoder = |(column, descriptor): (Field, &ColumnDescPtr)| {
             Encoder::new(column.kind(), descriptor, properties)
@@ -73,7 +73,7 @@ impl RowGroup {
         Self { columns, rows: 0 }
     }
 
-    /// How many rows it has.
+    /// The number of rows.
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
@@ -87,7 +87,7 @@ impl RowGroup {
         Ok(())
     }
 
-    /// Writes it to a file.
+    /// Writes the row group to a file.
     pub(super) fn write_to(self, file: &mut SerializedFileWriter<impl Write + Send>) -> Result<()> {
         let mut group = file.next_row_group()?;
         for column in self.columns {
@@ -141,7 +141,7 @@ impl Encoder {
         }
     }
 
-    /// The encoded column, and what the file's metadata says of it.
+    /// The encoded column, and its entry in the file's metadata.
     fn close(self) -> Result<(Bytes, ColumnCloseResult)> {
         match self {
             Self::Bool(it) => it.close(),
@@ -155,7 +155,7 @@ impl Encoder {
 
 /// Gathers a column's values until there are enough to be encoded.
 struct Values<T: DataType> {
-    /// What rows have that is not null.
+    /// The values that are not null.
     values: Vec<T::T>,
     /// 1 for each row that has a value, 0 for each that is null.
     levels: Vec<i16>,
@@ -204,7 +204,7 @@ impl<T: DataType> Values<T> {
 }
 
 impl Values<ByteArrayType> {
-    /// Rows often have the same text as the row before: they share it.
+    /// Adds a text. Rows often have the same text as the row before: they share it.
     fn add_text(&mut self, text: &str) -> Result<()> {
         let last = self.values.last().filter(|it| it.data() == text.as_bytes());
         let value = last.cloned().unwrap_or_else(|| ByteArray::from(text));

@@ -1,12 +1,12 @@
-//! Tracks on which one instance after the other lives.
+//! Tracks that each show one instance after the other.
 
 /// The tracks of a process.
 pub(super) struct Lanes {
-    /// Its own, below which the lanes are.
+    /// The process's own track, the parent of the lanes.
     pub(super) track: u64,
-    /// Lanes on which nobody lives, and since when.
+    /// Lanes without an open instance, and the time since when.
     free: Vec<(u64, u64)>,
-    /// How many instances live on the others.
+    /// The number of open instances on the other lanes.
     alive: usize,
 }
 
@@ -15,14 +15,14 @@ impl Lanes {
         Self { track, free: Vec::new(), alive: 0 }
     }
 
-    /// Whether nobody lives on any.
+    /// Whether no lane has an open instance.
     pub(super) fn are_empty(&self) -> bool {
         self.alive == 0
     }
 
-    /// Somebody begins to live: on a lane that is free from `time` on; None if it takes a new
-    /// one. Events of several CPUs are not quite in order: one that is given back may have been in
-    /// use then.
+    /// Takes a lane for a new instance, one that is free from `time` on; None if a new lane is
+    /// needed. Events of several CPUs are not quite in order: a lane given back may have been in
+    /// use at `time`.
     pub(super) fn take(&mut self, time: u64) -> Option<u64> {
         self.alive += 1;
         let at = self.free.iter().rposition(|&(_, since)| since <= time)?;

@@ -1,5 +1,5 @@
-//! Perfetto's own trace format, for <https://ui.perfetto.dev>: what is charged to whom as counters,
-//! the lives of instances as slices of whoever made them, failures and leaks as instants.
+//! Perfetto's own trace format, for <https://ui.perfetto.dev>: users' charges as counters, the
+//! lives of instances as slices of the processes that made them, failures and leaks as instants.
 //!
 //! <https://perfetto.dev/docs/reference/synthetic-track-event> describes how such traces are made.
 
@@ -36,42 +36,43 @@ use inotify_trace_model::{
     verdict::Verdict,
 };
 
-/// How many processes' tracks are remembered. One that is forgotten gets another track of the same
-/// name, which looks the same.
+/// The number of processes whose tracks are remembered. A forgotten process gets another track of
+/// the same name, which looks the same.
 const ACTORS: usize = 4096;
 
-/// All packets are of one sequence.
+/// The sequence of all packets.
 const SEQUENCE: u32 = 1;
 
 /// Writes a Perfetto trace.
 pub struct Perfetto {
     output: Output,
-    /// Numbers of tracks, which are never used twice.
+    /// The last track number. Numbers are never used twice.
     tracks: u64,
     run: Run,
 }
 
-/// What is known of the run that is being written.
+/// The state of the run that is being written.
 #[derive(Default)]
 struct Run {
     clock: Option<Clock>,
     users: UserNames,
-    /// What is added to times since the machine's boot to make them times since the first one's.
+    /// The number to add to times since the machine's boot to get times since the first machine's
+    /// boot.
     shift: i64,
-    /// The machine's own track, below which all others are.
+    /// The machine's own track, the parent of all others.
     machine: u64,
-    /// By what they are called: processes.
+    /// The tracks of processes, by name.
     actors: HashMap<String, Lanes>,
-    /// By what they are called: counts.
+    /// The tracks of counters, by name.
     counters: BTreeMap<String, u64>,
-    /// The lane of each open instance, and the name of whoever has it.
+    /// The name of the process and the lane of each open instance.
     open: HashMap<InstanceId, (String, u64)>,
-    /// When the trace was last added to.
+    /// The time of the latest event in the trace.
     latest: u64,
 }
 
 impl Perfetto {
-    /// Into `output`.
+    /// A trace on `output`.
     #[must_use]
     pub fn new(output: Output) -> Self {
         Self { output, tracks: 0, run: Run::default() }
@@ -79,7 +80,7 @@ impl Perfetto {
 
     fn write(&mut self, packet: TracePacket) -> Result<(), ExportError> {
         let packet = TracePacket { trusted_packet_sequence_id: SEQUENCE, ..packet };
-        // Traces are put together by appending one to the other.
+        // Traces can be joined by appending one to the other.
         let bytes = Trace { packet: vec![packet] }.encode_to_vec();
         self.output.write_all(&bytes).map_err(|error| self.output.failed(error))
     }
@@ -119,7 +120,7 @@ impl Perfetto {
         Ok(track)
     }
 
-    /// An instance's life begins.
+    /// Begins an instance's slice.
     fn open(&mut self, instance: &Instance, tracker: &Tracker) -> Result<(), ExportError> {
         if self.run.open.contains_key(&instance.id) {
             return Ok(());
@@ -155,7 +156,7 @@ impl Perfetto {
         self.tell(time, event)
     }
 
-    /// An instance's life ends.
+    /// Ends an instance's slice.
     fn close(
         &mut self,
         id: InstanceId,
@@ -170,7 +171,7 @@ impl Perfetto {
         self.tell(time, TrackEvent { debug_annotations: notes, ..end })
     }
 
-    /// How much is charged to a user.
+    /// Writes a user's charge.
     fn count(&mut self, time: u64, quota: Quota, resource: Resource) -> Result<(), ExportError> {
         let what = resource.name();
         let user = self.run.users.payer(User::from(quota));
@@ -195,7 +196,7 @@ impl Perfetto {
         self.tell(time, event)
     }
 
-    /// Something at a moment, on the track of a process, or else of the machine.
+    /// Writes an instant on the track of a process, or else of the machine.
     fn instant(
         &mut self,
         time: u64,
@@ -214,7 +215,7 @@ impl Perfetto {
         )
     }
 
-    /// A failure, or a loss.
+    /// Writes a failure or a loss.
     fn trouble(&mut self, event: &Event, tracker: &Tracker) -> Result<(), ExportError> {
         let time = self.time(event.time);
         let mut notes = Vec::new();
@@ -372,7 +373,7 @@ impl Exporter for Perfetto {
     }
 }
 
-/// What a process's track is called.
+/// The name of a process's track.
 fn called(task: Option<Task>, tracker: &Tracker) -> String {
     let Some(task) = task else { return "nobody known".to_owned() };
     let place = tracker.cgroups().get(task.cgroup).filter(|it| it.container.is_some());

@@ -1,13 +1,13 @@
-//! What is written of Perfetto's `protos/perfetto/trace/trace.proto`, and of the files it imports.
-//! A test reads what is written by way of the published schema.
+//! The parts in use of Perfetto's `protos/perfetto/trace/trace.proto`, and of the files it imports.
+//! A test reads the output with the published schema.
 
 /// `BUILTIN_CLOCK_REALTIME`.
 pub(super) const REALTIME: u32 = 1;
 
-/// `BUILTIN_CLOCK_BOOTTIME`, which timestamps are of unless something else is said.
+/// `BUILTIN_CLOCK_BOOTTIME`, the default clock of timestamps.
 pub(super) const BOOTTIME: u32 = 6;
 
-/// `SEQ_INCREMENTAL_STATE_CLEARED`: nothing was said before.
+/// `SEQ_INCREMENTAL_STATE_CLEARED`: the packet depends on no earlier one.
 pub(super) const STATE_CLEARED: u32 = 1;
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -67,7 +67,7 @@ pub(super) struct CounterDescriptor {
     pub unit: Option<i32>,
 }
 
-/// `CounterDescriptor.Unit`, as far as it is used.
+/// `CounterDescriptor.Unit`, as far as it is used here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub(super) enum Unit {
     Unspecified = 0,
@@ -90,7 +90,7 @@ pub(super) struct TrackEvent {
     pub counter_value: Option<i64>,
 }
 
-/// `TrackEvent.Type`, as far as it is used.
+/// `TrackEvent.Type`, as far as it is used here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 pub(super) enum Type {
     Unspecified = 0,

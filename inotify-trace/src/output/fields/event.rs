@@ -1,4 +1,4 @@
-//! Which fields an event has.
+//! The fields of events.
 
 use inotify_trace_model::{
     event::{CgroupId, Charge, Event, EventKind, Quota, Target},
@@ -19,7 +19,7 @@ use crate::output::{
     actor, device, ending, errno_name, failed_limit, instance_flags, lived, watch_mask,
 };
 
-/// What is known of an event that `tracker` has just taken in.
+/// The fields of an event that `tracker` has just taken in.
 pub(crate) fn event<'a>(
     context: &'a Context,
     event: &'a Event,
@@ -37,7 +37,7 @@ pub(crate) fn event<'a>(
     record
 }
 
-/// What only events of this kind have.
+/// Adds the fields of this kind of event.
 fn own<'a>(
     record: &mut Record<'a>,
     context: &'a Context,
@@ -117,7 +117,7 @@ fn own<'a>(
             record.maybe(Field::ContainerdVersion, version.as_deref());
         }
         EventKind::Charged { charges } => {
-            // What binds the one who pays, wherever the limit stands.
+            // The quota that binds the charged user, at any level of user namespaces.
             let payer = charges.first().map(|&charge| User::from(charge));
             let account = payer.and_then(|payer| tracker.users().get(payer));
             let instances = account.and_then(|account| account.instances);
@@ -131,7 +131,7 @@ fn own<'a>(
     }
 }
 
-/// Adds those who use up what an event was refused.
+/// Adds the culprits of a refusal.
 pub(crate) fn culprits(record: &mut Record<'_>, culprits: &Culprits, tracker: &Tracker) {
     let culprit = |it: &inotify_trace_model::usage::Culprit| {
         let holder = Holder::of(it.pid, tracker);
@@ -158,7 +158,7 @@ pub(crate) fn culprits(record: &mut Record<'_>, culprits: &Culprits, tracker: &T
     record.set(Field::NotVisible, culprits.unseen);
 }
 
-/// How far the count is from its limit.
+/// Adds a quota: its count, its limit, and the user who is charged.
 fn quota<'a>(record: &mut Record<'a>, context: &Context, quota: Option<Quota>, counted: Resource) {
     let Some(quota) = quota else { return };
     record.set(Field::Counted, counted.name());
@@ -170,7 +170,7 @@ fn quota<'a>(record: &mut Record<'a>, context: &Context, quota: Option<Quota>, c
     record.maybe(Field::LimitLevel, (quota.level > 0).then_some(quota.level));
 }
 
-/// What a watch is on.
+/// Adds the fields of a watch's target.
 fn on<'a>(record: &mut Record<'a>, target: &'a Target, tracker: &'a Tracker) {
     record.maybe(Field::Path, target.path.as_deref());
     record.maybe(Field::Gone, target.is_gone.then_some(true));
@@ -184,7 +184,7 @@ pub(super) fn target_cgroup<'a>(record: &mut Record<'a>, cgroup: CgroupId, track
     place(record, cgroup, tracker, &TARGET);
 }
 
-/// What one user is charged.
+/// The charge of one user.
 fn charge(charge: &Charge) -> Value {
     let mut fields = Map::new();
     fields.insert("uid".to_owned(), charge.uid.into());

@@ -1,4 +1,4 @@
-//! Which fields a finding has.
+//! The fields of findings.
 
 use inotify_trace_model::{
     event::{BootTime, CgroupId},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::output::words;
 
-/// What is known of a verdict that was reached at `now`, without its evidence.
+/// The fields of a verdict that was reached at `now`, without its evidence.
 pub(crate) fn finding<'a>(
     context: &'a Context,
     verdict: &Verdict,
@@ -63,7 +63,7 @@ pub(crate) fn finding<'a>(
     record
 }
 
-/// Adds what a verdict says of each instance.
+/// Adds the evidence of a verdict, one object for each instance.
 pub(crate) fn evidence(
     record: &mut Record<'_>,
     context: &Context,
@@ -83,7 +83,7 @@ pub(crate) fn evidence(
     record.set(Field::Evidence, verdict.evidence.iter().map(each).collect::<Vec<_>>());
 }
 
-/// One leaked instance of a verdict, of which `finding` is known.
+/// The record of one leaked instance of a verdict, whose record is `finding`.
 pub(crate) fn leaked<'a>(
     context: &Context,
     finding: &Record<'a>,
@@ -92,7 +92,7 @@ pub(crate) fn leaked<'a>(
 ) -> Record<'a> {
     let mut record = finding.clone();
     record.set(Field::Event, "leaked");
-    // These are the verdict's own, and would be counted many times over.
+    // These are the verdict's totals, and would be counted once for each instance.
     for field in [Field::Instances, Field::PerMinute, Field::Left, Field::Limit] {
         record.remove(field);
     }
@@ -100,7 +100,7 @@ pub(crate) fn leaked<'a>(
     record.set(Field::Since, context.clock.timestamp(evidence.since));
     record.set(Field::WasFound, evidence.was_found);
     record.set(Field::Certain, evidence.confidence == Confidence::Certain);
-    // One that served several containers counts for the first.
+    // An instance that served several containers counts for the first.
     let served = evidence.cgroups.first().copied();
     target_cgroup(&mut record, served.unwrap_or_default(), tracker);
     record

@@ -91,7 +91,8 @@ macro_rules! fields {
                 match self { $(Self::$variant => Form::$form,)* }
             }
 
-            /// In JSON, the object that it is in, and its name there; None if it is in none.
+            /// The JSON object that has the field, and the field's name there; None if it is in no
+            /// object.
             #[must_use]
             pub fn object(self) -> Option<(&'static str, &'static str)> {
                 match self {
@@ -203,30 +204,30 @@ impl Field {
     }
 }
 
-/// What every record of a run has.
+/// The facts that all records of a run share.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The machine's clock.
     pub clock: Clock,
-    /// What its users are called; only columns have names.
+    /// The names of its users; only columns show them.
     pub users: UserNames,
-    /// Which run it is; None where there is only one.
+    /// The run; None where there is only one.
     pub run: Option<Run>,
 }
 
-/// Which run something happened in.
+/// The run that a record belongs to.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// The machine.
     pub node: String,
-    /// The same until the machine boots again.
+    /// The id of the machine's boot.
     pub boot_id: String,
     /// The run of the recorder.
     pub id: String,
 }
 
 impl Context {
-    /// Of a run that needs no name.
+    /// A context without a run.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self { clock, users: UserNames::default(), run: None }
@@ -251,7 +252,7 @@ impl Context {
     }
 }
 
-/// What the whole run has seen.
+/// The record of the summary of a run.
 pub(crate) fn summary<'a>(context: &'a Context, summary: &Summary) -> Record<'a> {
     let Summary { events, open, lost } = summary;
     let mut record = context.record();
@@ -262,7 +263,7 @@ pub(crate) fn summary<'a>(context: &'a Context, summary: &Summary) -> Record<'a>
     record
 }
 
-/// Who did it.
+/// Sets the fields of the task.
 fn task<'a>(record: &mut Record<'a>, task: Option<Task>, tracker: &'a Tracker) {
     let Some(task) = task else { return };
     record.set(Field::Pid, task.pid);

@@ -1,4 +1,4 @@
-//! What is called the same wherever it is: containers, users, shims.
+//! Objects that have the same fields wherever they are: containers, users, shims.
 
 use inotify_trace_model::{
     event::CgroupId,
@@ -43,7 +43,7 @@ pub(super) const TARGET: Place = [
     Field::TargetIsSandbox,
 ];
 
-/// What is known of a cgroup.
+/// Sets the fields of a cgroup.
 pub(super) fn place<'a>(
     record: &mut Record<'a>,
     cgroup: CgroupId,
@@ -82,21 +82,21 @@ fn of_names<'a>(record: &mut Record<'a>, names: &'a Names, fields: &Place) {
     record.maybe(is_sandbox, names.is_sandbox.then_some(true));
 }
 
-/// The pod that a shim works for: the names of its own container are a sandbox's.
+/// The pod of a shim's container: the names of the shim's own container are a sandbox's.
 pub(super) fn pod_of<'a>(record: &mut Record<'a>, container: &str, tracker: &'a Tracker) {
     let Some(names) = tracker.cgroups().names_of(container) else { return };
     record.maybe(Field::TargetPodName, names.pod_name.as_deref());
     record.maybe(Field::TargetNamespace, names.namespace.as_deref());
 }
 
-/// A container as `container` is everywhere.
+/// A container, with the same fields everywhere.
 pub(crate) fn container(container: &Container, tracker: &Tracker) -> Value {
     let mut record = Record::default();
     of_container(&mut record, container, tracker, &TASK);
     json!(Object { record: &record, name: "container" })
 }
 
-/// A user who pays.
+/// A user who is charged.
 pub(crate) fn user(user: User, names: &UserNames) -> Value {
     let mut fields = Map::new();
     fields.extend(names.get(user.uid).map(|name| ("name".to_owned(), name.into())));
@@ -105,7 +105,7 @@ pub(crate) fn user(user: User, names: &UserNames) -> Value {
     fields.into()
 }
 
-/// The names of how much of a resource is charged to a user, of the limit, and of the share.
+/// The names of a user's charge, of its limit, and of the share.
 pub(super) fn names_of_level(resource: Resource) -> [&'static str; 3] {
     match resource {
         Resource::Instances => ["used", "limit", "percent"],
@@ -113,7 +113,7 @@ pub(super) fn names_of_level(resource: Resource) -> [&'static str; 3] {
     }
 }
 
-/// How a user stands: what is charged, and by whom else it is paid.
+/// A user's charges and limits, and the other users who are charged too.
 pub(crate) fn standing(user: User, standing: &Standing, names: &UserNames) -> Map<String, Value> {
     let mut fields = Map::new();
     fields.insert("user".to_owned(), self::user(user, names));
@@ -129,7 +129,7 @@ pub(crate) fn standing(user: User, standing: &Standing, names: &UserNames) -> Ma
     fields
 }
 
-/// The container that a shim works for.
+/// The container of a shim.
 pub(super) fn shim(served: &Served) -> Map<String, Value> {
     let mut record = Record::default();
     record.set(Field::ContainerId, &*served.shim.id);
@@ -146,7 +146,7 @@ pub(super) fn shim(served: &Served) -> Map<String, Value> {
     fields
 }
 
-/// Of each kind how many.
+/// The number of each kind.
 pub(super) fn counts<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> Map<String, Value> {
     counts.map(|(name, count)| (name.to_owned(), count.into())).collect()
 }

@@ -7,7 +7,7 @@ use serde_json::Map;
 
 use super::{Field, Type};
 
-/// What a field has.
+/// The value of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
     /// A point in time.
@@ -34,10 +34,10 @@ pub enum Value<'a> {
     Objects(Vec<serde_json::Value>),
 }
 
-/// How many fields there are.
+/// The number of fields.
 const COUNT: usize = Field::ALL.len();
 
-/// The fields of an event or a finding. What does not apply, or is not known, is absent.
+/// The fields of an event or a finding. Fields that do not apply, or are not known, are absent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record<'a>([Option<Value<'a>>; COUNT]);
 
@@ -48,13 +48,13 @@ impl Default for Record<'_> {
 }
 
 impl<'a> Record<'a> {
-    /// What a field has.
+    /// The value of a field.
     #[must_use]
     pub fn get(&self, field: Field) -> Option<&Value<'a>> {
         self.0[field as usize].as_ref()
     }
 
-    /// What each column has, in their order.
+    /// The values of all columns, in their order.
     pub fn columns(&self) -> impl Iterator<Item = Option<&Value<'a>>> {
         Field::columns().map(|field| self.get(field))
     }
@@ -65,7 +65,7 @@ impl<'a> Record<'a> {
         self.0[field as usize] = Some(value);
     }
 
-    /// What is not known is absent.
+    /// Sets a field, unless its value is not known.
     pub(super) fn maybe(&mut self, field: Field, value: Option<impl Into<Value<'a>>>) {
         if let Some(value) = value {
             self.set(field, value);

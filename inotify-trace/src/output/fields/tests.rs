@@ -68,7 +68,7 @@ fn fields_of_an_object_stand_together() {
     }
 }
 
-/// What docs/json.md says of events: the words in code style of each row's last cell.
+/// The fields of events in docs/json.md: the words in code style of each row's last cell.
 fn documented_of_events() -> BTreeMap<String, BTreeSet<String>> {
     let file = include_str!("../../../../docs/json.md");
     let words = |cell: &str| -> BTreeSet<String> {
@@ -83,7 +83,7 @@ fn documented_of_events() -> BTreeMap<String, BTreeSet<String>> {
     file.lines().filter_map(row).flatten().collect()
 }
 
-/// The recording has every kind of event, each with all that it can have.
+/// The recording has every kind of event, each with all its possible fields.
 #[test]
 fn what_an_event_has_is_documented() {
     let common = [

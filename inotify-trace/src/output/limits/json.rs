@@ -1,4 +1,4 @@
-//! The report for programs; docs/json.md tells what it means.
+//! The report for programs; docs/json.md documents its fields.
 
 use inotify_trace_model::{tracker::User, usage::Standing};
 use serde_json::{Map, Value, json};

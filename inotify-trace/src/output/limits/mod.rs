@@ -1,4 +1,4 @@
-//! How close everyone is to the limits, and what to set, as text or as JSON.
+//! Users' distance from the limits, and the recommended values, as text or as JSON.
 
 mod json;
 mod text;
@@ -17,18 +17,18 @@ use crate::limits::{
     is_over,
 };
 
-/// All that `inotify-trace limits` tells.
+/// The facts of `inotify-trace limits`.
 #[derive(Debug)]
 pub struct LimitsReport {
-    /// What users are called.
+    /// The names of users.
     pub names: UserNames,
-    /// How they stand; None if the kernel was not asked.
+    /// The counts and limits of users; None if the kernel was not asked.
     pub standings: Option<BTreeMap<User, Standing>>,
-    /// How fast they use up instances; None if that was not looked at.
+    /// The rates at which users use up instances; None if they were not measured.
     pub rates: Option<BTreeMap<User, Rate>>,
     /// The sysctls.
     pub settings: Vec<Setting>,
-    /// What to set.
+    /// The recommended values.
     pub recommendation: Recommendation,
     /// The file to write; None if something else is in its place.
     pub plan: Option<Plan>,
@@ -36,21 +36,21 @@ pub struct LimitsReport {
     pub warn: u32,
     /// The user namespace of this process, by inode number, if it is not the initial one.
     pub own_namespace: Option<u64>,
-    /// What else is to be known.
+    /// Other notes for the user.
     pub notes: Vec<String>,
-    /// What was written.
+    /// The changes that were written.
     pub done: Option<Done>,
 }
 
 impl LimitsReport {
-    /// Those who are too close to a limit.
+    /// The users who are too close to a limit.
     pub fn over(&self) -> impl Iterator<Item = User> {
         let all = self.standings.iter().flatten();
         let over = all.filter(|(_, standing)| is_over(standing, self.warn));
         over.map(|(user, _)| *user)
     }
 
-    /// Users who stand anywhere, or whose instances came and went.
+    /// Users with counts, or with instances that were made or released.
     fn everyone(&self, standings: &BTreeMap<User, Standing>) -> Vec<User> {
         let rates = self.rates.iter().flat_map(BTreeMap::keys);
         let all: BTreeSet<User> = standings.keys().chain(rates).copied().collect();
@@ -63,14 +63,14 @@ impl LimitsReport {
         all
     }
 
-    /// All that is to be known besides.
+    /// All notes.
     fn all_notes(&self) -> Vec<String> {
         let mut notes = self.namespace_notes();
         notes.extend(self.notes.iter().cloned());
         notes
     }
 
-    /// Whose limit binds, where user namespaces make that hard to see.
+    /// Notes on the limit that binds, where user namespaces make that hard to see.
     fn namespace_notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if let Some(own) = self.own_namespace {

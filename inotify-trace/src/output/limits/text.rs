@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl LimitsReport {
-    /// For people.
+    /// Writes the report for people.
     ///
     /// # Errors
     /// If the output cannot be written.
@@ -73,7 +73,7 @@ impl LimitsReport {
         Ok(())
     }
 
-    /// What was written, for people.
+    /// Lists the changes that were written, for people.
     ///
     /// # Errors
     /// If the output cannot be written.
@@ -96,7 +96,7 @@ impl LimitsReport {
         Ok(())
     }
 
-    /// None if nothing is known of anyone.
+    /// The table of users; None if the kernel was not asked.
     fn users(&self) -> Option<Table> {
         let standings = self.standings.as_ref()?;
         let mut columns =
@@ -140,7 +140,7 @@ impl LimitsReport {
         Table { columns, rows: self.settings.iter().map(row).collect() }
     }
 
-    /// What unread events can take besides.
+    /// The memory that unread events can take in addition.
     fn queue(&self) -> Option<String> {
         let queued = self.settings.iter().find(|it| it.sysctl == Sysctl::QueuedEvents)?.live?;
         Some(format!(
@@ -151,7 +151,7 @@ impl LimitsReport {
     }
 }
 
-/// What is to be said of a sysctl besides its row.
+/// The sentences on a sysctl, in addition to its row.
 fn sentences(setting: &Setting) -> Vec<String> {
     let mut said = Vec::new();
     let key = setting.sysctl.key();

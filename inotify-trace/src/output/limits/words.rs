@@ -7,8 +7,8 @@ use crate::{
     output::printable,
 };
 
-/// How wide prose is at most, unless a single word is wider. Not the terminal's own width: what is
-/// written to a file or a ticket is to read the same.
+/// The greatest width of prose, unless a single word is wider. It does not depend on the terminal:
+/// text in a file or a ticket must read the same.
 const WIDTH: usize = 100;
 
 /// A sentence in lines that are not too wide, `indent` spaces from the left and two more from the
@@ -18,8 +18,8 @@ pub(crate) struct Wrapped<'a> {
     indent: usize,
 }
 
-/// Wraps a sentence. Names of files and what is in them come from outside, so that it may hold
-/// anything.
+/// Wraps a sentence. Names of files and their content come from outside, so the sentence may
+/// contain anything.
 pub(crate) fn wrapped(sentence: &str, indent: usize) -> Wrapped<'_> {
     Wrapped { sentence: printable(sentence), indent }
 }
@@ -49,7 +49,7 @@ pub(super) fn place(assignment: &Assignment) -> String {
     format!("{}:{}", assignment.file.display(), assignment.line)
 }
 
-/// How a value was arrived at.
+/// The reasoning behind a value.
 pub(super) fn reasoning(sizing: &Sizing) -> String {
     let Sizing { in_pods, pods_seen, pods, elsewhere, needed, with_headroom, .. } = sizing;
     let each = if sizing.is_assumed {
@@ -76,7 +76,7 @@ pub(super) fn reasoning(sizing: &Sizing) -> String {
     }
 }
 
-/// What a value can cost.
+/// The memory that a value can cost.
 pub(super) fn memory(sizing: &Sizing) -> String {
     let (each, basis) = match sizing.sysctl {
         Sysctl::Instances => {

@@ -1,4 +1,4 @@
-//! What exists, for programs.
+//! The listing for programs.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use super::{Listing, standing};
 use crate::output::{Cell, Column, device, fields, mask};
 
 impl Listing<'_> {
-    /// Everything, for programs; the fields are documented in docs/json.md. `users_are_known` says
-    /// whether the kernel told who is charged.
+    /// The whole listing, for programs; docs/json.md documents the fields. `users_are_known` means
+    /// that the kernel's counts of users are known.
     #[must_use]
     pub fn json(&self, watches: bool, users_are_known: bool) -> Value {
         let columns = Column::of(self.by, true, false);
@@ -52,7 +52,7 @@ impl Listing<'_> {
         Value::Object(row)
     }
 
-    /// What a column has, for programs; None if it is not known, or is in another field.
+    /// The value of a column, for programs; None if it is not known, or is in another field.
     fn value(&self, group: &Group, column: Column) -> Option<Value> {
         let several = |all: Vec<Value>| (!all.is_empty()).then_some(Value::Array(all));
         let user = |user: &User| fields::user(*user, &self.names);

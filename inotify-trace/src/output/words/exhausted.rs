@@ -4,7 +4,7 @@ use inotify_trace_model::findings::{Exhausted, Holder};
 
 use crate::output::{UserNames, printable};
 
-/// How much of what is used up, and by whom: one line without an end.
+/// The quota that is used up and its holders, in one line without a newline.
 pub(crate) fn used_up(exhausted: &Exhausted, names: &UserNames) -> String {
     let Exhausted { user, resource, used, limit, ref holders, others, unseen } = *exhausted;
     let mut parts: Vec<_> =
@@ -19,11 +19,11 @@ pub(crate) fn used_up(exhausted: &Exhausted, names: &UserNames) -> String {
     format!("{used} of {limit} {} of {name}: {}", resource.name(), parts.join(", "))
 }
 
-/// A process, how many it holds, and how many of these others hold too.
+/// A process, the number it holds, and how many of these other processes hold too.
 fn share(holder: &Holder, count: u32, shared: u32) -> String {
     let comm = holder.comm.map(|comm| printable(&comm.to_str()).into_owned());
     let served = holder.serves.as_ref().map(|it| format!(" of {}", super::served(it)));
-    // Where there is no container, the process says enough.
+    // Outside containers, the process alone is enough.
     let place = holder.place.as_deref().filter(|_| holder.is_in_container);
     let place = place.map(|name| format!(" in {}", printable(name))).unwrap_or_default();
     let shared = match shared {

@@ -12,21 +12,21 @@ use inotify_trace_model::{
 use super::pod;
 use crate::output::{Approximate, printable};
 
-/// A time of day is of no use beyond it.
+/// Without a date, a time of day is useless after a day.
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// How many of the containers that instances were for are named.
+/// The number of containers named, of those that the instances were for.
 const NAMED: usize = 5;
 
 /// One of the lines that explain a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Detail {
-    /// What it is about; None if it belongs to the line before.
+    /// The line's subject; None if it belongs to the line before.
     pub(crate) label: Option<&'static str>,
     pub(crate) text: Text,
 }
 
-/// What a line has.
+/// The content of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Text {
     Words(String),
@@ -39,7 +39,7 @@ impl Detail {
         Self { label: Some(label), text: Text::Words(words) }
     }
 
-    /// The line for a terminal: a label ends in a colon, but for that of a time.
+    /// The line for a terminal: labels end in a colon, except that of the time.
     pub(crate) fn line(&self) -> String {
         match (self.label, &self.text) {
             (Some(SINCE), text) => format!("{SINCE} {}", text.as_str()),
@@ -61,7 +61,7 @@ impl Text {
 /// The label of the time.
 pub(crate) const SINCE: &str = "since";
 
-/// All there is to say, in several lines.
+/// The whole finding, in several lines.
 pub(crate) fn in_lines(finding: &Finding, clock: &mut Clock, now: BootTime) -> String {
     let label = if finding.kind.is_leak() { "LEAK" } else { "NOTE" };
     let mut text = format!("{label}  {}\n", heading(finding));
@@ -72,13 +72,13 @@ pub(crate) fn in_lines(finding: &Finding, clock: &mut Clock, now: BootTime) -> S
     text
 }
 
-/// One line without an end: who, how many, what is wrong, how fast.
+/// The holder, the number, the problem and the pace, in one line without a newline.
 pub(crate) fn line(finding: &Finding) -> String {
     let pace = pace(finding).map(|pace| format!(", {pace}")).unwrap_or_default();
     heading(finding) + &pace
 }
 
-/// Who, how many, and what is wrong.
+/// The holder, the number and the problem.
 pub(crate) fn heading(finding: &Finding) -> String {
     let count = finding.count;
     let instances = if count == 1 { "instance" } else { "instances" };
@@ -92,7 +92,7 @@ pub(crate) fn heading(finding: &Finding) -> String {
     format!("{} holds {count} {instances} {what}{pattern}", who(&finding.holder))
 }
 
-/// Since when, for whom, how fast, whether that is a known bug, and what to do.
+/// The start, the containers, the pace, the known bug if it is one, and the remedy.
 pub(crate) fn details(finding: &Finding, clock: &mut Clock, now: BootTime) -> Vec<Detail> {
     let mut details = vec![Detail::new(SINCE, since(finding, clock, now))];
     let purposes = purposes(finding);
@@ -132,7 +132,7 @@ fn since(finding: &Finding, clock: &mut Clock, now: BootTime) -> String {
     }
 }
 
-/// What the instances were for, and how many each.
+/// The containers that the instances were for, and the number of instances for each.
 fn purposes(finding: &Finding) -> Vec<String> {
     let Finding { purposes, nameless, .. } = finding;
     let mut parts: Vec<_> = purposes
@@ -165,7 +165,7 @@ fn who(holder: &Holder) -> String {
     format!("{comm} ({}){}{}", holder.pid, served.unwrap_or_default(), place.unwrap_or_default())
 }
 
-/// How fast it gets worse, by restarts and by time; None if that is not known.
+/// The pace of the leak, by restarts and by time; None if it is not known.
 fn pace(finding: &Finding) -> Option<String> {
     let says_left = finding.restarts.is_some_and(|it| it.left.is_some());
     let growth = finding.growth.map(|growth| by_time(growth, says_left));
@@ -188,7 +188,7 @@ fn by_restarts(restarts: Restarts) -> String {
     format!("{rate}{}{inferred}", left.unwrap_or_default())
 }
 
-/// How much is left is said once.
+/// The pace by time. Adds the number left, unless the pace by restarts shows it.
 fn by_time(growth: Growth, says_left: bool) -> String {
     let rate = match growth.per_minute {
         rate if rate >= 1.0 => format!("{rate:.1} more a minute"),

@@ -19,10 +19,10 @@ use inotify_trace_model::{
 
 use super::{Limit, errno_name, failed_limit, printable};
 
-/// How much of an id is shown.
+/// The number of characters of an id that are shown.
 const SHORT: usize = 12;
 
-/// What to do.
+/// The words of a remedy.
 pub(crate) fn remedy(remedy: Remedy) -> Cow<'static, str> {
     match remedy {
         Remedy::Known(pattern) => Cow::Borrowed(&pattern.remedy),
@@ -50,13 +50,13 @@ pub(crate) fn limit(limit: Limit) -> &'static str {
     }
 }
 
-/// Why a call failed, as in `EMFILE: inotify instance limit`.
+/// The reason of a failed call, as in `EMFILE: inotify instance limit`.
 pub(crate) fn failure(errno: i32, limit: Option<Limit>) -> String {
     let name = errno_name(errno);
     limit.map_or_else(|| name.clone().into_owned(), |it| format!("{name}: {}", self::limit(it)))
 }
 
-/// Why an event is a failure; None if it is none.
+/// The reason of an event's failure; None if the event is no failure.
 pub(crate) fn failed(kind: &EventKind) -> Option<String> {
     match kind {
         EventKind::CreateFailed { errno, .. } | EventKind::WatchFailed { errno, .. } => {
@@ -66,7 +66,7 @@ pub(crate) fn failed(kind: &EventKind) -> Option<String> {
     }
 }
 
-/// What became of a leak.
+/// The state of a leak at the end of a recording.
 pub(crate) fn afterwards(afterwards: Afterwards) -> String {
     match afterwards {
         Afterwards::Over => "It ended before the recording did.".to_owned(),
@@ -76,7 +76,7 @@ pub(crate) fn afterwards(afterwards: Afterwards) -> String {
     }
 }
 
-/// One of a resource, with its article.
+/// A resource in the singular, with its article.
 pub(crate) fn one(resource: Resource) -> &'static str {
     match resource {
         Resource::Instances => "an instance",
@@ -84,14 +84,14 @@ pub(crate) fn one(resource: Resource) -> &'static str {
     }
 }
 
-/// The pod that a shim works for as people write it, `namespace/name`, if its container is of one.
+/// The pod of a shim's container as people write it, `namespace/name`, if it has one.
 fn pod(served: &Served) -> Option<String> {
     let (namespace, pod) = served.pod()?;
     let namespace = namespace.map(|it| format!("{}/", printable(it))).unwrap_or_default();
     Some(format!("{namespace}{}", printable(pod)))
 }
 
-/// The container that a shim works for, as in `pod default/web`.
+/// The container of a shim, as in `pod default/web`.
 fn served(served: &Served) -> String {
     pod(served).map_or_else(
         || {

@@ -10,7 +10,7 @@ use crate::{
     output::{Context, fields},
 };
 
-/// What is said of the only verdict.
+/// The text, the line and the JSON of the only verdict.
 fn said(story: &Machine, seconds: u64) -> (String, String, Value) {
     let verdicts = story.verdicts(seconds);
     let [verdict] = &verdicts[..] else { panic!("one verdict: {verdicts:?}") };

@@ -18,10 +18,10 @@ const STEPS: [u64; 22] = [
     172_800, 604_800, 1_209_600, 2_592_000,
 ];
 
-/// One thing in a chart.
+/// A line or an area in a chart.
 pub(super) struct Series<'a> {
     pub(super) name: &'a str,
-    /// How it looks: a class of the style sheet.
+    /// The class in the style sheet.
     pub(super) class: String,
     pub(super) points: &'a [u32],
     pub(super) is_filled: bool,
@@ -30,15 +30,15 @@ pub(super) struct Series<'a> {
 /// A chart.
 pub(super) struct Chart<'a> {
     pub(super) title: String,
-    /// What it shows, for those who cannot see it.
+    /// A description for readers who cannot see the chart.
     pub(super) description: String,
     pub(super) series: Vec<Series<'a>>,
     /// Whether each series begins where the one before ends.
     pub(super) is_stacked: bool,
-    /// Shares of the width at which something happened.
+    /// The shares of the width at which marks are drawn.
     pub(super) marks: Vec<f64>,
     pub(super) note: Option<String>,
-    /// Whether it matters less than others.
+    /// Whether the chart is less important than others.
     pub(super) is_low: bool,
 }
 
@@ -134,7 +134,7 @@ fn percent(value: u32, top: u32) -> String {
     format!("{:.1}", f64::from(value) * 100.0 / f64::from(top))
 }
 
-/// Where a value is, from above.
+/// The distance of a value from the top of the chart.
 fn height(value: u32, top: u32) -> String {
     let y = HEIGHT as f64 * (1.0 - f64::from(value) / f64::from(top));
     format!("{y:.1}").trim_end_matches(".0").to_owned()
@@ -147,7 +147,7 @@ fn path(points: &[u32], from: Option<&Vec<u32>>, top: u32) -> String {
         let x = (at * WIDTH) as f64 / points.len().max(1) as f64;
         format!("{x:.1}").trim_end_matches(".0").to_owned()
     };
-    // A line begins where there is something to tell; an area has a bottom.
+    // A line begins at its first value; an area has a bottom.
     let begin = if from.is_some() { Some(0) } else { points.iter().position(|&it| it > 0) };
     let Some(begin) = begin else { return path };
     // Writing to a String cannot fail.
@@ -172,7 +172,7 @@ fn path(points: &[u32], from: Option<&Vec<u32>>, top: u32) -> String {
     path
 }
 
-/// Where an axis of time has labels, as shares of its length, and which.
+/// The labels of an axis of time, each with its position as a share of the length.
 fn times(run: &Run) -> Vec<(f64, String)> {
     let (grid, times): (_, &Times) = (run.charts.grid, &run.times);
     let length = grid.step as f64 * run.charts.points as f64;

@@ -1,4 +1,4 @@
-//! What is drawn of a run.
+//! The charts of a run.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::{
     report::{Charged, Levels, Run},
 };
 
-/// How many bars of counts can be told from each other.
+/// The most bars in a chart that can still be distinguished.
 const BARS: usize = 150;
 
-/// A limit so many times as high as all that was used is not drawn: it would leave a flat line.
+/// A limit this many times as high as the peak is not drawn: the chart would be a flat line.
 const FAR: u32 = 3;
 
 pub(super) fn all(run: &Run) -> Markup {
@@ -36,7 +36,7 @@ pub(super) fn all(run: &Run) -> Markup {
     }
 }
 
-/// Where a moment is between the ends of a chart.
+/// The position of a moment between the ends of a chart, from 0 to 1.
 fn share(run: &Run, time: BootTime) -> f64 {
     let grid = run.charts.grid;
     let length = grid.step as f64 * run.charts.points as f64;
@@ -153,7 +153,8 @@ fn width(points: usize) -> usize {
     points.div_ceil(BARS).max(1)
 }
 
-/// As many points again, of which those of a bar are alike: the last bar ends with the others.
+/// The sum of each bar, repeated for all points of the bar: so the last bar ends with the other
+/// series.
 fn bars(points: &[u32]) -> Vec<u32> {
     let sum = |bar: &[u32]| bar.iter().fold(0, |sum: u32, it| sum.saturating_add(*it));
     points.chunks(width(points.len())).flat_map(|bar| vec![sum(bar); bar.len()]).collect()

@@ -1,4 +1,4 @@
-//! A report as one page that needs nothing but itself: no network, and no script for what matters.
+//! A report as one page that loads nothing: it needs no network, and no script for its content.
 
 mod chart;
 mod charts;
@@ -77,7 +77,7 @@ fn body(report: &Report) -> Markup {
     }
 }
 
-/// What is in which of several runs.
+/// The overview of several runs, with links to those that are shown in full.
 fn overview(report: &Report) -> Markup {
     html! {
         section.overview {
@@ -136,7 +136,7 @@ fn warnings(title: &str, lines: &[String]) -> Markup {
     }
 }
 
-/// A sentence, in which `this` is what one types.
+/// A sentence, in which `this` is code.
 fn prose(text: &str) -> Markup {
     let cut: String = text.chars().take(SENTENCE).collect();
     let more = if cut.len() < text.len() { "…" } else { "" };
@@ -148,12 +148,12 @@ fn prose(text: &str) -> Markup {
     }
 }
 
-/// A name from outside: not too much of it, and of a path the end.
+/// A name from outside, cut to a length; of a path the end is kept.
 fn clean(text: &str) -> String {
     plain(&shorten(text, LONGEST))
 }
 
-/// Text with nothing in it that would move what stands around it.
+/// Text without characters that would move the text around it.
 fn plain(text: &str) -> String {
     let is_direction = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     printable(text).replace(is_direction, "?")

@@ -14,7 +14,7 @@ use crate::{
 /// Rows of a table at most, all runs together.
 const ROWS: usize = 500;
 
-/// How many leaks are told at length.
+/// The most leaks that are shown in full.
 const LEAKS: usize = 100;
 
 pub(super) fn section(run: &Run, at: usize, runs: usize) -> Markup {

@@ -1,4 +1,4 @@
-//! What there is to draw of a run.
+//! The series of a run that charts show.
 
 use std::cmp::Reverse;
 
@@ -22,27 +22,27 @@ const USERS: usize = 4;
 /// Levels over time.
 #[derive(Clone, Debug, Default)]
 pub struct Levels {
-    /// Of what.
+    /// The container or cgroup, or the sum of others.
     pub name: String,
-    /// The most at each point.
+    /// The peak at each point.
     pub points: Vec<u32>,
 }
 
-/// What a user is charged over time.
+/// A user's charge over time.
 #[derive(Clone, Debug)]
 pub struct Charged {
     /// The user.
     pub name: String,
-    /// Of what.
+    /// The resource that is charged.
     pub resource: Resource,
-    /// The most at each point.
+    /// The peak at each point.
     pub used: Vec<u32>,
-    /// How many may be.
+    /// The limit at each point.
     pub limit: Vec<u32>,
 }
 
 impl Charged {
-    /// The most that was charged, and the most that might have been.
+    /// The highest charge, and the highest limit.
     #[must_use]
     pub fn most(&self) -> (u32, u32) {
         let most = |points: &[u32]| points.iter().max().copied().unwrap_or_default();
@@ -50,43 +50,43 @@ impl Charged {
     }
 }
 
-/// What is drawn. All series have the same points.
+/// The charts. All series have the same points.
 #[derive(Clone, Debug, Default)]
 pub struct Charts {
-    /// When they are.
+    /// The times of the points.
     pub grid: Grid,
-    /// How many there are.
+    /// The number of points.
     pub points: usize,
-    /// What users are charged: those closest to their limits.
+    /// The charges of the users closest to their limits.
     pub users: Vec<Charged>,
-    /// Counts there was no room for, or that are too low to be worth it.
+    /// The number of charts left out, for lack of room or because their counts are low.
     pub users_left: usize,
-    /// What the processes of containers have, those with most at their peak first.
+    /// The instances of each container, those with the highest peak first.
     pub places: Vec<Levels>,
-    /// What all the others have together.
+    /// The instances of all other containers together.
     pub others: Option<Levels>,
-    /// How many instances were made.
+    /// The number of instances made.
     pub created: Vec<u32>,
-    /// How many were released.
+    /// The number of instances released.
     pub released: Vec<u32>,
-    /// How many calls failed at a limit.
+    /// The number of calls that failed at a limit.
     pub failed: Vec<u32>,
 }
 
 impl Builder {
-    /// Those closest to their limits first; of equals, instances, which are fewer.
+    /// The counts closest to their limits first; of equal ones, instances, which are fewer.
     pub(super) fn closest_lines(&self) -> Vec<(&(User, Resource), &UserLine)> {
         let mut lines: Vec<_> = self.users.iter().collect();
         lines.sort_by_key(|((_, resource), line)| (Reverse(line.share()), *resource));
         lines
     }
 
-    /// All of it, with a last point for the end of the run.
+    /// All charts, with a last point for the end of the run.
     pub(super) fn charts(&self) -> Charts {
         let last = self.grid.point(self.end).unwrap_or(POINTS - 1);
         let names = UserNames::from_map(self.header.users.clone());
         let users = self.closest_lines();
-        // A chart of next to nothing says nothing, unless it is the only one.
+        // A chart of very low counts shows nothing, unless it is the only one.
         let first = users.iter().position(|((_, resource), _)| *resource == Resource::Instances);
         let is_drawn = |(at, (_, line)): &(usize, &(&(User, Resource), &UserLine))| {
             let (used, limit, _) = line.closest;

@@ -1,4 +1,5 @@
-//! What failed: alike failures together, and who used up what was refused.
+//! Failures, with equal ones together, and the holders of the instances or watches that were used
+//! up.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry};
 
@@ -13,13 +14,13 @@ use inotify_trace_model::{
 use super::places::{self, Key};
 use crate::output::{Limit, failed_limit};
 
-/// How many sorts of failures are kept apart.
+/// The most sorts of failures that are kept apart.
 const SORTS: usize = 500;
 
-/// How many process ids and paths of each are kept.
+/// The most process ids and paths that are kept of each sort.
 const EXAMPLES: usize = 3;
 
-/// What failures have in common.
+/// The properties that failures of one sort share.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Sort {
     comm: Comm,
@@ -37,42 +38,42 @@ pub struct Failure {
     pub comm: String,
     /// The container, or cgroup where there is none.
     pub place: String,
-    /// What was refused.
+    /// The resource that was refused.
     pub resource: Resource,
-    /// Why, as a positive errno.
+    /// The reason, as a positive errno.
     pub errno: i32,
-    /// The limit that was hit, if it was one.
+    /// The limit that was hit, if there is one.
     pub limit: Option<Limit>,
-    /// Whose quota was used up, if it was one.
+    /// The user whose quota was used up, if it was a quota.
     pub refused: Option<User>,
-    /// How often.
+    /// The number of failures.
     pub count: u64,
     /// The first time.
     pub first: BootTime,
     /// The last time.
     pub last: BootTime,
-    /// Some of the processes it happened to.
+    /// Some of the processes that failed.
     pub pids: BTreeSet<u32>,
     /// Some of the paths that could not be watched.
     pub paths: BTreeSet<Box<str>>,
 }
 
-/// A limit that was reached, and by whose doing.
+/// A limit that was reached, and its culprits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Who pays.
+    /// The user who is charged.
     pub user: User,
-    /// Of what.
+    /// The resource that was used up.
     pub resource: Resource,
-    /// How often.
+    /// The number of failures.
     pub count: u64,
     /// The first time.
     pub first: BootTime,
     /// The last time.
     pub last: BootTime,
-    /// When the culprits were looked for last.
+    /// The time of the last search for culprits.
     pub blamed: BootTime,
-    /// Who they were then.
+    /// The culprits at that time.
     pub by: Exhausted,
 }
 
@@ -80,12 +81,12 @@ pub struct Refusal {
 pub(super) struct Failures {
     sorts: HashMap<Sort, Failure>,
     refusals: BTreeMap<(User, Resource), Refusal>,
-    /// Failures of sorts there was no room for.
+    /// Failures of sorts that are not kept.
     pub(super) others: u64,
 }
 
 impl Failures {
-    /// Takes in what `tracker` has just taken in.
+    /// Counts an event that `tracker` has just taken in.
     pub(super) fn add(&mut self, event: &Event, tracker: &Tracker) {
         let resource = event.kind.counts();
         let (errno, path) = match &event.kind {
@@ -129,8 +130,8 @@ impl Failures {
         self.refuse(event, tracker);
     }
 
-    /// Finds the culprits: the first time, and whenever it has happened twice as often. To find
-    /// them takes time where there are many instances, and failures come in storms.
+    /// Finds the culprits at the first failure, and whenever the number of failures has doubled.
+    /// The search takes time with many instances, and failures come in storms.
     fn refuse(&mut self, event: &Event, tracker: &Tracker) {
         let Some((user, resource)) = Culprits::quota_of(event) else { return };
         if self.refusals.len() >= SORTS && !self.refusals.contains_key(&(user, resource)) {
@@ -154,7 +155,7 @@ impl Failures {
         }
     }
 
-    /// Those at a limit first, and of these the most frequent.
+    /// Failures at a limit first, and of these the most frequent.
     pub(super) fn sorted(&self) -> Vec<Failure> {
         let mut all: Vec<_> = self.sorts.values().cloned().collect();
         all.sort_by_key(|it| {

@@ -1,4 +1,4 @@
-//! The whole of it in a few sentences.
+//! The summary of a run in a few sentences.
 
 use std::collections::BTreeSet;
 
@@ -16,12 +16,12 @@ use crate::{
 /// How many programs, leaks and users a sentence names.
 const NAMED: usize = 3;
 
-/// How bad it is.
+/// The severity of a run's problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Nothing is wrong.
+    /// No problem was found.
     Good,
-    /// Something is about to be.
+    /// A user came close to a limit, or another problem is near.
     Warning,
     /// Calls failed, or instances are leaked.
     Bad,
@@ -36,7 +36,7 @@ pub(super) struct Closest {
     pub(super) time: BootTime,
 }
 
-/// What there is to make sentences of.
+/// The facts that sentences are made of.
 pub(super) struct Headline<'a> {
     pub(super) refusals: &'a [Refusal],
     pub(super) failures: &'a [Failure],
@@ -112,7 +112,7 @@ impl Headline<'_> {
         }
     }
 
-    /// What happened, the worst first.
+    /// The problems of the run in sentences, the worst first.
     pub(super) fn sentences(&self) -> Vec<String> {
         let mut all = Vec::new();
         for refusal in self.refusals.iter().take(NAMED) {
@@ -145,7 +145,7 @@ impl Headline<'_> {
         if more > 0 {
             all.push(format!("{more} more leaks are below."));
         }
-        // Who was refused something was close, which was said.
+        // A user with a refusal reached the limit, and already has a sentence.
         let is_said = |it: &&Closest| {
             let key = (it.user, it.resource);
             self.refusals.iter().any(|refusal| (refusal.user, refusal.resource) == key)
@@ -165,7 +165,7 @@ impl Headline<'_> {
         all
     }
 
-    /// What to do, once each.
+    /// The remedies, each once.
     pub(super) fn remedies(&self) -> Vec<String> {
         let told = self.leaks().filter(|leak| !leak.is_over);
         let leaks = told.map(|leak| (Some(&leak.comm), leak.finding.remedy()));
@@ -209,7 +209,7 @@ fn some(names: Vec<String>) -> String {
     }
 }
 
-/// Whether that is close to a limit.
+/// Whether the level is close to the limit.
 fn is_close(level: Level) -> bool {
     reaches(level, 80)
 }

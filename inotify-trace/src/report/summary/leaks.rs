@@ -1,4 +1,4 @@
-//! Verdicts that were reached in the course of a run, and what became of them.
+//! Verdicts that were reached during a run, and their state at its end.
 
 use std::collections::HashSet;
 
@@ -9,31 +9,31 @@ use inotify_trace_model::{
     verdict::{Grace, Kind, Verdict, verdicts},
 };
 
-/// How many are told.
+/// The most verdicts that are kept in full.
 const TOLD: usize = 200;
 
-/// How many of the others are counted.
+/// The most other verdicts that are counted.
 const COUNTED: usize = 10_000;
 
-/// A verdict, and what became of it.
+/// A verdict, and its state at the end of the run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leak {
-    /// Who holds the instances, how many, and what is wrong with them.
+    /// The holder of the instances, their number, and the problem.
     pub finding: Finding,
-    /// When that was reached.
+    /// The time at which the verdict was first reached.
     pub reached: BootTime,
-    /// When the finding was true.
+    /// The time of the finding.
     pub said: BootTime,
     /// The process, as the kernel keeps its name.
     pub comm: String,
-    /// What became of it, where that is not what the finding says.
+    /// The state at the end of the run, where it differs from the finding.
     pub afterwards: Option<Afterwards>,
-    /// Whether what was wrong was right again at the end.
+    /// Whether the problem was gone at the end.
     pub is_over: bool,
 }
 
 impl Leak {
-    /// Whether it is a leak, rather than something to know.
+    /// Whether the finding is a leak, rather than a hint.
     #[must_use]
     pub fn is_leak(&self) -> bool {
         self.finding.kind.is_leak()
@@ -47,11 +47,11 @@ pub(super) struct Leaks {
     pub(super) others: HashSet<Key>,
 }
 
-/// What a verdict is known by.
+/// The key under which a verdict is known.
 type Key = (Kind, u32, Comm);
 
 impl Leaks {
-    /// Brings up to date what is still so at the end.
+    /// Updates the verdicts to the state at the end of the run.
     pub(super) fn finish(&mut self, tracker: &Tracker, now: BootTime) {
         let last = verdicts(tracker, now, &Grace::default());
         let still: HashSet<_> = last.iter().map(|verdict| key(verdict, tracker)).collect();
@@ -60,7 +60,8 @@ impl Leaks {
             let (kind, pid, comm) = *key;
             let process = tracker.process(pid).filter(|it| it.task.comm == comm);
             let held = process.map(|it| it.descriptors.values().collect::<HashSet<_>>().len());
-            // Where a limit is reached, nothing grows any more, and nothing is right again.
+            // Growth also stops at a limit: the problem is over only if the process holds fewer
+            // instances.
             if let Some(held) = held.filter(|_| kind == Kind::Growing && leak.is_over) {
                 leak.afterwards = Some(Afterwards::Stopped { held });
                 leak.is_over = held < leak.finding.count;
@@ -69,13 +70,13 @@ impl Leaks {
             }
         }
         for verdict in &last {
-            // One that nobody was told of was not reached in the run either.
+            // Only verdicts that were reached during the run are updated.
             let key = key(verdict, tracker);
             if self.known.iter().any(|(known, _)| *known == key) {
                 self.add(verdict, tracker, now);
             }
         }
-        // What is a leak comes first, and of these what still is.
+        // Leaks come first, and of these the ones that are not over.
         self.known.sort_by_key(|(_, it)| {
             (!it.is_leak(), it.is_over, std::cmp::Reverse(it.finding.count), it.reached)
         });
@@ -85,7 +86,7 @@ impl Leaks {
         self.known.iter().map(|(_, leak)| leak.clone()).collect()
     }
 
-    /// Takes in a verdict that was reached.
+    /// Adds a verdict that was reached.
     pub(super) fn add(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) {
         let key = key(verdict, tracker);
         let mut leak = Leak {

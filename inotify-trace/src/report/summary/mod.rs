@@ -32,40 +32,40 @@ use inotify_trace_model::{
     verdict::Verdict,
 };
 
-/// How many counts of users are followed. Each takes a few kilobytes.
+/// The most counts of users that are followed. Each takes a few kilobytes.
 const COUNTS: usize = 1024;
 
-/// How many gaps are told.
+/// The most gaps that are listed.
 const GAPS: usize = 20;
 
-/// What the kernel counted of a user.
+/// The kernel's counts for a user.
 #[derive(Debug, Default)]
 struct UserLine {
     used: Gauge,
     limit: Gauge,
-    /// How many were used, and of how many, when it was closest.
+    /// The count, the limit and the time when the count was closest to the limit.
     closest: (u32, u32, BootTime),
 }
 
 impl UserLine {
-    /// How close it came.
+    /// The highest share of the limit.
     fn share(&self) -> u64 {
         share(self.closest.0, self.closest.1)
     }
 }
 
-/// How much of a limit is used, for comparison.
+/// The share of a limit that is used, for comparison only.
 fn share(used: u32, limit: u32) -> u64 {
     (u64::from(used) << 32) / u64::from(limit.max(1))
 }
 
-/// Makes facts of a run that it is the audience of.
+/// Builds the facts of a run from its events and verdicts.
 #[derive(Debug)]
 pub struct Builder {
     header: Header,
     grid: Grid,
     end: BootTime,
-    /// Of instances, and of watches.
+    /// The counts of instances and of watches.
     users: BTreeMap<(User, Resource), UserLine>,
     places: Places,
     created: Tally,
@@ -73,18 +73,18 @@ pub struct Builder {
     failed: Tally,
     failures: Failures,
     leaks: Leaks,
-    /// What was lost, how often, when first and when last.
+    /// Each kind of loss: the number, and the times of the first and the last.
     losses: Vec<(Loss, u64, BootTime, BootTime)>,
-    /// Times of which nothing is known.
+    /// Times without data.
     gaps: Vec<(BootTime, BootTime)>,
-    /// Gaps there was no room for.
+    /// Gaps that are not listed.
     gaps_left: u64,
     events: u64,
     has_end: bool,
 }
 
 impl Builder {
-    /// For the run that this is the header of.
+    /// A builder for the run with this header.
     #[must_use]
     pub fn new(header: &Header) -> Self {
         Self {
@@ -137,7 +137,7 @@ impl Builder {
         }
     }
 
-    /// Notes how a user stands now.
+    /// Records a user's counts at a time.
     fn charge(&mut self, user: User, tracker: &Tracker, point: usize, time: BootTime) {
         let account = tracker.users().get(user);
         let latest = Resource::ALL.map(|it| (it, account.and_then(|account| account.latest(it))));
@@ -160,7 +160,7 @@ impl Builder {
         }
     }
 
-    /// After a gap, what is there is not what changed.
+    /// Takes all counts from the tracker after a gap, whose changes were not recorded.
     fn resample(&mut self, tracker: &Tracker, time: BootTime) {
         // The state that a run begins with is no gap.
         if self.events > 0 && self.gaps.len() < GAPS {

@@ -11,8 +11,8 @@ use inotify_trace_model::{
 
 use super::series::Gauge;
 
-/// How many are followed at once. A node has a few hundred; of more, those that have nothing left
-/// and never had much make room.
+/// The most places that are followed at once. A node has a few hundred. If there are more, the
+/// places with the lowest peak and no open instances are dropped.
 const FOLLOWED: usize = 1024;
 
 /// A container, or a cgroup where there is none.
@@ -31,7 +31,7 @@ impl Key {
     }
 }
 
-/// What to call it.
+/// The name of a cgroup's place.
 pub(super) fn name(cgroup: CgroupId, cgroups: &Cgroups) -> String {
     match cgroups.display(cgroup) {
         Some(name) => name,
@@ -40,7 +40,7 @@ pub(super) fn name(cgroup: CgroupId, cgroups: &Cgroups) -> String {
     }
 }
 
-/// One of them.
+/// A container or cgroup with its counts.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) name: String,
@@ -50,18 +50,18 @@ pub(super) struct Place {
     pub(super) refused: u64,
 }
 
-/// All of them.
+/// All places.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     places: HashMap<Key, Place>,
-    /// Where open instances count.
+    /// The place of each open instance.
     homes: HashMap<InstanceId, Key>,
-    /// All instances, wherever they are.
+    /// The number of all instances, in any place.
     pub(super) all: Gauge,
 }
 
 impl Places {
-    /// Takes in what `tracker` has just taken in.
+    /// Counts an event that `tracker` has just taken in.
     pub(super) fn add(&mut self, event: &Event, tracker: &Tracker, point: usize) {
         let cgroup = event.task.map(|task| task.cgroup).unwrap_or_default();
         let cgroups = tracker.cgroups();
@@ -84,7 +84,7 @@ impl Places {
                     place.refused += 1;
                 }
             }
-            // Names are read after the container is there.
+            // A container's names come after the container itself.
             EventKind::ContainerNamed { cgroup, names, .. } => {
                 self.know(*cgroup, cgroups);
                 if let Some(place) = self.places.get_mut(&Key::of(*cgroup, cgroups)) {
@@ -96,7 +96,7 @@ impl Places {
         }
     }
 
-    /// A cgroup may turn out to be a container's, where its path does not tell.
+    /// Moves a cgroup's counts to its container, if the container was recognized later.
     fn know(&mut self, cgroup: CgroupId, cgroups: &Cgroups) {
         let (before, after) = (Key::Cgroup(cgroup), Key::of(cgroup, cgroups));
         if before == after || self.places.contains_key(&after) {
@@ -109,7 +109,7 @@ impl Places {
         }
     }
 
-    /// What was known is so no more: what is there is counted anew.
+    /// Drops the known instances, and counts those of the tracker anew.
     pub(super) fn resample(&mut self, tracker: &Tracker, point: usize, time: BootTime) {
         self.homes.clear();
         self.all.set(point, time, 0);
@@ -132,7 +132,7 @@ impl Places {
         self.places.values_mut().for_each(|place| place.held.halve());
     }
 
-    /// Those with most first.
+    /// All places, those with the most instances first.
     pub(super) fn sorted(&self) -> Vec<&Place> {
         let mut places: Vec<_> = self.places.values().collect();
         places.sort_by_key(|it| (std::cmp::Reverse((it.held.peak, it.refused)), &it.name));
@@ -164,7 +164,7 @@ impl Places {
         }
     }
 
-    /// None if there are too many to follow this one too.
+    /// None if there is no room for another place.
     fn place(&mut self, key: Key, cgroup: CgroupId, cgroups: &Cgroups) -> Option<&mut Place> {
         if self.places.len() >= FOLLOWED && !self.places.contains_key(&key) {
             let idle = self.places.iter().filter(|(_, place)| place.held.now == 0);

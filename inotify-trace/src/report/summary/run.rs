@@ -1,4 +1,4 @@
-//! What there is to say of a run, ready to be shown.
+//! The facts of a run, ready to be shown.
 
 use inotify_trace_model::{
     event::BootTime,
@@ -25,55 +25,55 @@ const ROWS: usize = 500;
 /// Names in a cell at most.
 const LISTED: usize = 4;
 
-/// A table, and how many rows there was no room for.
+/// A table, and the number of rows left out.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
-    /// Those with most first.
+    /// The rows with the highest counts first.
     pub table: Table,
-    /// How many are left out.
+    /// The number of rows left out.
     pub left: usize,
 }
 
 /// The facts of one run.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Of which machine.
+    /// The header of the recording, with the machine.
     pub header: Header,
-    /// Writes points in time.
+    /// The format of points in time.
     pub times: Times,
-    /// From its first moment.
+    /// The first moment of the run.
     pub start: BootTime,
-    /// To its last.
+    /// The last moment of the run.
     pub end: BootTime,
-    /// How bad it is.
+    /// The severity of its problems.
     pub severity: Severity,
-    /// What is the matter, in a few words.
+    /// The worst problem, in a few words.
     pub title: String,
-    /// What happened, in sentences, the worst first.
+    /// The events that matter, in sentences, the worst first.
     pub sentences: Vec<String>,
-    /// What to do.
+    /// The remedies.
     pub remedies: Vec<String>,
-    /// What makes this report incomplete.
+    /// The reasons why this report is incomplete.
     pub warnings: Vec<String>,
     /// The machine and the recording, by name.
     pub facts: Vec<(&'static str, String)>,
     /// The sysctls.
     pub limits: Table,
-    /// What is odd about them.
+    /// Odd values of the sysctls.
     pub limits_notes: Vec<String>,
-    /// What is drawn.
+    /// The charts.
     pub charts: Charts,
-    /// Limits that were reached, and by whose doing.
+    /// Limits that were reached, and their culprits.
     pub refusals: Vec<Refusal>,
     /// Failures of one sort each.
     pub failures: Vec<Failure>,
-    /// Failures of other sorts.
+    /// The number of failures of other sorts.
     pub failures_left: u64,
     /// Verdicts.
     pub leaks: Vec<Leak>,
-    /// Verdicts there was no room for.
+    /// The number of verdicts left out.
     pub leaks_left: usize,
-    /// How everyone stood at the end, a line each; the first is about all.
+    /// The counts and limits at the end, one line for each user; the first line is for all.
     pub standing: Vec<String>,
     /// Containers, those with most at their peak first.
     pub places: Rows,
@@ -82,7 +82,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Only what a list of runs shows.
+    /// Keeps only the facts that a list of runs shows.
     #[must_use]
     pub fn brief(self) -> Self {
         Self {
@@ -98,7 +98,7 @@ impl Run {
 }
 
 impl Rows {
-    /// The first `most` rows, and how many are left out then.
+    /// The first `most` rows, and the number of rows left out.
     #[must_use]
     pub fn first(&self, most: usize) -> (&[Vec<Cell>], usize) {
         let shown = self.table.rows.get(..most).unwrap_or(&self.table.rows);
@@ -107,8 +107,8 @@ impl Rows {
 }
 
 impl Builder {
-    /// What there is to say of the run, which ended with `tracker`; `problems` are what could not
-    /// be read.
+    /// The facts of the run, which ended with `tracker`; `problems` are the parts of the recording
+    /// that could not be read.
     #[must_use]
     pub fn finish(self, tracker: &Tracker, problems: &[String]) -> Run {
         let times = Times::new(self.header.clock(), self.header.started, self.end);

@@ -1,5 +1,5 @@
-//! Values over time in a fixed number of points, however long it takes: when they are used up, each
-//! two become one.
+//! Values over time in a fixed number of points, for any length of time: when all points are in
+//! use, each two become one.
 
 use inotify_trace_model::event::BootTime;
 
@@ -9,10 +9,10 @@ pub(super) const POINTS: usize = 600;
 /// The finest step, in nanoseconds.
 const FINEST: u64 = 10_000_000;
 
-/// Which point a moment belongs to.
+/// Maps a moment to its point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grid {
-    /// Where the first point begins.
+    /// The start of the first point.
     pub start: BootTime,
     /// How long each is, in nanoseconds.
     pub step: u64,
@@ -34,7 +34,7 @@ impl Grid {
     }
 }
 
-/// A level: each point has the most it was.
+/// A level over time: each point has its peak.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gauge {
     pub(super) now: u32,
@@ -59,14 +59,14 @@ impl Gauge {
         self.points = self.points.chunks(2).filter_map(|two| two.iter().max().copied()).collect();
     }
 
-    /// As many points as it takes to the last one, which is `point`.
+    /// All points up to the last one, `point`.
     pub(super) fn points(&self, point: usize) -> Vec<u32> {
         let mut all = self.clone();
         all.extend(point);
         all.points
     }
 
-    /// What was holds until it is something else.
+    /// A level holds until it changes.
     fn extend(&mut self, point: usize) {
         if self.points.is_empty() {
             self.points.resize(point + 1, 0);
@@ -117,7 +117,7 @@ mod tests {
         let mut gauge = Gauge::default();
         gauge.set(2, BootTime(5), 7);
         gauge.set(4, BootTime(6), 3);
-        // At the beginning of the fourth point it still was what it had been.
+        // At the beginning of the fourth point the level was still 7.
         assert_eq!(gauge.points(6), [0, 0, 7, 7, 7, 3, 3]);
         assert_eq!((gauge.peak, gauge.peak_at), (7, BootTime(5)));
         gauge.halve();
