@@ -307,33 +307,27 @@ macro_rules! to_both {
     }};
 }
 
-impl<A: Audience + ?Sized> Audience for &mut A {
-    type Error = A::Error;
+/// An audience behind a pointer gets every call.
+macro_rules! audience_behind {
+    ($pointer:ty) => {
+        impl<A: Audience + ?Sized> Audience for $pointer {
+            type Error = A::Error;
 
-    pass_on!(self, to_inner);
+            pass_on!(self, to_inner);
 
-    fn due(&self) -> Option<BootTime> {
-        (**self).due()
-    }
+            fn due(&self) -> Option<BootTime> {
+                (**self).due()
+            }
 
-    fn moment(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), Self::Error> {
-        (**self).moment(tracker, now)
-    }
+            fn moment(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), Self::Error> {
+                (**self).moment(tracker, now)
+            }
+        }
+    };
 }
 
-impl<A: Audience + ?Sized> Audience for Box<A> {
-    type Error = A::Error;
-
-    pass_on!(self, to_inner);
-
-    fn due(&self) -> Option<BootTime> {
-        (**self).due()
-    }
-
-    fn moment(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), Self::Error> {
-        (**self).moment(tracker, now)
-    }
-}
+audience_behind!(&mut A);
+audience_behind!(Box<A>);
 
 /// Two audiences, called in this order. The second is called even if the first fails.
 impl<A: Audience, B: Audience<Error = A::Error>> Audience for (A, B) {
