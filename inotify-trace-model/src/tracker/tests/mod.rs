@@ -370,7 +370,8 @@ proptest! {
 fn parts_hold_what_paths_do_not_tell() {
     let own = CgroupId(7);
     let runtime = Some(crate::identity::Runtime::Runc);
-    let container = Container { runtime, id: "web".to_owned(), pod: None, qos: None };
+    let id = "web".to_owned();
+    let container = Container { runtime, id, pod: None, qos: None, outer: None };
     let found = |id, path: &str| EventKind::CgroupFound { cgroup: CgroupId(id), path: path.into() };
     let told = EventKind::ContainerNamed {
         cgroup: own,
