@@ -50,7 +50,8 @@ impl Cri {
         }
         if self.worker.is_none() && self.is_there() {
             let sockets = self.sockets.clone();
-            self.worker = Asking::start("cri", move |asked, answer| worker::run(sockets, asked, answer));
+            self.worker =
+                Asking::start("cri", move |asked, answer| worker::run(sockets, asked, answer));
         }
         self.worker.as_mut().is_some_and(|worker| worker.ask(container.clone()))
     }
