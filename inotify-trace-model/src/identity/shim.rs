@@ -1,6 +1,8 @@
 //! containerd's shims: each is a process outside of the containers that it runs, whose arguments
 //! name the container it was started for.
 
+use crate::event::Task;
+
 /// The command name of every version-2 shim, cut by the kernel after 15 bytes.
 const COMM: &str = "containerd-shim";
 
@@ -27,10 +29,10 @@ pub struct Shim {
 }
 
 impl Shim {
-    /// Whether a process of this name may be a shim.
+    /// Whether a process may be a shim, by its name and its user: other users may call themselves so.
     #[must_use]
-    pub fn has_name(comm: &str) -> bool {
-        comm.starts_with(COMM)
+    pub fn may_be(task: &Task) -> bool {
+        task.uid == 0 && task.comm.as_bytes().starts_with(COMM.as_bytes())
     }
 
     /// Parses a shim's arguments, which are in the form of Go's package `flag`. None if they name no
@@ -126,8 +128,10 @@ mod tests {
         }
         let long = |id: usize| shim(&format!("shim -id {} -namespace x", "4".repeat(id)));
         assert_eq!((long(76).is_some(), long(77)), (true, None));
-        assert!(Shim::has_name("containerd-shim"));
-        assert!(!Shim::has_name("containerd"));
+        let task = |comm: &str, uid| Task { comm: comm.into(), uid, ..Task::default() };
+        assert!(Shim::may_be(&task("containerd-shim", 0)));
+        assert!(!Shim::may_be(&task("containerd-shim", 1000)));
+        assert!(!Shim::may_be(&task("containerd", 0)));
     }
 
     #[test]

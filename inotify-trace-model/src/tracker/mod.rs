@@ -180,15 +180,10 @@ impl Tracker {
                 }
             }
             EventKind::CgroupRemoved { cgroup } => self.cgroups.remove(*cgroup, event.time),
-            // The end of a process may be among them.
-            EventKind::Lost { .. } => {
-                for pid in std::mem::take(&mut self.idle_shims) {
-                    self.processes.remove(&pid);
-                }
-            }
             EventKind::CreateFailed { .. }
             | EventKind::WatchFailed { .. }
-            | EventKind::Charged { .. } => {}
+            | EventKind::Charged { .. }
+            | EventKind::Lost { .. } => {}
         }
     }
 
@@ -242,8 +237,11 @@ impl Tracker {
     /// Adds a descriptor of an instance. If it referred to another instance, the holder has closed
     /// that one unseen.
     fn own(&mut self, event: &Event, task: Task, fd: i32, id: InstanceId) {
+        // The end of a shim may have been lost: then this is another process.
+        if self.idle_shims.remove(&task.pid) && !Shim::may_be(&task) {
+            self.processes.remove(&task.pid);
+        }
         let process = self.processes.entry(task.pid).or_insert_with(|| Process::new(task));
-        self.idle_shims.remove(&task.pid);
         let before = process.descriptors.insert(fd, id);
         if let Some(before) = before.filter(|&before| before != id)
             && let Some(instance) = self.instances.get_mut(&before)

@@ -1,7 +1,7 @@
 //! Identifies containerd's shims by their arguments, as soon as they hold an instance: later they
 //! may be gone.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use inotify_trace_model::{
     event::{Event, EventKind, Task},
@@ -18,7 +18,16 @@ const MOST: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Shims {
     /// By process id.
-    seen: HashSet<u32>,
+    seen: HashMap<u32, Seen>,
+}
+
+/// A process that was looked at.
+#[derive(Debug)]
+struct Seen {
+    /// When it started; None if it was gone already.
+    started: Option<u64>,
+    /// Whether its end may have been missed since.
+    is_unsure: bool,
 }
 
 impl Shims {
@@ -39,14 +48,12 @@ impl Shims {
                 }
                 // Ends of processes may be among them.
                 EventKind::Lost { .. } => {
-                    self.seen.clear();
+                    self.seen.values_mut().for_each(|seen| seen.is_unsure = true);
                     continue;
                 }
                 _ => continue,
             }
-            let Some(task) = task.filter(|task| Shim::has_name(&task.comm.to_str())) else {
-                continue;
-            };
+            let Some(task) = task.filter(Shim::may_be) else { continue };
             if self.is_new(task.pid)
                 && let Some(kind) = shim(task)
             {
@@ -56,18 +63,25 @@ impl Shims {
         }
     }
 
+    /// Whether a process was not looked at yet.
     fn is_new(&mut self, pid: u32) -> bool {
-        if self.seen.len() >= MOST && !self.seen.contains(&pid) {
+        if self.seen.get(&pid).is_some_and(|seen| !seen.is_unsure) {
+            return false;
+        }
+        let started = procfs::start_time(pid);
+        let is_same = |before: Seen| before.started.is_some() && before.started == started;
+        let is_known = self.seen.remove(&pid).is_some_and(is_same);
+        if self.seen.len() >= MOST {
             self.seen.clear();
         }
-        self.seen.insert(pid)
+        self.seen.insert(pid, Seen { started, is_unsure: false });
+        !is_known
     }
 }
 
 /// None if the process is gone already, or no shim of the machine's containerd.
 fn shim(task: Task) -> Option<EventKind> {
-    // Other users may give their programs any name and arguments.
-    if task.uid != 0 || !procfs::is_of_the_machine_s_root(task.pid) {
+    if !procfs::is_of_the_machine_s_root(task.pid) {
         return None;
     }
     let Shim { id, namespace, .. } = Shim::from_arguments(&procfs::arguments(task.pid)?)?;

@@ -302,6 +302,12 @@ fn history(steps: Vec<Step>) -> Vec<Event> {
     events
 }
 
+/// The same, of a process with a shim's name.
+fn by_shim(event: Event) -> Event {
+    let task = event.task.map(|task| Task { comm: "containerd-shim".into(), ..task });
+    Event { task, ..event }
+}
+
 fn identified(pid: u32) -> Event {
     let (id, namespace, version) = ("4fa3".into(), "k8s.io".into(), None);
     by(pid, EventKind::ShimIdentified { id, namespace, version })
@@ -309,7 +315,7 @@ fn identified(pid: u32) -> Event {
 
 #[test]
 fn a_shim_is_identified_once_however_often_it_holds_nothing() {
-    let mut tracker = tracker_after(&[created(7, 3, 1), identified(7)]);
+    let mut tracker = tracker_after(&[by_shim(created(7, 3, 1)), identified(7)]);
     let is_shim = |tracker: &Tracker| tracker.process(7).map(|process| process.shim.is_some());
     for id in 1..100 {
         assert_eq!(is_shim(&tracker), Some(true));
@@ -319,7 +325,7 @@ fn a_shim_is_identified_once_however_often_it_holds_nothing() {
         let mut restored = Tracker::new();
         tracker.parts().into_iter().for_each(|part| restored.restore(part));
         for tracker in [&mut tracker, &mut restored] {
-            tracker.apply(&created(7, 3, id + 1));
+            tracker.apply(&by_shim(created(7, 3, id + 1)));
         }
         assert_eq!(is_shim(&restored), Some(true));
     }

@@ -14,7 +14,7 @@ use std::{
 };
 
 pub use build_info::go_build_info;
-pub use exit::{has_closed, has_exited};
+pub use exit::{has_closed, has_exited, start_time};
 pub use fdinfo::{FdInfo, WatchInfo};
 pub use handle::FileHandle;
 pub use root::is_of_the_machine_s_root;
