@@ -10,7 +10,7 @@ use inotify_trace_model::{
     identity::{Container, Location, Names, Runtime},
 };
 
-use super::now;
+use super::{now, shims::Shims};
 use crate::host::runtimes::{Answer, Cri, Files, Found, OfUser, Registry, States, Users};
 
 /// The pause before a container is looked up again, which doubles each time: runc creates the cgroup
@@ -33,6 +33,7 @@ pub(super) struct Naming {
     states: States,
     cri: Cri,
     users: Users,
+    shims: Shims,
     /// Containers without a name, or not all of their names.
     unnamed: VecDeque<Waiting<Unnamed>>,
     /// Cgroups whose paths name no container.
@@ -79,6 +80,7 @@ impl Naming {
             states: States::new(registry.clone()),
             cri: registry.cri(),
             users: registry.users(),
+            shims: Shims::default(),
             files: Files::new(registry),
             unnamed: VecDeque::new(),
             unidentified: VecDeque::new(),
@@ -107,6 +109,17 @@ impl Naming {
         self.unnamed.drain(..self.unnamed.len().saturating_sub(WAITING));
         self.unidentified.drain(..self.unidentified.len().saturating_sub(WAITING));
         events.splice(first..first, earlier);
+    }
+
+    /// Adds an event for each shim in `events` from `first` on, right after the event that shows that
+    /// it holds an instance.
+    pub(super) fn identify_shims(&mut self, first: usize, events: &mut Vec<Event>) {
+        let Self { shims, states, .. } = self;
+        // Those that the path names are told by procfs.
+        shims.identify(first, events, |cgroup| {
+            let above = cgroup.match_indices('/').map(|(at, _)| &cgroup[..at]);
+            above.chain([cgroup]).any(|cgroup| states.of(cgroup).is_some())
+        });
     }
 
     /// Whether a cgroup should be looked up again.
