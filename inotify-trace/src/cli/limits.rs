@@ -23,6 +23,7 @@ use super::{
     choice::one_of,
     list,
     past::{Past, PastArgs},
+    say::say,
     session::{self, event_loop},
     units::{self, interval, positive_duration},
 };
@@ -302,10 +303,10 @@ fn apply(args: &Args, report: &mut LimitsReport) -> anyhow::Result<ExitCode> {
     }
     // JSON has these sentences too, but comes at the end; the user needs them before answering.
     for sentence in overruled(&plan, &plan.foreseen(&root)) {
-        writeln!(io::stderr().lock(), "inotify-trace: {sentence}")?;
+        say(format_args!("inotify-trace: {sentence}"))?;
     }
     if !args.yes && !agreed(&plan)? {
-        writeln!(io::stderr().lock(), "Nothing was changed.")?;
+        say(format_args!("Nothing was changed."))?;
         return Ok(ExitCode::SUCCESS);
     }
     let done = plan.carry_out(&root).map_err(|error| {
@@ -325,11 +326,9 @@ fn apply(args: &Args, report: &mut LimitsReport) -> anyhow::Result<ExitCode> {
         Format::Table => report.write_done(&mut io::stdout().lock())?,
     }
     if is_overruled {
-        let mut err = io::stderr().lock();
-        writeln!(
-            err,
+        say(format_args!(
             "inotify-trace: the live values are set, but will not last: see the messages above"
-        )?;
+        ))?;
         return Ok(ExitCode::from(EXIT_ERROR));
     }
     Ok(ExitCode::SUCCESS)

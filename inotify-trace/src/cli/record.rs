@@ -1,11 +1,6 @@
 //! `inotify-trace record`: writes all events to files.
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::bail;
 use inotify_trace_model::{
@@ -19,6 +14,7 @@ use super::{
     Host,
     kernel::{KernelArgs, log_at},
     recorder::Recording,
+    say::say,
     session::{self, event_loop},
     units::{self, file_size, positive_duration, total_size},
 };
@@ -117,11 +113,10 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
     recording.finish()?;
     told?;
     if leaks > 0 {
-        writeln!(
-            io::stderr().lock(),
+        say(format_args!(
             "Verdicts: {leaks}. To see them: inotify-trace leaks --recording {}",
             args.output.display()
-        )?;
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }

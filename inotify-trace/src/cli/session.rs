@@ -1,9 +1,6 @@
 //! The event loop, the beginning and the end of a trace, for all commands that trace.
 
-use std::{
-    io::{self, Write as _},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use anyhow::Context as _;
 use inotify_trace_model::tracker::Tracker;
@@ -13,6 +10,7 @@ use tokio::{
     time::Instant,
 };
 
+use super::say::say;
 use crate::feed::{Live, Options, Session, Wake};
 
 /// A single-threaded event loop.
@@ -44,16 +42,14 @@ pub(super) fn greet(session: &Session, tracker: &Tracker) -> io::Result<()> {
     let live = session.live();
     let instances = tracker.instances().count();
     let watches: usize = tracker.instances().map(|instance| instance.watches().len()).sum();
-    let mut err = io::stderr().lock();
     for unseen in live.unseen() {
-        writeln!(err, "Not seen on this kernel: {unseen}.")?;
+        say(format_args!("Not seen on this kernel: {unseen}."))?;
     }
-    writeln!(
-        err,
+    say(format_args!(
         "Tracing inotify ({} backend); {instances} instance{} with {watches} watch{} found. \
          Ctrl-C to end.",
         live.backend().map_or_else(|| "no".to_owned(), |backend| backend.to_string()),
         if instances == 1 { "" } else { "s" },
         if watches == 1 { "" } else { "es" },
-    )
+    ))
 }
