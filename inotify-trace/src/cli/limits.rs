@@ -121,7 +121,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
     let kernel =
         Settings { backend: args.backend, walk_proc: args.walk_proc, ..Settings::default() };
-    let options = Options { kernel, registry: args.host.registry(), find_paths: false };
+    let options = Options { kernel, registry: args.host.registry(), ..Options::default() };
     let mut session = session::start(options, None)?;
     let mut story = Story::without_verdicts(host::now());
     let mut reports = Reports { args, counted: Counted::default(), due: None, code: None };

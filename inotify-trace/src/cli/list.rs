@@ -14,7 +14,7 @@ use super::{
     past::PastArgs,
     recordings::exit_code,
     say::say,
-    session::event_loop,
+    session::{event_loop, warn_of_missing_capabilities},
     units,
 };
 use crate::{
@@ -157,9 +157,12 @@ pub(super) fn look(
     let event_loop = event_loop()?;
     let _inside = event_loop.enter();
     let kernel = Settings { walk_proc, ..Settings::default() };
-    let options = Options { kernel, registry: registry.clone(), find_paths };
+    let options = Options { kernel, registry: registry.clone(), find_paths, ..Options::default() };
     let (found, is_told) = match Live::survey(options) {
-        Ok(found) => (found, true),
+        Ok(found) => {
+            warn_of_missing_capabilities()?;
+            (found, true)
+        }
         Err(error) => {
             let survey = feed::survey(find_paths, registry);
             warn(&error, survey.hidden)?;

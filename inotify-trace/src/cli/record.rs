@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     feed::Options,
-    host,
+    host::{self, privileges::Later},
     recording::{Rotation, Store},
 };
 
@@ -98,7 +98,8 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
         bail!("--rotate-size {size} is more than --max-total {total}: no file could grow so large");
     }
     let kernel = args.kernel.settings(args.verbose);
-    let options = Options { kernel, registry: args.host.registry(), find_paths: true };
+    let registry = args.host.registry();
+    let options = Options { kernel, registry, find_paths: true, later: Later::WriteFiles };
     let mut session = session::start(options, args.duration)?;
     let clock = host::clock();
     let mut story = Story::new(host::now(), Grace::default());

@@ -11,7 +11,10 @@ use tokio::{
 };
 
 use super::say::say;
-use crate::feed::{Live, Options, Session, Wake};
+use crate::{
+    feed::{Live, Options, Session, Wake},
+    host::privileges,
+};
 
 /// A single-threaded event loop.
 pub(super) fn event_loop() -> anyhow::Result<Runtime> {
@@ -36,12 +39,20 @@ pub(super) fn start(options: Options, duration: Option<Duration>) -> anyhow::Res
     Ok(session)
 }
 
+/// Prints to standard error which capabilities are missing, and what is lost by that.
+pub(super) fn warn_of_missing_capabilities() -> io::Result<()> {
+    privileges::missing().filter_map(|it| it.loss.map(|loss| (it.name, loss))).try_for_each(
+        |(name, loss)| say(format_args!("inotify-trace: {name} missing: {loss}; run with sudo")),
+    )
+}
+
 /// Prints to standard error that tracing has begun, the counts of existing instances and watches,
 /// and what this kernel's backend cannot see.
 pub(super) fn greet(session: &Session, tracker: &Tracker) -> io::Result<()> {
     let live = session.live();
     let instances = tracker.instances().count();
     let watches: usize = tracker.instances().map(|instance| instance.watches().len()).sum();
+    warn_of_missing_capabilities()?;
     for unseen in live.unseen() {
         say(format_args!("Not seen on this kernel: {unseen}."))?;
     }

@@ -99,10 +99,9 @@ fn a_spreadsheet_runs_no_name_as_a_formula() {
     let directory = tempfile::tempdir().unwrap();
     let file = hostile(&directory.path().join("hostile.itrec"));
     let file = file.to_str().unwrap();
-    for arguments in [
-        &["list", "--recording", file, "-o", "csv"][..],
-        &["export", file, "--format", "csv"],
-    ] {
+    for arguments in
+        [&["list", "--recording", file, "-o", "csv"][..], &["export", file, "--format", "csv"]]
+    {
         let rows = |options: &[&str]| {
             let output = run(&[arguments, options].concat());
             let mut reader = csv::Reader::from_reader(output.stdout.as_slice());
