@@ -221,6 +221,12 @@ fn holder<'a>(tracker: &'a Tracker, instance: &Instance) -> Option<&'a Process> 
     instance.descriptors().first().and_then(|&(pid, _)| tracker.process(pid))
 }
 
+/// Whether an instance looks leaked now, before any grace period is over: what it was for is gone.
+#[must_use]
+pub fn looks_leaked(tracker: &Tracker, instance: &Instance) -> bool {
+    suspect(tracker, instance).is_some_and(|(kind, _)| kind.is_leak())
+}
+
 /// The kind of leak that an instance becomes after its grace period, with the evidence.
 fn suspect(tracker: &Tracker, instance: &Instance) -> Option<(Kind, Evidence)> {
     if let Some(evidence) = target_gone(tracker, instance) {
