@@ -46,6 +46,14 @@ pub(crate) fn emit_with_path(kind: Kind, path: Path, fill: impl Fn(&mut Record))
     }
 }
 
+/// Sends a record with a file's name about the current task; `fill` sets the event's fields. The name
+/// is at `name` in kernel memory; an address that nothing can be read at means none.
+#[inline(always)]
+pub(crate) fn emit_with_name(kind: Kind, name: u64, fill: impl Fn(&mut Record)) {
+    // A name takes 255 bytes at most (`NAME_MAX`).
+    emit_sized::<SHORT_PATH>(kind, Path::Kernel(name), &fill, SHORT_PATH);
+}
+
 /// Sends the record unless its path is longer than `longest`; returns whether it is done.
 #[inline(always)]
 fn emit_sized<const N: usize>(

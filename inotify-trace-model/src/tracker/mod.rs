@@ -21,7 +21,7 @@ pub use users::{Account, Users};
 
 use crate::{
     event::{Charge, Event, EventKind, InstanceId, Quota, Task},
-    identity::Shim,
+    identity::{Program, Shim},
 };
 
 /// A user that is charged for instances and watches: the inode number of the user namespace, and
@@ -91,7 +91,7 @@ impl Tracker {
         {
             process.task = task;
             if matches!(event.kind, EventKind::ProcessExec { .. }) {
-                process.shim = None;
+                (process.shim, process.program) = (None, None);
                 self.forget_idle(task.pid);
             }
         }
@@ -177,6 +177,12 @@ impl Tracker {
                 if let Some(process) = process.filter(|_| is_outside) {
                     let (id, namespace, version) = (id.clone(), namespace.clone(), version.clone());
                     process.shim = Some(Shim { id, namespace, version });
+                }
+            }
+            EventKind::ProgramIdentified { exe, arguments } => {
+                if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
+                    let (exe, arguments) = (exe.clone(), arguments.clone());
+                    process.program = Some(Program { exe, arguments });
                 }
             }
             EventKind::CgroupRemoved { cgroup } => self.cgroups.remove(*cgroup, event.time),

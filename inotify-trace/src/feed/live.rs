@@ -12,7 +12,7 @@ use inotify_trace_model::{
 };
 use tokio::time::{Duration, sleep_until};
 
-use super::{Options, batch_now, intake::Intake, snapshot, sweep::Search};
+use super::{Options, batch_now, intake::Intake, programs, snapshot, sweep::Search};
 use crate::{
     host::{privileges, procfs},
     kernel::{Backend, KernelError, Programs},
@@ -61,6 +61,7 @@ impl Live {
         let mut intake = Intake::new(programs, options.registry);
         let mut events = snapshot::of_machine(&mut intake, options.find_paths)?;
         intake.naming.wait(&mut events);
+        programs::identify(&mut events, &Tracker::new());
         Ok(batch_now(events))
     }
 

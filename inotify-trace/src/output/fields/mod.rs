@@ -173,6 +173,8 @@ fields! {
     Charges "charges" Objects Lines;
     ContainerdNamespace "containerd_namespace" Text Lines;
     ContainerdVersion "containerd_version" Text Both;
+    Exe "exe" Text Both;
+    Arguments "arguments" Text Both;
     LostCount "lost_count" U64 Both;
     LostWhat "lost_what" Text Both;
     Verdict "verdict" Text Both;

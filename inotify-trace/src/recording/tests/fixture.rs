@@ -62,6 +62,7 @@ fn target(path: &str, inode: u64) -> Target {
         inode,
         dev: 0x0010_0002,
         cgroup: if inode == 9000 { PLAIN } else { CgroupId(0) },
+        file: (inode == 9000).then(|| "cgroup.events".into()),
     }
 }
 
@@ -137,6 +138,13 @@ fn story() -> Vec<(Option<Task>, EventKind)> {
                 id: CONTAINER.into(),
                 namespace: "k8s.io".into(),
                 version: Some("1.7.24".into()),
+            },
+        ),
+        (
+            Some(node),
+            EventKind::ProgramIdentified {
+                exe: Some("node".into()),
+                arguments: vec!["server.js".into()],
             },
         ),
         (None, EventKind::Charged { charges: vec![charge].into() }),
