@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::Lifetimes;
 use crate::{
-    event::{InstanceId, Task},
+    event::{BootTime, InstanceId, Task},
     identity::Shim,
 };
 
@@ -14,14 +15,22 @@ pub struct Process {
     pub task: Task,
     /// Its inotify descriptors.
     pub descriptors: BTreeMap<i32, InstanceId>,
-    /// The number of instances it was seen creating since it became known.
-    pub made: u64,
+    /// When it created its first instance, if that was seen.
+    pub began: Option<BootTime>,
+    /// How long the instances that it created and let go of have lived.
+    pub closed: Lifetimes,
     /// Its container and version, if it is one of containerd's shims.
     pub shim: Option<Shim>,
 }
 
 impl Process {
     pub(super) fn new(task: Task) -> Self {
-        Self { task, descriptors: BTreeMap::new(), made: 0, shim: None }
+        let (descriptors, closed) = (BTreeMap::new(), Lifetimes::default());
+        Self { task, descriptors, began: None, closed, shim: None }
+    }
+
+    /// Forgets what it has done: it executes another program, or is a child.
+    pub(super) fn forget_past(&mut self) {
+        (self.began, self.closed, self.shim) = (None, Lifetimes::default(), None);
     }
 }

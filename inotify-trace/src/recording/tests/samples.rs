@@ -265,6 +265,15 @@ fn leaver() -> BoxedStrategy<Leaver> {
         .boxed()
 }
 
+fn lifetimes() -> BoxedStrategy<Lifetimes> {
+    vec(number(), 0..5).prop_map(Lifetimes::from_counts).boxed()
+}
+
+fn floors() -> BoxedStrategy<Option<Box<Floors>>> {
+    let row = (long(), vec(number(), 1..5)).prop_map(|(latest, lowest)| Row { latest, lowest });
+    option::of(vec(row, 1..4).prop_map(|rows| Box::new(Floors::from_rows(rows)))).boxed()
+}
+
 fn instance_state() -> BoxedStrategy<Instance> {
     let origin = prop_oneof![
         Just(Origin::Found),
@@ -279,8 +288,8 @@ fn instance_state() -> BoxedStrategy<Instance> {
         vec(leaver(), 0..3),
         vec((number(), fd()), 0..5),
     );
-    (identity, history)
-        .prop_map(|(identity, history)| {
+    (identity, history, floors())
+        .prop_map(|(identity, history, floors)| {
             let (id, origin, since, creator_cgroup, flags, charged) = identity;
             let (queued, served, emptied, leavers, descriptors) = history;
             Instance {
@@ -298,6 +307,7 @@ fn instance_state() -> BoxedStrategy<Instance> {
                 descriptors,
                 // They come in parts of their own.
                 watches: BTreeMap::new(),
+                floors,
             }
         })
         .boxed()
@@ -308,8 +318,14 @@ pub(super) fn part() -> BoxedStrategy<Part> {
     let account =
         account.prop_map(|(instances, watches, levels)| Account { instances, watches, levels });
     let descriptors = proptest::collection::btree_map(fd(), instance(), 0..5);
-    let process = (task(), descriptors, long(), option::of(shim()))
-        .prop_map(|(task, descriptors, made, shim)| Process { task, descriptors, made, shim });
+    let process = (task(), descriptors, option::of(time()), lifetimes(), option::of(shim()))
+        .prop_map(|(task, descriptors, began, closed, shim)| Process {
+            task,
+            descriptors,
+            began,
+            closed,
+            shim,
+        });
     let watch =
         (fd(), target(), number()).prop_map(|(wd, target, mask)| (wd, Watch { target, mask }));
     prop_oneof![
@@ -323,6 +339,8 @@ pub(super) fn part() -> BoxedStrategy<Part> {
         instance_state().prop_map(|instance| Part::Instance(Box::new(instance))),
         (instance(), vec(watch, 0..6))
             .prop_map(|(instance, watches)| Part::Watches { instance, watches }),
+        (cgroup(), comm(), lifetimes())
+            .prop_map(|(cgroup, comm, lifetimes)| Part::Ended { cgroup, comm, lifetimes }),
     ]
     .boxed()
 }
