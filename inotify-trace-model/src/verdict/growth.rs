@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Confidence, Evidence, alike,
-    steady::{Begun, FEWEST, GLANCE, SPAN, increase, per_minute},
+    steady::{Begun, FEWEST, GLANCE, increase, per_minute},
 };
 use crate::{
     event::{BootTime, Quota},
@@ -47,17 +47,18 @@ impl Growth {
 pub(super) enum Instances<'a> {
     /// Those that it keeps, without a target of their own: they seem to leak.
     Leak(Vec<(BootTime, &'a Instance)>),
-    /// The same for less than [`SPAN`]: too early to tell.
+    /// The same for too short a time to tell.
     Undecided(Vec<(BootTime, &'a Instance)>),
     /// Each has a target of its own: they look used.
     Use(Vec<(BootTime, &'a Instance)>),
 }
 
-/// How the instances that a process creates and still holds become more, if they do.
+/// How the instances that a process creates and still holds become more, if they do; `span` is the
+/// time that it takes to tell.
 pub(super) fn of_process<'a>(
     tracker: &'a Tracker,
     process: &Process,
-    now: BootTime,
+    (now, span): (BootTime, Duration),
 ) -> Option<Instances<'a>> {
     let made = made_by(tracker, process);
     if made.len() < FEWEST {
@@ -70,7 +71,7 @@ pub(super) fn of_process<'a>(
     let more = |of: &Begun<&'a Instance>, span| {
         increase(of, &process.closed, now, span).map(<[_]>::to_vec)
     };
-    more(&alike, SPAN)
+    more(&alike, span)
         .map(Instances::Leak)
         .or_else(|| more(&alike, GLANCE).map(Instances::Undecided))
         .or_else(|| more(&made, GLANCE).map(Instances::Use))
@@ -113,11 +114,7 @@ pub(super) fn of_times<T>(
 }
 
 /// The growth by the times at which instances of a process were leaked; None for fewer than two.
-pub(super) fn of_leaks(
-    tracker: &Tracker,
-    process: &Process,
-    times: &Begun<()>,
-) -> Option<Growth> {
+pub(super) fn of_leaks(tracker: &Tracker, process: &Process, times: &Begun<()>) -> Option<Growth> {
     let minutes = times.last()?.0.since(times.first()?.0).as_secs_f64() / 60.0;
     // All at the same moment, as by one call that removes a pod.
     let per_minute = (minutes > 0.0).then(|| (times.len() - 1) as f64 / minutes)?;

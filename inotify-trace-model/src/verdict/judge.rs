@@ -8,7 +8,7 @@ use std::{
 use super::{
     Confidence, Detail, Evidence, Grace, Growth, Kind, Near, Verdict, Watched, alike,
     growth::{self, Instances},
-    patterns, piles,
+    patterns, piles, steady,
     suspects::{holder, suspect},
 };
 use crate::{
@@ -106,7 +106,10 @@ impl Judge<'_> {
 
     /// The instances of a process that become more.
     fn growth_of(&mut self, process: &Process, leaked: &HashSet<InstanceId>) {
-        let Some(found) = growth::of_process(self.tracker, process, self.now) else { return };
+        let Some(found) = growth::of_process(self.tracker, process, (self.now, self.grace.growth))
+        else {
+            return;
+        };
         let (Instances::Leak(more) | Instances::Undecided(more) | Instances::Use(more)) = &found;
         let evidence = growth::evidence(more);
         // Growth is no verdict of its own if at least half of it is leaked instances.
@@ -127,7 +130,13 @@ impl Judge<'_> {
     }
 
     /// A limit that is near, unless there is more to say of its holder.
-    fn near(&mut self, pid: u32, evidence: Vec<Evidence>, growth: Option<Growth>, looks_used: bool) {
+    fn near(
+        &mut self,
+        pid: u32,
+        evidence: Vec<Evidence>,
+        growth: Option<Growth>,
+        looks_used: bool,
+    ) {
         let is_near = |growth: &Growth| growth.time_left().is_some_and(|left| left <= NEAR);
         let Some(growth) = growth.filter(is_near) else { return };
         let first = evidence.first().and_then(|it| self.tracker.instance(it.instance));
@@ -146,7 +155,8 @@ impl Judge<'_> {
                 continue;
             };
             let Some(holder) = holder(self.tracker, instance) else { continue };
-            let rank = |(it, of): &(growth::Watches, &Instance)| (it.is_decided, of.watches().len());
+            let rank =
+                |(it, of): &(growth::Watches, &Instance)| (it.is_decided, of.watches().len());
             let new = (watches, instance);
             let most = by_holder.entry(holder.task.pid).or_insert(new);
             if rank(&new) > rank(most) {
@@ -167,7 +177,7 @@ impl Judge<'_> {
     }
 
     fn piles(&mut self, leaked: &HashSet<InstanceId>) {
-        for found in piles::growing(self.tracker, self.now) {
+        for found in piles::growing(self.tracker, self.now, self.grace.growth) {
             if !is_explained(&found.evidence, leaked) {
                 let detail = Detail::Pile(found.pile);
                 self.add(Kind::PilingUp, found.oldest, found.evidence, found.growth, detail);
@@ -198,9 +208,20 @@ impl Judge<'_> {
             self.look_again(since, self.grace.target);
             return;
         }
-        let since = |it: &&Instance| self.now.since(it.since) >= self.grace.target;
-        let evidence = |it: &Instance| Evidence::new(it, it.since, Vec::new(), Confidence::Certain);
-        let evidence: Vec<_> = same.iter().copied().filter(since).map(evidence).collect();
+        let same: Vec<_> = same.into_iter().map(|it| (it.since, it)).collect();
+        // Those that are about to end, as others did, are nothing special.
+        let Some((old, _)) =
+            steady::outlasting(&same, &process.closed, self.now, self.grace.target)
+        else {
+            return;
+        };
+        if old.len() < MANY_ALIKE {
+            return;
+        }
+        let evidence = |(since, it): &(_, &Instance)| {
+            Evidence::new(it, *since, Vec::new(), Confidence::Certain)
+        };
+        let evidence: Vec<_> = old.iter().map(evidence).collect();
         let watched = target.map_or(Watched::Nothing, |it| Watched::Same(Box::new(it.clone())));
         self.add(Kind::Alike, pid, evidence, None, Detail::Watched(watched));
     }

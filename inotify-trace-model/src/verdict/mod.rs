@@ -35,11 +35,18 @@ pub struct Grace {
     pub target: Duration,
     /// The time for which an instance may have no watch before it counts as idle.
     pub idle: Duration,
+    /// The time for which instances, or equal processes, must become more before that counts as
+    /// growth: a starting daemon creates many at once.
+    pub growth: Duration,
 }
 
 impl Default for Grace {
     fn default() -> Self {
-        Self { target: Duration::from_secs(30), idle: Duration::from_secs(600) }
+        Self {
+            target: Duration::from_secs(30),
+            idle: Duration::from_secs(600),
+            growth: Duration::from_secs(120),
+        }
     }
 }
 
@@ -80,6 +87,12 @@ impl Kind {
             Self::Alike => "alike",
             Self::Idle => "idle",
         }
+    }
+
+    /// Whether it shows by itself, and not only by a trend.
+    #[must_use]
+    pub fn is_certain(self) -> bool {
+        matches!(self, Self::TargetGone | Self::ContainerGone)
     }
 
     /// Whether it is a leak, and not only a note.
@@ -206,6 +219,8 @@ impl Verdict {
         match self.detail {
             Detail::Watches { now, .. } => now as usize,
             Detail::Pile(pile) => pile.processes,
+            // Only how near it is makes it worse.
+            Detail::Near(_) => 1,
             _ => self.evidence.len(),
         }
     }

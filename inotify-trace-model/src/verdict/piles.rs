@@ -1,16 +1,16 @@
 //! Equal processes that pile up in one place: ever more of a command in a service or container, each
 //! with an instance or a few, and hardly any that ends.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Evidence, alike, growth,
     growth::Growth,
-    steady::{FEWEST, SPAN, increase},
+    steady::{FEWEST, increase},
 };
 use crate::{
     event::{BootTime, CgroupId, Comm},
-    tracker::{Instance, Process, Tracker},
+    tracker::{Process, Tracker},
 };
 
 /// A process with more instances than this is judged by itself.
@@ -38,9 +38,9 @@ pub(super) struct Growing {
     pub(super) growth: Option<Growth>,
 }
 
-/// The piles that grow. What a process of them watches, the others do too: shims, say, each watch
+/// The piles that have grown for `span`. What a process of them watches, the others do too: shims, say, each watch
 /// the cgroup of a pod of their own.
-pub(super) fn growing(tracker: &Tracker, now: BootTime) -> Vec<Growing> {
+pub(super) fn growing(tracker: &Tracker, now: BootTime, span: Duration) -> Vec<Growing> {
     let mut groups: BTreeMap<(CgroupId, Comm), Vec<&Process>> = BTreeMap::new();
     for process in tracker.processes() {
         let has_few = process.began.is_some() && process.descriptors.len() <= FEW;
@@ -50,26 +50,29 @@ pub(super) fn growing(tracker: &Tracker, now: BootTime) -> Vec<Growing> {
         }
     }
     groups.retain(|_, processes| processes.len() >= FEWEST);
-    groups.into_iter().filter_map(|(key, processes)| of(tracker, key, processes, now)).collect()
+    groups.into_iter().filter_map(|(key, all)| of(tracker, key, all, (now, span))).collect()
 }
 
 fn of(
     tracker: &Tracker,
     (cgroup, comm): (CgroupId, Comm),
     mut processes: Vec<&Process>,
-    now: BootTime,
+    (now, span): (BootTime, Duration),
 ) -> Option<Growing> {
     processes.sort_by_key(|it| (it.began, it.task.pid));
     let made: Vec<_> = processes.iter().map(|it| growth::made_by(tracker, it)).collect();
     let instances: Vec<_> = made.iter().flatten().map(|it| it.1).collect();
     let mut are_alike = alike::are_alike(tracker, &instances).into_iter();
-    let begun = processes.iter().zip(&made).filter_map(|(process, made)| {
-        let is_alike = are_alike.by_ref().take(made.len()).fold(true, |all, it| all && it);
-        Some((process.began?, (*process, made))).filter(|_| is_alike && !made.is_empty())
-    });
-    let begun: Vec<(BootTime, (&Process, &Vec<(BootTime, &Instance)>))> = begun.collect();
+    let mut begun = Vec::new();
+    for (process, made) in processes.iter().zip(&made) {
+        let each: Vec<_> = are_alike.by_ref().take(made.len()).collect();
+        let Some(began) = process.began.filter(|_| !made.is_empty()) else { continue };
+        if each.into_iter().all(|is_alike| is_alike) {
+            begun.push((began, (*process, made)));
+        }
+    }
     let ended = tracker.ended(cgroup, comm)?;
-    let more = increase(&begun, &ended, now, SPAN)?;
+    let more = increase(&begun, &ended, now, span)?;
     let (first, last) = (more.first()?.1, more.last()?.1);
     let evidence = more.iter().flat_map(|it| growth::evidence(it.1.1)).collect();
     let growth = growth::of_times(tracker, first.1.first().map(|it| it.1), more);

@@ -7,11 +7,11 @@ use crate::{event::BootTime, tracker::Lifetimes};
 /// Fewer than this are no trend.
 pub(super) const FEWEST: usize = 8;
 
-/// They must have begun over at least this time: a starting daemon creates many at once.
-pub(super) const SPAN: Duration = Duration::from_secs(120);
-
 /// Over this time a limit may be reached before a verdict is: it is worth a note.
 pub(super) const GLANCE: Duration = Duration::from_secs(10);
+
+/// Younger things are none that last.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// A span has this many parts.
 const PARTS: usize = 10;
@@ -27,13 +27,15 @@ const ENDED: u64 = 10;
 pub(super) type Begun<T> = [(BootTime, T)];
 
 /// Those that have outlived the usual lifetime, and that lifetime: hardly any others that got as old
-/// have ended since.
-fn outlasting<'a, T>(
+/// have ended since. All are at least as old as `least`.
+pub(super) fn outlasting<'a, T>(
     things: &'a Begun<T>,
     ended: &Lifetimes,
     now: BootTime,
+    least: Duration,
 ) -> Option<(&'a Begun<T>, Duration)> {
     for (usual, longer) in ended.longer_than() {
+        let usual = usual.max(least);
         let old = things.partition_point(|&(since, _)| now.since(since) >= usual);
         if old < FEWEST {
             return None;
@@ -45,15 +47,20 @@ fn outlasting<'a, T>(
     None
 }
 
-/// The things that last and become more until `now`, if they have done so for `span`; of a burst at
-/// the start only what came after it. `ended` is how long others lasted.
+/// Growth must go on for this many usual lifetimes: until then, what came first may still end.
+const LIFETIMES: u32 = 4;
+
+/// The things that last and become more until `now`, if they have done so for `span`, and for
+/// several usual lifetimes; of a burst at the start only what came after it. `ended` is how long
+/// others lasted.
 pub(super) fn increase<'a, T>(
     things: &'a Begun<T>,
     ended: &Lifetimes,
     now: BootTime,
     span: Duration,
 ) -> Option<&'a Begun<T>> {
-    let (things, usual) = outlasting(things, ended, now)?;
+    let (things, usual) = outlasting(things, ended, now, SHORTEST)?;
+    let span = span.max(ended.most().saturating_mul(LIFETIMES));
     steady(things, now, usual, span).or_else(|| {
         let parts = parts(things)?;
         let burst = parts[0];

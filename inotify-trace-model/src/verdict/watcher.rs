@@ -75,7 +75,8 @@ impl Watcher {
         self.reported.retain(|told, _| found.iter().any(|verdict| key(verdict) == *told));
         let mut is_news = |verdict: &Verdict| {
             let (size, urgency) = (verdict.size(), Urgency::of(verdict));
-            let is_worse = |&(told, was): &(usize, Urgency)| size >= 2 * told || urgency > was;
+            let has_doubled = |told: usize| size >= 2 * told;
+            let is_worse = |&(told, was): &(usize, Urgency)| has_doubled(told) || urgency > was;
             let known = self.reported.get(&key(verdict)).copied();
             let news = known.as_ref().is_none_or(is_worse);
             if news {

@@ -89,7 +89,7 @@ impl Encoder {
             }
             Part::Ended { cgroup, comm, lifetimes } => wire::PartKind::Ended(wire::Ended {
                 cgroup: cgroup.0,
-                comm: comm.as_bytes().to_vec(),
+                comm: bytes::Bytes::copy_from_slice(comm.as_bytes()),
                 lifetimes: lifetimes.counts().to_vec(),
             }),
         };

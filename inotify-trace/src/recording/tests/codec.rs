@@ -3,7 +3,7 @@
 use inotify_trace_model::{
     event::{BootTime, CgroupId, Event, EventKind, InstanceId},
     feed::{Batch, Item},
-    tracker::{Part, Process},
+    tracker::{Lifetimes, Part, Process},
 };
 use proptest::{collection::vec, prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 

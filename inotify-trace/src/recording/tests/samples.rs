@@ -10,7 +10,10 @@ use inotify_trace_model::{
     },
     feed::Batch,
     identity::{Container, Names, PodUid, Qos, Runtime, Shim},
-    tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User, Watch},
+    tracker::{
+        Account, Departure, Floors, Instance, Leaver, Lifetimes, Origin, Part, Process, Row, User,
+        Watch,
+    },
 };
 
 fn long() -> BoxedStrategy<u64> {
@@ -339,8 +342,11 @@ pub(super) fn part() -> BoxedStrategy<Part> {
         instance_state().prop_map(|instance| Part::Instance(Box::new(instance))),
         (instance(), vec(watch, 0..6))
             .prop_map(|(instance, watches)| Part::Watches { instance, watches }),
-        (cgroup(), comm(), lifetimes())
-            .prop_map(|(cgroup, comm, lifetimes)| Part::Ended { cgroup, comm, lifetimes }),
+        (cgroup(), comm(), lifetimes()).prop_map(|(cgroup, comm, lifetimes)| Part::Ended {
+            cgroup,
+            comm,
+            lifetimes
+        }),
     ]
     .boxed()
 }

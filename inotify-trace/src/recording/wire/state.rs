@@ -1,5 +1,6 @@
 //! Parts of the tracker's state.
 
+use bytes::Bytes;
 use prost::{Message, Oneof};
 
 use super::{Charge, Container, ContainerNamed, Quota, Shim, Task, WatchFound};
@@ -92,8 +93,8 @@ pub(in crate::recording) struct Process {
 pub(in crate::recording) struct Ended {
     #[prost(uint64, tag = "1")]
     pub cgroup: u64,
-    #[prost(bytes = "vec", tag = "2")]
-    pub comm: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub comm: Bytes,
     #[prost(uint32, repeated, tag = "3")]
     pub lifetimes: Vec<u32>,
 }
