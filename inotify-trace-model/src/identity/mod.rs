@@ -8,12 +8,14 @@
 
 mod cgroup_path;
 mod names;
+mod program;
 mod shim;
 #[cfg(test)]
 mod tests;
 
 pub use cgroup_path::{Location, Role};
 pub use names::Names;
+pub use program::Program;
 pub use shim::Shim;
 
 use std::{borrow::Cow, fmt};

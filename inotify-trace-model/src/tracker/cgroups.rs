@@ -67,6 +67,13 @@ impl Cgroups {
         self.names.get(container).map(|named| &named.names)
     }
 
+    /// This machine's container with this id that a known cgroup belongs to.
+    #[must_use]
+    pub fn container(&self, id: &str) -> Option<&Container> {
+        let mut all = self.known.values().filter_map(|cgroup| cgroup.container.as_ref());
+        all.find(|container| container.id == id && container.outer.is_none())
+    }
+
     /// The names of this machine's container with this id; None if unknown.
     #[must_use]
     pub fn names_of(&self, id: &str) -> Option<&Names> {

@@ -115,7 +115,7 @@ impl Look {
         found.retain(|event| match &event.kind {
             // Only the target's cgroup: fdinfo has the rest of the watch.
             EventKind::WatchFound { instance, wd, target, .. } => {
-                cgroups_watched.insert((*instance, *wd), target.cgroup);
+                cgroups_watched.insert((*instance, *wd), target.clone());
                 false
             }
             _ => true,
@@ -144,7 +144,7 @@ impl Look {
             if described.insert(instance) {
                 // The kernel lists the newest watch first.
                 events.extend(info.watches.into_iter().rev().map(|watch| {
-                    let told = cgroups_watched.get(&(instance, watch.wd)).copied();
+                    let told = cgroups_watched.remove(&(instance, watch.wd));
                     let kind = hierarchy.watch_found(instance, &watch, told, pid);
                     Event { time, task: None, kind }
                 }));
@@ -191,21 +191,22 @@ impl Hierarchy {
         &mut self,
         instance: InstanceId,
         watch: &WatchInfo,
-        told: Option<CgroupId>,
+        told: Option<Target>,
         holder: u32,
     ) -> EventKind {
         let asked = || {
             let handle = watch.handle.as_ref()?;
             self.mount.as_ref()?.cgroup_of(watch.dev, handle).map(CgroupId)
         };
-        let cgroup = told.or_else(asked).unwrap_or_default();
+        let Target { cgroup, file, .. } = told
+            .unwrap_or_else(|| Target { cgroup: asked().unwrap_or_default(), ..Target::default() });
         let found = self.targets.as_mut().map(|targets| targets.find(watch, holder));
         let is_gone = found == Some(Whereabouts::Gone);
         let path = match found {
             Some(Whereabouts::Path(path)) => Some(path.to_string_lossy().into()),
             _ => None,
         };
-        let target = Target { path, is_gone, inode: watch.inode, dev: watch.dev, cgroup };
+        let target = Target { path, is_gone, inode: watch.inode, dev: watch.dev, cgroup, file };
         EventKind::WatchFound { instance, wd: watch.wd, mask: watch.mask, target }
     }
 }

@@ -207,3 +207,123 @@ fn who_only_looks_like_a_shim_is_none() {
     honest.call("init1 0").unwrap();
     assert_eq!(shims_told(agent), [[json!(honest.pid), json!("b2"), json!("k8s.io")]]);
 }
+
+/// A cgroup with the files of the memory controller; None if the hierarchy has no such controller.
+fn with_memory() -> Option<Cgroup> {
+    let root = inotify_trace_tests::cgroup::mount_point()?;
+    // It may be on already; and on the machines of this test, nobody else depends on it.
+    let _ = fs::write(root.join("cgroup.subtree_control"), "+memory");
+    Cgroup::new().filter(|cgroup| cgroup.directory().join("memory.events").exists())
+}
+
+/// A shim that keeps an instance on these files of each of two cgroups that are gone.
+fn leaky_shim(program: &Path, files: &[&str], cgroup: impl Fn() -> Cgroup) -> Process {
+    let mut shim = Process::start_as(program, &["-namespace", "k8s.io", "-id", "a1"]);
+    for _ in 0..2 {
+        let gone = cgroup();
+        let fd = shim.call("init1 0").unwrap();
+        for file in files {
+            let path = path_of(&gone, file);
+            shim.call(&format!("watch {fd} {path} {}", libc::IN_MODIFY)).unwrap();
+        }
+        gone.remove();
+    }
+    shim
+}
+
+/// Whether the kernel has removed the watches of the process's instances.
+fn is_emptied(process: &Process) -> bool {
+    let directory = format!("/proc/{}/fdinfo", process.pid);
+    let texts = fs::read_dir(directory).unwrap().flatten().map(|it| fs::read_to_string(it.path()));
+    !texts.flatten().any(|text| text.contains("inotify wd:"))
+}
+
+#[live_test(each = kernel)]
+fn a_known_bug_of_a_shim_has_the_same_name_by_every_road() {
+    const NAME: &str = "leaks::a_known_bug_of_a_shim_has_the_same_name_by_every_road";
+    let _machine = system::the_machine();
+    if Cgroup::new().is_none() {
+        return system::skip(NAME, "no cgroup v2");
+    }
+    let has_memory = with_memory().is_some();
+    let directory = system::directory();
+    let program = directory.path().join("containerd-shim-runc-v2");
+    fs::copy(workload(), &program).unwrap();
+    for (number, (files, expected)) in [
+        (&["memory.events"][..], Some("containerd#5670")),
+        (&["memory.events", "cgroup.events"], Some("containerd-exit-before-watch")),
+        (&["cgroup.events"], None),
+        (&["cgroup.events", "cgroup.stat"], None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        if files.contains(&"memory.events") && !has_memory {
+            system::skip(NAME, "cgroup v2 has no memory controller: its files are not tried");
+            continue;
+        }
+        let make = || if has_memory { with_memory() } else { Cgroup::new() }.unwrap();
+        let recording = directory.path().join(format!("{number}.itrec"));
+        let trace = Agent::with(&["-e", "shim", "--record", recording.to_str().unwrap()]);
+        let watcher = Agent::unparsed(&["leaks", "--watch", "-o", "json", "--grace", "0"]);
+        let shim = leaky_shim(&program, files, make);
+        let name = |verdict: &Value| (verdict["pattern"].clone(), verdict["remedy"].clone());
+        let of_watcher = |lines: &[Value]| {
+            let all = lines.iter().map(|it| serde_json::from_str(it.as_str().unwrap()).unwrap());
+            let both = |it: &Value| it["pid"] == shim.pid && it["instances"] == 2;
+            all.into_iter().find(both).as_ref().map(name)
+        };
+        watcher.wait_for("a verdict on both", |lines| of_watcher(lines).is_some());
+        let told = of_watcher(&watcher.events()).unwrap();
+        drop(watcher);
+        trace.wait_for("the shim", |events| !events.is_empty());
+        drop(trace.stop());
+        let of = |arguments: &[&str]| {
+            let (verdicts, _) = leaks(&shim, arguments);
+            let [verdict] = &verdicts[..] else { panic!("one verdict: {verdicts:?}") };
+            assert_eq!(verdict["instances"], 2, "{verdict}");
+            name(verdict)
+        };
+        let recorded = of(&["--recording", recording.to_str().unwrap(), "--settle", "0"]);
+        let expected = expected.map_or(Value::Null, Value::from);
+        assert_eq!((&told.0, &recorded), (&expected, &told), "{files:?}");
+        // Where nothing is left of the watches, only who holds it shows what it was for.
+        if !is_emptied(&shim) {
+            assert_eq!(of(&["--settle", "1"]), told, "{files:?}");
+        }
+    }
+}
+
+#[live_test]
+fn the_program_of_a_holder_of_many_is_read_once() {
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let program = directory.path().join("python3.99");
+    fs::copy(workload(), &program).unwrap();
+    let arguments = ["-m", "homeassistant", "--password", "secret"];
+    let mut earlier = Process::start_as(&program, &arguments);
+    for _ in 0..4 {
+        earlier.call("init1 0").unwrap();
+    }
+    let agent = Agent::with(&["-e", "program"]);
+    let (mut later, mut few) = (Process::start(), Process::start());
+    for _ in 0..3 {
+        few.call("init1 0").unwrap();
+    }
+    for _ in 0..9 {
+        later.call("init1 0").unwrap();
+    }
+    let is_told = |events: &[Value], process: &Process| {
+        events.iter().any(|event| event["pid"] == process.pid)
+    };
+    agent.wait_for("both", |events| is_told(events, &earlier) && is_told(events, &later));
+    later.call("init1 0").unwrap();
+    let run = agent.stop();
+    let of = |process: &Process| {
+        let its = run.events.iter().filter(|event| event["pid"] == process.pid);
+        its.map(|it| [it["exe"].clone(), it["arguments"].clone()]).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&earlier), [[json!("python3.99"), json!("homeassistant")]]);
+    assert_eq!(of(&later), [[json!("workload"), Value::Null]]);
+    assert!(!is_told(&run.events, &few), "{:?}", run.events);
+}

@@ -108,6 +108,16 @@ impl Process {
     }
 }
 
+/// The name of the file that a process runs, without the folder; None if the process is gone, or may
+/// not be read. A file that was replaced has the name it had.
+#[must_use]
+pub fn program_file(pid: u32) -> Option<String> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    // The kernel's suffix for a removed file; a name that has it itself is no known program's.
+    Some(name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned())
+}
+
 /// The most bytes read of a command line: the kernel allows some megabytes.
 const LONGEST_COMMAND_LINE: u64 = 16 << 10;
 

@@ -173,6 +173,8 @@ fields! {
     Charges "charges" Objects Lines;
     ContainerdNamespace "containerd_namespace" Text Lines;
     ContainerdVersion "containerd_version" Text Both;
+    Exe "exe" Text Both;
+    Arguments "arguments" Text Both;
     LostCount "lost_count" U64 Both;
     LostWhat "lost_what" Text Both;
     Verdict "verdict" Text Both;
@@ -182,6 +184,8 @@ fields! {
     FixedIn "fixed_in" Text Lines;
     Source "source" Text Lines;
     Instances "instances" U64 Both;
+    Processes "processes" U64 Both;
+    LooksUsed "looks_used" Bool Lines;
     Since "since" Time Both;
     WasFound "was_found" Bool Both;
     Certain "certain" Bool Both;
