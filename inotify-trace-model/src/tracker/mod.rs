@@ -46,6 +46,14 @@ impl From<Quota> for User {
     }
 }
 
+impl User {
+    /// The user who pays at the limit that binds: the charged user, or one in a namespace above.
+    #[must_use]
+    pub fn payer(quota: Quota) -> Self {
+        Self { userns: quota.payer_userns, uid: quota.payer_uid }
+    }
+}
+
 impl From<Charge> for User {
     fn from(charge: Charge) -> Self {
         Self { userns: charge.userns, uid: charge.uid }
@@ -90,8 +98,10 @@ impl Tracker {
         }
         match &event.kind {
             EventKind::InstanceFound { instance: id, fd, flags, creator_cgroup, quota, queued } => {
+                let user = quota.map(User::from);
                 let instance = self.instances.entry(*id).or_insert_with(|| {
-                    Instance::found(*id, event.time, *flags, *creator_cgroup, quota.map(User::from))
+                    self.users.hold(user);
+                    Instance::found(*id, event.time, *flags, *creator_cgroup, user)
                 });
                 instance.queued = Some(*queued);
                 if let Some(task) = event.task {
@@ -106,7 +116,10 @@ impl Tracker {
                     instance.add_descriptor(task.pid, *fd);
                     self.own(event, task, *fd, *id);
                 }
-                self.instances.insert(*id, instance);
+                self.users.hold(user);
+                if let Some(replaced) = self.instances.insert(*id, instance) {
+                    self.users.let_go(replaced.charged, quota.map(User::payer));
+                }
                 if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
                     process.made = process.made.saturating_add(1);
                 }
@@ -138,7 +151,7 @@ impl Tracker {
                 if let Some(instance) = self.instances.get_mut(id) {
                     instance.end(event, *fd, holder);
                 }
-                self.release(*id);
+                self.release(*id, event.kind.quota().map(User::payer));
             }
             EventKind::RangeClosed { first, last } => {
                 let range = *first..=*last;
@@ -297,9 +310,10 @@ impl Tracker {
         self.processes.insert(child, process);
     }
 
-    /// Removes an instance and all its descriptors.
-    fn release(&mut self, id: InstanceId) {
+    /// Removes an instance and all its descriptors; `counted` is the user whose count the event has.
+    fn release(&mut self, id: InstanceId, counted: Option<User>) {
         let Some(instance) = self.instances.remove(&id) else { return };
+        self.users.let_go(instance.charged, counted);
         for &(pid, fd) in instance.descriptors() {
             if let Some(process) = self.processes.get_mut(&pid) {
                 process.descriptors.remove(&fd);

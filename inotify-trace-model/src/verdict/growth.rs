@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Confidence, Evidence};
 use crate::{
     event::{BootTime, Quota},
+    resource::Resource,
     tracker::{Origin, Process, Tracker},
     usage::time_left,
 };
@@ -85,5 +86,5 @@ pub(super) fn of_times(
 /// The instance quota of the user who is charged for a process's instances.
 pub(super) fn quota(tracker: &Tracker, process: &Process) -> Option<Quota> {
     let instance = process.descriptors.values().find_map(|&id| tracker.instance(id))?;
-    tracker.users().get(instance.charged?)?.instances
+    tracker.users().binding(instance.charged?, Resource::Instances)
 }

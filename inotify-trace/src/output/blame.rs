@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::failure;
 use inotify_trace_model::{
     event::{BootTime, Event},
+    findings::Remedy,
     resource::Resource,
     tracker::{Tracker, User},
     usage::Culprits,
@@ -13,10 +15,15 @@ use inotify_trace_model::{
 /// was refused tends to retry at once, and the culprits do not change as fast.
 const PAUSE: u64 = 1_000_000_000;
 
+/// How many processes are remembered.
+const PROCESSES: usize = 1000;
+
 /// Finds the culprits of failures, of the same quota once a second at most.
 #[derive(Debug, Default)]
 pub(super) struct Blame {
     told: HashMap<(User, Resource), BootTime>,
+    /// Of processes, whose descriptors ran out.
+    told_processes: HashMap<u32, BootTime>,
 }
 
 impl Blame {
@@ -25,10 +32,27 @@ impl Blame {
     pub(super) fn of(&mut self, event: &Event, tracker: &Tracker) -> Option<Culprits> {
         let (user, resource) = Culprits::quota_of(event)?;
         let told = self.told.entry((user, resource)).or_insert(BootTime(0));
-        if told.0 != 0 && event.time.0 < told.0 + PAUSE {
-            return None;
-        }
-        *told = event.time;
-        Culprits::of(event, tracker)
+        is_due(told, event.time).then(|| Culprits::of(event, tracker))?
     }
+
+    /// The remedy for a failure for lack of open files; None if it is another, or if the last one of
+    /// the same process was within the last second.
+    pub(super) fn of_files(&mut self, event: &Event) -> Option<Remedy> {
+        let pid = event.task.map(|task| task.pid);
+        let remedy = failure::remedy(failure::limit(&event.kind)?, pid)?;
+        if self.told_processes.len() >= PROCESSES {
+            self.told_processes.clear();
+        }
+        let told = self.told_processes.entry(pid.unwrap_or_default()).or_insert(BootTime(0));
+        is_due(told, event.time).then_some(remedy)
+    }
+}
+
+/// Whether the pause is over; then it begins again.
+fn is_due(told: &mut BootTime, now: BootTime) -> bool {
+    let is_due = told.0 == 0 || now.0 >= told.0.saturating_add(PAUSE);
+    if is_due {
+        *told = now;
+    }
+    is_due
 }

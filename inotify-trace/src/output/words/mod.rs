@@ -11,13 +11,13 @@ pub(crate) use exhausted::used_up;
 pub(crate) use finding::{Detail, SINCE, Text, details, heading, in_lines, line};
 
 use inotify_trace_model::{
-    event::EventKind,
+    event::{EventKind, Files},
     findings::{Afterwards, Remedy, Served},
     identity::Names,
     resource::Resource,
 };
 
-use super::{Limit, errno_name, failed_limit, printable};
+use super::{Limit, errno_name, failed_files, failed_limit, printable};
 
 /// The number of characters of an id that are shown.
 const SHORT: usize = 12;
@@ -35,6 +35,36 @@ pub(crate) fn remedy(remedy: Remedy) -> Cow<'static, str> {
             resource.sysctl()
         )
         .into(),
+        Remedy::EndOrRaiseInside { resource, userns, pid } => {
+            let sysctl = resource.namespace_sysctl();
+            let inside = match pid {
+                Some(pid) => {
+                    format!(
+                        "`nsenter --target {pid} --user sysctl -w {sysctl}=N`, as root of the host"
+                    )
+                }
+                None => "by a process in it with CAP_SYS_RESOURCE there".to_owned(),
+            };
+            format!(
+                "stop the first of these, or raise {sysctl} inside user namespace {userns} \
+                 ({inside}); no sysctl outside of it helps"
+            )
+            .into()
+        }
+        Remedy::RaiseDescriptors { pid } => {
+            let now = pid.map(|pid| format!(", `prlimit --pid {pid} --nofile=N:N` now"));
+            format!(
+                "raise the process's limit of descriptors (LimitNOFILE= of its unit, `ulimit -n` \
+                 before it starts{}), or look for descriptors that it leaks (`ls -l \
+                 /proc/{}/fd`); it is no limit of inotify's",
+                now.unwrap_or_default(),
+                pid.map_or_else(|| "PID".to_owned(), |pid| pid.to_string())
+            )
+            .into()
+        }
+        Remedy::RaiseFiles => {
+            "raise fs.file-max, or look for the process with the most open files".into()
+        }
         Remedy::Raise => "raise the limit (`inotify-trace limits` recommends a value)".into(),
     }
 }
@@ -47,20 +77,28 @@ pub(crate) fn limit(limit: Limit) -> &'static str {
         Limit::RlimitNofile => "RLIMIT_NOFILE",
         Limit::FileMax => "fs.file-max",
         Limit::InstancesOrNofile => "instance limit or RLIMIT_NOFILE",
+        Limit::Neither => {
+            "neither the instance limit nor RLIMIT_NOFILE is reached: a seccomp filter?"
+        }
+        Limit::NotKnown => "which limit is not known",
     }
 }
 
 /// The reason of a failed call, as in `EMFILE: inotify instance limit`.
-pub(crate) fn failure(errno: i32, limit: Option<Limit>) -> String {
+pub(crate) fn failure(errno: i32, limit: Option<Limit>, files: Option<Files>) -> String {
     let name = errno_name(errno);
-    limit.map_or_else(|| name.clone().into_owned(), |it| format!("{name}: {}", self::limit(it)))
+    let Some(limit) = limit else { return name.into_owned() };
+    let what = if limit == Limit::FileMax { "files of the machine" } else { "descriptors" };
+    let files = files.and_then(|Files { used, limit }| Some((used?, limit)));
+    let files = files.map(|(used, limit)| format!(", {used} of {limit} {what}"));
+    format!("{name}: {}{}", self::limit(limit), files.unwrap_or_default())
 }
 
 /// The reason of an event's failure; None if the event is no failure.
 pub(crate) fn failed(kind: &EventKind) -> Option<String> {
     match kind {
         EventKind::CreateFailed { errno, .. } | EventKind::WatchFailed { errno, .. } => {
-            Some(failure(*errno, failed_limit(kind)))
+            Some(failure(*errno, failed_limit(kind), failed_files(kind)))
         }
         _ => None,
     }
