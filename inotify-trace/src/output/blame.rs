@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use super::failure;
 use inotify_trace_model::{
     event::{BootTime, Event},
-    findings::Remedy,
     resource::Resource,
     tracker::{Tracker, User},
     usage::Culprits,
@@ -22,7 +21,7 @@ const PROCESSES: usize = 1000;
 #[derive(Debug, Default)]
 pub(super) struct Blame {
     told: HashMap<(User, Resource), BootTime>,
-    /// Of processes, whose descriptors ran out.
+    /// Of processes, at other limits.
     told_processes: HashMap<u32, BootTime>,
 }
 
@@ -35,16 +34,18 @@ impl Blame {
         is_due(told, event.time).then(|| Culprits::of(event, tracker))?
     }
 
-    /// The remedy for a failure for lack of open files; None if it is another, or if the last one of
-    /// the same process was within the last second.
-    pub(super) fn of_files(&mut self, event: &Event) -> Option<Remedy> {
-        let pid = event.task.map(|task| task.pid);
-        let remedy = failure::remedy(failure::limit(&event.kind)?, pid)?;
+    /// Whether a failure that is no user's quota is to be explained: not if the last one of the same
+    /// process was within the last second.
+    pub(super) fn is_due_for(&mut self, event: &Event) -> bool {
+        let limit = failure::limit(&event.kind);
+        if limit.is_none() || Culprits::quota_of(event).is_some() {
+            return false;
+        }
         if self.told_processes.len() >= PROCESSES {
             self.told_processes.clear();
         }
-        let told = self.told_processes.entry(pid.unwrap_or_default()).or_insert(BootTime(0));
-        is_due(told, event.time).then_some(remedy)
+        let pid = event.task.map_or(0, |task| task.pid);
+        is_due(self.told_processes.entry(pid).or_insert(BootTime(0)), event.time)
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use inotify_trace_model::{
-    event::{EventKind, Files, Quota},
+    event::{Event, EventKind, Files, Quota},
     findings::Remedy,
 };
 
@@ -69,6 +69,11 @@ pub(crate) fn remedy(limit: Limit, pid: Option<u32>) -> Option<Remedy> {
         Limit::FileMax => Some(Remedy::RaiseFiles),
         _ => None,
     }
+}
+
+/// The same for a failure.
+pub(crate) fn remedy_of(event: &Event) -> Option<Remedy> {
+    remedy(limit(&event.kind)?, event.task.map(|task| task.pid))
 }
 
 #[cfg(test)]

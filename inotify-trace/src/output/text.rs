@@ -175,8 +175,13 @@ impl<W: Write> Audience for Text<W> {
             self.line.push('\n');
             self.out.write_all(self.line.as_bytes())?;
         }
-        if let Some(remedy) = self.blame.of_files(event) {
-            return writeln!(self.out, "  remedy: {}", words::remedy(remedy));
+        if self.blame.is_due_for(event) {
+            if let Some(explained) = words::explained(event) {
+                writeln!(self.out, "  {explained}")?;
+            }
+            if let Some(remedy) = failure::remedy_of(event) {
+                writeln!(self.out, "  remedy: {}", words::remedy(remedy))?;
+            }
         }
         let Some(culprits) = self.blame.of(event, tracker) else { return Ok(()) };
         let exhausted = Exhausted::by(&culprits, tracker);

@@ -202,7 +202,8 @@ impl Machine {
 
     /// Fails to create an instance.
     pub fn create_failed(&mut self, task: Task, quota: Quota) {
-        let kind = EventKind::CreateFailed { flags: 0, errno: EMFILE, quota: Some(quota), files: None };
+        let kind =
+            EventKind::CreateFailed { flags: 0, errno: EMFILE, quota: Some(quota), files: None };
         self.happens(Some(task), kind);
     }
 

@@ -11,7 +11,7 @@ pub(crate) use exhausted::used_up;
 pub(crate) use finding::{Detail, SINCE, Text, details, heading, in_lines, line};
 
 use inotify_trace_model::{
-    event::{EventKind, Files},
+    event::{Event, EventKind, Files},
     findings::{Afterwards, Remedy, Served},
     identity::Names,
     resource::Resource,
@@ -37,28 +37,23 @@ pub(crate) fn remedy(remedy: Remedy) -> Cow<'static, str> {
         .into(),
         Remedy::EndOrRaiseInside { resource, userns, pid } => {
             let sysctl = resource.namespace_sysctl();
-            let inside = match pid {
-                Some(pid) => {
-                    format!(
-                        "`nsenter --target {pid} --user sysctl -w {sysctl}=N`, as root of the host"
-                    )
-                }
-                None => "by a process in it with CAP_SYS_RESOURCE there".to_owned(),
-            };
-            format!(
-                "stop the first of these, or raise {sysctl} inside user namespace {userns} \
-                 ({inside}); no sysctl outside of it helps"
-            )
+            // Only a process in the namespace can raise it, with CAP_SYS_RESOURCE there.
+            match pid {
+                Some(pid) => format!(
+                    "stop the first of these, or raise the limit inside their user namespace: \
+                     `nsenter -t {pid} -U sysctl -w {sysctl}=N`"
+                ),
+                None => format!(
+                    "stop the first of these, or raise {sysctl} inside user namespace {userns}"
+                ),
+            }
             .into()
         }
         Remedy::RaiseDescriptors { pid } => {
-            let now = pid.map(|pid| format!(", `prlimit --pid {pid} --nofile=N:N` now"));
+            let now = pid.map(|pid| format!(" (now: `prlimit --pid={pid} --nofile=N:N`)"));
             format!(
-                "raise the process's limit of descriptors (LimitNOFILE= of its unit, `ulimit -n` \
-                 before it starts{}), or look for descriptors that it leaks (`ls -l \
-                 /proc/{}/fd`); it is no limit of inotify's",
-                now.unwrap_or_default(),
-                pid.map_or_else(|| "PID".to_owned(), |pid| pid.to_string())
+                "raise LimitNOFILE= of its unit{}, or find the descriptors it leaks",
+                now.unwrap_or_default()
             )
             .into()
         }
@@ -77,28 +72,49 @@ pub(crate) fn limit(limit: Limit) -> &'static str {
         Limit::RlimitNofile => "RLIMIT_NOFILE",
         Limit::FileMax => "fs.file-max",
         Limit::InstancesOrNofile => "instance limit or RLIMIT_NOFILE",
-        Limit::Neither => {
-            "neither the instance limit nor RLIMIT_NOFILE is reached: a seccomp filter?"
-        }
-        Limit::NotKnown => "which limit is not known",
+        Limit::Neither => "no limit is reached",
+        Limit::NotKnown => "limit not known",
     }
 }
 
-/// The reason of a failed call, as in `EMFILE: inotify instance limit`.
+/// The reason of a failed call, as in `EMFILE: inotify instance limit`, and the open files if it is
+/// about these.
 pub(crate) fn failure(errno: i32, limit: Option<Limit>, files: Option<Files>) -> String {
     let name = errno_name(errno);
     let Some(limit) = limit else { return name.into_owned() };
     let what = if limit == Limit::FileMax { "files of the machine" } else { "descriptors" };
     let files = files.and_then(|Files { used, limit }| Some((used?, limit)));
     let files = files.map(|(used, limit)| format!(", {used} of {limit} {what}"));
-    format!("{name}: {}{}", self::limit(limit), files.unwrap_or_default())
+    let why = if limit == Limit::Neither { NEITHER } else { self::limit(limit) };
+    format!("{name}: {why}{}", files.unwrap_or_default())
 }
 
-/// The reason of an event's failure; None if the event is no failure.
+const NEITHER: &str = "neither its instances nor its descriptors were used up when it was refused; \
+                       a seccomp filter refuses calls like that";
+
+/// What a failure that is no user's quota is about, in a line of its own; None if there is nothing to
+/// add to the reason.
+pub(crate) fn explained(event: &Event) -> Option<String> {
+    let limit = failed_limit(&event.kind)?;
+    if limit == Limit::Neither {
+        return Some(NEITHER.to_owned());
+    }
+    let Files { used, limit: most } = failed_files(&event.kind)?;
+    let files = format!("{} of {most}", used?);
+    if limit == Limit::FileMax {
+        return Some(format!("{files} files of the machine"));
+    }
+    let task = event.task?;
+    let comm = task.comm.to_str();
+    Some(format!("{files} descriptors of {} ({})", printable(&comm), task.pid))
+}
+
+/// The reason of an event's failure, in few words; None if the event is no failure.
 pub(crate) fn failed(kind: &EventKind) -> Option<String> {
     match kind {
         EventKind::CreateFailed { errno, .. } | EventKind::WatchFailed { errno, .. } => {
-            Some(failure(*errno, failed_limit(kind), failed_files(kind)))
+            let (name, limit) = (errno_name(*errno), failed_limit(kind).map(limit));
+            Some(limit.map_or_else(|| name.to_string(), |limit| format!("{name}: {limit}")))
         }
         _ => None,
     }
