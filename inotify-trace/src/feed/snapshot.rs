@@ -63,7 +63,7 @@ pub(super) fn find_overlooked(
         return Ok(());
     }
     look.complete(&mut Hierarchy::read(|_, _| ()), &mut intake.naming, events);
-    Ok(())
+    charges::ask_since(intake, newest, events)
 }
 
 /// Asks for all existing instances. Events that happen meanwhile come with the answers.

@@ -20,6 +20,7 @@ mod names;
 mod namespaces;
 mod past;
 mod paths;
+mod payers;
 mod privileges;
 mod programs;
 mod record;
