@@ -191,11 +191,7 @@ impl Tracker {
                 self.cgroups.name_container(*cgroup, container.as_deref(), names);
             }
             EventKind::ShimIdentified { id, namespace, version } => {
-                let process = pid.and_then(|pid| self.processes.get_mut(&pid));
-                // A process of a container is none, whatever it says.
-                let place = process.as_ref().and_then(|it| self.cgroups.get(it.task.cgroup));
-                let is_outside = place.is_none_or(|cgroup| cgroup.container.is_none());
-                if let Some(process) = process.filter(|_| is_outside) {
+                if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
                     let (id, namespace, version) = (id.clone(), namespace.clone(), version.clone());
                     process.shim = Some(Shim { id, namespace, version });
                 }

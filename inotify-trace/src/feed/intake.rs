@@ -10,7 +10,6 @@ use super::{
     naming::Naming,
     now,
     reader::{Known, Reader},
-    shims::Shims,
     sweep::Schedule,
 };
 use crate::{
@@ -30,7 +29,6 @@ pub(super) struct Intake {
     pub(super) programs: Programs,
     pub(super) known: Known,
     pub(super) naming: Naming,
-    pub(super) shims: Shims,
     /// When to ask which instances are gone; records give hints.
     pub(super) sweep: Schedule,
     /// Whether events were lost, which may include ends of instances.
@@ -45,7 +43,6 @@ impl Intake {
             programs,
             known: Known::default(),
             naming: Naming::new(registry),
-            shims: Shims::default(),
             sweep: Schedule::new(Instant::now()),
             has_lost: false,
             more: false,
@@ -77,7 +74,7 @@ impl Intake {
         }
         self.naming.name(first, events);
         self.tell_losses(events);
-        self.shims.identify(first, events);
+        self.naming.identify_shims(first, events);
         taken
     }
 

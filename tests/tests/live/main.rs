@@ -16,6 +16,7 @@ mod leaks;
 mod limits;
 mod limits_command;
 mod list;
+mod names;
 mod namespaces;
 mod past;
 mod paths;
