@@ -174,6 +174,9 @@ pub struct Container {
     pub pod: Option<PodUid>,
     /// The class of that pod.
     pub qos: Option<Qos>,
+    /// The container of this machine that it runs in, as one of kind's pods runs in a node; without
+    /// those between the two.
+    pub outer: Option<Box<Container>>,
 }
 
 impl Container {

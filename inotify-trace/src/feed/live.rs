@@ -46,6 +46,7 @@ impl Live {
         privileges::give_up_others(options.later);
         let mut intake = Intake::new(programs, options.registry);
         let found = snapshot::of_machine(&mut intake, options.find_paths)?;
+        intake.programs.count_lost_calls();
         intake.programs.free_loading_memory();
         Ok(Self { intake, search: Search::new(Instant::now()), found, resting: false })
     }

@@ -8,7 +8,8 @@ use super::{
     charges,
     intake::{BATCH, Intake},
     naming::Naming,
-    now, shims,
+    now,
+    shims::Shims,
 };
 use crate::{
     host::cgroup,
@@ -38,7 +39,7 @@ pub(super) struct Hierarchy {
 pub(super) fn of_machine(intake: &mut Intake, find_paths: bool) -> Result<Vec<Event>, KernelError> {
     let (mut hierarchy, mut events) = Hierarchy::found(&mut intake.naming, find_paths);
     let look = look(intake)?;
-    look.complete(&mut hierarchy, &mut events);
+    look.complete(&mut hierarchy, &mut intake.shims, &mut events);
     charges::ask(intake, &mut events)?;
     Ok(events)
 }
@@ -62,7 +63,7 @@ pub(super) fn find_overlooked(
         events.append(&mut look.events);
         return Ok(());
     }
-    look.complete(&mut Hierarchy::read(|_, _| ()), events);
+    look.complete(&mut Hierarchy::read(|_, _| ()), &mut intake.shims, events);
     Ok(())
 }
 
@@ -103,7 +104,12 @@ fn look_through_proc(intake: &mut Intake, look: &mut Look) -> Result<(), KernelE
 
 impl Look {
     /// Adds the events to `events`, completed with the information in /proc.
-    pub(super) fn complete(self, hierarchy: &mut Hierarchy, events: &mut Vec<Event>) {
+    pub(super) fn complete(
+        self,
+        hierarchy: &mut Hierarchy,
+        shims: &mut Shims,
+        events: &mut Vec<Event>,
+    ) {
         let Self { events: mut found, vanished } = self;
         let first = events.len();
         let mut cgroups_watched = HashMap::new();
@@ -145,7 +151,7 @@ impl Look {
                 }));
             }
         }
-        shims::identify(first, events);
+        shims.identify(first, events);
     }
 }
 

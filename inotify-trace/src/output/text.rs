@@ -16,7 +16,8 @@ use inotify_trace_model::{
 };
 
 use super::{
-    Approximate, UserNames, actor, blame::Blame, device, failure, mask, printable, shorten, words,
+    Approximate, Patient, UserNames, actor, blame::Blame, device, failure, mask, printable,
+    shorten, words,
 };
 
 /// How wide lines may be, in columns.
@@ -74,7 +75,7 @@ impl<W: Write> Text<W> {
     ) -> Self {
         Self {
             out,
-            summary: Box::new(io::stderr()),
+            summary: Box::new(Patient::stderr()),
             clock,
             timestamps,
             width: match width {

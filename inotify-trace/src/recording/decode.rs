@@ -243,12 +243,14 @@ fn to_target(target: Option<wire::Target>) -> Target {
 }
 
 fn to_container(container: wire::Container) -> Box<Container> {
-    let wire::Container { runtime, id, pod, qos } = container;
+    let wire::Container { runtime, id, pod, qos, outer } = container;
     Box::new(Container {
         runtime: Runtime::by_name(&runtime),
         id,
         pod: pod.map(PodUid::from),
         qos: qos.and_then(|qos| Qos::by_name(&qos)),
+        // The outer one runs in none.
+        outer: outer.map(|outer| to_container(wire::Container { outer: None, ..*outer })),
     })
 }
 

@@ -259,12 +259,13 @@ impl Encoder {
 }
 
 fn to_container(container: Container) -> wire::Container {
-    let Container { runtime, id, pod, qos } = container;
+    let Container { runtime, id, pod, qos, outer } = container;
     wire::Container {
         runtime: runtime.map_or("", Runtime::as_str).to_owned(),
         id,
         pod: pod.map(|pod| pod.as_str().to_owned()),
         qos: qos.map(|qos| qos.as_str().to_owned()),
+        outer: outer.map(|outer| Box::new(to_container(*outer))),
     }
 }
 

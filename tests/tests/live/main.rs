@@ -4,6 +4,8 @@
 
 mod before;
 #[cfg(target_arch = "x86_64")]
+mod blocked;
+mod capacity;
 mod compat;
 mod containers;
 mod cri;

@@ -4,6 +4,7 @@ mod build_info;
 mod exit;
 mod fdinfo;
 mod handle;
+mod root;
 mod targets;
 
 use std::{
@@ -13,9 +14,10 @@ use std::{
 };
 
 pub use build_info::go_build_info;
-pub use exit::{has_closed, has_exited};
+pub use exit::{has_closed, has_exited, start_time};
 pub use fdinfo::{FdInfo, WatchInfo};
 pub use handle::FileHandle;
+pub use root::is_of_the_machine_s_root;
 pub use targets::{Targets, Whereabouts};
 
 use inotify_trace_model::event::Comm;

@@ -83,6 +83,7 @@ fn story() -> Vec<(Option<Task>, EventKind)> {
         id: "plain".to_owned(),
         pod: Some("0d6f4f2e-1111-4222-8333-444455556666".to_owned().into()),
         qos: Some(Qos::Burstable),
+        outer: None,
     };
     let charge = Charge {
         uid: 1000,

@@ -110,10 +110,11 @@ fn names() -> BoxedStrategy<Box<Names>> {
 fn container() -> BoxedStrategy<Box<Container>> {
     let runtime = option::of(prop_oneof![Just(Runtime::Containerd), Just(Runtime::Crun)]);
     let qos = option::of(prop_oneof![Just(Qos::Guaranteed), Just(Qos::BestEffort)]);
-    (runtime, text(), option::of(text()), qos)
-        .prop_map(|(runtime, id, pod, qos)| {
-            Box::new(Container { runtime, id, pod: pod.map(PodUid::from), qos })
-        })
+    let one = (runtime, text(), option::of(text()), qos).prop_map(|(runtime, id, pod, qos)| {
+        Box::new(Container { runtime, id, pod: pod.map(PodUid::from), qos, outer: None })
+    });
+    (one.clone(), option::of(one))
+        .prop_map(|(inner, outer)| Box::new(Container { outer, ..*inner }))
         .boxed()
 }
 

@@ -208,6 +208,9 @@ pub(in crate::recording) struct Container {
     /// By name, as in JSON.
     #[prost(string, optional, tag = "4")]
     pub qos: Option<String>,
+    /// The machine's container that it runs in, which runs in none.
+    #[prost(message, optional, boxed, tag = "5")]
+    pub outer: Option<Box<Container>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
