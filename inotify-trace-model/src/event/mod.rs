@@ -61,7 +61,7 @@ impl CgroupId {
 }
 
 /// The name of a command as the kernel keeps it: at most 15 bytes (`TASK_COMM_LEN`).
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Comm([u8; 16]);
 
 impl Comm {
@@ -140,6 +140,12 @@ impl Quota {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.used >= self.limit
+    }
+
+    /// How many more can be charged.
+    #[must_use]
+    pub fn left(self) -> u32 {
+        self.limit.saturating_sub(self.used)
     }
 }
 

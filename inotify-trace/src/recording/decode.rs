@@ -9,7 +9,10 @@ use inotify_trace_model::{
     },
     feed::Batch,
     identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
-    tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User, Watch},
+    tracker::{
+        Account, Departure, Floors, Instance, Leaver, Lifetimes, Origin, Part, Process, Row, User,
+        Watch,
+    },
 };
 
 use super::wire;
@@ -169,7 +172,8 @@ pub(super) fn to_part(part: wire::Part) -> Option<Part> {
         wire::PartKind::Process(it) => Part::Process(Process {
             task: to_task(&it.task?),
             descriptors: it.descriptors.iter().map(|it| (it.fd, InstanceId(it.instance))).collect(),
-            made: it.made,
+            began: it.began.map(BootTime),
+            closed: Lifetimes::from_counts(it.closed),
             shim: it.shim.map(to_shim),
             program: it.program.map(to_program),
         }),
@@ -180,6 +184,11 @@ pub(super) fn to_part(part: wire::Part) -> Option<Part> {
                 watches.map(|it| (it.wd, Watch { target: to_target(it.target), mask: it.mask }));
             Part::Watches { instance: InstanceId(it.instance), watches: watches.collect() }
         }
+        wire::PartKind::Ended(it) => Part::Ended {
+            cgroup: CgroupId(it.cgroup),
+            comm: to_comm(&it.comm),
+            lifetimes: Lifetimes::from_counts(it.lifetimes),
+        },
     })
 }
 
@@ -206,7 +215,13 @@ fn to_instance(instance: &wire::Instance) -> Instance {
         ended_by: None,
         descriptors: instance.descriptors.iter().map(|it| (it.pid, it.fd)).collect(),
         watches: BTreeMap::new(),
+        floors: (!instance.floors.is_empty()).then(|| Box::new(to_floors(&instance.floors))),
     }
+}
+
+fn to_floors(rows: &[wire::Floors]) -> Floors {
+    let row = |it: &wire::Floors| Row { latest: it.latest, lowest: it.lowest.clone() };
+    Floors::from_rows(rows.iter().map(row).collect())
 }
 
 fn to_leaver(leaver: &wire::Leaver) -> Option<Leaver> {
@@ -219,17 +234,21 @@ fn to_leaver(leaver: &wire::Leaver) -> Option<Leaver> {
     Some(Leaver { task, fd: leaver.fd, how, time: BootTime(leaver.time) })
 }
 
-fn to_task(task: &wire::Task) -> Task {
+fn to_comm(name: &[u8]) -> Comm {
     let mut comm = [0; 16];
     // The kernel's names are shorter, so that a zero follows.
-    for (to, from) in comm.iter_mut().zip(task.comm.iter().take(15)) {
+    for (to, from) in comm.iter_mut().zip(name.iter().take(15)) {
         *to = *from;
     }
+    Comm::new(comm)
+}
+
+fn to_task(task: &wire::Task) -> Task {
     Task {
         pid: task.pid,
         tid: task.tid,
         uid: task.uid,
-        comm: Comm::new(comm),
+        comm: to_comm(&task.comm),
         cgroup: CgroupId(task.cgroup),
     }
 }
