@@ -129,8 +129,16 @@ mod rows;
 mod tests {
     use super::*;
 
-    /// Kinds that patterns may be of, and verdicts are not yet.
-    const PLANNED: [&str; 3] = ["watches-growing", "piling-up", "alike"];
+    const KINDS: [Kind; 8] = [
+        Kind::TargetGone,
+        Kind::ContainerGone,
+        Kind::Growing,
+        Kind::WatchesGrowing,
+        Kind::PilingUp,
+        Kind::LimitNear,
+        Kind::Alike,
+        Kind::Idle,
+    ];
 
     #[test]
     fn the_file_can_be_read_and_says_where_each_comes_from() {
@@ -138,12 +146,9 @@ mod tests {
         assert!(!all.is_empty());
         for pattern in all {
             assert!(pattern.source.starts_with("https://"), "{}", pattern.name);
-            let kinds = [Kind::TargetGone, Kind::ContainerGone, Kind::Growing, Kind::Idle];
-            let is_kind = |name: &String| kinds.iter().any(|kind| kind.name() == name);
-            for kind in &pattern.kinds {
-                assert!(is_kind(kind) || PLANNED.contains(&&**kind), "{}", pattern.name);
-            }
-            assert!(!pattern.kinds.is_empty(), "{}", pattern.name);
+            let is_kind = |name: &String| KINDS.iter().any(|kind| kind.name() == name);
+            assert!(pattern.kinds.iter().all(is_kind), "{}", pattern.name);
+            assert!(!pattern.kinds.is_empty() && !pattern.process.is_empty(), "{}", pattern.name);
         }
     }
 
