@@ -78,6 +78,12 @@ pub enum Remedy {
     Known(&'static Pattern),
     /// Restart the process, and report the bug.
     RestartAndReport,
+    /// Delete the pod, or the container if it is in none, that this shim works for, and report the
+    /// bug: nobody restarts a shim.
+    DeleteServed {
+        /// Whether it is a pod's.
+        is_pod: bool,
+    },
     /// Look at what the process watches, report it, and raise the limit meanwhile.
     LookAndReport {
         /// The process.
@@ -180,7 +186,10 @@ impl Finding {
         let pid = self.holder.pid;
         let resource = self.growth.map_or(Resource::Instances, |it| it.resource);
         match (self.kind, &self.detail) {
-            (Kind::TargetGone | Kind::ContainerGone, _) => Remedy::RestartAndReport,
+            (Kind::TargetGone | Kind::ContainerGone, _) => match &self.holder.serves {
+                Some(served) => Remedy::DeleteServed { is_pod: served.pod().is_some() },
+                None => Remedy::RestartAndReport,
+            },
             (_, Detail::Pile(pile)) => Remedy::FindStarter { pid: pile.latest },
             (Kind::Growing | Kind::WatchesGrowing | Kind::PilingUp, _) => {
                 Remedy::LookAndReport { pid, resource }

@@ -12,7 +12,7 @@ mod state;
 mod tests;
 mod users;
 
-use std::collections::{BTreeMap, HashMap, hash_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
 pub use cgroups::{Cgroup, Cgroups};
 pub use counts::{Counts, Summary};
@@ -25,7 +25,7 @@ pub use users::{Account, Users};
 
 use crate::{
     event::{BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Quota, Task},
-    identity::Shim,
+    identity::{Program, Shim},
 };
 
 /// A user that is charged for instances and watches: the inode number of the user namespace, and
@@ -56,6 +56,8 @@ impl From<Charge> for User {
     }
 }
 
+/// The most shims that are kept while they hold no instance. A node has one for each pod.
+const IDLE_SHIMS: usize = 1024;
 /// The most cgroups and commands of which the tracker knows how long their processes last.
 const COMMANDS: usize = 4096;
 
@@ -63,8 +65,11 @@ const COMMANDS: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Tracker {
     instances: HashMap<InstanceId, Instance>,
-    /// Processes with descriptors that lead to instances, by process id.
+    /// Processes with descriptors that lead to instances, by process id; and shims that had some: they
+    /// are identified once.
     processes: HashMap<u32, Process>,
+    /// The shims without a descriptor.
+    idle_shims: BTreeSet<u32>,
     users: Users,
     cgroups: Cgroups,
     /// How long processes have held instances that do no longer, by cgroup and command.
@@ -95,6 +100,7 @@ impl Tracker {
             process.task = task;
             if matches!(event.kind, EventKind::ProcessExec { .. }) {
                 process.forget_past();
+                self.forget_idle(task.pid);
             }
         }
         match &event.kind {
@@ -161,7 +167,10 @@ impl Tracker {
             EventKind::ProcessExec { kept: None } => {
                 self.leave(event, Departure::Executed, |_, instance| instance.is_close_on_exec());
             }
-            EventKind::ProcessExited => self.leave(event, Departure::Exited, |_, _| true),
+            EventKind::ProcessExited => {
+                self.leave(event, Departure::Exited, |_, _| true);
+                pid.into_iter().for_each(|pid| self.forget_idle(pid));
+            }
             EventKind::CgroupFound { cgroup, path }
             | EventKind::CgroupCreated { cgroup, path }
             | EventKind::CgroupRenamed { cgroup, path } => self.cgroups.name(*cgroup, path),
@@ -169,9 +178,19 @@ impl Tracker {
                 self.cgroups.name_container(*cgroup, container.as_deref(), names);
             }
             EventKind::ShimIdentified { id, namespace, version } => {
-                if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
+                let process = pid.and_then(|pid| self.processes.get_mut(&pid));
+                // A process of a container is none, whatever it says.
+                let place = process.as_ref().and_then(|it| self.cgroups.get(it.task.cgroup));
+                let is_outside = place.is_none_or(|cgroup| cgroup.container.is_none());
+                if let Some(process) = process.filter(|_| is_outside) {
                     let (id, namespace, version) = (id.clone(), namespace.clone(), version.clone());
                     process.shim = Some(Shim { id, namespace, version });
+                }
+            }
+            EventKind::ProgramIdentified { exe, arguments } => {
+                if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
+                    let (exe, arguments) = (exe.clone(), arguments.clone());
+                    process.program = Some(Program { exe, arguments });
                 }
             }
             EventKind::CgroupRemoved { cgroup } => {
@@ -210,13 +229,13 @@ impl Tracker {
 
     /// Every process that holds an instance, in no order.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
-        self.processes.values()
+        self.processes.values().filter(|process| !process.descriptors.is_empty())
     }
 
     /// A process that holds an instance.
     #[must_use]
     pub fn process(&self, pid: u32) -> Option<&Process> {
-        self.processes.get(&pid)
+        self.processes.get(&pid).filter(|process| !process.descriptors.is_empty())
     }
 
     /// The charged users.
@@ -248,6 +267,10 @@ impl Tracker {
     /// Adds a descriptor of an instance. If it referred to another instance, the holder has closed
     /// that one unseen.
     fn own(&mut self, event: &Event, task: Task, fd: i32, id: InstanceId) {
+        // The end of a shim may have been lost: then this is another process.
+        if self.idle_shims.remove(&task.pid) && !Shim::may_be(&task) {
+            self.processes.remove(&task.pid);
+        }
         let process = self.processes.entry(task.pid).or_insert_with(|| Process::new(task));
         let before = process.descriptors.insert(fd, id);
         if let Some(before) = before.filter(|&before| before != id)
@@ -279,10 +302,37 @@ impl Tracker {
             if process.descriptors.get(&fd) == Some(&id) {
                 process.descriptors.remove(&fd);
             }
-            self.forget_if_idle(pid, time);
+            self.rest(pid, time);
         }
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.remove_descriptor(pid, fd);
+        }
+    }
+
+    /// Forgets a process that holds no instance any more, unless it is a shim.
+    fn rest(&mut self, pid: u32, time: BootTime) {
+        let Entry::Occupied(mut process) = self.processes.entry(pid) else { return };
+        if !process.get().descriptors.is_empty() {
+            return;
+        }
+        if let Some(began) = process.get_mut().began.take() {
+            let task = process.get().task;
+            let key = (task.cgroup, task.comm);
+            if self.ended.len() < COMMANDS || self.ended.contains_key(&key) {
+                self.ended.entry(key).or_default().add(time.since(began));
+            }
+        }
+        if process.get().shim.is_some() && self.idle_shims.len() < IDLE_SHIMS {
+            self.idle_shims.insert(pid);
+        } else {
+            process.remove();
+        }
+    }
+
+    /// Forgets a process that is kept as a shim.
+    fn forget_idle(&mut self, pid: u32) {
+        if self.idle_shims.remove(&pid) {
+            self.processes.remove(&pid);
         }
     }
 
@@ -306,7 +356,7 @@ impl Tracker {
 
     /// Gives the child the descriptors of its parent.
     fn fork(&mut self, parent: Option<u32>, child: u32) {
-        let Some(mut process) = parent.and_then(|pid| self.processes.get(&pid)).cloned() else {
+        let Some(mut process) = parent.and_then(|pid| self.process(pid)).cloned() else {
             return;
         };
         for (&fd, id) in &process.descriptors {
@@ -317,20 +367,6 @@ impl Tracker {
         (process.task.pid, process.task.tid) = (child, child);
         process.forget_past();
         self.processes.insert(child, process);
-    }
-
-    /// Removes a process that holds no instance any more.
-    fn forget_if_idle(&mut self, pid: u32, time: BootTime) {
-        let Entry::Occupied(process) = self.processes.entry(pid) else { return };
-        if !process.get().descriptors.is_empty() {
-            return;
-        }
-        let process = process.remove();
-        let Some(began) = process.began else { return };
-        let key = (process.task.cgroup, process.task.comm);
-        if self.ended.len() < COMMANDS || self.ended.contains_key(&key) {
-            self.ended.entry(key).or_default().add(time.since(began));
-        }
     }
 
     /// Removes an instance and all its descriptors.
@@ -346,7 +382,7 @@ impl Tracker {
         for &(pid, fd) in instance.descriptors() {
             if let Some(process) = self.processes.get_mut(&pid) {
                 process.descriptors.remove(&fd);
-                self.forget_if_idle(pid, time);
+                self.rest(pid, time);
             }
         }
         self.released = Some(instance);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Lifetimes;
 use crate::{
     event::{BootTime, InstanceId, Task},
-    identity::Shim,
+    identity::{Program, Shim},
 };
 
 /// A process that holds instances.
@@ -21,16 +21,23 @@ pub struct Process {
     pub closed: Lifetimes,
     /// Its container and version, if it is one of containerd's shims.
     pub shim: Option<Shim>,
+    /// Its program, if that was read: see [`Self::IS_READ_AT`].
+    pub program: Option<Program>,
 }
 
 impl Process {
+    /// The number of instances from which on its program is worth reading: known bugs are recognized
+    /// by it, and no verdict that needs it is on fewer.
+    pub const IS_READ_AT: usize = 4;
+
     pub(super) fn new(task: Task) -> Self {
         let (descriptors, closed) = (BTreeMap::new(), Lifetimes::default());
-        Self { task, descriptors, began: None, closed, shim: None }
+        Self { task, descriptors, began: None, closed, shim: None, program: None }
     }
 
     /// Forgets what it has done: it executes another program, or is a child.
     pub(super) fn forget_past(&mut self) {
-        (self.began, self.closed, self.shim) = (None, Lifetimes::default(), None);
+        (self.began, self.closed) = (None, Lifetimes::default());
+        (self.shim, self.program) = (None, None);
     }
 }

@@ -2,6 +2,7 @@
 //! Pure: the same state at the same time leads to the same verdicts, live and from a recording.
 
 mod alike;
+mod conditions;
 mod growth;
 mod judge;
 mod patterns;
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 pub use growth::Growth;
 use judge::judgement;
-pub use patterns::{Pattern, patterns};
+pub use patterns::{Pattern, known_arguments, patterns};
 pub use piles::Pile;
 pub use restarts::Restarts;
 pub use watcher::Watcher;
@@ -246,4 +247,10 @@ impl Verdict {
 pub fn verdicts(tracker: &Tracker, now: BootTime, grace: &Grace) -> Vec<Verdict> {
     let (found, _) = judgement(tracker, now, grace);
     found.into_iter().map(|it| it.with_restarts(tracker, now, grace)).collect()
+}
+
+/// Whether an instance looks leaked now, before any grace period is over: what it was for is gone.
+#[must_use]
+pub fn looks_leaked(tracker: &Tracker, instance: &Instance) -> bool {
+    suspects::suspect(tracker, instance).is_some_and(|(kind, _)| kind.is_leak())
 }

@@ -31,7 +31,7 @@ fn target_gone(tracker: &Tracker, instance: &Instance) -> Option<Evidence> {
         // The kernel removed its watches before the snapshot: only its holder shows its purpose.
         let is_shape = instance.watches().is_empty() && instance.queued.is_some();
         let process = holder(tracker, instance).filter(|_| is_shape)?;
-        patterns::leaves_empty(process).then_some(())?;
+        patterns::leaves_empty(tracker, process).then_some(())?;
         return evidence(instance.since, Vec::new(), Confidence::Likely);
     }
     let watches_other = instance.watches().values().any(|it| it.target.cgroup.known().is_none());

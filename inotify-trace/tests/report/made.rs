@@ -153,7 +153,7 @@ impl Maker {
         // The same file for the same path.
         let inode = path.bytes().map(u64::from).sum();
         let path = Some(path.into());
-        let target = Target { path, inode, dev: 1, cgroup, is_gone: false };
+        let target = Target { path, inode, dev: 1, cgroup, ..Target::default() };
         let kind = EventKind::WatchAdded { instance, fd, wd: 1, target, mask: 2, quota: None };
         self.event(Some(task), kind);
     }
@@ -259,6 +259,11 @@ fn make_night(made: &mut Maker) -> Truth {
             made.watch(shim, instance, &format!("/sys/fs/cgroup{pods}{id}/memory.events"), crashed);
             made.at(f64::from(second) + 0.5);
             made.event(None, EventKind::CgroupRemoved { cgroup: crashed });
+            if truth.shim == 0 {
+                let (id, namespace) = ("0f".repeat(32).into(), "k8s.io".into());
+                let kind = EventKind::ShimIdentified { id, namespace, version: None };
+                made.event(Some(shim), kind);
+            }
             (truth.made, truth.shim) = (truth.made + 1, truth.shim + 1);
         }
         if second % 25 == 7 && !made.is_full() {

@@ -80,7 +80,7 @@ fn however_much_a_part_or_an_event_has_it_fits_into_frames() {
         let task = inotify_trace_model::event::Task { pid, ..Default::default() };
         let descriptors = (0..1024).map(|fd| (fd, InstanceId(u64::MAX))).collect();
         let (began, closed) = (None, Lifetimes::default());
-        Part::Process(Process { task, descriptors, began, closed, shim: None })
+        Part::Process(Process { task, descriptors, began, closed, shim: None, program: None })
     };
     let parts: Vec<_> = (0..600).map(process).collect();
     let failed = |time| Event {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::{Message, Oneof};
 
-use super::{Charge, Container, ContainerNamed, Quota, Shim, Task, WatchFound};
+use super::{Charge, Container, ContainerNamed, Program, Quota, Shim, Task, WatchFound};
 
 /// A part of the tracker's state.
 #[derive(Clone, PartialEq, Message)]
@@ -83,6 +83,8 @@ pub(in crate::recording) struct Process {
     pub began: Option<u64>,
     #[prost(message, optional, tag = "4")]
     pub shim: Option<Shim>,
+    #[prost(message, optional, tag = "9")]
+    pub program: Option<Program>,
     /// How many of the instances that it created it let go of, by lifetime.
     #[prost(uint32, repeated, tag = "10")]
     pub closed: Vec<u32>,
@@ -135,6 +137,8 @@ pub(in crate::recording) struct Instance {
     pub leavers: Vec<Leaver>,
     #[prost(message, repeated, tag = "12")]
     pub descriptors: Vec<HolderDescriptor>,
+    #[prost(string, repeated, tag = "16")]
+    pub files: Vec<String>,
     /// How the number of its watches has changed, if it has had many.
     #[prost(message, repeated, tag = "20")]
     pub floors: Vec<Floors>,
