@@ -146,15 +146,17 @@ fn what_is_not_decided_yet_is_told_while_the_limit_comes_near() {
     let agent = Agent::unparsed(&["leaks", "--watch", "-o", "json"]);
     let (mut leaky, mut follower) = (start(), start());
     let mut number = 0;
-    until_told(&agent, "limit-near", leaky.pid, || {
-        watch(&mut leaky, directory.path());
+    until_told(&agent, "limit-near", follower.pid, || {
+        if number < 100 {
+            watch(&mut leaky, directory.path());
+        }
         let log = directory.path().join(format!("{number}.log"));
         fs::write(&log, "").unwrap();
         watch(&mut follower, &log);
         number += 1;
     });
-    agent.wait_for("the follower's", |lines| {
-        verdicts(lines, "limit-near").iter().any(|it| it["pid"] == follower.pid)
+    agent.wait_for("the leak's", |lines| {
+        verdicts(lines, "limit-near").iter().any(|it| it["pid"] == leaky.pid)
     });
     let run = agent.stop();
     for (process, looks_used) in [(&leaky, false), (&follower, true)] {
