@@ -12,7 +12,7 @@ use super::{
     suspects::{holder, suspect},
 };
 use crate::{
-    event::{BootTime, InstanceId},
+    event::{BootTime, InstanceId, Quota},
     tracker::{Instance, Process, Tracker},
 };
 
@@ -141,7 +141,9 @@ impl Judge<'_> {
         let Some(growth) = growth.filter(is_near) else { return };
         let first = evidence.first().and_then(|it| self.tracker.instance(it.instance));
         let quota = first.and_then(|it| growth::quota_of(self.tracker, it, growth.resource));
-        if let Some(quota) = quota {
+        // Use usually ends before it reaches a limit.
+        let is_worth_it = |it: &Quota| !looks_used || u64::from(it.used) * 2 >= it.limit.into();
+        if let Some(quota) = quota.filter(is_worth_it) {
             let near = Detail::Near(Near { quota, looks_used });
             self.add(Kind::LimitNear, pid, evidence, Some(growth), near);
         }
@@ -163,7 +165,14 @@ impl Judge<'_> {
                 *most = new;
             }
         }
+        // Nothing to count, usually.
+        let phantoms =
+            if by_holder.is_empty() { BTreeMap::new() } else { growth::phantoms(self.tracker) };
         for (pid, (watches, instance)) in by_holder {
+            let phantoms = instance.charged.and_then(|user| phantoms.get(&user).copied());
+            if !watches.is_more_than(phantoms.unwrap_or_default()) {
+                continue;
+            }
             let evidence =
                 vec![Evidence::new(instance, watches.since, Vec::new(), Confidence::Likely)];
             if watches.is_decided {

@@ -11,6 +11,7 @@ mod containers;
 mod cri;
 mod endings;
 mod filters;
+mod growth;
 mod holders;
 mod leaks;
 mod limits;
