@@ -54,11 +54,16 @@ pub enum Kind {
     ProcessExec,
     /// The last thread of a holder is exiting; its descriptors close right after.
     ProcessExited,
+    /// The queue of an instance is full, and the kernel drops its events: seen as it happened, or
+    /// the agent asked.
+    QueueOverflowed,
+    /// The agent asked about the queue of an instance: its owner has read that events were dropped.
+    QueueRead,
 }
 
 impl Kind {
     /// Every kind, in the order of their values.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::InstanceCreated,
         Self::CreateFailed,
         Self::WatchAdded,
@@ -80,6 +85,8 @@ impl Kind {
         Self::ProcessForked,
         Self::ProcessExec,
         Self::ProcessExited,
+        Self::QueueOverflowed,
+        Self::QueueRead,
     ];
 
     /// The kind with this value, if there is one.
@@ -158,6 +165,10 @@ pub struct Record {
     pub dev: u32,
     /// Unread events in the instance's queue.
     pub queued: u32,
+    /// How many may wait there before others are dropped; 0 if unknown.
+    pub queue_limit: u32,
+    /// 1 if the queue holds the event that says that others were dropped (`IN_Q_OVERFLOW`).
+    pub overflowed: u32,
     /// Bytes of the path after this record, without a terminating zero.
     pub path_len: u32,
     /// The task's command name, padded with zeros.
@@ -194,4 +205,4 @@ impl Loss {
 }
 
 // The two sides are compiled apart: what the ring buffer carries must not depend on padding.
-const _: () = assert!(size_of::<Record>() == 144 && size_of::<Record>().is_multiple_of(8));
+const _: () = assert!(size_of::<Record>() == 152 && size_of::<Record>().is_multiple_of(8));

@@ -104,6 +104,8 @@ fn start(kind: Kind, record: &mut MaybeUninit<Record>) -> &mut Record {
         refs: 0,
         dev: 0,
         queued: 0,
+        queue_limit: 0,
+        overflowed: 0,
         path_len: 0,
         comm: [0; 16],
     });

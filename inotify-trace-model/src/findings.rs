@@ -7,7 +7,7 @@ use crate::{
     event::{BootTime, Comm},
     identity::{Names, Shim},
     resource::Resource,
-    tracker::{Process, Tracker, User},
+    tracker::{Overflow, Process, Tracker, User},
     usage::Culprits,
     verdict::{Confidence, Growth, Kind, Pattern, Restarts, Verdict},
 };
@@ -80,6 +80,8 @@ pub enum Remedy {
     RestartAndReport,
     /// Nothing, unless the number grows.
     Wait,
+    /// The process must read its events faster, or have a longer queue.
+    ReadFaster,
     /// End the first of those who hold most, or raise the limit.
     EndOrRaise(Resource),
     /// Raise the limit.
@@ -109,6 +111,8 @@ pub struct Finding {
     pub growth: Option<Growth>,
     /// What each restart of a container costs, if the holder is a shim.
     pub restarts: Option<Restarts>,
+    /// The longest of its queues that have overflowed.
+    pub queue: Option<Overflow>,
     /// The known bug it looks like.
     pub pattern: Option<&'static Pattern>,
     /// The version of the holder's program, and whether that has the bug, if both are known.
@@ -147,6 +151,7 @@ impl Finding {
             nameless: nameless.len() + emptied,
             growth: verdict.growth,
             restarts: verdict.restarts,
+            queue: queue(verdict, tracker),
             pattern: verdict.pattern,
             version,
         }
@@ -158,9 +163,17 @@ impl Finding {
         match (self.pattern, self.kind) {
             (Some(pattern), _) => Remedy::Known(pattern),
             (None, Kind::Idle) => Remedy::Wait,
+            (None, Kind::QueueFull) => Remedy::ReadFaster,
             (None, _) => Remedy::RestartAndReport,
         }
     }
+}
+
+/// The longest queue of a verdict on queues.
+fn queue(verdict: &Verdict, tracker: &Tracker) -> Option<Overflow> {
+    let instances = verdict.evidence.iter().filter(|_| verdict.kind == Kind::QueueFull);
+    let queues = instances.filter_map(|it| tracker.instance(it.instance)?.overflow);
+    queues.max_by_key(|queue| queue.queued)
 }
 
 /// What became of a leak until the end of a run.

@@ -307,6 +307,19 @@ pub enum EventKind {
         /// Instances charged to its user, without this one.
         quota: Option<Quota>,
     },
+    /// Events of an instance were dropped, since as many as it may have were unread
+    /// (`IN_Q_OVERFLOW`). Told once, until its owner has read of it.
+    QueueOverflowed {
+        /// The instance.
+        instance: InstanceId,
+        /// Events that wait to be read, the one that says so included.
+        queued: u32,
+        /// How many may wait; 0 if unknown.
+        limit: u32,
+        /// Whether it was seen as it happened. If not, the queue was looked at: it had happened
+        /// before.
+        was_seen: bool,
+    },
     /// A process closed a range of descriptors.
     RangeClosed {
         /// The first.
@@ -445,6 +458,7 @@ impl EventKind {
             | Self::WatchRemoved { instance, .. }
             | Self::DescriptorClosed { instance, .. }
             | Self::InstanceHeld { instance, .. }
+            | Self::QueueOverflowed { instance, .. }
             | Self::InstanceReleased { instance, .. } => Some(instance),
             Self::WatchFailed { instance, .. } => instance,
             _ => None,

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 pub use cgroups::{Cgroup, Cgroups};
 pub use counts::{Counts, Summary};
-pub use instance::{Departure, Instance, Leaver, Origin, SERVED, Watch};
+pub use instance::{Departure, Instance, Leaver, Origin, Overflow, SERVED, Watch};
 pub use process::Process;
 pub use state::Part;
 pub use users::{Account, Users};
@@ -131,6 +131,11 @@ impl Tracker {
             EventKind::InstanceHeld { instance, .. } => {
                 if let Some(instance) = self.instances.get_mut(instance) {
                     instance.outlived_leavers();
+                }
+            }
+            EventKind::QueueOverflowed { instance, queued, limit, was_seen } => {
+                if let Some(instance) = self.instances.get_mut(instance) {
+                    instance.overflow(event.time, *queued, *limit, *was_seen);
                 }
             }
             EventKind::InstanceReleased { instance: id, fd, .. } => {

@@ -45,6 +45,8 @@ pub enum Kind {
     ContainerGone,
     /// Its holder creates more and more instances, and closes none.
     Growing,
+    /// Its queue has overflowed: its holder has missed events. No leak.
+    QueueFull,
     /// It has had no watch for long. Unusual, but no leak by itself.
     Idle,
 }
@@ -57,6 +59,7 @@ impl Kind {
             Self::TargetGone => "target-gone",
             Self::ContainerGone => "container-gone",
             Self::Growing => "growing",
+            Self::QueueFull => "queue-full",
             Self::Idle => "idle",
         }
     }
@@ -64,7 +67,7 @@ impl Kind {
     /// Whether it is a leak, and not only a note.
     #[must_use]
     pub fn is_leak(self) -> bool {
-        self != Self::Idle
+        !matches!(self, Self::QueueFull | Self::Idle)
     }
 }
 
@@ -165,6 +168,9 @@ fn judgement(tracker: &Tracker, now: BootTime, grace: &Grace) -> (Vec<Verdict>, 
     let mut found: BTreeMap<(Kind, u32), Vec<Evidence>> = BTreeMap::new();
     let mut next: Option<BootTime> = None;
     for instance in tracker.instances() {
+        if let (Some(evidence), Some(holder)) = (queue_full(instance), holder(tracker, instance)) {
+            found.entry((Kind::QueueFull, holder.task.pid)).or_default().push(evidence);
+        }
         let Some((kind, evidence)) = suspect(tracker, instance) else { continue };
         let wait = if kind == Kind::Idle { grace.idle } else { grace.target };
         if now.since(evidence.since) < wait {
@@ -203,7 +209,7 @@ fn verdict(tracker: &Tracker, kind: Kind, pid: u32, mut evidence: Vec<Evidence>)
     evidence.sort_by_key(|it| (it.since, it.instance));
     let pattern = tracker.process(pid).and_then(|it| patterns::find(tracker, kind, it, &evidence));
     let growth = match kind {
-        Kind::Idle => None,
+        Kind::QueueFull | Kind::Idle => None,
         // Leaks found at start have no start time; they don't count in the rate.
         _ => growth::of_times(
             tracker,
@@ -254,6 +260,14 @@ fn target_gone(tracker: &Tracker, instance: &Instance) -> Option<Evidence> {
         since = since.max(tracker.cgroups().gone_since(cgroup)?.unwrap_or(instance.since));
     }
     evidence(since, instance.served.iter().copied().collect(), Confidence::Certain)
+}
+
+/// The evidence if the queue of an instance has overflowed. Its holder may have read of it since, but
+/// what was dropped stays missing.
+fn queue_full(instance: &Instance) -> Option<Evidence> {
+    let overflow = instance.overflow?;
+    let evidence = Evidence::new(instance, overflow.since, Vec::new(), Confidence::Certain);
+    Some(Evidence { was_found: !overflow.was_seen, ..evidence })
 }
 
 /// The evidence if the container that an instance was created in is gone, and a process elsewhere

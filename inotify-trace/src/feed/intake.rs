@@ -154,6 +154,11 @@ impl Intake {
         }
     }
 
+    /// Whether queues may overflow without a record.
+    pub(super) fn may_miss_overflows(&self) -> bool {
+        !self.programs.sees_overflows() || self.has_lost
+    }
+
     /// Whether instances may begin or end without a record. If none does, the agent must not ask
     /// either: an instance is gone a moment before its record comes.
     pub(super) fn may_miss(&self) -> bool {

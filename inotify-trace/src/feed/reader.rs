@@ -1,6 +1,6 @@
 //! Turns the kernel programs' records into events, and addresses into instances.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use inotify_trace_common::{ABSENT, Kind, Record};
 use inotify_trace_model::event::{
@@ -17,6 +17,8 @@ pub(super) type Answers = Vec<(Kind, Option<Quota>)>;
 pub(super) struct Known {
     by_group: HashMap<u64, InstanceId>,
     pub(super) addresses: BTreeMap<InstanceId, InstanceAddress>,
+    /// Those whose queue has overflowed, and is not known to have been read since.
+    pub(super) overflowed: HashSet<InstanceId>,
     last_id: u64,
 }
 
@@ -56,6 +58,7 @@ impl Known {
     fn remove(&mut self, group: u64) -> Option<InstanceId> {
         let instance = self.by_group.remove(&group)?;
         self.addresses.remove(&instance);
+        self.overflowed.remove(&instance);
         Some(instance)
     }
 
@@ -178,6 +181,22 @@ impl Reader<'_> {
                 }
                 return;
             }
+            Kind::QueueOverflowed => {
+                // The hook knows no file. It may see a queue before the snapshot has its instance,
+                // which looks at the queue, too.
+                let known = match record.file {
+                    0 => self.known.by_group.get(&record.group).copied(),
+                    _ => self.known.still_at(&record),
+                };
+                events.extend(known.and_then(|it| self.overflowed(it, &record)));
+                return;
+            }
+            Kind::QueueRead => {
+                if let Some(instance) = self.known.still_at(&record) {
+                    self.known.overflowed.remove(&instance);
+                }
+                return;
+            }
             Kind::InstancesCharged | Kind::WatchesCharged => {
                 self.answers.push((kind, quota));
                 return;
@@ -202,7 +221,22 @@ impl Reader<'_> {
             Kind::CgroupRenamed => EventKind::CgroupRenamed { cgroup, path: path() },
             Kind::CgroupRemoved => EventKind::CgroupRemoved { cgroup },
         };
+        let found = match kind {
+            EventKind::InstanceFound { instance, .. } if record.overflowed != 0 => Some(instance),
+            _ => None,
+        };
         events.push(Event { time: BootTime(record.time), task: Some(task(&record)), kind });
+        events.extend(found.and_then(|instance| self.overflowed(instance, &record)));
+    }
+
+    /// The overflow of an instance's queue; None if it was told.
+    fn overflowed(&mut self, instance: InstanceId, record: &Record) -> Option<Event> {
+        let Record { queued, queue_limit: limit, .. } = *record;
+        let was_seen = record.file == 0;
+        let kind = EventKind::QueueOverflowed { instance, queued, limit, was_seen };
+        let is_new = self.known.overflowed.insert(instance);
+        // The task of the record caused the event that was dropped, or asked.
+        is_new.then_some(Event { time: BootTime(record.time), task: None, kind })
     }
 
     /// Adds a new instance. An instance known at its address has ended unseen.

@@ -53,7 +53,7 @@ impl Filter {
     }
 
     fn picks_actor(&self, event: &Event, tracker: &Tracker) -> bool {
-        self.picks_task(actor(event, tracker.subject(event)), tracker)
+        self.picks_task(actor(event, tracker), tracker)
     }
 
     fn picks_task(&self, task: Option<Task>, tracker: &Tracker) -> bool {

@@ -9,7 +9,7 @@ use inotify_trace_model::{
     },
     feed::Batch,
     identity::{Container, Names, PodUid, Qos, Runtime, Shim},
-    tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User, Watch},
+    tracker::{Account, Departure, Instance, Leaver, Origin, Overflow, Part, Process, User, Watch},
 };
 
 use super::wire;
@@ -105,6 +105,10 @@ fn to_kind(kind: Option<wire::Kind>, instance: InstanceId, quota: Option<Quota>)
             EventKind::DescriptorClosed { instance, fd: it.fd, left: it.left, quota }
         }
         wire::Kind::InstanceHeld(left) => EventKind::InstanceHeld { instance, left, quota },
+        wire::Kind::QueueOverflowed(it) => {
+            let wire::QueueOverflowed { queued, limit, was_seen } = it;
+            EventKind::QueueOverflowed { instance, queued, limit, was_seen }
+        }
         wire::Kind::InstanceReleased(it) => {
             EventKind::InstanceReleased { instance, fd: it.fd, quota }
         }
@@ -193,6 +197,7 @@ fn to_instance(instance: &wire::Instance) -> Instance {
         flags: instance.flags,
         charged: instance.charged.map(to_user),
         queued: instance.queued,
+        overflow: instance.overflow.map(to_overflow),
         served: instance.served.iter().copied().map(CgroupId).collect(),
         emptied: instance.emptied.map(BootTime),
         leavers: instance.leavers.iter().filter_map(to_leaver).collect(),
@@ -201,6 +206,11 @@ fn to_instance(instance: &wire::Instance) -> Instance {
         descriptors: instance.descriptors.iter().map(|it| (it.pid, it.fd)).collect(),
         watches: BTreeMap::new(),
     }
+}
+
+fn to_overflow(overflow: wire::Overflow) -> Overflow {
+    let wire::Overflow { since, last, was_seen, queued, limit } = overflow;
+    Overflow { since: BootTime(since), last: BootTime(last), was_seen, queued, limit }
 }
 
 fn to_leaver(leaver: &wire::Leaver) -> Option<Leaver> {

@@ -6,7 +6,7 @@ use inotify_trace_model::{
     event::{BootTime, CgroupId, Charge, Event, EventKind, Loss, Quota, Target, Task},
     feed::Batch,
     identity::{Container, Names, Runtime, Shim},
-    tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User},
+    tracker::{Account, Departure, Instance, Leaver, Origin, Overflow, Part, Process, User},
 };
 
 use super::wire;
@@ -169,6 +169,9 @@ impl Encoder {
                 wire::Kind::DescriptorClosed(wire::DescriptorClosed { fd, left })
             }
             EventKind::InstanceHeld { left, .. } => wire::Kind::InstanceHeld(left),
+            EventKind::QueueOverflowed { queued, limit, was_seen, .. } => {
+                wire::Kind::QueueOverflowed(wire::QueueOverflowed { queued, limit, was_seen })
+            }
             EventKind::InstanceReleased { fd, .. } => {
                 wire::Kind::InstanceReleased(wire::Released { fd })
             }
@@ -327,7 +330,13 @@ fn to_instance(instance: Instance) -> wire::Instance {
         emptied: instance.emptied.map(|time| time.0),
         leavers: instance.leavers.iter().map(to_leaver).collect(),
         descriptors: descriptors.map(|(pid, fd)| wire::HolderDescriptor { pid, fd }).collect(),
+        overflow: instance.overflow.map(to_overflow),
     }
+}
+
+fn to_overflow(overflow: Overflow) -> wire::Overflow {
+    let Overflow { since, last, was_seen, queued, limit } = overflow;
+    wire::Overflow { since: since.0, last: last.0, was_seen, queued, limit }
 }
 
 fn to_shim(shim: &Shim) -> wire::Shim {

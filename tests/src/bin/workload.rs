@@ -80,6 +80,7 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "dup3" => one(call(libc::SYS_dup3, [number(1)?, number(2)?, number(3)?])),
         "close_range" => one(call(libc::SYS_close_range, [number(1)?, number(2)?, number(3)?])),
         "read" => one(read(number(1)?)),
+        "drain" => Some(drain(number(1)?)),
         "fork" => one(fork(&bytes(1)?)),
         "thread" => one(thread(bytes(1)?)),
         "wait" => one(wait(number(1)?)),
@@ -232,6 +233,30 @@ fn read(fd: i64) -> i64 {
     let mut buffer = [0_u8; 4096];
     // SAFETY: the kernel writes no more than the buffer holds.
     outcome(unsafe { libc::syscall(libc::SYS_read, fd, buffer.as_mut_ptr(), buffer.len()) })
+}
+
+/// Reads all events of a non-blocking instance. Returns their number, and whether one of them says
+/// that others were dropped.
+fn drain(fd: i64) -> Vec<i64> {
+    /// `struct inotify_event`, which its name follows.
+    const HEADER: usize = 16;
+    let (mut count, mut overflowed) = (0, 0);
+    let mut buffer = [0_u8; 4096];
+    loop {
+        // SAFETY: the kernel writes no more than the buffer holds.
+        let read = unsafe { libc::syscall(libc::SYS_read, fd, buffer.as_mut_ptr(), buffer.len()) };
+        let Ok(read @ 1..) = usize::try_from(read) else { return vec![count, overflowed] };
+        let mut rest = &buffer[..read];
+        while let Some((header, after)) = rest.split_at_checked(HEADER) {
+            let number = |at: usize| {
+                let bytes = header.get(at..at + 4).and_then(|it| it.try_into().ok());
+                bytes.map_or(0, u32::from_ne_bytes)
+            };
+            count += 1;
+            overflowed |= i64::from(number(4) & libc::IN_Q_OVERFLOW != 0);
+            rest = after.get(number(12) as usize..).unwrap_or_default();
+        }
+    }
 }
 
 fn connect(name: &[u8]) -> UnixStream {

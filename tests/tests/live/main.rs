@@ -18,6 +18,7 @@ mod namespaces;
 mod past;
 mod paths;
 mod programs;
+mod queues;
 mod record;
 mod report;
 mod runtimes;

@@ -29,7 +29,7 @@ pub(crate) fn event<'a>(
     let kind = &event.kind;
     let mut record = context.record_at(event.time);
     record.set(Field::Event, kind.name().as_str());
-    task(&mut record, actor(event, subject), tracker);
+    task(&mut record, actor(event, tracker), tracker);
     record.maybe(Field::Instance, kind.instance().map(|it| it.0));
     quota(&mut record, context, kind.quota(), kind.counts());
     record.maybe(Field::LimitHit, failed_limit(kind).map(name));
@@ -87,6 +87,12 @@ fn own<'a>(
             record.set(Field::Left, *left);
         }
         EventKind::InstanceHeld { left, .. } => record.set(Field::Left, *left),
+        EventKind::QueueOverflowed { queued, limit, was_seen, .. } => {
+            record.maybe(Field::Fd, subject.and_then(|it| it.descriptors().first()).map(|it| it.1));
+            record.set(Field::Queued, *queued);
+            record.maybe(Field::QueueLimit, (*limit > 0).then_some(*limit));
+            record.set(Field::How, if *was_seen { "seen" } else { "found" });
+        }
         EventKind::InstanceReleased { fd, .. } => {
             let leaver = subject.and_then(|instance| instance.ended_by);
             record.maybe(Field::Fd, fd.or(leaver.and_then(|leaver| leaver.fd)));

@@ -164,6 +164,7 @@ fields! {
     CreatorCgroupId "creator_cgroup_id" U64 Both;
     Left "left" U32 Both;
     Queued "queued" U32 Both;
+    QueueLimit "queue_limit" U32 Both;
     First "first" I32 Both;
     Last "last" I32 Both;
     Child "child" U32 Both;

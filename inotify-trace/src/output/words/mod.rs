@@ -8,7 +8,7 @@ mod tests;
 use std::borrow::Cow;
 
 pub(crate) use exhausted::used_up;
-pub(crate) use finding::{Detail, SINCE, Text, details, heading, in_lines, line};
+pub(crate) use finding::{Detail, SINCE, Text, details, heading, in_lines, line, who};
 
 use inotify_trace_model::{
     event::EventKind,
@@ -29,6 +29,11 @@ pub(crate) fn remedy(remedy: Remedy) -> Cow<'static, str> {
         Remedy::RestartAndReport => {
             "restart the process, which releases them all, and report the bug to its authors".into()
         }
+        Remedy::ReadFaster => {
+            "let the process read sooner, and look again at what it watches: it missed changes; a \
+             higher fs.inotify.max_queued_events is for instances made after"
+                .into()
+        }
         Remedy::Wait => "nothing, unless the number grows".into(),
         Remedy::EndOrRaise(resource) => format!(
             "stop the first of these, or raise {} (`inotify-trace limits` recommends a value)",
@@ -37,6 +42,12 @@ pub(crate) fn remedy(remedy: Remedy) -> Cow<'static, str> {
         .into(),
         Remedy::Raise => "raise the limit (`inotify-trace limits` recommends a value)".into(),
     }
+}
+
+/// The state of a queue that has overflowed.
+pub(crate) fn overflowed(queued: u32, limit: u32) -> String {
+    let of = if limit > 0 { format!(" of {limit}") } else { String::new() };
+    format!("{queued}{of} events unread: the kernel drops more")
 }
 
 /// The limit that was hit.

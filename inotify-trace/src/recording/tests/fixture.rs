@@ -221,6 +221,15 @@ fn ending() -> Vec<(Option<Task>, EventKind)> {
         (Some(node), EventKind::RangeClosed { first: 3, last: i32::MAX }),
         (None, EventKind::InstanceHeld { instance: first, left: 2, quota: quota(2, 128) }),
         (
+            None,
+            EventKind::QueueOverflowed {
+                instance: first,
+                queued: 16_385,
+                limit: 16_384,
+                was_seen: true,
+            },
+        ),
+        (
             Some(node),
             EventKind::InstanceReleased {
                 instance: InstanceId(2),

@@ -10,7 +10,7 @@ use inotify_trace_model::{
     },
     feed::Batch,
     identity::{Container, Names, PodUid, Qos, Runtime, Shim},
-    tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User, Watch},
+    tracker::{Account, Departure, Instance, Leaver, Origin, Overflow, Part, Process, User, Watch},
 };
 
 fn long() -> BoxedStrategy<u64> {
@@ -135,7 +135,7 @@ fn loss() -> BoxedStrategy<Loss> {
 
 /// How many kinds there are, and which of them one is. A new one does not compile until it is
 /// here, and [`kind`] has to make it too: `every_kind_is_made` sees to that.
-pub(super) const KINDS: usize = 22;
+pub(super) const KINDS: usize = 23;
 
 pub(super) fn which(kind: &EventKind) -> usize {
     match kind {
@@ -161,6 +161,7 @@ pub(super) fn which(kind: &EventKind) -> usize {
         EventKind::Lost { .. } => 19,
         EventKind::ShimIdentified { .. } => 20,
         EventKind::InstanceHeld { .. } => 21,
+        EventKind::QueueOverflowed { .. } => 22,
     }
 }
 
@@ -185,6 +186,11 @@ fn of_instances() -> BoxedStrategy<EventKind> {
         }),
         (instance(), number(), quota())
             .prop_map(|(instance, left, quota)| EventKind::InstanceHeld { instance, left, quota }),
+        (instance(), number(), number(), any::<bool>()).prop_map(
+            |(instance, queued, limit, was_seen)| {
+                EventKind::QueueOverflowed { instance, queued, limit, was_seen }
+            }
+        ),
         (instance(), option::of(fd()), quota()).prop_map(|(instance, fd, quota)| {
             EventKind::InstanceReleased { instance, fd, quota }
         }),
@@ -238,7 +244,7 @@ fn of_others() -> BoxedStrategy<EventKind> {
 }
 
 pub(super) fn kind() -> BoxedStrategy<EventKind> {
-    prop_oneof![5 => of_instances(), 4 => of_watches(), 11 => of_others()].boxed()
+    prop_oneof![6 => of_instances(), 4 => of_watches(), 11 => of_others()].boxed()
 }
 
 pub(super) fn event() -> BoxedStrategy<Event> {
@@ -272,8 +278,11 @@ fn instance_state() -> BoxedStrategy<Instance> {
         task().prop_map(Origin::Created)
     ];
     let identity = (instance(), origin, time(), cgroup(), number(), option::of(user()));
+    let overflow = (time(), time(), any::<bool>(), number(), number()).prop_map(
+        |(since, last, was_seen, queued, limit)| Overflow { since, last, was_seen, queued, limit },
+    );
     let history = (
-        option::of(number()),
+        (option::of(number()), option::of(overflow)),
         proptest::collection::btree_set(cgroup(), 0..5),
         option::of(time()),
         vec(leaver(), 0..3),
@@ -282,7 +291,7 @@ fn instance_state() -> BoxedStrategy<Instance> {
     (identity, history)
         .prop_map(|(identity, history)| {
             let (id, origin, since, creator_cgroup, flags, charged) = identity;
-            let (queued, served, emptied, leavers, descriptors) = history;
+            let ((queued, overflow), served, emptied, leavers, descriptors) = history;
             Instance {
                 id,
                 origin,
@@ -291,6 +300,7 @@ fn instance_state() -> BoxedStrategy<Instance> {
                 flags,
                 charged,
                 queued,
+                overflow,
                 served,
                 emptied,
                 leavers,
