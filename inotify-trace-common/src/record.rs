@@ -169,7 +169,8 @@ pub struct Record {
     pub queue_limit: u32,
     /// 1 if the queue holds the event that says that others were dropped (`IN_Q_OVERFLOW`).
     pub overflowed: u32,
-    /// Bytes of the path after this record, without a terminating zero.
+    /// Bytes of the path after this record, without a terminating zero; [`ABSENT`] if the path could
+    /// not be read.
     pub path_len: u32,
     /// The task's command name, padded with zeros.
     pub comm: [u8; 16],

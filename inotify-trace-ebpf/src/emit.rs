@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::{bpf_probe_read_kernel_str_bytes, bpf_probe_read_user_str_bytes};
 use inotify_trace_common::{
-    Kind, Quota, Record,
+    ABSENT, Kind, Quota, Record,
     record::{LONG_PATH, Loss, PathRecord, SHORT_PATH},
 };
 
@@ -68,14 +68,13 @@ fn emit_sized<const N: usize>(
             Path::Kernel(from) => bpf_probe_read_kernel_str_bytes(from as *const u8, bytes),
         }
     };
-    // An unreadable path becomes an empty one, so that the event is not lost.
-    let length = read.map_or(0, <[u8]>::len);
-    if length > longest {
+    let length = read.map(<[u8]>::len);
+    if length.is_ok_and(|length| length > longest) {
         entry.discard(0);
         return false;
     }
     let record = start(kind, record);
-    record.path_len = length as u32;
+    record.path_len = length.map_or(ABSENT, |length| length as u32);
     fill(record);
     entry.submit(wake_up(kind));
     true

@@ -257,8 +257,8 @@ pub enum EventKind {
         instance: Option<InstanceId>,
         /// The descriptor used.
         fd: i32,
-        /// The path as the program gave it.
-        path: Box<str>,
+        /// The path as the program gave it; None if the kernel could not read it either.
+        path: Option<Box<str>>,
         /// The mask given (`IN_*`).
         mask: u32,
         /// The error, as a positive errno.
@@ -404,6 +404,9 @@ pub struct Target {
     /// The path as the program gave it. For a watch of the snapshot: the target's path at that
     /// time, if it was looked up.
     pub path: Option<Box<str>>,
+    /// The path from the root, where the program gave one that only it understands: a relative one,
+    /// or one of its descriptors.
+    pub resolved: Option<Box<str>>,
     /// Whether the target no longer existed when it was looked up.
     pub is_gone: bool,
     /// Inode number; 0 if unknown.
@@ -412,6 +415,14 @@ pub struct Target {
     pub dev: u32,
     /// The cgroup whose directory or file it is.
     pub cgroup: CgroupId,
+}
+
+impl Target {
+    /// The path that leads to it from the root, or else as the program gave it.
+    #[must_use]
+    pub fn best_path(&self) -> Option<&str> {
+        self.resolved.as_deref().or(self.path.as_deref())
+    }
 }
 
 /// Kinds of losses.

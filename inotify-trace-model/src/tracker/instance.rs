@@ -255,10 +255,11 @@ impl Instance {
         }
         if target.path.is_some() {
             watch.target.path.clone_from(&target.path);
+            watch.target.resolved.clone_from(&target.resolved);
         }
         if target.inode != 0 {
-            let path = watch.target.path.take();
-            watch.target = Target { path, ..target.clone() };
+            let (path, resolved) = (watch.target.path.take(), watch.target.resolved.take());
+            watch.target = Target { path, resolved, ..target.clone() };
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
     naming::Naming,
     now,
     reader::{Answers, Known, Reader},
-    shims,
+    resolving, shims,
     sweep::Schedule,
 };
 use crate::{
@@ -76,6 +76,7 @@ impl Intake {
         if !executed.is_empty() {
             self.look_after_exec(&executed, first, events);
         }
+        resolving::resolve(first, events);
         self.naming.name(first, events);
         shims::identify(first, events);
         self.tell_losses(events);

@@ -9,6 +9,7 @@ mod live;
 mod naming;
 mod reader;
 mod replay;
+mod resolving;
 mod session;
 mod shims;
 mod snapshot;

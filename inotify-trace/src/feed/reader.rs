@@ -92,7 +92,8 @@ impl Reader<'_> {
             events.push(super::now(EventKind::Lost { count: 1, what: Loss::Records }));
             return;
         };
-        let path = || String::from_utf8_lossy(path).into_owned().into_boxed_str();
+        let given = || path.map(|it| String::from_utf8_lossy(it).into_owned().into_boxed_str());
+        let path = || given().unwrap_or_default();
         let cgroup = CgroupId(record.target_cgroup);
         let quota = quota(&record);
         let kind = match kind {
@@ -124,7 +125,8 @@ impl Reader<'_> {
                 fd: record.fd,
                 wd: record.wd,
                 target: Target {
-                    path: Some(path()),
+                    path: given(),
+                    resolved: None,
                     is_gone: false,
                     inode: record.inode,
                     dev: record.dev,
@@ -136,7 +138,7 @@ impl Reader<'_> {
             Kind::WatchFailed => EventKind::WatchFailed {
                 instance: (record.group != 0).then(|| self.used(&record, events)),
                 fd: record.fd,
-                path: path(),
+                path: given(),
                 mask: record.mask,
                 errno: -record.result,
                 quota,

@@ -97,7 +97,7 @@ mod tests {
             assert_eq!(errno_name(errno), format!("errno {errno}"));
             let quota = None;
             assert_eq!(limit(&EventKind::CreateFailed { flags: 0, errno, quota }), None);
-            let path = "".into();
+            let path = None;
             let failed =
                 EventKind::WatchFailed { instance: None, fd: 0, path, mask: 0, errno, quota };
             assert_eq!(limit(&failed), None);

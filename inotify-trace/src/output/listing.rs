@@ -208,7 +208,8 @@ impl<'a> Listing<'a> {
     fn target(&self, watch: &Watch) -> String {
         let target = &watch.target;
         let cgroup = target.cgroup.known().and_then(|id| self.tracker.cgroups().get(id));
-        match (&target.path, cgroup) {
+        match (target.best_path(), cgroup) {
+            (Some(path), _) if target.is_gone => format!("{path} (deleted)"),
             (Some(path), _) => path.to_string(),
             (None, Some(cgroup)) => format!("cgroup {}", cgroup.path),
             (None, None) => {

@@ -310,10 +310,10 @@ fn pad_left(line: &mut String, start: usize, width: usize) {
 fn path<'a>(kind: &'a EventKind, tracker: &'a Tracker) -> Option<Cow<'a, str>> {
     let path: &str = match kind {
         EventKind::WatchAdded { target, .. } | EventKind::WatchFound { target, .. } => {
-            target.path.as_deref()?
+            target.best_path()?
         }
-        EventKind::WatchFailed { path, .. }
-        | EventKind::CgroupFound { path, .. }
+        EventKind::WatchFailed { path, .. } => path.as_deref()?,
+        EventKind::CgroupFound { path, .. }
         | EventKind::CgroupCreated { path, .. }
         | EventKind::CgroupRenamed { path, .. } => path,
         EventKind::ContainerNamed { cgroup, .. } => {

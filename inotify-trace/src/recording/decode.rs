@@ -93,7 +93,7 @@ fn to_kind(kind: Option<wire::Kind>, instance: InstanceId, quota: Option<Quota>)
         wire::Kind::WatchFailed(it) => EventKind::WatchFailed {
             instance: (instance.0 != 0).then_some(instance),
             fd: it.fd,
-            path: it.path.into(),
+            path: it.path.map(Into::into),
             mask: it.mask,
             errno: it.errno,
             quota,
@@ -239,10 +239,11 @@ fn to_task(task: &wire::Task) -> Task {
 }
 
 fn to_target(target: Option<wire::Target>) -> Target {
-    let Some(wire::Target { path, is_gone, inode, dev, cgroup }) = target else {
+    let Some(wire::Target { path, is_gone, inode, dev, cgroup, resolved }) = target else {
         return Target::default();
     };
-    Target { path: path.map(Into::into), is_gone, inode, dev, cgroup: CgroupId(cgroup) }
+    let [path, resolved] = [path, resolved].map(|path| path.map(Into::into));
+    Target { path, resolved, is_gone, inode, dev, cgroup: CgroupId(cgroup) }
 }
 
 fn to_container(container: wire::Container) -> Box<Container> {

@@ -159,7 +159,7 @@ impl Encoder {
                 wire::Kind::WatchAdded(wire::WatchAdded { fd, wd, mask, target })
             }
             EventKind::WatchFailed { fd, path, mask, errno, .. } => {
-                let path = self.text(path);
+                let path = path.map(|path| self.text(path));
                 wire::Kind::WatchFailed(wire::WatchFailed { fd, path, mask, errno })
             }
             EventKind::WatchRemoved { fd, wd, .. } => {
@@ -226,9 +226,9 @@ impl Encoder {
         if target == Target::default() {
             return None;
         }
-        let Target { path, is_gone, inode, dev, cgroup } = target;
-        let path = path.map(|path| self.text(path));
-        Some(wire::Target { path, is_gone, inode, dev, cgroup: cgroup.0 })
+        let Target { path, resolved, is_gone, inode, dev, cgroup } = target;
+        let [path, resolved] = [path, resolved].map(|path| path.map(|path| self.text(path)));
+        Some(wire::Target { path, is_gone, inode, dev, cgroup: cgroup.0, resolved })
     }
 
     fn cgroup(&mut self, id: CgroupId, path: Box<str>) -> wire::Cgroup {

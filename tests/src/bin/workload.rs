@@ -73,6 +73,7 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "init1" => one(create(number(1)?)),
         "create" => one(create_many(number(1)?)),
         "watch" => one(watch(number(1)?, &bytes(2)?, number(3)?)),
+        "watch_null" => one(call(libc::SYS_inotify_add_watch, [number(1)?, 0, number(2)?])),
         "unwatch" => one(call(libc::SYS_inotify_rm_watch, [number(1)?, number(2)?, 0])),
         "close" => one(close(number(1)?)),
         "dup" => one(call(libc::SYS_dup, [number(1)?, 0, 0])),
@@ -105,6 +106,8 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "open" => one(open(&bytes(1)?)),
         "mount_namespace" => one(mount_namespace()),
         "mount" => one(mount(&bytes(1)?)),
+        "overlay" => one(overlay(&bytes(1)?, &bytes(2)?)),
+        "chdir" => one(change_directory(&bytes(1)?)),
         "bind" => one(bind(&bytes(1)?, &bytes(2)?)),
         "mkdir" => one(make_directory(&bytes(1)?)),
         "chroot" => one(change_root(&bytes(1)?)),
@@ -360,6 +363,22 @@ fn mount(path: &[u8]) -> i64 {
     let (none, kind) = (c"none".as_ptr(), c"tmpfs".as_ptr());
     // SAFETY: texts that end with a zero and live until the call returns; no data.
     outcome(unsafe { libc::mount(none, path.as_ptr(), kind, 0, std::ptr::null()) }.into())
+}
+
+/// Mounts an overlay with these options.
+fn overlay(path: &[u8], options: &[u8]) -> i64 {
+    let (Ok(path), Ok(options)) = (CString::new(path), CString::new(options)) else {
+        return -i64::from(libc::EINVAL);
+    };
+    let kind = c"overlay".as_ptr();
+    // SAFETY: texts that end with a zero and live until the call returns.
+    outcome(unsafe { libc::mount(kind, path.as_ptr(), kind, 0, options.as_ptr().cast()) }.into())
+}
+
+fn change_directory(path: &[u8]) -> i64 {
+    let Ok(path) = CString::new(path) else { return -i64::from(libc::EINVAL) };
+    // SAFETY: a path that ends with a zero and lives until the call returns.
+    outcome(unsafe { libc::chdir(path.as_ptr()) }.into())
 }
 
 /// Bind-mounts a directory at another path.

@@ -224,7 +224,7 @@ impl Perfetto {
                 (format!("create failed: {}", errno_name(*errno)), "failure")
             }
             EventKind::WatchFailed { errno, path, .. } => {
-                notes.push(DebugAnnotation::text("path", path));
+                notes.extend(path.as_deref().map(|path| DebugAnnotation::text("path", path)));
                 (format!("watch failed: {}", errno_name(*errno)), "failure")
             }
             EventKind::QueueOverflowed { queued, limit, .. } => {

@@ -4,6 +4,7 @@ mod build_info;
 mod exit;
 mod fdinfo;
 mod handle;
+mod resolve;
 mod targets;
 
 use std::{
@@ -16,6 +17,7 @@ pub use build_info::go_build_info;
 pub use exit::{has_closed, has_exited};
 pub use fdinfo::{FdInfo, WatchInfo};
 pub use handle::FileHandle;
+pub use resolve::{Asked, is_private, resolve};
 pub use targets::{Targets, Whereabouts};
 
 use inotify_trace_model::event::Comm;

@@ -133,6 +133,7 @@ fields! {
     Flags "flags" Names Both;
     Mask "mask" Names Both;
     Path "path" Text Both;
+    Resolved "resolved" Text Both;
     Gone "gone" Bool Both;
     Inode "inode" U64 Both;
     Dev "dev" Text Both;

@@ -58,6 +58,7 @@ fn quota(used: u32, limit: u32) -> Option<Quota> {
 fn target(path: &str, inode: u64) -> Target {
     Target {
         path: Some(path.into()),
+        resolved: (inode == 12).then(|| "/from/the/root".into()),
         is_gone: inode % 2 == 1,
         inode,
         dev: 0x0010_0002,
@@ -164,7 +165,7 @@ fn story() -> Vec<(Option<Task>, EventKind)> {
             EventKind::WatchFailed {
                 instance: None,
                 fd: 21,
-                path: "/srv/none".into(),
+                path: Some("/srv/none".into()),
                 mask: 0x100,
                 errno: 9,
                 quota: None,
@@ -175,7 +176,7 @@ fn story() -> Vec<(Option<Task>, EventKind)> {
             EventKind::WatchFailed {
                 instance: Some(second),
                 fd: 20,
-                path: "/srv/more".into(),
+                path: Some("/srv/more".into()),
                 mask: 0x100,
                 errno: 28,
                 quota: quota(65_536, 65_536),

@@ -82,11 +82,13 @@ fn charge() -> BoxedStrategy<Charge> {
 }
 
 fn target() -> BoxedStrategy<Target> {
-    let strategy = (option::of(boxed()), any::<bool>(), long(), number(), cgroup());
+    let path = || option::of(boxed());
+    let strategy = ((path(), path()), any::<bool>(), long(), number(), cgroup());
     prop_oneof![
         Just(Target::default()),
-        strategy.prop_map(|(path, is_gone, inode, dev, cgroup)| Target {
+        strategy.prop_map(|((path, resolved), is_gone, inode, dev, cgroup)| Target {
             path,
+            resolved,
             is_gone,
             inode,
             dev,
@@ -209,7 +211,7 @@ fn of_watches() -> BoxedStrategy<EventKind> {
                 EventKind::WatchAdded { instance, fd, wd, target, mask, quota }
             }
         ),
-        (option::of(instance()), fd(), boxed(), number(), fd(), quota()).prop_map(
+        (option::of(instance()), fd(), option::of(boxed()), number(), fd(), quota()).prop_map(
             |(instance, fd, path, mask, errno, quota)| {
                 EventKind::WatchFailed { instance, fd, path, mask, errno, quota }
             }

@@ -114,6 +114,8 @@ pub(in crate::recording) struct Target {
     pub dev: u32,
     #[prost(uint64, tag = "5")]
     pub cgroup: u64,
+    #[prost(string, optional, tag = "6")]
+    pub resolved: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -158,8 +160,8 @@ pub(in crate::recording) struct CreateFailed {
 pub(in crate::recording) struct WatchFailed {
     #[prost(sint32, tag = "1")]
     pub fd: i32,
-    #[prost(string, tag = "2")]
-    pub path: String,
+    #[prost(string, optional, tag = "2")]
+    pub path: Option<String>,
     #[prost(uint32, tag = "3")]
     pub mask: u32,
     #[prost(int32, tag = "4")]
