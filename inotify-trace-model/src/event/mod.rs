@@ -61,7 +61,7 @@ impl CgroupId {
 }
 
 /// The name of a command as the kernel keeps it: at most 15 bytes (`TASK_COMM_LEN`).
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Comm([u8; 16]);
 
 impl Comm {
@@ -140,6 +140,12 @@ impl Quota {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.used >= self.limit
+    }
+
+    /// How many more can be charged.
+    #[must_use]
+    pub fn left(self) -> u32 {
+        self.limit.saturating_sub(self.used)
     }
 }
 
@@ -370,6 +376,13 @@ pub enum EventKind {
         /// The version of containerd, if the shim's executable carries it.
         version: Option<Box<str>>,
     },
+    /// The program of a process that holds many instances was read.
+    ProgramIdentified {
+        /// The name of its file, without the folder; None if unknown.
+        exe: Option<Box<str>>,
+        /// Those of its arguments that name a known program.
+        arguments: Vec<Box<str>>,
+    },
     /// A cgroup was made.
     CgroupCreated {
         /// The cgroup.
@@ -415,6 +428,18 @@ pub struct Target {
     pub dev: u32,
     /// The cgroup whose directory or file it is.
     pub cgroup: CgroupId,
+    /// Its name, if it is a file of a cgroup and was found by the snapshot: known even if the cgroup
+    /// is gone.
+    pub file: Option<Box<str>>,
+}
+
+impl Target {
+    /// The name of the file, without the folder; None if unknown.
+    #[must_use]
+    pub fn file_name(&self) -> Option<&str> {
+        let of_path = || self.path.as_deref()?.rsplit('/').find(|part| !part.is_empty());
+        self.file.as_deref().or_else(of_path)
+    }
 }
 
 impl Target {

@@ -3,25 +3,29 @@
 
 mod cgroups;
 mod counts;
+mod floors;
 mod instance;
+mod lifetimes;
 mod process;
 mod state;
 #[cfg(test)]
 mod tests;
 mod users;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
 pub use cgroups::{Cgroup, Cgroups};
 pub use counts::{Counts, Summary};
-pub use instance::{Departure, Instance, Leaver, Origin, Overflow, SERVED, Watch};
+pub use floors::{Floors, Row, STRETCHES};
+pub use instance::{Departure, Instance, Leaver, MANY, Origin, Overflow, SERVED, Watch};
+pub use lifetimes::Lifetimes;
 pub use process::Process;
 pub use state::Part;
 pub use users::{Account, Users};
 
 use crate::{
-    event::{Charge, Event, EventKind, InstanceId, Quota, Task},
-    identity::Shim,
+    event::{BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Quota, Task},
+    identity::{Program, Shim},
 };
 
 /// A user that is charged for instances and watches: the inode number of the user namespace, and
@@ -52,14 +56,24 @@ impl From<Charge> for User {
     }
 }
 
+/// The most shims that are kept while they hold no instance. A node has one for each pod.
+const IDLE_SHIMS: usize = 1024;
+/// The most cgroups and commands of which the tracker knows how long their processes last.
+const COMMANDS: usize = 4096;
+
 /// The state that a stream of events leads to.
 #[derive(Debug, Default)]
 pub struct Tracker {
     instances: HashMap<InstanceId, Instance>,
-    /// Processes with descriptors that lead to instances, by process id.
+    /// Processes with descriptors that lead to instances, by process id; and shims that had some: they
+    /// are identified once.
     processes: HashMap<u32, Process>,
+    /// The shims without a descriptor.
+    idle_shims: BTreeSet<u32>,
     users: Users,
     cgroups: Cgroups,
+    /// How long processes have held instances that do no longer, by cgroup and command.
+    ended: BTreeMap<(CgroupId, Comm), Lifetimes>,
     counts: Counts,
     /// The instance that the last event released.
     released: Option<Instance>,
@@ -85,7 +99,8 @@ impl Tracker {
         {
             process.task = task;
             if matches!(event.kind, EventKind::ProcessExec { .. }) {
-                process.shim = None;
+                process.forget_past();
+                self.forget_idle(task.pid);
             }
         }
         match &event.kind {
@@ -108,13 +123,13 @@ impl Tracker {
                 }
                 self.instances.insert(*id, instance);
                 if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
-                    process.made = process.made.saturating_add(1);
+                    process.began.get_or_insert(event.time);
                 }
             }
             EventKind::WatchFound { instance, wd, target, mask }
             | EventKind::WatchAdded { instance, wd, target, mask, .. } => {
                 if let Some(instance) = self.instances.get_mut(instance) {
-                    instance.add_watch(*wd, target, *mask);
+                    instance.add_watch(*wd, target, *mask, event.time);
                 }
             }
             EventKind::WatchRemoved { instance, wd, fd, .. } => {
@@ -125,7 +140,7 @@ impl Tracker {
             EventKind::DescriptorClosed { instance, fd, .. } => {
                 // It did not end the instance: a later leaver does.
                 if let Some(pid) = pid {
-                    self.disown(pid, *fd, *instance);
+                    self.disown(pid, *fd, *instance, event.time);
                 }
             }
             EventKind::InstanceHeld { instance, .. } => {
@@ -143,7 +158,7 @@ impl Tracker {
                 if let Some(instance) = self.instances.get_mut(id) {
                     instance.end(event, *fd, holder);
                 }
-                self.release(*id);
+                self.release(*id, event);
             }
             EventKind::RangeClosed { first, last } => {
                 let range = *first..=*last;
@@ -157,7 +172,10 @@ impl Tracker {
             EventKind::ProcessExec { kept: None } => {
                 self.leave(event, Departure::Executed, |_, instance| instance.is_close_on_exec());
             }
-            EventKind::ProcessExited => self.leave(event, Departure::Exited, |_, _| true),
+            EventKind::ProcessExited => {
+                self.leave(event, Departure::Exited, |_, _| true);
+                pid.into_iter().for_each(|pid| self.forget_idle(pid));
+            }
             EventKind::CgroupFound { cgroup, path }
             | EventKind::CgroupCreated { cgroup, path }
             | EventKind::CgroupRenamed { cgroup, path } => self.cgroups.name(*cgroup, path),
@@ -165,12 +183,30 @@ impl Tracker {
                 self.cgroups.name_container(*cgroup, container.as_deref(), names);
             }
             EventKind::ShimIdentified { id, namespace, version } => {
-                if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
+                let process = pid.and_then(|pid| self.processes.get_mut(&pid));
+                // A process of a container is none, whatever it says.
+                let place = process.as_ref().and_then(|it| self.cgroups.get(it.task.cgroup));
+                let is_outside = place.is_none_or(|cgroup| cgroup.container.is_none());
+                if let Some(process) = process.filter(|_| is_outside) {
                     let (id, namespace, version) = (id.clone(), namespace.clone(), version.clone());
                     process.shim = Some(Shim { id, namespace, version });
                 }
             }
-            EventKind::CgroupRemoved { cgroup } => self.cgroups.remove(*cgroup, event.time),
+            EventKind::ProgramIdentified { exe, arguments } => {
+                if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
+                    let (exe, arguments) = (exe.clone(), arguments.clone());
+                    process.program = Some(Program { exe, arguments });
+                }
+            }
+            EventKind::CgroupRemoved { cgroup } => {
+                self.cgroups.remove(*cgroup, event.time);
+                let of_cgroup = self.ended.range((*cgroup, Comm::default())..);
+                let keys: Vec<_> =
+                    of_cgroup.map(|it| *it.0).take_while(|key| key.0 == *cgroup).collect();
+                for key in keys {
+                    self.ended.remove(&key);
+                }
+            }
             EventKind::CreateFailed { .. }
             | EventKind::WatchFailed { .. }
             | EventKind::Charged { .. }
@@ -198,13 +234,13 @@ impl Tracker {
 
     /// Every process that holds an instance, in no order.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
-        self.processes.values()
+        self.processes.values().filter(|process| !process.descriptors.is_empty())
     }
 
     /// A process that holds an instance.
     #[must_use]
     pub fn process(&self, pid: u32) -> Option<&Process> {
-        self.processes.get(&pid)
+        self.processes.get(&pid).filter(|process| !process.descriptors.is_empty())
     }
 
     /// The charged users.
@@ -219,6 +255,14 @@ impl Tracker {
         &self.cgroups
     }
 
+    /// How long the processes of a command in a cgroup have held instances, of those that do no
+    /// longer; None if that is not known.
+    #[must_use]
+    pub fn ended(&self, cgroup: CgroupId, comm: Comm) -> Option<Lifetimes> {
+        let known = self.ended.get(&(cgroup, comm));
+        known.cloned().or_else(|| (self.ended.len() < COMMANDS).then(Lifetimes::default))
+    }
+
     /// The totals until now.
     #[must_use]
     pub fn summary(&self) -> Summary {
@@ -228,6 +272,10 @@ impl Tracker {
     /// Adds a descriptor of an instance. If it referred to another instance, the holder has closed
     /// that one unseen.
     fn own(&mut self, event: &Event, task: Task, fd: i32, id: InstanceId) {
+        // The end of a shim may have been lost: then this is another process.
+        if self.idle_shims.remove(&task.pid) && !Shim::may_be(&task) {
+            self.processes.remove(&task.pid);
+        }
         let process = self.processes.entry(task.pid).or_insert_with(|| Process::new(task));
         let before = process.descriptors.insert(fd, id);
         if let Some(before) = before.filter(|&before| before != id)
@@ -254,17 +302,42 @@ impl Tracker {
     }
 
     /// Removes a closed descriptor.
-    fn disown(&mut self, pid: u32, fd: i32, id: InstanceId) {
+    fn disown(&mut self, pid: u32, fd: i32, id: InstanceId, time: BootTime) {
         if let Some(process) = self.processes.get_mut(&pid) {
             if process.descriptors.get(&fd) == Some(&id) {
                 process.descriptors.remove(&fd);
             }
-            if process.descriptors.is_empty() {
-                self.processes.remove(&pid);
-            }
+            self.rest(pid, time);
         }
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.remove_descriptor(pid, fd);
+        }
+    }
+
+    /// Forgets a process that holds no instance any more, unless it is a shim.
+    fn rest(&mut self, pid: u32, time: BootTime) {
+        let Entry::Occupied(mut process) = self.processes.entry(pid) else { return };
+        if !process.get().descriptors.is_empty() {
+            return;
+        }
+        if let Some(began) = process.get_mut().began.take() {
+            let task = process.get().task;
+            let key = (task.cgroup, task.comm);
+            if self.ended.len() < COMMANDS || self.ended.contains_key(&key) {
+                self.ended.entry(key).or_default().add(time.since(began));
+            }
+        }
+        if process.get().shim.is_some() && self.idle_shims.len() < IDLE_SHIMS {
+            self.idle_shims.insert(pid);
+        } else {
+            process.remove();
+        }
+    }
+
+    /// Forgets a process that is kept as a shim.
+    fn forget_idle(&mut self, pid: u32) {
+        if self.idle_shims.remove(&pid) {
+            self.processes.remove(&pid);
         }
     }
 
@@ -279,7 +352,7 @@ impl Tracker {
         let gone: Vec<_> =
             process.descriptors.iter().map(|(&fd, &id)| (fd, id)).filter(is_lost).collect();
         for (fd, id) in gone {
-            self.disown(pid, fd, id);
+            self.disown(pid, fd, id, time);
             if let Some(instance) = self.instances.get_mut(&id) {
                 instance.left(Leaver { task, fd: Some(fd), how, time });
             }
@@ -288,7 +361,7 @@ impl Tracker {
 
     /// Gives the child the descriptors of its parent.
     fn fork(&mut self, parent: Option<u32>, child: u32) {
-        let Some(mut process) = parent.and_then(|pid| self.processes.get(&pid)).cloned() else {
+        let Some(mut process) = parent.and_then(|pid| self.process(pid)).cloned() else {
             return;
         };
         for (&fd, id) in &process.descriptors {
@@ -296,21 +369,25 @@ impl Tracker {
                 instance.add_descriptor(child, fd);
             }
         }
-        (process.task.pid, process.task.tid, process.made) = (child, child, 0);
-        // The child of a shim executes another program.
-        process.shim = None;
+        (process.task.pid, process.task.tid) = (child, child);
+        process.forget_past();
         self.processes.insert(child, process);
     }
 
     /// Removes an instance and all its descriptors.
-    fn release(&mut self, id: InstanceId) {
+    fn release(&mut self, id: InstanceId, event: &Event) {
         let Some(instance) = self.instances.remove(&id) else { return };
+        let time = instance.ended(event);
+        if let Origin::Created(task) = instance.origin
+            && let Some(creator) = self.processes.get_mut(&task.pid)
+        {
+            // It lives on, so that it has let go of the instance.
+            creator.closed.add(time.since(instance.since));
+        }
         for &(pid, fd) in instance.descriptors() {
             if let Some(process) = self.processes.get_mut(&pid) {
                 process.descriptors.remove(&fd);
-                if process.descriptors.is_empty() {
-                    self.processes.remove(&pid);
-                }
+                self.rest(pid, time);
             }
         }
         self.released = Some(instance);

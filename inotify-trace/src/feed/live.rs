@@ -12,9 +12,9 @@ use inotify_trace_model::{
 };
 use tokio::time::{Duration, sleep_until};
 
-use super::{Options, batch_now, intake::Intake, snapshot, sweep::Routine};
+use super::{Options, batch_now, intake::Intake, programs, snapshot, sweep::Routine};
 use crate::{
-    host::procfs,
+    host::{privileges, procfs},
     kernel::{Backend, KernelError, Programs},
 };
 
@@ -43,8 +43,11 @@ impl Live {
     /// # Errors
     /// If the kernel programs cannot be attached.
     pub fn start(options: Options) -> Result<Self, KernelError> {
-        let mut intake = Intake::new(Programs::attach(options.kernel)?, options.registry);
+        let programs = Programs::attach(options.kernel)?;
+        privileges::give_up_others(options.later);
+        let mut intake = Intake::new(programs, options.registry);
         let found = snapshot::of_machine(&mut intake, options.find_paths)?;
+        intake.programs.count_lost_calls();
         intake.programs.free_loading_memory();
         let now = Instant::now();
         let (search, queues) = (Routine::search(now), Routine::queues(now));
@@ -56,9 +59,12 @@ impl Live {
     /// # Errors
     /// If the kernel programs that answer questions cannot be loaded.
     pub fn survey(options: Options) -> Result<Item, KernelError> {
-        let mut intake = Intake::new(Programs::for_questions(options.kernel)?, options.registry);
+        let programs = Programs::for_questions(options.kernel)?;
+        privileges::give_up_others(options.later);
+        let mut intake = Intake::new(programs, options.registry);
         let mut events = snapshot::of_machine(&mut intake, options.find_paths)?;
         intake.naming.wait(&mut events);
+        programs::identify(&mut events, &Tracker::new());
         Ok(batch_now(events))
     }
 

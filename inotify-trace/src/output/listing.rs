@@ -78,6 +78,11 @@ impl<'a> Listing<'a> {
         self.groups = groups;
     }
 
+    /// Drops the groups in which none of these processes holds anything.
+    pub fn only(&mut self, pids: &[u32]) {
+        self.groups.retain(|group| pids.iter().any(|pid| group.processes.contains(pid)));
+    }
+
     /// Drops all but the first `most` groups, and returns the number of dropped ones.
     pub fn cut(&mut self, most: usize) -> usize {
         let dropped = self.groups.len().saturating_sub(most);
@@ -115,6 +120,9 @@ impl<'a> Listing<'a> {
         let is_empty = |group| matches!(self.cell(group, Column::HeldIn), Cell::Missing);
         if self.groups.iter().all(is_empty) {
             columns.retain(|column| *column != Column::HeldIn);
+        }
+        if !wide && self.groups.iter().all(|group| group.leaked == 0) {
+            columns.retain(|column| *column != Column::Leaked);
         }
         // Shown in a narrow table, too, if there is anything to show.
         for (column, count) in [
@@ -250,6 +258,7 @@ impl<'a> Listing<'a> {
             Column::Watches => group.watches.into(),
             Column::Fds => group.descriptors.into(),
             Column::Processes => (group.processes.len() as u64).into(),
+            Column::Leaked => group.leaked.into(),
             Column::Shared => group.shared.into(),
             Column::Queued => group.queued.into(),
             Column::Overflowed => group.overflowed.into(),

@@ -8,8 +8,11 @@ use inotify_trace_model::{
         BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task,
     },
     feed::Batch,
-    identity::{Container, Names, PodUid, Qos, Runtime, Shim},
-    tracker::{Account, Departure, Instance, Leaver, Origin, Overflow, Part, Process, User, Watch},
+    identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
+    tracker::{
+        Account, Departure, Floors, Instance, Leaver, Lifetimes, Origin, Overflow, Part, Process,
+        Row, User, Watch,
+    },
 };
 
 use super::wire;
@@ -133,6 +136,10 @@ fn to_kind(kind: Option<wire::Kind>, instance: InstanceId, quota: Option<Quota>)
             let Shim { id, namespace, version } = to_shim(it);
             EventKind::ShimIdentified { id, namespace, version }
         }
+        wire::Kind::ProgramIdentified(it) => {
+            let Program { exe, arguments } = to_program(it);
+            EventKind::ProgramIdentified { exe, arguments }
+        }
         wire::Kind::CgroupCreated(it) => {
             EventKind::CgroupCreated { cgroup: CgroupId(it.id), path: it.path.into() }
         }
@@ -169,8 +176,10 @@ pub(super) fn to_part(part: wire::Part) -> Option<Part> {
         wire::PartKind::Process(it) => Part::Process(Process {
             task: to_task(&it.task?),
             descriptors: it.descriptors.iter().map(|it| (it.fd, InstanceId(it.instance))).collect(),
-            made: it.made,
+            began: it.began.map(BootTime),
+            closed: Lifetimes::from_counts(it.closed),
             shim: it.shim.map(to_shim),
+            program: it.program.map(to_program),
         }),
         wire::PartKind::Instance(it) => Part::Instance(Box::new(to_instance(&it))),
         wire::PartKind::Watches(it) => {
@@ -179,6 +188,11 @@ pub(super) fn to_part(part: wire::Part) -> Option<Part> {
                 watches.map(|it| (it.wd, Watch { target: to_target(it.target), mask: it.mask }));
             Part::Watches { instance: InstanceId(it.instance), watches: watches.collect() }
         }
+        wire::PartKind::Ended(it) => Part::Ended {
+            cgroup: CgroupId(it.cgroup),
+            comm: to_comm(&it.comm),
+            lifetimes: Lifetimes::from_counts(it.lifetimes),
+        },
     })
 }
 
@@ -199,18 +213,25 @@ fn to_instance(instance: &wire::Instance) -> Instance {
         queued: instance.queued,
         overflow: instance.overflow.map(to_overflow),
         served: instance.served.iter().copied().map(CgroupId).collect(),
+        files: instance.files.iter().map(|file| file.as_str().into()).collect(),
         emptied: instance.emptied.map(BootTime),
         leavers: instance.leavers.iter().filter_map(to_leaver).collect(),
         // The state has open instances only.
         ended_by: None,
         descriptors: instance.descriptors.iter().map(|it| (it.pid, it.fd)).collect(),
         watches: BTreeMap::new(),
+        floors: (!instance.floors.is_empty()).then(|| Box::new(to_floors(&instance.floors))),
     }
 }
 
 fn to_overflow(overflow: wire::Overflow) -> Overflow {
     let wire::Overflow { since, last, was_seen, queued, limit } = overflow;
     Overflow { since: BootTime(since), last: BootTime(last), was_seen, queued, limit }
+}
+
+fn to_floors(rows: &[wire::Floors]) -> Floors {
+    let row = |it: &wire::Floors| Row { latest: it.latest, lowest: it.lowest.clone() };
+    Floors::from_rows(rows.iter().map(row).collect())
 }
 
 fn to_leaver(leaver: &wire::Leaver) -> Option<Leaver> {
@@ -223,36 +244,42 @@ fn to_leaver(leaver: &wire::Leaver) -> Option<Leaver> {
     Some(Leaver { task, fd: leaver.fd, how, time: BootTime(leaver.time) })
 }
 
-fn to_task(task: &wire::Task) -> Task {
+fn to_comm(name: &[u8]) -> Comm {
     let mut comm = [0; 16];
     // The kernel's names are shorter, so that a zero follows.
-    for (to, from) in comm.iter_mut().zip(task.comm.iter().take(15)) {
+    for (to, from) in comm.iter_mut().zip(name.iter().take(15)) {
         *to = *from;
     }
+    Comm::new(comm)
+}
+
+fn to_task(task: &wire::Task) -> Task {
     Task {
         pid: task.pid,
         tid: task.tid,
         uid: task.uid,
-        comm: Comm::new(comm),
+        comm: to_comm(&task.comm),
         cgroup: CgroupId(task.cgroup),
     }
 }
 
 fn to_target(target: Option<wire::Target>) -> Target {
-    let Some(wire::Target { path, is_gone, inode, dev, cgroup, resolved }) = target else {
+    let Some(wire::Target { path, is_gone, inode, dev, cgroup, resolved, file }) = target else {
         return Target::default();
     };
-    let [path, resolved] = [path, resolved].map(|path| path.map(Into::into));
-    Target { path, resolved, is_gone, inode, dev, cgroup: CgroupId(cgroup) }
+    let [path, resolved, file] = [path, resolved, file].map(|text| text.map(Into::into));
+    Target { path, resolved, is_gone, inode, dev, cgroup: CgroupId(cgroup), file }
 }
 
 fn to_container(container: wire::Container) -> Box<Container> {
-    let wire::Container { runtime, id, pod, qos } = container;
+    let wire::Container { runtime, id, pod, qos, outer } = container;
     Box::new(Container {
         runtime: Runtime::by_name(&runtime),
         id,
         pod: pod.map(PodUid::from),
         qos: qos.and_then(|qos| Qos::by_name(&qos)),
+        // The outer one runs in none.
+        outer: outer.map(|outer| to_container(wire::Container { outer: None, ..*outer })),
     })
 }
 
@@ -264,6 +291,12 @@ fn to_names(names: wire::ContainerNamed) -> Box<Names> {
 fn to_shim(shim: wire::Shim) -> Shim {
     let wire::Shim { id, namespace, version } = shim;
     Shim { id: id.into(), namespace: namespace.into(), version: version.map(Into::into) }
+}
+
+fn to_program(program: wire::Program) -> Program {
+    let wire::Program { exe, arguments } = program;
+    let arguments = arguments.into_iter().map(Into::into).collect();
+    Program { exe: exe.map(Into::into), arguments }
 }
 
 fn to_user(user: wire::User) -> User {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use inotify_trace_model::{
     event::{BootTime, CgroupId, Charge, Event, EventKind, Loss, Quota, Target, Task},
     feed::Batch,
-    identity::{Container, Names, Runtime, Shim},
+    identity::{Container, Names, Program, Runtime, Shim},
     tracker::{Account, Departure, Instance, Leaver, Origin, Overflow, Part, Process, User},
 };
 
@@ -75,6 +75,7 @@ impl Encoder {
             }
             Part::Instance(instance) => {
                 self.events += instance.descriptors.len();
+                self.events += instance.floors.as_ref().map_or(0, |it| it.rows().len());
                 wire::PartKind::Instance(to_instance(*instance))
             }
             Part::Watches { instance, watches } => {
@@ -86,6 +87,11 @@ impl Encoder {
                 let watches = watches.collect();
                 wire::PartKind::Watches(wire::Watches { instance: instance.0, watches })
             }
+            Part::Ended { cgroup, comm, lifetimes } => wire::PartKind::Ended(wire::Ended {
+                cgroup: cgroup.0,
+                comm: bytes::Bytes::copy_from_slice(comm.as_bytes()),
+                lifetimes: lifetimes.counts().to_vec(),
+            }),
         };
         self.frame.parts.push(wire::Part { kind: Some(kind) });
     }
@@ -203,6 +209,11 @@ impl Encoder {
                 self.text += shim.id.len() + shim.namespace.len();
                 wire::Kind::ShimIdentified(to_shim(&shim))
             }
+            EventKind::ProgramIdentified { exe, arguments } => {
+                let texts = exe.iter().chain(&arguments);
+                self.text += texts.map(|text| text.len()).sum::<usize>();
+                wire::Kind::ProgramIdentified(to_program(Program { exe, arguments }))
+            }
             EventKind::CgroupCreated { cgroup, path } => {
                 wire::Kind::CgroupCreated(self.cgroup(cgroup, path))
             }
@@ -226,9 +237,9 @@ impl Encoder {
         if target == Target::default() {
             return None;
         }
-        let Target { path, resolved, is_gone, inode, dev, cgroup } = target;
-        let [path, resolved] = [path, resolved].map(|path| path.map(|path| self.text(path)));
-        Some(wire::Target { path, is_gone, inode, dev, cgroup: cgroup.0, resolved })
+        let Target { path, resolved, is_gone, inode, dev, cgroup, file } = target;
+        let [path, resolved, file] = [path, resolved, file].map(|text| Some(self.text(text?)));
+        Some(wire::Target { path, is_gone, inode, dev, cgroup: cgroup.0, resolved, file })
     }
 
     fn cgroup(&mut self, id: CgroupId, path: Box<str>) -> wire::Cgroup {
@@ -257,12 +268,13 @@ impl Encoder {
 }
 
 fn to_container(container: Container) -> wire::Container {
-    let Container { runtime, id, pod, qos } = container;
+    let Container { runtime, id, pod, qos, outer } = container;
     wire::Container {
         runtime: runtime.map_or("", Runtime::as_str).to_owned(),
         id,
         pod: pod.map(|pod| pod.as_str().to_owned()),
         qos: qos.map(|qos| qos.as_str().to_owned()),
+        outer: outer.map(|outer| Box::new(to_container(*outer))),
     }
 }
 
@@ -306,8 +318,10 @@ fn to_process(process: &Process) -> wire::Process {
     wire::Process {
         task: Some(to_task(&process.task)),
         descriptors: descriptors.map(|(&fd, id)| wire::Held { fd, instance: id.0 }).collect(),
-        made: process.made,
+        began: process.began.map(|time| time.0),
         shim: process.shim.as_ref().map(to_shim),
+        program: process.program.clone().map(to_program),
+        closed: process.closed.counts().to_vec(),
     }
 }
 
@@ -317,7 +331,10 @@ fn to_instance(instance: Instance) -> wire::Instance {
         Origin::Found | Origin::CreatedUnseen => None,
     };
     let descriptors = instance.descriptors.into_iter();
+    let floors = instance.floors.iter().flat_map(|it| it.rows());
+    let floors = floors.map(|it| wire::Floors { latest: it.latest, lowest: it.lowest.clone() });
     wire::Instance {
+        floors: floors.collect(),
         id: instance.id.0,
         origin: to_origin(&instance.origin).into(),
         creator,
@@ -331,6 +348,7 @@ fn to_instance(instance: Instance) -> wire::Instance {
         leavers: instance.leavers.iter().map(to_leaver).collect(),
         descriptors: descriptors.map(|(pid, fd)| wire::HolderDescriptor { pid, fd }).collect(),
         overflow: instance.overflow.map(to_overflow),
+        files: instance.files.into_iter().map(Into::into).collect(),
     }
 }
 
@@ -342,6 +360,12 @@ fn to_overflow(overflow: Overflow) -> wire::Overflow {
 fn to_shim(shim: &Shim) -> wire::Shim {
     let Shim { id, namespace, version } = shim.clone();
     wire::Shim { id: id.into(), namespace: namespace.into(), version: version.map(Into::into) }
+}
+
+fn to_program(program: Program) -> wire::Program {
+    let Program { exe, arguments } = program;
+    let arguments = arguments.into_iter().map(Into::into).collect();
+    wire::Program { exe: exe.map(Into::into), arguments }
 }
 
 fn to_origin(origin: &Origin) -> wire::Origin {

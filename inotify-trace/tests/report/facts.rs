@@ -31,7 +31,8 @@ fn facts(truth: &Truth) -> Vec<String> {
         "since 02:00:00".to_owned(),
         "update containerd, then delete the pod".to_owned(),
         // One instance every 25 seconds.
-        "instances and keeps making more, 2.4 more a minute".to_owned(),
+        "instances that all watch /srv/app/config, and seems to keep making more, 2.4 more a minute"
+            .to_owned(),
         format!("It had stopped growing by the end, and held {leaky_app} instances."),
         "root is charged 128 of 128 instances (100%)".to_owned(),
         format!("{lost} events (ring buffer full"),

@@ -4,6 +4,8 @@
 
 mod before;
 #[cfg(target_arch = "x86_64")]
+mod blocked;
+mod capacity;
 mod compat;
 mod containers;
 mod cri;
@@ -17,6 +19,7 @@ mod list;
 mod namespaces;
 mod past;
 mod paths;
+mod privileges;
 mod programs;
 mod queues;
 mod record;

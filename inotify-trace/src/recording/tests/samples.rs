@@ -9,8 +9,11 @@ use inotify_trace_model::{
         BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task,
     },
     feed::Batch,
-    identity::{Container, Names, PodUid, Qos, Runtime, Shim},
-    tracker::{Account, Departure, Instance, Leaver, Origin, Overflow, Part, Process, User, Watch},
+    identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
+    tracker::{
+        Account, Departure, Floors, Instance, Leaver, Lifetimes, Origin, Overflow, Part, Process,
+        Row, User, Watch,
+    },
 };
 
 fn long() -> BoxedStrategy<u64> {
@@ -82,17 +85,19 @@ fn charge() -> BoxedStrategy<Charge> {
 }
 
 fn target() -> BoxedStrategy<Target> {
-    let path = || option::of(boxed());
-    let strategy = ((path(), path()), any::<bool>(), long(), number(), cgroup());
+    let texts = || option::of(boxed());
+    let paths = (texts(), texts());
+    let strategy = (paths, any::<bool>(), long(), number(), cgroup(), texts());
     prop_oneof![
         Just(Target::default()),
-        strategy.prop_map(|((path, resolved), is_gone, inode, dev, cgroup)| Target {
+        strategy.prop_map(|((path, resolved), is_gone, inode, dev, cgroup, file)| Target {
             path,
             resolved,
             is_gone,
             inode,
             dev,
-            cgroup
+            cgroup,
+            file
         }),
     ]
     .boxed()
@@ -110,16 +115,23 @@ fn names() -> BoxedStrategy<Box<Names>> {
 fn container() -> BoxedStrategy<Box<Container>> {
     let runtime = option::of(prop_oneof![Just(Runtime::Containerd), Just(Runtime::Crun)]);
     let qos = option::of(prop_oneof![Just(Qos::Guaranteed), Just(Qos::BestEffort)]);
-    (runtime, text(), option::of(text()), qos)
-        .prop_map(|(runtime, id, pod, qos)| {
-            Box::new(Container { runtime, id, pod: pod.map(PodUid::from), qos })
-        })
+    let one = (runtime, text(), option::of(text()), qos).prop_map(|(runtime, id, pod, qos)| {
+        Box::new(Container { runtime, id, pod: pod.map(PodUid::from), qos, outer: None })
+    });
+    (one.clone(), option::of(one))
+        .prop_map(|(inner, outer)| Box::new(Container { outer, ..*inner }))
         .boxed()
 }
 
 fn shim() -> BoxedStrategy<Shim> {
     (boxed(), boxed(), option::of(boxed()))
         .prop_map(|(id, namespace, version)| Shim { id, namespace, version })
+        .boxed()
+}
+
+fn program() -> BoxedStrategy<Program> {
+    (option::of(boxed()), vec(boxed(), 0..3))
+        .prop_map(|(exe, arguments)| Program { exe, arguments })
         .boxed()
 }
 
@@ -137,7 +149,7 @@ fn loss() -> BoxedStrategy<Loss> {
 
 /// How many kinds there are, and which of them one is. A new one does not compile until it is
 /// here, and [`kind`] has to make it too: `every_kind_is_made` sees to that.
-pub(super) const KINDS: usize = 23;
+pub(super) const KINDS: usize = 24;
 
 pub(super) fn which(kind: &EventKind) -> usize {
     match kind {
@@ -163,7 +175,8 @@ pub(super) fn which(kind: &EventKind) -> usize {
         EventKind::Lost { .. } => 19,
         EventKind::ShimIdentified { .. } => 20,
         EventKind::InstanceHeld { .. } => 21,
-        EventKind::QueueOverflowed { .. } => 22,
+        EventKind::ProgramIdentified { .. } => 22,
+        EventKind::QueueOverflowed { .. } => 23,
     }
 }
 
@@ -237,6 +250,9 @@ fn of_others() -> BoxedStrategy<EventKind> {
         shim().prop_map(|Shim { id, namespace, version }| {
             EventKind::ShimIdentified { id, namespace, version }
         }),
+        program().prop_map(|Program { exe, arguments }| {
+            EventKind::ProgramIdentified { exe, arguments }
+        }),
         (cgroup(), boxed()).prop_map(|(cgroup, path)| EventKind::CgroupCreated { cgroup, path }),
         (cgroup(), boxed()).prop_map(|(cgroup, path)| EventKind::CgroupRenamed { cgroup, path }),
         cgroup().prop_map(|cgroup| EventKind::CgroupRemoved { cgroup }),
@@ -246,7 +262,7 @@ fn of_others() -> BoxedStrategy<EventKind> {
 }
 
 pub(super) fn kind() -> BoxedStrategy<EventKind> {
-    prop_oneof![6 => of_instances(), 4 => of_watches(), 11 => of_others()].boxed()
+    prop_oneof![6 => of_instances(), 4 => of_watches(), 12 => of_others()].boxed()
 }
 
 pub(super) fn event() -> BoxedStrategy<Event> {
@@ -273,6 +289,15 @@ fn leaver() -> BoxedStrategy<Leaver> {
         .boxed()
 }
 
+fn lifetimes() -> BoxedStrategy<Lifetimes> {
+    vec(number(), 0..5).prop_map(Lifetimes::from_counts).boxed()
+}
+
+fn floors() -> BoxedStrategy<Option<Box<Floors>>> {
+    let row = (long(), vec(number(), 1..5)).prop_map(|(latest, lowest)| Row { latest, lowest });
+    option::of(vec(row, 1..4).prop_map(|rows| Box::new(Floors::from_rows(rows)))).boxed()
+}
+
 fn instance_state() -> BoxedStrategy<Instance> {
     let origin = prop_oneof![
         Just(Origin::Found),
@@ -289,11 +314,12 @@ fn instance_state() -> BoxedStrategy<Instance> {
         option::of(time()),
         vec(leaver(), 0..3),
         vec((number(), fd()), 0..5),
+        proptest::collection::btree_set(boxed(), 0..4),
     );
-    (identity, history)
-        .prop_map(|(identity, history)| {
+    (identity, history, floors())
+        .prop_map(|(identity, history, floors)| {
             let (id, origin, since, creator_cgroup, flags, charged) = identity;
-            let ((queued, overflow), served, emptied, leavers, descriptors) = history;
+            let ((queued, overflow), served, emptied, leavers, descriptors, files) = history;
             Instance {
                 id,
                 origin,
@@ -304,12 +330,14 @@ fn instance_state() -> BoxedStrategy<Instance> {
                 queued,
                 overflow,
                 served,
+                files,
                 emptied,
                 leavers,
                 ended_by: None,
                 descriptors,
                 // They come in parts of their own.
                 watches: BTreeMap::new(),
+                floors,
             }
         })
         .boxed()
@@ -320,8 +348,22 @@ pub(super) fn part() -> BoxedStrategy<Part> {
     let account =
         account.prop_map(|(instances, watches, levels)| Account { instances, watches, levels });
     let descriptors = proptest::collection::btree_map(fd(), instance(), 0..5);
-    let process = (task(), descriptors, long(), option::of(shim()))
-        .prop_map(|(task, descriptors, made, shim)| Process { task, descriptors, made, shim });
+    let process = (
+        task(),
+        descriptors,
+        option::of(time()),
+        lifetimes(),
+        option::of(shim()),
+        option::of(program()),
+    )
+        .prop_map(|(task, descriptors, began, closed, shim, program)| Process {
+            task,
+            descriptors,
+            began,
+            closed,
+            shim,
+            program,
+        });
     let watch =
         (fd(), target(), number()).prop_map(|(wd, target, mask)| (wd, Watch { target, mask }));
     prop_oneof![
@@ -335,6 +377,11 @@ pub(super) fn part() -> BoxedStrategy<Part> {
         instance_state().prop_map(|instance| Part::Instance(Box::new(instance))),
         (instance(), vec(watch, 0..6))
             .prop_map(|(instance, watches)| Part::Watches { instance, watches }),
+        (cgroup(), comm(), lifetimes()).prop_map(|(cgroup, comm, lifetimes)| Part::Ended {
+            cgroup,
+            comm,
+            lifetimes
+        }),
     ]
     .boxed()
 }
