@@ -24,6 +24,7 @@ mod programs;
 mod queues;
 mod record;
 mod report;
+mod roads;
 mod runtimes;
 mod storms;
 mod text;
