@@ -12,7 +12,7 @@ use inotify_trace_model::{
 };
 use tokio::time::{Duration, sleep_until};
 
-use super::{Options, batch_now, intake::Intake, programs, snapshot, sweep::Routine};
+use super::{Options, batch_now, charges, intake::Intake, programs, snapshot, sweep::Routine};
 use crate::{
     host::{privileges, procfs},
     kernel::{Backend, KernelError, Programs},
@@ -170,6 +170,8 @@ impl Live {
         }
         let _ = self.look_at_queues();
         self.intake.drain_all(events);
+        // As above.
+        let _ = charges::refresh(&mut self.intake, events);
     }
 
     /// Asks whose queues have overflowed, and who has read of it since: of all instances, if there

@@ -82,7 +82,7 @@ impl Maker {
     }
 
     pub fn quota(&self) -> Quota {
-        Quota { used: self.used, limit: 128, uid: 0, userns: User::INITIAL, level: 0 }
+        Quota::own(self.used, 128, 0, User::INITIAL)
     }
 
     pub fn event(&mut self, task: Option<Task>, kind: EventKind) {
@@ -167,7 +167,7 @@ impl Maker {
 
     pub fn refuse(&mut self, task: Task) {
         let quota = Some(self.quota());
-        self.event(Some(task), EventKind::CreateFailed { flags: 0, errno: 24, quota });
+        self.event(Some(task), EventKind::CreateFailed { flags: 0, errno: 24, quota, files: None });
     }
 
     pub fn is_full(&self) -> bool {
@@ -259,6 +259,11 @@ fn make_night(made: &mut Maker) -> Truth {
             made.watch(shim, instance, &format!("/sys/fs/cgroup{pods}{id}/memory.events"), crashed);
             made.at(f64::from(second) + 0.5);
             made.event(None, EventKind::CgroupRemoved { cgroup: crashed });
+            if truth.shim == 0 {
+                let (id, namespace) = ("0f".repeat(32).into(), "k8s.io".into());
+                let kind = EventKind::ShimIdentified { id, namespace, version: None };
+                made.event(Some(shim), kind);
+            }
             (truth.made, truth.shim) = (truth.made + 1, truth.shim + 1);
         }
         if second % 25 == 7 && !made.is_full() {
