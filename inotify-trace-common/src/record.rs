@@ -50,9 +50,10 @@ pub enum Kind {
     CgroupRenamed,
     /// A holder forked; the child's process id is `result`.
     ProcessForked,
-    /// A holder executed a new program.
+    /// A holder executed a new program; `result` is the id of the thread that did.
     ProcessExec,
-    /// The last thread of a holder is exiting; its descriptors close right after.
+    /// The last thread of a holder is exiting, or with `has_own_table` the last thread with that
+    /// descriptor table; its descriptors close right after.
     ProcessExited,
 }
 
@@ -115,7 +116,7 @@ impl Quota {
 
 /// One event. Fields that a [`Kind`] does not use are zero.
 ///
-/// Addresses (`group`, `file`, `payer`) are for the agent's bookkeeping and go no further than its
+/// Addresses (`group`, `file`, `payer`, `files`) are for the agent's bookkeeping and go no further than its
 /// live source.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -134,6 +135,8 @@ pub struct Record {
     pub inode: u64,
     /// The cgroup a watched cgroupfs file belongs to, or the cgroup of a cgroup event; 0 if none.
     pub target_cgroup: u64,
+    /// Address of the task's descriptor table, its `files_struct`; 0 if unknown.
+    pub files: u64,
     /// The count that this event changes: instances for instance events, watches for watch events.
     pub quota: Quota,
     /// A [`Kind`], as a number because it crosses from the kernel.
@@ -160,8 +163,14 @@ pub struct Record {
     pub queued: u32,
     /// Bytes of the path after this record, without a terminating zero.
     pub path_len: u32,
-    /// The task's command name, padded with zeros.
+    /// 1 if the task is a thread whose descriptor table is not its process's, else 0.
+    pub has_own_table: u32,
+    /// Keeps the size a multiple of the alignment.
+    pub pad: u32,
+    /// The thread's command name, padded with zeros.
     pub comm: [u8; 16],
+    /// The command name of its process's first thread, padded with zeros; empty if unknown.
+    pub leader_comm: [u8; 16],
 }
 
 /// A [`Record`] with room for a path of at most `N - 1` bytes.
@@ -194,4 +203,4 @@ impl Loss {
 }
 
 // The two sides are compiled apart: what the ring buffer carries must not depend on padding.
-const _: () = assert!(size_of::<Record>() == 144 && size_of::<Record>().is_multiple_of(8));
+const _: () = assert!(size_of::<Record>() == 176 && size_of::<Record>().is_multiple_of(8));

@@ -92,6 +92,7 @@ fn start(kind: Kind, record: &mut MaybeUninit<Record>) -> &mut Record {
         payer: 0,
         inode: 0,
         target_cgroup: 0,
+        files: 0,
         quota: Quota::UNKNOWN,
         kind: kind as u32,
         pid: 0,
@@ -105,7 +106,10 @@ fn start(kind: Kind, record: &mut MaybeUninit<Record>) -> &mut Record {
         dev: 0,
         queued: 0,
         path_len: 0,
+        has_own_table: 0,
+        pad: 0,
         comm: [0; 16],
+        leader_comm: [0; 16],
     });
     task::describe(record);
     record

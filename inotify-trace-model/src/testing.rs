@@ -143,7 +143,7 @@ impl Machine {
 
 /// A process in containerd's cgroup.
 pub fn task(pid: u32, comm: &str) -> Task {
-    Task { pid, tid: pid, uid: 0, comm: Comm::from(comm), cgroup: CgroupId(2) }
+    Task { pid, tid: pid, uid: 0, comm: Comm::from(comm), cgroup: CgroupId(2), ..Task::default() }
 }
 
 pub fn shim() -> Task {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    event::{InstanceId, Task},
+    event::{InstanceId, Table, Task},
     identity::Shim,
 };
 
@@ -12,8 +12,8 @@ use crate::{
 pub struct Process {
     /// Its task at the latest event; the thread may be any of its threads.
     pub task: Task,
-    /// Its inotify descriptors.
-    pub descriptors: BTreeMap<i32, InstanceId>,
+    /// Its inotify descriptors, by table and number.
+    pub descriptors: BTreeMap<(Table, i32), InstanceId>,
     /// The number of instances it was seen creating since it became known.
     pub made: u64,
     /// Its container and version, if it is one of containerd's shims.

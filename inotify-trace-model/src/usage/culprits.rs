@@ -68,7 +68,7 @@ impl Culprits {
                 Resource::Watches => watches,
             };
             seen = seen.saturating_add(count);
-            let mut pids: Vec<_> = instance.descriptors().iter().map(|&(pid, _)| pid).collect();
+            let mut pids: Vec<_> = instance.descriptors().iter().map(|it| it.pid).collect();
             pids.sort_unstable();
             pids.dedup();
             let is_shared = pids.len() > 1;

@@ -19,7 +19,7 @@ pub use totals::{Level, Standing, standings};
 use crate::{
     event::{CgroupId, InstanceId, Task},
     identity::Container,
-    tracker::{Instance, Process, Tracker, User},
+    tracker::{Descriptor, Instance, Process, Tracker, User},
 };
 
 /// The key by which instances are grouped.
@@ -141,7 +141,7 @@ pub fn groups(tracker: &Tracker, by: By) -> Vec<Group> {
         let mut keys = BTreeSet::new();
         let served = (by == By::Container).then(|| served(tracker, instance)).flatten();
         let mut is_outside = false;
-        for &(pid, _) in instance.descriptors() {
+        for &Descriptor { pid, .. } in instance.descriptors() {
             let holder = tracker.process(pid);
             let mut key = key(tracker, by, instance, holder, pid);
             if let Some(served) = served.filter(|&it| !is_of(&key, it)) {
@@ -209,7 +209,7 @@ pub fn total(tracker: &Tracker) -> Group {
     let mut total = Group::new(Key::Nobody);
     for instance in tracker.instances() {
         total.add(instance);
-        for &(pid, _) in instance.descriptors() {
+        for &Descriptor { pid, .. } in instance.descriptors() {
             total.add_holder(tracker.process(pid).map(|process| process.task), pid);
         }
     }

@@ -217,7 +217,7 @@ fn verdict(tracker: &Tracker, kind: Kind, pid: u32, mut evidence: Vec<Evidence>)
 /// The holder that an instance is attributed to: of several holders the one that has held it
 /// longest, which is its creator while that exists.
 fn holder<'a>(tracker: &'a Tracker, instance: &Instance) -> Option<&'a Process> {
-    instance.descriptors().first().and_then(|&(pid, _)| tracker.process(pid))
+    instance.descriptors().first().and_then(|it| tracker.process(it.pid))
 }
 
 /// The kind of leak that an instance becomes after its grace period, with the evidence.

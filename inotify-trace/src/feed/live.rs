@@ -14,7 +14,7 @@ use tokio::time::{Duration, sleep_until};
 
 use super::{Options, batch_now, intake::Intake, snapshot, sweep::Search};
 use crate::{
-    host::procfs,
+    host::procfs::{self, TableId},
     kernel::{Backend, KernelError, Programs},
 };
 
@@ -175,12 +175,12 @@ impl Live {
 fn with_no_known_holder(tracker: &Tracker) -> HashSet<InstanceId> {
     let mut exited = HashMap::new();
     let mut is_through = |leaver: &Leaver| {
-        let pid = leaver.task.pid;
+        let table = TableId { pid: leaver.task.pid, owner: leaver.task.table };
         match leaver.how {
             // The record of an exec comes after the close-on-exec descriptors are closed.
             Departure::Executed => true,
-            Departure::Exited => *exited.entry(pid).or_insert_with(|| procfs::has_exited(pid)),
-            Departure::Closed => leaver.fd.is_some_and(|fd| procfs::has_closed(pid, fd)),
+            Departure::Exited => *exited.entry(table).or_insert_with(|| procfs::has_exited(table)),
+            Departure::Closed => leaver.fd.is_some_and(|fd| procfs::has_closed(table, fd)),
         }
     };
     let given_up = tracker.given_up();

@@ -13,6 +13,7 @@ mod session;
 mod shims;
 mod snapshot;
 mod sweep;
+mod tables;
 mod unprivileged;
 mod until;
 

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use inotify_trace_common::{ABSENT, Kind, Record};
-use inotify_trace_model::event::{
-    BootTime, CgroupId, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task,
+use inotify_trace_model::{
+    event::{BootTime, CgroupId, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task},
+    text::text_of,
 };
 
+use super::tables::OwnTables;
 use crate::kernel::{InstanceAddress, RawEvent};
 
 /// Answers to one question: the kind of counter, and its value if it could be read.
@@ -17,6 +19,7 @@ pub(super) type Answers = Vec<(Kind, Option<Quota>)>;
 pub(super) struct Known {
     by_group: HashMap<u64, InstanceId>,
     pub(super) addresses: BTreeMap<InstanceId, InstanceAddress>,
+    tables: OwnTables,
     last_id: u64,
 }
 
@@ -89,7 +92,7 @@ impl Reader<'_> {
             events.push(super::now(EventKind::Lost { count: 1, what: Loss::Records }));
             return;
         };
-        let path = || String::from_utf8_lossy(path).into_owned().into_boxed_str();
+        let path = || text_of(path).into_owned().into_boxed_str();
         let cgroup = CgroupId(record.target_cgroup);
         let quota = quota(&record);
         let kind = match kind {
@@ -192,17 +195,47 @@ impl Reader<'_> {
             Kind::ProcessExec => {
                 self.hinted = true;
                 self.executed.push(record.pid);
-                EventKind::ProcessExec { kept: None }
+                // Its table became the process's, and the others ended with their threads.
+                let old_tid = record.result.cast_unsigned();
+                let table = self.known.tables.owned_by(record.pid, old_tid);
+                self.known.tables.forget(record.pid);
+                let task = Some(Task { table, ..self.task(&record) });
+                let kind = EventKind::ProcessExec { kept: None };
+                events.push(Event { time: BootTime(record.time), task, kind });
+                return;
             }
             Kind::ProcessExited => {
                 self.hinted = true;
-                EventKind::ProcessExited
+                let task = Some(self.task(&record));
+                if record.has_own_table != 0 {
+                    self.known.tables.end(&record);
+                } else {
+                    self.known.tables.forget(record.pid);
+                }
+                let kind = EventKind::ProcessExited;
+                events.push(Event { time: BootTime(record.time), task, kind });
+                return;
             }
             Kind::CgroupCreated => EventKind::CgroupCreated { cgroup, path: path() },
             Kind::CgroupRenamed => EventKind::CgroupRenamed { cgroup, path: path() },
             Kind::CgroupRemoved => EventKind::CgroupRemoved { cgroup },
         };
-        events.push(Event { time: BootTime(record.time), task: Some(task(&record)), kind });
+        let task = Some(self.task(&record));
+        events.push(Event { time: BootTime(record.time), task, kind });
+    }
+
+    fn task(&mut self, record: &Record) -> Task {
+        let (thread, leader) = (Comm::new(record.comm), Comm::new(record.leader_comm));
+        let comm = if leader.is_empty() { thread } else { leader };
+        Task {
+            pid: record.pid,
+            tid: record.tid,
+            uid: record.uid,
+            comm,
+            thread: (thread != comm).then_some(thread),
+            table: self.known.tables.of(record),
+            cgroup: CgroupId(record.cgroup),
+        }
     }
 
     /// Adds a new instance. An instance known at its address has ended unseen.
@@ -225,7 +258,7 @@ impl Reader<'_> {
         if is_new {
             events.push(Event {
                 time: BootTime(record.time),
-                task: Some(task(record)),
+                task: Some(self.task(record)),
                 kind: EventKind::InstanceFound {
                     instance,
                     fd: record.fd,
@@ -237,16 +270,6 @@ impl Reader<'_> {
             });
         }
         instance
-    }
-}
-
-fn task(record: &Record) -> Task {
-    Task {
-        pid: record.pid,
-        tid: record.tid,
-        uid: record.uid,
-        comm: Comm::new(record.comm),
-        cgroup: CgroupId(record.cgroup),
     }
 }
 

@@ -1,8 +1,14 @@
 //! Snapshots: instances that exist when tracing begins, and later those that were missed.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    os::unix::ffi::OsStrExt as _,
+};
 
-use inotify_trace_model::event::{CgroupId, Event, EventKind, InstanceId, Target, Task};
+use inotify_trace_model::{
+    event::{CgroupId, Event, EventKind, InstanceId, Target, Task},
+    text::text_of,
+};
 
 use super::{
     charges,
@@ -12,7 +18,7 @@ use super::{
 };
 use crate::{
     host::cgroup,
-    host::procfs::{self, Process, Targets, WatchInfo, Whereabouts},
+    host::procfs::{self, Process, TableId, Targets, WatchInfo, Whereabouts},
     kernel::{self, KernelError},
 };
 
@@ -22,13 +28,13 @@ pub(super) struct Look {
     /// Events in order; those of existing instances lack the information in /proc.
     pub(super) events: Vec<Event>,
     /// Descriptors that were closed meanwhile.
-    vanished: HashSet<(u32, i32)>,
+    vanished: HashSet<(TableId, i32)>,
 }
 
 /// The cgroup hierarchy.
 #[derive(Debug, Default)]
 pub(super) struct Hierarchy {
-    by_path: HashMap<String, CgroupId>,
+    by_path: HashMap<Vec<u8>, CgroupId>,
     mount: Option<cgroup::Mount>,
     /// Finds the paths of watches, if wanted.
     pub(super) targets: Option<Targets>,
@@ -86,12 +92,12 @@ fn look_through_proc(intake: &mut Intake, look: &mut Look) -> Result<(), KernelE
     intake.programs.prepare_to_identify()?;
     let own_pid = std::process::id();
     let mut identified = 0_usize;
-    for (pid, fd) in procfs::inotify_descriptors().filter(|&(pid, _)| pid != own_pid) {
-        let Some(copy) = kernel::copy(pid, fd) else { continue };
-        intake.programs.ask().identify(&copy, pid, fd)?;
+    for (table, fd) in procfs::inotify_descriptors().filter(|(table, _)| table.pid != own_pid) {
+        let Some(copy) = kernel::copy(table, fd) else { continue };
+        intake.programs.ask().identify(&copy, table, fd)?;
         // Closed meanwhile: its process does not hold the instance any more.
-        if !procfs::is_inotify(pid, fd) {
-            look.vanished.insert((pid, fd));
+        if !procfs::is_inotify(table, fd) {
+            look.vanished.insert((table, fd));
         }
         identified += 1;
         if identified.is_multiple_of(BATCH) {
@@ -115,28 +121,31 @@ impl Look {
             }
             _ => true,
         });
-        let mut processes = HashMap::new();
+        let mut tasks = HashMap::new();
         let mut described = HashSet::new();
         for mut event in found {
             let EventKind::InstanceFound { instance, fd, ref mut flags, .. } = event.kind else {
                 events.push(event);
                 continue;
             };
-            let pid = event.task.map(|task| task.pid).unwrap_or_default();
-            if vanished.contains(&(pid, fd)) {
+            let Task { pid, table: owner, .. } = event.task.unwrap_or_default();
+            let table = TableId { pid, owner };
+            if vanished.contains(&(table, fd)) {
                 // The instance still exists, for a moment at least.
                 event.task = None;
                 events.push(event);
                 continue;
             }
-            let task = *processes.entry(pid).or_insert_with(|| hierarchy.describe(pid));
+            let task = *tasks.entry(table).or_insert_with(|| hierarchy.describe(table));
             event.task = Some(task);
             // A descriptor that is closed now has its own event later.
-            let info = procfs::inotify_info(pid, fd).unwrap_or_default();
+            let info = procfs::inotify_info(table, fd);
+            let was_read = info.is_ok();
+            let info = info.unwrap_or_default();
             *flags = info.flags;
             let time = event.time;
             events.push(event);
-            if described.insert(instance) {
+            if was_read && described.insert(instance) {
                 // The kernel lists the newest watch first.
                 events.extend(info.watches.into_iter().rev().map(|watch| {
                     let told = cgroups_watched.get(&(instance, watch.wd)).copied();
@@ -166,18 +175,21 @@ impl Hierarchy {
         let Some(mount_point) = cgroup::mount_point() else { return Self::default() };
         let mut by_path = HashMap::new();
         cgroup::walk(&mount_point, &mut |id, path| {
-            by_path.insert(path.to_owned(), CgroupId(id));
-            each(CgroupId(id), path);
+            by_path.insert(path.to_vec(), CgroupId(id));
+            each(CgroupId(id), &text_of(path));
         });
         Self { by_path, mount: cgroup::Mount::open(&mount_point), targets: None }
     }
 
-    /// An existing process, as the task of the events about its instances.
-    fn describe(&self, pid: u32) -> Task {
-        let process = Process::read(pid);
-        let cgroup = process.cgroup.and_then(|path| self.by_path.get(&path).copied());
-        let (uid, comm) = (process.euid, process.comm);
-        Task { pid, tid: pid, uid, comm, cgroup: cgroup.unwrap_or_default() }
+    /// An existing process, or the thread with that table, as the task of the events about its
+    /// instances.
+    fn describe(&self, table: TableId) -> Task {
+        let TableId { pid, owner } = table;
+        let Process { comm, euid: uid, cgroup } = Process::read(pid);
+        let cgroup = cgroup.and_then(|path| self.by_path.get(&path).copied()).unwrap_or_default();
+        let thread = owner.and_then(|tid| procfs::thread_name(pid, tid));
+        let thread = thread.filter(|&thread| thread != comm);
+        Task { pid, tid: owner.unwrap_or(pid), uid, comm, thread, table: owner, cgroup }
     }
 
     /// A watch from fdinfo. For an instance's newest watches the kernel programs have read the
@@ -197,7 +209,7 @@ impl Hierarchy {
         let found = self.targets.as_mut().map(|targets| targets.find(watch, holder));
         let is_gone = found == Some(Whereabouts::Gone);
         let path = match found {
-            Some(Whereabouts::Path(path)) => Some(path.to_string_lossy().into()),
+            Some(Whereabouts::Path(path)) => Some(text_of(path.as_os_str().as_bytes()).into()),
             _ => None,
         };
         let target = Target { path, is_gone, inode: watch.inode, dev: watch.dev, cgroup };

@@ -124,7 +124,14 @@ mod tests {
     use inotify_trace_model::event::{BootTime, CgroupId, EventKind, Loss, Task};
 
     fn event(kind: EventKind) -> Event {
-        let task = Task { pid: 7, tid: 8, uid: 1000, comm: "tail".into(), cgroup: CgroupId(3) };
+        let task = Task {
+            pid: 7,
+            tid: 8,
+            uid: 1000,
+            comm: "tail".into(),
+            cgroup: CgroupId(3),
+            ..Task::default()
+        };
         Event { time: BootTime(1), task: Some(task), kind }
     }
 

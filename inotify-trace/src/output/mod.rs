@@ -32,6 +32,7 @@ pub(crate) use names::shorten;
 pub use table::{Cell, Table};
 pub use text::{Text, Width};
 
+pub(crate) use inotify_trace_model::text::printable;
 use inotify_trace_model::{
     event::{Event, Task},
     tracker::{Departure, Instance, Origin},
@@ -64,15 +65,6 @@ pub(crate) fn lived(release: &Event, subject: Option<&Instance>) -> Option<u64> 
     let seen = subject.filter(|instance| instance.origin != Origin::Found)?;
     let lived = seen.ended(release).since(seen.since);
     Some(u64::try_from(lived.as_nanos()).unwrap_or(u64::MAX))
-}
-
-/// Text from programs, with control characters replaced: they could move a terminal's cursor.
-pub(crate) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
-    if text.chars().any(char::is_control) {
-        text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>().into()
-    } else {
-        text.into()
-    }
 }
 
 /// A device number as `ls -l` shows it. Kernel encoding: 12 bits of major, 20 of minor.

@@ -9,7 +9,9 @@ use inotify_trace_model::{
     },
     feed::Batch,
     identity::{Container, Names, PodUid, Qos, Runtime, Shim},
-    tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User, Watch},
+    tracker::{
+        Account, Departure, Descriptor, Instance, Leaver, Origin, Part, Process, User, Watch,
+    },
 };
 
 use super::wire;
@@ -164,7 +166,11 @@ pub(super) fn to_part(part: wire::Part) -> Option<Part> {
         },
         wire::PartKind::Process(it) => Part::Process(Process {
             task: to_task(&it.task?),
-            descriptors: it.descriptors.iter().map(|it| (it.fd, InstanceId(it.instance))).collect(),
+            descriptors: it
+                .descriptors
+                .iter()
+                .map(|it| ((it.table, it.fd), InstanceId(it.instance)))
+                .collect(),
             made: it.made,
             shim: it.shim.map(to_shim),
         }),
@@ -198,7 +204,11 @@ fn to_instance(instance: &wire::Instance) -> Instance {
         leavers: instance.leavers.iter().filter_map(to_leaver).collect(),
         // The state has open instances only.
         ended_by: None,
-        descriptors: instance.descriptors.iter().map(|it| (it.pid, it.fd)).collect(),
+        descriptors: instance
+            .descriptors
+            .iter()
+            .map(|&wire::HolderDescriptor { pid, fd, table }| Descriptor { pid, table, fd })
+            .collect(),
         watches: BTreeMap::new(),
     }
 }
@@ -214,16 +224,13 @@ fn to_leaver(leaver: &wire::Leaver) -> Option<Leaver> {
 }
 
 fn to_task(task: &wire::Task) -> Task {
-    let mut comm = [0; 16];
-    // The kernel's names are shorter, so that a zero follows.
-    for (to, from) in comm.iter_mut().zip(task.comm.iter().take(15)) {
-        *to = *from;
-    }
     Task {
         pid: task.pid,
         tid: task.tid,
         uid: task.uid,
-        comm: Comm::new(comm),
+        comm: Comm::from(&task.comm[..]),
+        thread: task.thread.as_ref().map(|it| Comm::from(&it[..])),
+        table: task.table,
         cgroup: CgroupId(task.cgroup),
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use inotify_trace_model::{
-    event::{BootTime, CgroupId, Charge, Event, EventKind, Loss, Quota, Target, Task},
+    event::{BootTime, CgroupId, Charge, Comm, Event, EventKind, Loss, Quota, Target, Task},
     feed::Batch,
     identity::{Container, Names, Runtime, Shim},
-    tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User},
+    tracker::{Account, Departure, Descriptor, Instance, Leaver, Origin, Part, Process, User},
 };
 
 use super::wire;
@@ -269,9 +269,10 @@ fn place(length: usize) -> u32 {
 }
 
 fn to_task(task: &Task) -> wire::Task {
-    let Task { pid, tid, uid, comm, cgroup } = *task;
-    let comm = bytes::Bytes::copy_from_slice(comm.as_bytes());
-    wire::Task { pid, tid, uid, comm, cgroup: cgroup.0 }
+    let Task { pid, tid, uid, comm, thread, table, cgroup } = *task;
+    let bytes = |comm: Comm| bytes::Bytes::copy_from_slice(comm.as_bytes());
+    let (comm, thread) = (bytes(comm), thread.map(bytes));
+    wire::Task { pid, tid, uid, comm, thread, table, cgroup: cgroup.0 }
 }
 
 fn to_quota(quota: Quota) -> wire::Quota {
@@ -302,7 +303,9 @@ fn to_process(process: &Process) -> wire::Process {
     let descriptors = process.descriptors.iter();
     wire::Process {
         task: Some(to_task(&process.task)),
-        descriptors: descriptors.map(|(&fd, id)| wire::Held { fd, instance: id.0 }).collect(),
+        descriptors: descriptors
+            .map(|(&(table, fd), id)| wire::Held { fd, instance: id.0, table })
+            .collect(),
         made: process.made,
         shim: process.shim.as_ref().map(to_shim),
     }
@@ -326,7 +329,9 @@ fn to_instance(instance: Instance) -> wire::Instance {
         served: instance.served.into_iter().map(|cgroup| cgroup.0).collect(),
         emptied: instance.emptied.map(|time| time.0),
         leavers: instance.leavers.iter().map(to_leaver).collect(),
-        descriptors: descriptors.map(|(pid, fd)| wire::HolderDescriptor { pid, fd }).collect(),
+        descriptors: descriptors
+            .map(|Descriptor { pid, table, fd }| wire::HolderDescriptor { pid, fd, table })
+            .collect(),
     }
 }
 

@@ -2,20 +2,20 @@
 
 use std::{
     collections::HashMap,
-    ffi::CString,
+    ffi::{CString, OsString},
     fs::{self, File, OpenOptions},
     io,
     os::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
         unix::{
-            ffi::OsStrExt as _,
+            ffi::{OsStrExt as _, OsStringExt as _},
             fs::{MetadataExt as _, OpenOptionsExt as _},
         },
     },
     path::{Path, PathBuf},
 };
 
-use super::{FileHandle, WatchInfo, handle::path_of};
+use super::{FileHandle, WatchInfo, field, handle::path_of, lines};
 
 /// The place of a watched file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ struct Mount {
 struct Place {
     mount_id: u64,
     /// The mount point.
-    point: String,
+    point: PathBuf,
     /// Whether the whole file system is mounted, and not a part.
     is_whole: bool,
 }
@@ -84,7 +84,7 @@ impl Mount {
     /// A mount of the file system on device `dev` (major << 20 | minor), or of a part of it, that
     /// the process at `process` sees.
     fn of(dev: u32, process: &str, is_whole: bool) -> Option<Self> {
-        let mounts = fs::read_to_string(format!("{process}/mountinfo")).ok()?;
+        let mounts = fs::read(format!("{process}/mountinfo")).ok()?;
         let root = PathBuf::from(format!("{process}/root"));
         let places = places(&mounts, dev).filter(|place| place.is_whole == is_whole);
         places.filter_map(|place| Self::open(&root, place).ok()).next()
@@ -95,7 +95,7 @@ impl Mount {
         let root = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_DIRECTORY)
-            .open(root.join(place.point.trim_start_matches('/')))?;
+            .open(root.join(place.point.strip_prefix("/").unwrap_or(&place.point)))?;
         if mount_id(&root)? != place.mount_id {
             // Something else is mounted over it.
             return Err(io::ErrorKind::NotFound.into());
@@ -109,7 +109,7 @@ impl Mount {
     fn place_of(&self, file: &File) -> io::Result<Whereabouts> {
         let path = path_of(file)?;
         // The kernel's suffix, or a part of the file's real name.
-        let seems_gone = path.to_str().is_some_and(|text| text.ends_with(" (deleted)"));
+        let seems_gone = path.as_os_str().as_bytes().ends_with(b" (deleted)");
         let hidden = if seems_gone { Whereabouts::Gone } else { Whereabouts::Unknown };
         // A file outside the mounted part has a path that begins elsewhere, and is unusable.
         let Ok(within) = path.strip_prefix(&self.path) else { return Ok(hidden) };
@@ -163,29 +163,33 @@ impl Mount {
 
 /// The id of the mount that an open file is on.
 fn mount_id(file: &File) -> io::Result<u64> {
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
-    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+    let info = fs::read(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
+    let id = field(&info, "mnt_id:").and_then(number);
     id.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// The mounts of a device in the text of a mountinfo file.
-fn places(mounts: &str, dev: u32) -> impl Iterator<Item = Place> {
+fn places(mounts: &[u8], dev: u32) -> impl Iterator<Item = Place> {
     let device = format!("{}:{}", dev >> 20, dev & 0xf_ffff);
-    mounts.lines().filter_map(move |line| {
-        let mut fields = line.split(' ');
-        let mount_id = fields.next()?.parse().ok()?;
-        if fields.nth(1)? != device {
+    lines(mounts).filter_map(move |line| {
+        let mut fields = line.split(|&byte| byte == b' ');
+        let mount_id = number(fields.next()?)?;
+        if fields.nth(1)? != device.as_bytes() {
             return None;
         }
-        let is_whole = fields.next()? == "/";
+        let is_whole = fields.next()? == b"/";
         Some(Place { mount_id, point: unescape(fields.next()?), is_whole })
     })
 }
 
-/// Undoes `\040` and the like, with which the kernel escapes separators.
-fn unescape(text: &str) -> String {
+fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Undoes `\040` and the like, with which the kernel escapes separators in a path (proc(5)).
+pub(in crate::host) fn unescape(text: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let Some((&byte, after)) = rest.split_first() {
         let octal = after
             .get(..3)
@@ -194,7 +198,7 @@ fn unescape(text: &str) -> String {
         bytes.push(octal.unwrap_or(byte));
         rest = if octal.is_some() { &after[3..] } else { after };
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    OsString::from_vec(bytes).into()
 }
 
 #[cfg(test)]
@@ -203,12 +207,12 @@ mod tests {
 
     #[test]
     fn a_device_is_looked_up_in_mountinfo() {
-        let mounts = "22 27 0:21 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n\
+        let mounts = b"22 27 0:21 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n\
                       28 22 8:1 /sub /a\\040b rw - ext4 /dev/sda1 rw\n\
                       31 22 8:1 / / rw - ext4 /dev/sda1 rw\nbroken\n";
         let found: Vec<_> = places(mounts, 8 << 20 | 1).collect();
         let place =
-            |mount_id, point: &str, is_whole| Place { mount_id, point: point.to_owned(), is_whole };
+            |mount_id, point: &str, is_whole| Place { mount_id, point: point.into(), is_whole };
         assert_eq!(found, [place(28, "/a b", false), place(31, "/", true)]);
         assert_eq!(places(mounts, 0x15).count(), 1);
         assert_eq!(places(mounts, 9).count(), 0);
@@ -217,8 +221,9 @@ mod tests {
     #[test]
     fn escapes_that_are_none_stay() {
         for text in ["a\\", "a\\9", "\\99999", "ä\\134"] {
-            assert!(!unescape(text).is_empty(), "{text}");
+            assert_ne!(unescape(text.as_bytes()), PathBuf::new(), "{text}");
         }
-        assert_eq!(unescape("\\134040"), "\\040");
+        assert_eq!(unescape(b"\\134040"), PathBuf::from("\\040"));
+        assert_eq!(unescape(b"/\xff").as_os_str().as_bytes(), b"/\xff");
     }
 }

@@ -116,6 +116,7 @@ fields! {
     Tid "tid" U32 Both;
     Uid "uid" U32 Both;
     Comm "comm" Text Both;
+    Thread "thread" Text Both;
     CgroupId "cgroup_id" U64 Both;
     Cgroup "cgroup" Text Both;
     ContainerId "container_id" Text Both "container" "id";
@@ -270,6 +271,7 @@ fn task<'a>(record: &mut Record<'a>, task: Option<Task>, tracker: &'a Tracker) {
     record.set(Field::Tid, task.tid);
     record.set(Field::Uid, task.uid);
     record.set(Field::Comm, task.comm.to_str().into_owned());
+    record.maybe(Field::Thread, task.thread.map(|thread| thread.to_str().into_owned()));
     record.maybe(Field::CgroupId, task.cgroup.known().map(|it| it.0));
     objects::place(record, task.cgroup, tracker, &objects::TASK);
 }

@@ -48,7 +48,14 @@ fn header() -> Header {
 }
 
 fn task(pid: u32, uid: u32, comm: &str, cgroup: CgroupId) -> Task {
-    Task { pid, tid: pid + u32::from(pid == 301), uid, comm: comm.into(), cgroup }
+    Task {
+        pid,
+        tid: pid + u32::from(pid == 301),
+        uid,
+        comm: comm.into(),
+        cgroup,
+        ..Task::default()
+    }
 }
 
 fn quota(used: u32, limit: u32) -> Option<Quota> {

@@ -6,11 +6,14 @@ use proptest::{collection::vec, option, prelude::*};
 
 use inotify_trace_model::{
     event::{
-        BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task,
+        BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Loss, Quota, Table, Target,
+        Task,
     },
     feed::Batch,
     identity::{Container, Names, PodUid, Qos, Runtime, Shim},
-    tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User, Watch},
+    tracker::{
+        Account, Departure, Descriptor, Instance, Leaver, Origin, Part, Process, User, Watch,
+    },
 };
 
 fn long() -> BoxedStrategy<u64> {
@@ -65,8 +68,22 @@ fn comm() -> BoxedStrategy<Comm> {
 }
 
 fn task() -> BoxedStrategy<Task> {
-    let strategy = (number(), number(), number(), comm(), cgroup());
-    strategy.prop_map(|(pid, tid, uid, comm, cgroup)| Task { pid, tid, uid, comm, cgroup }).boxed()
+    let ids = (number(), number(), number(), table(), cgroup());
+    (ids, comm(), option::of(comm()))
+        .prop_map(|((pid, tid, uid, table, cgroup), comm, thread)| Task {
+            pid,
+            tid,
+            uid,
+            comm,
+            thread,
+            table,
+            cgroup,
+        })
+        .boxed()
+}
+
+fn table() -> BoxedStrategy<Table> {
+    option::of(number()).boxed()
 }
 
 fn quota() -> BoxedStrategy<Quota> {
@@ -265,6 +282,10 @@ fn leaver() -> BoxedStrategy<Leaver> {
         .boxed()
 }
 
+fn descriptor() -> BoxedStrategy<Descriptor> {
+    (number(), table(), fd()).prop_map(|(pid, table, fd)| Descriptor { pid, table, fd }).boxed()
+}
+
 fn instance_state() -> BoxedStrategy<Instance> {
     let origin = prop_oneof![
         Just(Origin::Found),
@@ -277,7 +298,7 @@ fn instance_state() -> BoxedStrategy<Instance> {
         proptest::collection::btree_set(cgroup(), 0..5),
         option::of(time()),
         vec(leaver(), 0..3),
-        vec((number(), fd()), 0..5),
+        vec(descriptor(), 0..5),
     );
     (identity, history)
         .prop_map(|(identity, history)| {
@@ -307,7 +328,7 @@ pub(super) fn part() -> BoxedStrategy<Part> {
     let account = (option::of(quota()), option::of(quota()), vec(charge(), 0..3));
     let account =
         account.prop_map(|(instances, watches, levels)| Account { instances, watches, levels });
-    let descriptors = proptest::collection::btree_map(fd(), instance(), 0..5);
+    let descriptors = proptest::collection::btree_map((table(), fd()), instance(), 0..5);
     let process = (task(), descriptors, long(), option::of(shim()))
         .prop_map(|(task, descriptors, made, shim)| Process { task, descriptors, made, shim });
     let watch =
