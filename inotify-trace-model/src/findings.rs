@@ -8,7 +8,7 @@ use crate::{
     identity::{Names, Shim},
     resource::Resource,
     tracker::{Process, Tracker, User},
-    usage::Culprits,
+    usage::{Chief, Culprits, Place, Share, chief, shares},
     verdict::{Confidence, Growth, Kind, Pattern, Restarts, Verdict},
 };
 
@@ -80,8 +80,8 @@ pub enum Remedy {
     RestartAndReport,
     /// Nothing, unless the number grows.
     Wait,
-    /// End the first of those who hold most, or raise the limit.
-    EndOrRaise(Resource),
+    /// Raise the limit of this resource.
+    RaiseFor(Resource),
     /// Raise the limit.
     Raise,
 }
@@ -175,7 +175,7 @@ pub enum Afterwards {
     },
 }
 
-/// How many holders of a quota are named.
+/// How many shares of a quota are named.
 pub const NAMED: usize = 5;
 
 /// A quota that is used up, and who holds most of it.
@@ -189,11 +189,12 @@ pub struct Exhausted {
     pub used: u32,
     /// How many may be.
     pub limit: u32,
-    /// The holders with most, at most [`NAMED`]; how many each holds, and how many of these others
-    /// hold too.
-    pub holders: Vec<(Holder, u32, u32)>,
+    /// The shares of those with most, at most [`NAMED`].
+    pub shares: Vec<NamedShare>,
     /// How many further processes hold some, and how many together.
     pub others: (usize, u32),
+    /// Who holds more than half, if it is one process, or one container or service.
+    pub chief: Option<NamedChief>,
     /// How many are charged that no known process holds.
     pub unseen: u32,
 }
@@ -202,16 +203,24 @@ impl Exhausted {
     /// Those who use up what somebody was just refused.
     #[must_use]
     pub fn by(culprits: &Culprits, tracker: &Tracker) -> Self {
-        let Culprits { user, resource, ref holders, unseen, used, limit } = *culprits;
-        let named = holders.iter().take(NAMED);
-        let others = holders.get(NAMED..).unwrap_or_default();
+        let Culprits { user, resource, unseen, used, limit, .. } = *culprits;
+        let all = shares(culprits, tracker, NAMED);
+        let chief = chief(culprits, &all, tracker).map(|chief| match chief {
+            Chief::Container(container, count) => {
+                NamedChief::Container(tracker.cgroups().display_container(&container), count)
+            }
+            Chief::Share(at) => NamedChief::Share(NamedShare::of(&all[at], tracker)),
+        });
+        let (named, others) = all.split_at(all.len().min(NAMED));
+        let sum = |sum: u32, share: &Share| sum.saturating_add(share.count);
         Self {
             user,
             resource,
             used,
             limit,
-            holders: named.map(|it| (Holder::of(it.pid, tracker), it.count, it.shared)).collect(),
-            others: (others.len(), others.iter().map(|it| it.count).sum()),
+            shares: named.iter().map(|share| NamedShare::of(share, tracker)).collect(),
+            others: (others.iter().map(|it| it.pids.len()).sum(), others.iter().fold(0, sum)),
+            chief,
             unseen,
         }
     }
@@ -219,6 +228,43 @@ impl Exhausted {
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
-        Remedy::EndOrRaise(self.resource)
+        Remedy::RaiseFor(self.resource)
     }
+}
+
+/// A share of a quota, with names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedShare {
+    /// The share.
+    pub share: Share,
+    /// Its process, if it has only one.
+    pub holder: Option<Holder>,
+    /// The name of the one container or service where its processes run.
+    pub place: Option<String>,
+}
+
+impl NamedShare {
+    fn of(share: &Share, tracker: &Tracker) -> Self {
+        let cgroups = tracker.cgroups();
+        let place = match &share.place {
+            Place::Container(container) => Some(cgroups.display_container(container)),
+            // All processes are below the root.
+            Place::Cgroup(id) => cgroups.display(*id).filter(|name| name != "/"),
+            _ => None,
+        };
+        let holder = match share.pids[..] {
+            [pid] => Some(Holder::of(pid, tracker)),
+            _ => None,
+        };
+        Self { share: share.clone(), holder, place }
+    }
+}
+
+/// Who holds more than half of a quota.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedChief {
+    /// The processes of the container with this name, and how many they hold.
+    Container(String, u32),
+    /// The processes of a share.
+    Share(NamedShare),
 }

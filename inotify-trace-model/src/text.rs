@@ -17,22 +17,26 @@ pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// The text with each control character written as the bytes of its UTF-8, `\xNN` each: it could move
-/// a terminal's cursor.
+/// The text with each control character, and each that changes the direction of writing, written as the
+/// bytes of its UTF-8, `\xNN` each: they could move a terminal's cursor, or the text around.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
+    if !text.chars().any(moves) {
         return Cow::Borrowed(text);
     }
     let mut plain = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if c.is_control() {
+        if moves(c) {
             escape(&mut plain, c.encode_utf8(&mut [0; 4]).as_bytes());
         } else {
             plain.push(c);
         }
     }
     Cow::Owned(plain)
+}
+
+fn moves(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn escape(text: &mut String, bytes: &[u8]) {
@@ -67,6 +71,7 @@ mod tests {
             ("a b", "a b"),
             ("a\nb", "a\\x0ab"),
             ("\u{1b}[31m", "\\x1b[31m"),
+            ("a\u{202e}b", "a\\xe2\\x80\\xaeb"),
             ("\u{85}ä", "\\xc2\\x85ä"),
         ] {
             assert_eq!(printable(text), plain);

@@ -94,6 +94,7 @@ impl Subject {
                         fields.insert("limit_hit".to_owned(), json!(limit));
                         // The agent reports culprits at most once a second.
                         fields.insert("culprits".to_owned(), json!(ANY));
+                        fields.insert("culprit_groups".to_owned(), json!(ANY));
                         fields.insert("not_visible".to_owned(), json!(ANY));
                     }
                     ledger.expect(fields, None, time);
@@ -129,6 +130,7 @@ impl Subject {
                         fields.extend(object(json!({ "fd": fd, "errno": errno_name(errno) })));
                         if errno == libc::ENOSPC {
                             fields.insert("culprits".to_owned(), json!(ANY));
+                            fields.insert("culprit_groups".to_owned(), json!(ANY));
                             fields.insert("not_visible".to_owned(), json!(ANY));
                             fields.insert("limit_hit".to_owned(), json!("inotify-watches"));
                         }

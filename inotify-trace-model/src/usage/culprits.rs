@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use crate::{
-    event::{EMFILE, ENOSPC, Event, EventKind, Quota},
+    event::{EMFILE, ENOSPC, Event, EventKind, InstanceId, Quota},
     resource::Resource,
     tracker::{Tracker, User},
 };
@@ -19,6 +19,17 @@ pub struct Culprit {
     pub shared: u32,
 }
 
+/// An instance that a process holds, and its share of a quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The process.
+    pub pid: u32,
+    /// The instance.
+    pub instance: InstanceId,
+    /// 1, or the number of its watches.
+    pub count: u32,
+}
+
 /// The holders of a used-up quota.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Culprits {
@@ -28,6 +39,8 @@ pub struct Culprits {
     pub resource: Resource,
     /// The holders, the largest share first.
     pub holders: Vec<Culprit>,
+    /// What each of them holds.
+    pub held: Vec<Held>,
     /// The number charged that no known process holds.
     pub unseen: u32,
     /// The number charged.
@@ -55,6 +68,7 @@ impl Culprits {
         let payer = payer_at(tracker, user, quota.level);
         let mut seen = 0_u32;
         let mut by_process: BTreeMap<u32, Culprit> = BTreeMap::new();
+        let mut held = Vec::new();
         for instance in tracker.instances() {
             let pays = instance
                 .charged
@@ -73,6 +87,9 @@ impl Culprits {
             pids.dedup();
             let is_shared = pids.len() > 1;
             for pid in pids {
+                if count > 0 {
+                    held.push(Held { pid, instance: instance.id, count });
+                }
                 let none = Culprit { pid, count: 0, shared: 0 };
                 let culprit = by_process.entry(pid).or_insert(none);
                 culprit.count += count;
@@ -83,7 +100,7 @@ impl Culprits {
         holders.retain(|culprit| culprit.count > 0);
         holders.sort_by_key(|culprit| (Reverse(culprit.count), culprit.pid));
         let unseen = quota.used.saturating_sub(seen);
-        Self { user, resource, holders, unseen, used: quota.used, limit: quota.limit }
+        Self { user, resource, holders, held, unseen, used: quota.used, limit: quota.limit }
     }
 }
 

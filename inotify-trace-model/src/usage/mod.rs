@@ -2,6 +2,7 @@
 //! on a live system.
 
 mod culprits;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod time_left;
@@ -12,7 +13,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-pub use culprits::{Culprit, Culprits};
+pub use culprits::{Culprit, Culprits, Held};
+pub use shares::{Chief, Place, Share, chief, shares};
 pub use time_left::time_left;
 pub use totals::{Level, Standing, standings};
 

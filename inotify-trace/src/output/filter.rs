@@ -7,7 +7,7 @@ use inotify_trace_model::{
     verdict::Verdict,
 };
 
-use super::actor;
+use super::{actor, is_own_failure};
 
 /// Picks events to show. The tracker sees all of them in any case.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +31,11 @@ impl Filter {
     #[must_use]
     pub fn shows(&self, event: &Event, tracker: &Tracker) -> bool {
         let name = event.kind.name();
+        // The tool's own are shown if a process is chosen.
+        let is_own =
+            self.pids.is_empty() && self.comms.is_empty() && is_own_failure(event, tracker);
         name == EventName::Lost
-            || (self.picks_event(event, name) && self.picks_actor(event, tracker))
+            || (!is_own && self.picks_event(event, name) && self.picks_actor(event, tracker))
     }
 
     /// Whether to show a verdict. A filter for certain events, or for failures only, hides
@@ -103,6 +106,14 @@ impl<A: Audience> Audience for Filtered<A> {
         }
     }
 
+    fn due(&self) -> Option<BootTime> {
+        self.inner.due()
+    }
+
+    fn moment(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), A::Error> {
+        self.inner.moment(tracker, now)
+    }
+
     fn flush(&mut self) -> Result<(), A::Error> {
         self.inner.flush()
     }
@@ -163,6 +174,23 @@ mod tests {
         assert!(shows(&with(|f| f.comms = vec!["tail".into()]), &failure()));
         assert!(!shows(&with(|f| f.comms = vec!["tai".into()]), &failure()));
         assert!(!shows(&with(|f| (f.pids, f.uids) = (vec![7], vec![0])), &failure()));
+    }
+
+    #[test]
+    fn the_tool_itself_is_no_victim() {
+        let failed = |uid, comm: &str| {
+            let task =
+                Task { uid, comm: comm.into(), ..event(EventKind::ProcessExited).task.unwrap() };
+            Event { task: Some(task), ..failure() }
+        };
+        let chosen = Filter { comms: vec!["inotify-trace".into()], ..Filter::default() };
+        assert!(!shows(&Filter::default(), &failed(0, "inotify-trace")));
+        assert!(shows(&chosen, &failed(0, "inotify-trace")));
+        assert!(
+            shows(&Filter::default(), &failed(1000, "inotify-trace")),
+            "anyone may have the name"
+        );
+        assert!(shows(&Filter::default(), &failed(0, "inotify-tracer")));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod duration;
 mod failure;
 pub(crate) mod fields;
 mod filter;
+mod fold;
 mod json;
 mod limits;
 mod listing;
@@ -34,8 +35,8 @@ pub use text::{Text, Width};
 
 pub(crate) use inotify_trace_model::text::printable;
 use inotify_trace_model::{
-    event::{Event, Task},
-    tracker::{Departure, Instance, Origin},
+    event::{Comm, Event, Task},
+    tracker::{Departure, Instance, Origin, Tracker},
 };
 
 /// The task behind an event: its own task; or, for an end that was noticed afterwards, the process
@@ -48,6 +49,18 @@ pub(crate) fn actor(event: &Event, subject: Option<&Instance>) -> Option<Task> {
             Origin::Found | Origin::CreatedUnseen => None,
         })
     })
+}
+
+/// Whether an event is a failure of this tool itself: `list` and others create an instance when they
+/// start, to learn what one looks like, and continue without. Containers choose the names of their
+/// processes, so one there is none.
+pub(crate) fn is_own_failure(event: &Event, tracker: &Tracker) -> bool {
+    let is_own = |task: Task| {
+        let in_container =
+            || tracker.cgroups().get(task.cgroup).is_some_and(|it| it.container.is_some());
+        task.uid == 0 && task.comm == Comm::from(env!("CARGO_PKG_NAME")) && !in_container()
+    };
+    event.kind.is_failure() && event.task.is_some_and(is_own)
 }
 
 /// The way in which a released instance ended.

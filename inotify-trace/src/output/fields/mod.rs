@@ -158,6 +158,7 @@ fields! {
     ChargedUserns "charged_userns" U32 Both;
     LimitLevel "limit_level" U32 Lines;
     Culprits "culprits" Objects Lines;
+    CulpritGroups "culprit_groups" Objects Lines;
     NotVisible "not_visible" U32 Lines;
     How "how" Text Both;
     LivedNs "lived_ns" U64 Both;

@@ -7,7 +7,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-pub(crate) use exhausted::used_up;
+pub(crate) use exhausted::{remedy_for, used_up};
 pub(crate) use finding::{Detail, SINCE, Text, details, heading, in_lines, line};
 
 use inotify_trace_model::{
@@ -30,11 +30,10 @@ pub(crate) fn remedy(remedy: Remedy) -> Cow<'static, str> {
             "restart the process, which releases them all, and report the bug to its authors".into()
         }
         Remedy::Wait => "nothing, unless the number grows".into(),
-        Remedy::EndOrRaise(resource) => format!(
-            "stop the first of these, or raise {} (`inotify-trace limits` recommends a value)",
-            resource.sysctl()
-        )
-        .into(),
+        Remedy::RaiseFor(resource) => {
+            format!("raise {} (`inotify-trace limits` recommends a value)", resource.sysctl())
+                .into()
+        }
         Remedy::Raise => "raise the limit (`inotify-trace limits` recommends a value)".into(),
     }
 }

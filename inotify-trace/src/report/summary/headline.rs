@@ -168,8 +168,9 @@ impl Headline<'_> {
     /// The remedies, each once.
     pub(super) fn remedies(&self) -> Vec<String> {
         let told = self.leaks().filter(|leak| !leak.is_over);
-        let leaks = told.map(|leak| (Some(&leak.comm), leak.finding.remedy()));
-        let refusals = self.refusals.iter().map(|it| (None, it.by.remedy()));
+        let leaks =
+            told.map(|leak| format!("{}: {}", leak.comm, words::remedy(leak.finding.remedy())));
+        let refusals = self.refusals.iter().map(|it| words::remedy_for(&it.by));
         let mut all = Vec::new();
         for remedy in leaks.chain(refusals) {
             if !all.contains(&remedy) && all.len() < 2 * NAMED {
@@ -177,13 +178,9 @@ impl Headline<'_> {
             }
         }
         if all.is_empty() && self.close().next().is_some() {
-            all.push((None, Remedy::Raise));
+            all.push(words::remedy(Remedy::Raise).into_owned());
         }
-        let word = |(comm, remedy): (Option<&String>, Remedy)| match comm {
-            Some(comm) => format!("{comm}: {}", words::remedy(remedy)),
-            None => words::remedy(remedy).into_owned(),
-        };
-        all.into_iter().map(word).collect()
+        all
     }
 
     fn when(&self, count: u64, first: BootTime, last: BootTime) -> String {
