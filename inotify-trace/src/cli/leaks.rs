@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     feed::{Live, Options, Session},
-    host,
+    host::{self, privileges::Later},
     kernel::{Backend, Settings},
     output::{Json, words},
 };
@@ -96,7 +96,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 async fn look(args: &Args) -> anyhow::Result<ExitCode> {
     // One snapshot is enough for most machines: nothing looks leaked.
     let mut story = Story::without_verdicts(host::now());
-    let Ok(()) = story.take(Live::survey(args.options())?, &mut ());
+    let survey = Options { later: Later::Attach, ..args.options() };
+    let Ok(()) = story.take(Live::survey(survey)?, &mut ());
+    session::warn_of_missing_capabilities()?;
     let at_once = Grace { target: Duration::ZERO, idle: Duration::MAX };
     let mut grace = at_once;
     if !verdicts(story.tracker(), story.now(), &at_once).is_empty() {
@@ -154,7 +156,7 @@ fn exit_code(has_leak: bool) -> ExitCode {
 impl Args {
     fn options(&self) -> Options {
         let kernel = Settings { backend: self.backend, ..Settings::default() };
-        Options { kernel, registry: self.host.registry(), find_paths: false }
+        Options { kernel, registry: self.host.registry(), ..Options::default() }
     }
 }
 

@@ -14,7 +14,10 @@ use tokio::time::{Duration, sleep_until};
 
 use super::{Options, batch_now, intake::Intake, snapshot, sweep::Search};
 use crate::{
-    host::procfs::{self, TableId},
+    host::{
+        privileges,
+        procfs::{self, TableId},
+    },
     kernel::{Backend, KernelError, Programs},
 };
 
@@ -42,7 +45,9 @@ impl Live {
     /// # Errors
     /// If the kernel programs cannot be attached.
     pub fn start(options: Options) -> Result<Self, KernelError> {
-        let mut intake = Intake::new(Programs::attach(options.kernel)?, options.registry);
+        let programs = Programs::attach(options.kernel)?;
+        privileges::give_up_others(options.later);
+        let mut intake = Intake::new(programs, options.registry);
         let found = snapshot::of_machine(&mut intake, options.find_paths)?;
         intake.programs.free_loading_memory();
         Ok(Self { intake, search: Search::new(Instant::now()), found, resting: false })
@@ -53,7 +58,9 @@ impl Live {
     /// # Errors
     /// If the kernel programs that answer questions cannot be loaded.
     pub fn survey(options: Options) -> Result<Item, KernelError> {
-        let mut intake = Intake::new(Programs::for_questions(options.kernel)?, options.registry);
+        let programs = Programs::for_questions(options.kernel)?;
+        privileges::give_up_others(options.later);
+        let mut intake = Intake::new(programs, options.registry);
         let mut events = snapshot::of_machine(&mut intake, options.find_paths)?;
         intake.naming.wait(&mut events);
         Ok(batch_now(events))

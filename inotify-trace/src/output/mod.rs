@@ -13,6 +13,8 @@ mod limits;
 mod listing;
 mod mask;
 mod names;
+mod printable;
+mod spreadsheet;
 mod table;
 mod text;
 pub(crate) mod words;
@@ -30,10 +32,11 @@ pub use listing::Listing;
 pub(crate) use mask::{instance_flags, watch_mask};
 pub use names::UserNames;
 pub(crate) use names::shorten;
+pub(crate) use printable::{printable, printable_lines};
+pub use spreadsheet::Formulas;
 pub use table::{Cell, Table};
 pub use text::{Text, Width};
 
-pub(crate) use inotify_trace_model::text::printable;
 use inotify_trace_model::{
     event::{Comm, Event, Task},
     tracker::{Departure, Instance, Origin, Tracker},

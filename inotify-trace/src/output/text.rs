@@ -126,10 +126,10 @@ impl<W: Write> Text<W> {
             None => write!(line, " {:>PID$} {:COMM$}", "-", "-"),
         };
         let container = task.and_then(|task| tracker.cgroups().display(task.cgroup));
-        let container = container.as_deref().unwrap_or("-");
+        let container = printable(container.as_deref().unwrap_or("-"));
         let container = match self.width {
-            Width::Columns(_) => shorten(container, CONTAINER),
-            Width::Unlimited => container.into(),
+            Width::Columns(_) => shorten(&container, CONTAINER),
+            Width::Unlimited => container,
         };
         let _ = write!(line, " {container:CONTAINER$}");
         place(line, &event.kind, subject);

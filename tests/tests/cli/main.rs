@@ -1,5 +1,6 @@
 //! The command line: output, errors and exit codes.
 
+mod hostile;
 mod limits;
 mod recordings;
 

@@ -17,6 +17,7 @@ mod list;
 mod namespaces;
 mod past;
 mod paths;
+mod privileges;
 mod programs;
 mod record;
 mod report;
