@@ -209,7 +209,7 @@ impl Exhausted {
             Chief::Container(container, count) => {
                 NamedChief::Container(tracker.cgroups().display_container(&container), count)
             }
-            Chief::Share(at) => NamedChief::Share(NamedShare::of(&all[at], tracker)),
+            Chief::Share(at) => NamedChief::Share(Box::new(NamedShare::of(&all[at], tracker))),
         });
         let (named, others) = all.split_at(all.len().min(NAMED));
         let sum = |sum: u32, share: &Share| sum.saturating_add(share.count);
@@ -266,5 +266,5 @@ pub enum NamedChief {
     /// The processes of the container with this name, and how many they hold.
     Container(String, u32),
     /// The processes of a share.
-    Share(NamedShare),
+    Share(Box<NamedShare>),
 }

@@ -62,7 +62,7 @@ impl CgroupId {
 }
 
 /// The name of a command as the kernel keeps it: at most 15 bytes (`TASK_COMM_LEN`).
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Comm([u8; 16]);
 
 impl Comm {

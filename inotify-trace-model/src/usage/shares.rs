@@ -87,6 +87,13 @@ impl Holding<'_> {
     }
 }
 
+/// Processes with the same command name in the same place.
+struct Group<'a> {
+    place: Place,
+    comm: Option<Comm>,
+    holdings: Vec<Holding<'a>>,
+}
+
 /// The shares of a used-up quota, the largest first. If there are more than `most`, small ones with the
 /// same command name are put together.
 #[must_use]
@@ -98,61 +105,54 @@ pub fn shares(culprits: &Culprits, tracker: &Tracker, most: usize) -> Vec<Share>
         holders.entry(held.instance).or_default().insert(held.pid);
     }
     let is_large = |count: u32| count > FEW.max(culprits.used / LARGE_PART);
-    // Processes that hold the same are one share, even if that is much: one forked the other.
-    let mut groups: BTreeMap<(Place, Option<Vec<u8>>, Option<Vec<InstanceId>>), Vec<Holding<'_>>> =
-        BTreeMap::new();
+    let mut groups: BTreeMap<_, Group<'_>> = BTreeMap::new();
     for (pid, instances) in by_process {
         let process = tracker.process(pid);
         let comm = process.map(|it| it.task.comm);
         let holding = Holding { pid, process, comm, instances };
-        let alone = is_large(holding.count()).then(|| holding.instances.keys().copied().collect());
-        let key = (holding.place(tracker), comm.map(|it| it.as_bytes().to_vec()), alone);
-        groups.entry(key).or_default().push(holding);
+        let place = holding.place(tracker);
+        // Processes that hold the same are one share, even if that is much: one forked the other.
+        let alone = is_large(holding.count());
+        let alone = alone.then(|| holding.instances.keys().copied().collect::<Vec<_>>());
+        let group = groups.entry((place.clone(), comm, alone));
+        group.or_insert_with(|| Group { place, comm, holdings: Vec::new() }).holdings.push(holding);
     }
-    let mut all: Vec<(Place, Vec<Holding<'_>>)> =
-        groups.into_iter().map(|((place, ..), holdings)| (place, holdings)).collect();
-    if all.len() > most {
-        all = together(all, is_large);
+    let mut groups: Vec<_> = groups.into_values().collect();
+    if groups.len() > most {
+        groups = together(groups, is_large);
     }
-    let mut shares: Vec<_> =
-        all.into_iter().map(|(place, holdings)| share(place, holdings, &holders)).collect();
+    let mut shares: Vec<_> = groups.into_iter().map(|group| share(group, &holders)).collect();
     shares.sort_by_key(|share| (Reverse(share.count), share.pids.first().copied()));
     shares
 }
 
 /// Puts groups of small holders with the same command name, in different places, together.
-fn together<'a>(
-    groups: Vec<(Place, Vec<Holding<'a>>)>,
-    is_large: impl Fn(u32) -> bool,
-) -> Vec<(Place, Vec<Holding<'a>>)> {
+fn together(groups: Vec<Group<'_>>, is_large: impl Fn(u32) -> bool) -> Vec<Group<'_>> {
     let mut done = Vec::new();
-    let mut by_name: BTreeMap<Option<Vec<u8>>, Vec<(Place, Vec<Holding<'a>>)>> = BTreeMap::new();
-    for (place, holdings) in groups {
-        let can_join = matches!(place, Place::Container(_) | Place::Cgroup(_))
-            && holdings.iter().all(|holding| !is_large(holding.count()));
+    let mut by_name: BTreeMap<Option<Comm>, Vec<Group<'_>>> = BTreeMap::new();
+    for group in groups {
+        let can_join = matches!(group.place, Place::Container(_) | Place::Cgroup(_))
+            && group.holdings.iter().all(|holding| !is_large(holding.count()));
         if can_join {
-            let name = holdings[0].comm.map(|comm| comm.as_bytes().to_vec());
-            by_name.entry(name).or_default().push((place, holdings));
+            by_name.entry(group.comm).or_default().push(group);
         } else {
-            done.push((place, holdings));
+            done.push(group);
         }
     }
-    for mut groups in by_name.into_values() {
+    for (comm, mut groups) in by_name {
         if groups.len() == 1 {
             done.append(&mut groups);
         } else {
             let place = Place::Several(groups.len());
-            done.push((place, groups.into_iter().flat_map(|(_, holdings)| holdings).collect()));
+            let holdings = groups.into_iter().flat_map(|group| group.holdings).collect();
+            done.push(Group { place, comm, holdings });
         }
     }
     done
 }
 
-fn share(
-    place: Place,
-    mut holdings: Vec<Holding<'_>>,
-    holders: &BTreeMap<InstanceId, BTreeSet<u32>>,
-) -> Share {
+fn share(group: Group<'_>, holders: &BTreeMap<InstanceId, BTreeSet<u32>>) -> Share {
+    let Group { place, comm, mut holdings } = group;
     holdings.sort_by_key(|holding| (Reverse(holding.count()), holding.pid));
     let pids: Vec<_> = holdings.iter().map(|holding| holding.pid).collect();
     let own: BTreeSet<_> = pids.iter().copied().collect();
@@ -165,7 +165,6 @@ fn share(
             shared = shared.saturating_add(of_instance);
         }
     }
-    let comm = holdings.first().and_then(|holding| holding.comm);
     let place = match place {
         Place::Shims => place_of_shims(&holdings),
         other => other,

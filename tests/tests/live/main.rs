@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic; helpers are tests too")]
 
 mod before;
+mod blame;
+mod bytes;
 #[cfg(target_arch = "x86_64")]
 mod compat;
 mod containers;
@@ -23,7 +25,9 @@ mod record;
 mod report;
 mod runtimes;
 mod storms;
+mod tables;
 mod text;
+mod threads;
 
 use inotify_trace_tests::{Agent, Run, World, system};
 use serde_json::{Value, json};
