@@ -116,7 +116,7 @@ impl Subject {
             },
             |ledger, actor, result, time| {
                 let instance = Self::table(ledger, actor).get(&fd).map(|it| it.instance);
-                let said = path.to_string_lossy();
+                let said = escaped(path.as_os_str().as_bytes());
                 let mut fields = object(json!({ "path": said, "mask": names }));
                 match (*result, instance) {
                     (Ok(wd), Some(instance)) => {
@@ -471,4 +471,14 @@ impl Subject {
         self.actor.container.clone_from(&cgroup.container);
         self.world.update(&self.actor);
     }
+}
+
+/// A path as text: a byte that is no UTF-8 is written `\xNN`.
+fn escaped(path: &[u8]) -> String {
+    let chunks = path.utf8_chunks();
+    let chunk = |it: std::str::Utf8Chunk<'_>| {
+        let invalid: String = it.invalid().iter().map(|byte| format!("\\x{byte:02x}")).collect();
+        format!("{}{invalid}", it.valid())
+    };
+    chunks.map(chunk).collect()
 }

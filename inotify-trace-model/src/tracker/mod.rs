@@ -10,7 +10,7 @@ mod state;
 mod tests;
 mod users;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 pub use cgroups::{Cgroup, Cgroups};
 pub use counts::{Counts, Summary};
@@ -21,7 +21,7 @@ pub use users::{Account, Users};
 
 use crate::{
     event::{Charge, Event, EventKind, InstanceId, Quota, Table, Task},
-    identity::Shim,
+    identity::{Program, Shim},
 };
 
 /// A user that is charged for instances and watches: the inode number of the user namespace, and
@@ -52,12 +52,18 @@ impl From<Charge> for User {
     }
 }
 
+/// The most shims that are kept while they hold no instance. A node has one for each pod.
+const IDLE_SHIMS: usize = 1024;
+
 /// The state that a stream of events leads to.
 #[derive(Debug, Default)]
 pub struct Tracker {
     instances: HashMap<InstanceId, Instance>,
-    /// Processes with descriptors that lead to instances, by process id.
+    /// Processes with descriptors that lead to instances, by process id; and shims that had some: they
+    /// are identified once.
     processes: HashMap<u32, Process>,
+    /// The shims without a descriptor.
+    idle_shims: BTreeSet<u32>,
     users: Users,
     cgroups: Cgroups,
     counts: Counts,
@@ -79,6 +85,7 @@ impl Tracker {
         self.released = None;
         self.counts.add(event);
         self.users.apply(event);
+        self.learn_by_use(event);
         let pid = event.task.map(|task| task.pid);
         let table = event.task.and_then(|task| task.table);
         if let Some(task) = event.task
@@ -86,7 +93,8 @@ impl Tracker {
         {
             process.task = task;
             if matches!(event.kind, EventKind::ProcessExec { .. }) {
-                process.shim = None;
+                (process.shim, process.program) = (None, None);
+                self.forget_idle(task.pid);
             }
         }
         match &event.kind {
@@ -161,6 +169,9 @@ impl Tracker {
             EventKind::ProcessExited => {
                 let is_lost = |own, _, _: &_| table.is_none() || own == table;
                 self.leave(event, Departure::Exited, is_lost);
+                if table.is_none() {
+                    pid.into_iter().for_each(|pid| self.forget_idle(pid));
+                }
             }
             EventKind::CgroupFound { cgroup, path }
             | EventKind::CgroupCreated { cgroup, path }
@@ -169,9 +180,19 @@ impl Tracker {
                 self.cgroups.name_container(*cgroup, container.as_deref(), names);
             }
             EventKind::ShimIdentified { id, namespace, version } => {
-                if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
+                let process = pid.and_then(|pid| self.processes.get_mut(&pid));
+                // A process of a container is none, whatever it says.
+                let place = process.as_ref().and_then(|it| self.cgroups.get(it.task.cgroup));
+                let is_outside = place.is_none_or(|cgroup| cgroup.container.is_none());
+                if let Some(process) = process.filter(|_| is_outside) {
                     let (id, namespace, version) = (id.clone(), namespace.clone(), version.clone());
                     process.shim = Some(Shim { id, namespace, version });
+                }
+            }
+            EventKind::ProgramIdentified { exe, arguments } => {
+                if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
+                    let (exe, arguments) = (exe.clone(), arguments.clone());
+                    process.program = Some(Program { exe, arguments });
                 }
             }
             EventKind::CgroupRemoved { cgroup } => self.cgroups.remove(*cgroup, event.time),
@@ -202,13 +223,13 @@ impl Tracker {
 
     /// Every process that holds an instance, in no order.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
-        self.processes.values()
+        self.processes.values().filter(|process| !process.descriptors.is_empty())
     }
 
     /// A process that holds an instance.
     #[must_use]
     pub fn process(&self, pid: u32) -> Option<&Process> {
-        self.processes.get(&pid)
+        self.processes.get(&pid).filter(|process| !process.descriptors.is_empty())
     }
 
     /// The charged users.
@@ -232,6 +253,10 @@ impl Tracker {
     /// Adds a descriptor of an instance. If it referred to another instance, the holder has closed
     /// that one unseen.
     fn own(&mut self, event: &Event, task: Task, fd: i32, id: InstanceId) {
+        // The end of a shim may have been lost: then this is another process.
+        if self.idle_shims.remove(&task.pid) && !Shim::may_be(&task) {
+            self.processes.remove(&task.pid);
+        }
         let process = self.processes.entry(task.pid).or_insert_with(|| Process::new(task));
         let before = process.descriptors.insert((task.table, fd), id);
         if let Some(before) = before.filter(|&before| before != id)
@@ -240,6 +265,24 @@ impl Tracker {
             instance.remove_descriptor(descriptor(task, fd));
             let (how, time) = (Departure::Closed, event.time);
             instance.left(Leaver { task, fd: Some(fd), how, time });
+        }
+    }
+
+    /// A process that uses an instance holds it, though it may have got the descriptor unseen: by dup(2),
+    /// through a socket, or with a copy of a table.
+    fn learn_by_use(&mut self, event: &Event) {
+        let (instance, fd) = match event.kind {
+            EventKind::WatchAdded { instance, fd, .. }
+            | EventKind::WatchFailed { instance: Some(instance), fd, .. }
+            | EventKind::WatchRemoved { instance, fd: Some(fd), .. } => (instance, fd),
+            _ => return,
+        };
+        let Some(task) = event.task else { return };
+        let Some(used) = self.instances.get_mut(&instance) else { return };
+        let descriptor = descriptor(task, fd);
+        if !used.descriptors().contains(&descriptor) {
+            used.add_descriptor(descriptor);
+            self.own(event, task, fd, instance);
         }
     }
 
@@ -265,11 +308,28 @@ impl Tracker {
                 process.descriptors.remove(&(table, fd));
             }
             if process.descriptors.is_empty() {
-                self.processes.remove(&pid);
+                self.rest(pid);
             }
         }
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.remove_descriptor(descriptor);
+        }
+    }
+
+    /// Forgets a process without descriptors, unless it is a shim.
+    fn rest(&mut self, pid: u32) {
+        let is_shim = self.processes.get(&pid).is_some_and(|process| process.shim.is_some());
+        if is_shim && self.idle_shims.len() < IDLE_SHIMS {
+            self.idle_shims.insert(pid);
+        } else {
+            self.processes.remove(&pid);
+        }
+    }
+
+    /// Forgets a process that is kept as a shim.
+    fn forget_idle(&mut self, pid: u32) {
+        if self.idle_shims.remove(&pid) {
+            self.processes.remove(&pid);
         }
     }
 
@@ -315,7 +375,7 @@ impl Tracker {
     /// Gives the child the descriptors in the table of the thread that forked.
     fn fork(&mut self, parent: Option<Task>, child: u32) {
         let Some(parent) = parent else { return };
-        let Some(mut process) = self.processes.get(&parent.pid).cloned() else { return };
+        let Some(mut process) = self.process(parent.pid).cloned() else { return };
         let all = std::mem::take(&mut process.descriptors);
         let copied = all.into_iter().filter(|((table, _), _)| *table == parent.table);
         process.descriptors = copied.map(|((_, fd), id)| ((None, fd), id)).collect();
@@ -329,7 +389,7 @@ impl Tracker {
         }
         // The child's only thread is a copy of the one that forked.
         process.task = Task { pid: child, tid: child, table: None, thread: None, ..process.task };
-        process.task.comm = parent.thread.unwrap_or(parent.comm);
+        process.task.comm = parent.thread_name();
         process.made = 0;
         // The child of a shim executes another program.
         process.shim = None;
@@ -343,7 +403,7 @@ impl Tracker {
             if let Some(process) = self.processes.get_mut(&pid) {
                 process.descriptors.remove(&(table, fd));
                 if process.descriptors.is_empty() {
-                    self.processes.remove(&pid);
+                    self.rest(pid);
                 }
             }
         }

@@ -68,7 +68,6 @@ pub enum Chief {
 struct Holding<'a> {
     pid: u32,
     process: Option<&'a Process>,
-    comm: Option<Comm>,
     instances: BTreeMap<InstanceId, u32>,
 }
 
@@ -78,7 +77,7 @@ impl Holding<'_> {
     }
 
     fn place(&self, tracker: &Tracker) -> Place {
-        if self.comm.is_some_and(|comm| Shim::has_name(&comm.to_str())) {
+        if self.process.is_some_and(|process| Shim::may_be(&process.task)) {
             return Place::Shims;
         }
         let cgroup = self.process.map(|process| process.task.cgroup).unwrap_or_default();
@@ -109,7 +108,7 @@ pub fn shares(culprits: &Culprits, tracker: &Tracker, most: usize) -> Vec<Share>
     for (pid, instances) in by_process {
         let process = tracker.process(pid);
         let comm = process.map(|it| it.task.comm);
-        let holding = Holding { pid, process, comm, instances };
+        let holding = Holding { pid, process, instances };
         let place = holding.place(tracker);
         // Processes that hold the same are one share, even if that is much: one forked the other.
         let alone = is_large(holding.count());

@@ -1,7 +1,7 @@
 //! `inotify-trace leaks`: leaked instances and their holders.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, BufWriter, Write as _},
     process::ExitCode,
     time::Duration,
 };
@@ -28,7 +28,7 @@ use crate::{
     feed::{Live, Options, Session},
     host::{self, privileges::Later},
     kernel::{Backend, Settings},
-    output::{Json, words},
+    output::{Json, Patient, words},
 };
 
 /// Exit code if there are leaks.
@@ -131,6 +131,7 @@ fn tell(mut say: Say, tracker: &Tracker, now: BootTime, grace: &Grace) -> anyhow
     if let (Said::Text(out, _), true) = (&mut say.format, found.is_empty()) {
         let instances = tracker.instances().count();
         writeln!(out, "No leak found among {instances} instances.")?;
+        out.flush()?;
     }
     Ok(exit_code(say.has_leak))
 }
@@ -168,15 +169,15 @@ struct Say {
 }
 
 enum Said {
-    Text(io::Stdout, Clock),
-    Json(Json<io::Stdout>),
+    Text(BufWriter<Patient<io::Stdout>>, Clock),
+    Json(Json<BufWriter<Patient<io::Stdout>>>),
 }
 
 impl Say {
     fn new(format: Format, clock: Clock) -> Self {
         let format = match format {
-            Format::Text => Said::Text(io::stdout(), clock),
-            Format::Json => Said::Json(Json::new(io::stdout(), clock)),
+            Format::Text => Said::Text(BufWriter::new(Patient::stdout()), clock),
+            Format::Json => Said::Json(Json::new(BufWriter::new(Patient::stdout()), clock)),
         };
         Self { format, has_leak: false }
     }

@@ -32,7 +32,7 @@ use crate::{
     host::{self, procfs},
     kernel::{Backend, Settings},
     limits::{self, Changes, Counted, DEFAULT_PODS, Rate, Seen, apply::Plan, files::Root},
-    output::{LimitsReport, UserNames},
+    output::{LimitsReport, Patient, UserNames},
 };
 
 /// Exit code if a user has used `--warn` percent of a limit or more.
@@ -283,7 +283,7 @@ fn show(args: &Args, report: &LimitsReport) -> anyhow::Result<ExitCode> {
 }
 
 fn print(args: &Args, report: &LimitsReport) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(Patient::stdout());
     match args.output {
         Format::Json => {
             serde_json::to_writer(&mut out, &report.json())?;

@@ -5,10 +5,11 @@ use std::{
     io::{self, Write as _},
 };
 
-use crate::output::printable_lines;
+use crate::output::{Patient, printable_lines};
 
 /// Prints a message with an end of line. It may have names of containers, files and recordings, so
 /// it is made harmless for a terminal.
 pub(super) fn say(message: fmt::Arguments<'_>) -> io::Result<()> {
-    writeln!(io::stderr().lock(), "{}", printable_lines(&message.to_string()))
+    // In one write, so that lines of programs that share it do not mix.
+    Patient::stderr().write_all(format!("{}\n", printable_lines(&message.to_string())).as_bytes())
 }

@@ -14,6 +14,7 @@ use super::say::say;
 use crate::{
     feed::{Live, Options, Session, Wake},
     host::privileges,
+    output::end_writes_on_signals,
 };
 
 /// A single-threaded event loop.
@@ -29,6 +30,7 @@ pub(super) fn start(options: Options, duration: Option<Duration>) -> anyhow::Res
     // Before attaching: a signal that comes early must not kill the agent in mid-output.
     let interrupt = signal(SignalKind::interrupt()).context("cannot catch Ctrl-C")?;
     let terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+    end_writes_on_signals().context("cannot catch signals")?;
     let mut session = Session::new(Live::start(options)?);
     for mut signal in [interrupt, terminate] {
         session.add(Box::new(move |context| signal.poll_recv(context).map(|_| Wake::Ended)));

@@ -12,7 +12,7 @@ use inotify_trace_model::{
 };
 use tokio::time::{Duration, sleep_until};
 
-use super::{Options, batch_now, intake::Intake, snapshot, sweep::Search};
+use super::{Options, batch_now, intake::Intake, programs, snapshot, sweep::Search};
 use crate::{
     host::{
         privileges,
@@ -49,6 +49,7 @@ impl Live {
         privileges::give_up_others(options.later);
         let mut intake = Intake::new(programs, options.registry);
         let found = snapshot::of_machine(&mut intake, options.find_paths)?;
+        intake.programs.count_lost_calls();
         intake.programs.free_loading_memory();
         Ok(Self { intake, search: Search::new(Instant::now()), found, resting: false })
     }
@@ -63,6 +64,7 @@ impl Live {
         let mut intake = Intake::new(programs, options.registry);
         let mut events = snapshot::of_machine(&mut intake, options.find_paths)?;
         intake.naming.wait(&mut events);
+        programs::identify(&mut events, &Tracker::new());
         Ok(batch_now(events))
     }
 

@@ -7,6 +7,7 @@ mod charges;
 mod intake;
 mod live;
 mod naming;
+mod programs;
 mod reader;
 mod replay;
 mod session;

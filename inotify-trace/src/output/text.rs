@@ -17,7 +17,7 @@ use inotify_trace_model::{
 };
 
 use super::{
-    Approximate, UserNames, actor,
+    Approximate, Patient, UserNames, actor,
     blame::Blame,
     device, failure,
     fold::{Folded, Folds},
@@ -84,7 +84,7 @@ impl<W: Write> Text<W> {
     ) -> Self {
         Self {
             out,
-            summary: Box::new(io::stderr()),
+            summary: Box::new(Patient::stderr()),
             clock,
             timestamps,
             width: match width {
@@ -307,6 +307,7 @@ fn label(kind: &EventKind) -> &'static str {
         EventName::CgroupFound => "cgroup",
         EventName::ContainerName => "container",
         EventName::Shim => "shim",
+        EventName::Program => "program",
         EventName::CgroupCreate => "cgroup-new",
         EventName::CgroupRename => "cgroup-name",
         EventName::CgroupRemove => "cgroup-gone",
@@ -424,6 +425,10 @@ fn describe(line: &mut String, event: &Event, subject: Option<&Instance>) {
             let version = version.as_deref().map(|it| format!(", {}", printable(it)));
             let (id, namespace) = (printable(id), printable(namespace));
             write!(line, "for {id} in {namespace}{}", version.unwrap_or_default())
+        }
+        EventKind::ProgramIdentified { exe, arguments } => {
+            let texts = exe.iter().chain(arguments).map(|text| printable(text));
+            write!(line, "{}", texts.collect::<Vec<_>>().join(" "))
         }
         EventKind::RangeClosed { .. }
         | EventKind::ProcessExited

@@ -23,6 +23,12 @@ fn run(arguments: &[&str]) -> Output {
     agent(arguments).output().expect("the agent must start")
 }
 
+/// Makes a pipe that nobody opens.
+fn make_pipe(path: &std::path::Path) {
+    let made = Command::new("mkfifo").arg(path).status().expect("mkfifo must start");
+    assert!(made.success(), "{made}");
+}
+
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("messages are text")
 }

@@ -149,12 +149,9 @@ fn paths_of_failures_can_be_read() {
     thread.call(&format!("watch {fd} {hex} 2")).unwrap_err();
     agent.wait_for("the failure", |lines| lines.len() == 2);
     let run = agent.stop();
-    assert!(
-        lines(&run)[1].ends_with("that-is-not-there/settings.json")
-            || lines(&run)[1].ends_with("-not-there/settings.json"),
-        "{}",
-        lines(&run)[1]
-    );
+    let line = lines(&run)[1];
+    let shown = line.rsplit_once(' ').unwrap().1.trim_start_matches('…');
+    assert!(shown.len() > 20 && path.to_str().unwrap().ends_with(shown), "{line}");
 }
 
 #[live_test]

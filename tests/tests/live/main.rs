@@ -4,8 +4,10 @@
 
 mod before;
 mod blame;
-mod bytes;
 #[cfg(target_arch = "x86_64")]
+mod blocked;
+mod bytes;
+mod capacity;
 mod compat;
 mod containers;
 mod cri;

@@ -5,16 +5,18 @@ mod exit;
 mod fdinfo;
 mod handle;
 mod process;
+mod root;
 mod table;
 mod targets;
 
 use std::{fs, io, path::Path};
 
 pub use build_info::go_build_info;
-pub use exit::{has_closed, has_exited};
+pub use exit::{has_closed, has_exited, start_time};
 pub use fdinfo::{FdInfo, WatchInfo};
 pub use handle::FileHandle;
-pub use process::{Process, arguments, thread_name};
+pub use process::{Process, arguments, program_file, thread_name};
+pub use root::is_of_the_machine_s_root;
 pub use table::TableId;
 pub(super) use targets::unescape;
 pub use targets::{Targets, Whereabouts};

@@ -1,6 +1,6 @@
 //! What `/proc/PID` says of a process.
 
-use std::{fs, io::Read as _};
+use std::{fs, io::Read as _, os::unix::ffi::OsStrExt as _};
 
 use inotify_trace_model::{event::Comm, text::text_of};
 
@@ -50,6 +50,16 @@ fn euid(status: &[u8]) -> Option<u32> {
 /// The path of the v2 hierarchy in a `cgroup` file. No name of a cgroup has a newline.
 fn path(cgroup: &[u8]) -> Option<Vec<u8>> {
     lines(cgroup).find_map(|line| line.strip_prefix(b"0::")).map(<[u8]>::to_vec)
+}
+
+/// The name of the file that a process runs, without the folder; None if the process is gone, or may
+/// not be read. A file that was replaced has the name it had.
+#[must_use]
+pub fn program_file(pid: u32) -> Option<String> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let name = path.file_name()?.as_bytes();
+    // The kernel's suffix for a removed file; a name that has it itself is no known program's.
+    Some(text_of(name.strip_suffix(b" (deleted)").unwrap_or(name)).into_owned())
 }
 
 /// The most bytes read of a command line: the kernel allows some megabytes.
