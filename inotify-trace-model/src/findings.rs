@@ -9,7 +9,7 @@ use crate::{
     resource::Resource,
     tracker::{Process, Tracker, User},
     usage::{Chief, Culprits, Place, Share, chief, shares},
-    verdict::{Confidence, Growth, Kind, Pattern, Restarts, Verdict},
+    verdict::{Confidence, Detail, Growth, Kind, Near, Pattern, Restarts, Verdict},
 };
 
 /// A process that holds instances.
@@ -84,6 +84,22 @@ pub enum Remedy {
         /// Whether it is a pod's.
         is_pod: bool,
     },
+    /// Look at what the process watches, report it, and raise the limit meanwhile.
+    LookAndReport {
+        /// The process.
+        pid: u32,
+        /// What it has ever more of.
+        resource: Resource,
+    },
+    /// Find out what starts such processes and does not end them.
+    FindStarter {
+        /// One of them.
+        pid: u32,
+    },
+    /// Look again later, to see whether they become more.
+    BeSure,
+    /// Raise the limit to gain time: a verdict follows.
+    GainTime(Resource),
     /// Nothing, unless the number grows.
     Wait,
     /// Raise the limit of this resource.
@@ -101,6 +117,8 @@ pub struct Finding {
     pub holder: Holder,
     /// How many instances.
     pub count: usize,
+    /// What else its kind says.
+    pub detail: Detail,
     /// When the first of them was leaked.
     pub since: BootTime,
     /// Whether they were all leaked already when they were found: then `since` is when that was.
@@ -146,6 +164,7 @@ impl Finding {
             kind: verdict.kind,
             holder,
             count: verdict.evidence.len(),
+            detail: verdict.detail.clone(),
             since: verdict.since(),
             was_found: verdict.was_found(),
             confidence: verdict.confidence(),
@@ -161,14 +180,24 @@ impl Finding {
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
-        match (self.pattern, self.kind) {
-            (Some(pattern), _) => Remedy::Known(pattern),
-            (None, Kind::Idle) => Remedy::Wait,
-            (None, _) if self.holder.serves.is_some() => {
-                let served = self.holder.serves.as_ref();
-                Remedy::DeleteServed { is_pod: served.is_some_and(|it| it.pod().is_some()) }
+        if let Some(pattern) = self.pattern {
+            return Remedy::Known(pattern);
+        }
+        let pid = self.holder.pid;
+        let resource = self.growth.map_or(Resource::Instances, |it| it.resource);
+        match (self.kind, &self.detail) {
+            (Kind::TargetGone | Kind::ContainerGone, _) => match &self.holder.serves {
+                Some(served) => Remedy::DeleteServed { is_pod: served.pod().is_some() },
+                None => Remedy::RestartAndReport,
+            },
+            (_, Detail::Pile(pile)) => Remedy::FindStarter { pid: pile.latest },
+            (Kind::Growing | Kind::WatchesGrowing | Kind::PilingUp, _) => {
+                Remedy::LookAndReport { pid, resource }
             }
-            (None, _) => Remedy::RestartAndReport,
+            (_, Detail::Near(Near { looks_used: true, .. })) => Remedy::Raise,
+            (Kind::LimitNear, _) => Remedy::GainTime(resource),
+            (Kind::Alike, _) => Remedy::BeSure,
+            (Kind::Idle, _) => Remedy::Wait,
         }
     }
 }
@@ -180,8 +209,10 @@ pub enum Afterwards {
     Over,
     /// They became no more.
     Stopped {
-        /// How many the process held at the end.
+        /// How many were held at the end.
         held: usize,
+        /// Of what.
+        resource: Resource,
     },
 }
 

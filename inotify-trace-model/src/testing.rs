@@ -116,7 +116,7 @@ impl Machine {
     ) -> &mut Self {
         let path = on.map_or_else(str::to_owned, |_| "/sys/fs/cgroup/x/memory.events".to_owned());
         let cgroup = CgroupId(on.unwrap_or(0));
-        let target = Target { path: Some(path.into()), inode: 5, cgroup, ..Target::default() };
+        let target = target(&path, cgroup);
         let fd = i32::try_from(instance).unwrap();
         let (instance, wd, mask) = (InstanceId(instance), 1, 2);
         let kind = EventKind::WatchAdded { instance, fd, wd, target, mask, quota: None };
@@ -130,6 +130,37 @@ impl Machine {
         let (instance, fd, wd, mask) = (InstanceId(instance), 3, 2, 2);
         let kind = EventKind::WatchAdded { instance, fd, wd, target, mask, quota: None };
         self.tell(seconds, Some(task), kind)
+    }
+
+    /// Watches of the instance with these descriptors.
+    pub fn watches(
+        &mut self,
+        seconds: u64,
+        task: Task,
+        instance: u64,
+        wds: std::ops::Range<i32>,
+    ) -> &mut Self {
+        let quota = Some(Quota { used: 100, limit: 65_536, uid: 0, userns: 1, level: 0 });
+        for wd in wds {
+            let target = target(&format!("/srv/{wd}"), CgroupId(0));
+            let (instance, fd, mask) = (InstanceId(instance), 3, 2);
+            let kind = EventKind::WatchAdded { instance, fd, wd, target, mask, quota };
+            self.tell(seconds, Some(task), kind);
+        }
+        self
+    }
+
+    /// An instance that exists at start, and watches this.
+    pub fn found(&mut self, task: Task, instance: u64, path: Option<&str>) -> &mut Self {
+        let (instance, fd) = (InstanceId(instance), i32::try_from(instance).unwrap());
+        let (flags, creator_cgroup, queued, quota) = (0, CgroupId(0), 0, None);
+        let kind = EventKind::InstanceFound { instance, fd, flags, creator_cgroup, queued, quota };
+        self.tell(0, Some(task), kind);
+        if let Some(path) = path {
+            let target = target(path, CgroupId(0));
+            self.tell(0, None, EventKind::WatchFound { instance, wd: 1, target, mask: 2 });
+        }
+        self
     }
 
     pub fn unwatch(&mut self, seconds: u64, instance: u64, fd: Option<i32>) -> &mut Self {
@@ -154,6 +185,12 @@ impl Machine {
     pub fn short(&self, seconds: u64) -> Vec<(Kind, u32, usize)> {
         self.verdicts(seconds).iter().map(|it| (it.kind, it.pid, it.evidence.len())).collect()
     }
+}
+
+/// A target whose inode depends on its path and its cgroup alone.
+fn target(path: &str, cgroup: CgroupId) -> Target {
+    let inode = path.bytes().fold(cgroup.0, |sum, byte| sum * 31 % 1_000_003 + u64::from(byte));
+    Target { path: Some(path.into()), inode, cgroup, ..Target::default() }
 }
 
 /// A process in containerd's cgroup.

@@ -172,6 +172,12 @@ impl Quota {
     pub fn is_full(&self) -> bool {
         self.used >= self.limit
     }
+
+    /// How many more can be charged.
+    #[must_use]
+    pub fn left(self) -> u32 {
+        self.limit.saturating_sub(self.used)
+    }
 }
 
 /// The kernel's counters of a user in one user namespace.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::User;
+use super::{Floors, User};
 use crate::event::{BootTime, CgroupId, Event, IN_CLOEXEC, InstanceId, Table, Target, Task};
 
 /// The number of latest leavers that an instance keeps: enough for the processes of one kill, and a
@@ -11,6 +11,9 @@ const LEAVERS: usize = 16;
 
 /// An instance that has watched more cgroups than this serves none in particular.
 pub const SERVED: usize = 16;
+
+/// The number of watches from which the tracker follows how it changes: most instances have fewer.
+pub const MANY: usize = 16;
 
 /// An open instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +47,8 @@ pub struct Instance {
     pub descriptors: Vec<Descriptor>,
     /// By watch descriptor.
     pub watches: BTreeMap<i32, Watch>,
+    /// How the number of its watches has changed, once it has had [`MANY`].
+    pub floors: Option<Box<Floors>>,
 }
 
 /// How an instance became known.
@@ -139,6 +144,7 @@ impl Instance {
             ended_by: None,
             descriptors: Vec::new(),
             watches: BTreeMap::new(),
+            floors: None,
         }
     }
 
@@ -235,7 +241,8 @@ impl Instance {
 
     /// Adds or changes a watch. Absent fields of the new target keep their old values: a watch of
     /// the snapshot may have no path, a changed one no inode.
-    pub(super) fn add_watch(&mut self, wd: i32, target: &Target, mask: u32) {
+    pub(super) fn add_watch(&mut self, wd: i32, target: &Target, mask: u32, time: BootTime) {
+        let before = self.watches.len();
         let watch =
             self.watches.entry(wd).or_insert_with(|| Watch { target: Target::default(), mask });
         watch.mask = mask;
@@ -255,11 +262,25 @@ impl Instance {
             let path = watch.target.path.take();
             watch.target = Target { path, ..target.clone() };
         }
+        self.number_changed(before, time);
+    }
+
+    /// Follows the number of watches.
+    fn number_changed(&mut self, before: usize, time: BootTime) {
+        let now = self.watches.len();
+        if now == before || (self.floors.is_none() && now < MANY) {
+            return;
+        }
+        let number = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
+        self.floors.get_or_insert_default().change(time, number(before), number(now));
     }
 
     /// Removes a watch, on the holder's request or with its target.
     pub(super) fn remove_watch(&mut self, wd: i32, time: BootTime, on_request: bool) {
-        if self.watches.remove(&wd).is_some() && self.watches.is_empty() {
+        let before = self.watches.len();
+        let was_known = self.watches.remove(&wd).is_some();
+        self.number_changed(before, time);
+        if was_known && self.watches.is_empty() {
             self.emptied = Some(time);
             if on_request {
                 // The holder removed its last watch, and may use the instance for another purpose.

@@ -3,24 +3,28 @@
 
 mod cgroups;
 mod counts;
+mod floors;
 mod instance;
+mod lifetimes;
 mod process;
 mod state;
 #[cfg(test)]
 mod tests;
 mod users;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
 pub use cgroups::{Cgroup, Cgroups};
 pub use counts::{Counts, Summary};
-pub use instance::{Departure, Descriptor, Instance, Leaver, Origin, SERVED, Watch};
+pub use floors::{Floors, Row, STRETCHES};
+pub use instance::{Departure, Descriptor, Instance, Leaver, MANY, Origin, SERVED, Watch};
+pub use lifetimes::Lifetimes;
 pub use process::Process;
 pub use state::Part;
 pub use users::{Account, Users};
 
 use crate::{
-    event::{Charge, Event, EventKind, InstanceId, Quota, Table, Task},
+    event::{BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Quota, Table, Task},
     identity::{Program, Shim},
 };
 
@@ -54,6 +58,8 @@ impl From<Charge> for User {
 
 /// The most shims that are kept while they hold no instance. A node has one for each pod.
 const IDLE_SHIMS: usize = 1024;
+/// The most cgroups and commands of which the tracker knows how long their processes last.
+const COMMANDS: usize = 4096;
 
 /// The state that a stream of events leads to.
 #[derive(Debug, Default)]
@@ -66,6 +72,8 @@ pub struct Tracker {
     idle_shims: BTreeSet<u32>,
     users: Users,
     cgroups: Cgroups,
+    /// How long processes have held instances that do no longer, by cgroup and command.
+    ended: BTreeMap<(CgroupId, Comm), Lifetimes>,
     counts: Counts,
     /// The instance that the last event released.
     released: Option<Instance>,
@@ -93,7 +101,7 @@ impl Tracker {
         {
             process.task = task;
             if matches!(event.kind, EventKind::ProcessExec { .. }) {
-                (process.shim, process.program) = (None, None);
+                process.forget_past();
                 self.forget_idle(task.pid);
             }
         }
@@ -117,13 +125,13 @@ impl Tracker {
                 }
                 self.instances.insert(*id, instance);
                 if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
-                    process.made = process.made.saturating_add(1);
+                    process.began.get_or_insert(event.time);
                 }
             }
             EventKind::WatchFound { instance, wd, target, mask }
             | EventKind::WatchAdded { instance, wd, target, mask, .. } => {
                 if let Some(instance) = self.instances.get_mut(instance) {
-                    instance.add_watch(*wd, target, *mask);
+                    instance.add_watch(*wd, target, *mask, event.time);
                 }
             }
             EventKind::WatchRemoved { instance, wd, fd, .. } => {
@@ -134,7 +142,7 @@ impl Tracker {
             EventKind::DescriptorClosed { instance, fd, .. } => {
                 // It did not end the instance: a later leaver does.
                 if let Some(task) = event.task {
-                    self.disown(descriptor(task, *fd), *instance);
+                    self.disown(descriptor(task, *fd), *instance, event.time);
                 }
             }
             EventKind::InstanceHeld { instance, .. } => {
@@ -147,7 +155,7 @@ impl Tracker {
                 if let Some(instance) = self.instances.get_mut(id) {
                     instance.end(event, *fd, holder);
                 }
-                self.release(*id);
+                self.release(*id, event);
             }
             EventKind::RangeClosed { first, last } => {
                 let (range, own) = (*first..=*last, table);
@@ -195,7 +203,15 @@ impl Tracker {
                     process.program = Some(Program { exe, arguments });
                 }
             }
-            EventKind::CgroupRemoved { cgroup } => self.cgroups.remove(*cgroup, event.time),
+            EventKind::CgroupRemoved { cgroup } => {
+                self.cgroups.remove(*cgroup, event.time);
+                let of_cgroup = self.ended.range((*cgroup, Comm::default())..);
+                let keys: Vec<_> =
+                    of_cgroup.map(|it| *it.0).take_while(|key| key.0 == *cgroup).collect();
+                for key in keys {
+                    self.ended.remove(&key);
+                }
+            }
             EventKind::CreateFailed { .. }
             | EventKind::WatchFailed { .. }
             | EventKind::Charged { .. }
@@ -242,6 +258,14 @@ impl Tracker {
     #[must_use]
     pub fn cgroups(&self) -> &Cgroups {
         &self.cgroups
+    }
+
+    /// How long the processes of a command in a cgroup have held instances, of those that do no
+    /// longer; None if that is not known.
+    #[must_use]
+    pub fn ended(&self, cgroup: CgroupId, comm: Comm) -> Option<Lifetimes> {
+        let known = self.ended.get(&(cgroup, comm));
+        known.cloned().or_else(|| (self.ended.len() < COMMANDS).then(Lifetimes::default))
     }
 
     /// The totals until now.
@@ -301,28 +325,36 @@ impl Tracker {
     }
 
     /// Removes a closed descriptor.
-    fn disown(&mut self, descriptor: Descriptor, id: InstanceId) {
+    fn disown(&mut self, descriptor: Descriptor, id: InstanceId, time: BootTime) {
         let Descriptor { pid, table, fd } = descriptor;
         if let Some(process) = self.processes.get_mut(&pid) {
             if process.descriptors.get(&(table, fd)) == Some(&id) {
                 process.descriptors.remove(&(table, fd));
             }
-            if process.descriptors.is_empty() {
-                self.rest(pid);
-            }
+            self.rest(pid, time);
         }
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.remove_descriptor(descriptor);
         }
     }
 
-    /// Forgets a process without descriptors, unless it is a shim.
-    fn rest(&mut self, pid: u32) {
-        let is_shim = self.processes.get(&pid).is_some_and(|process| process.shim.is_some());
-        if is_shim && self.idle_shims.len() < IDLE_SHIMS {
+    /// Forgets a process that holds no instance any more, unless it is a shim.
+    fn rest(&mut self, pid: u32, time: BootTime) {
+        let Entry::Occupied(mut process) = self.processes.entry(pid) else { return };
+        if !process.get().descriptors.is_empty() {
+            return;
+        }
+        if let Some(began) = process.get_mut().began.take() {
+            let task = process.get().task;
+            let key = (task.cgroup, task.comm);
+            if self.ended.len() < COMMANDS || self.ended.contains_key(&key) {
+                self.ended.entry(key).or_default().add(time.since(began));
+            }
+        }
+        if process.get().shim.is_some() && self.idle_shims.len() < IDLE_SHIMS {
             self.idle_shims.insert(pid);
         } else {
-            self.processes.remove(&pid);
+            process.remove();
         }
     }
 
@@ -349,7 +381,7 @@ impl Tracker {
         let gone: Vec<_> = process.descriptors.iter().filter(is_lost).collect();
         let gone: Vec<_> = gone.into_iter().map(|(&place, &id)| (place, id)).collect();
         for ((table, fd), id) in gone {
-            self.disown(Descriptor { pid, table, fd }, id);
+            self.disown(Descriptor { pid, table, fd }, id, time);
             if let Some(instance) = self.instances.get_mut(&id) {
                 instance.left(Leaver { task, fd: Some(fd), how, time });
             }
@@ -390,21 +422,24 @@ impl Tracker {
         // The child's only thread is a copy of the one that forked.
         process.task = Task { pid: child, tid: child, table: None, thread: None, ..process.task };
         process.task.comm = parent.thread_name();
-        process.made = 0;
-        // The child of a shim executes another program.
-        process.shim = None;
+        process.forget_past();
         self.processes.insert(child, process);
     }
 
     /// Removes an instance and all its descriptors.
-    fn release(&mut self, id: InstanceId) {
+    fn release(&mut self, id: InstanceId, event: &Event) {
         let Some(instance) = self.instances.remove(&id) else { return };
+        let time = instance.ended(event);
+        if let Origin::Created(task) = instance.origin
+            && let Some(creator) = self.processes.get_mut(&task.pid)
+        {
+            // It lives on, so that it has let go of the instance.
+            creator.closed.add(time.since(instance.since));
+        }
         for &Descriptor { pid, table, fd } in instance.descriptors() {
             if let Some(process) = self.processes.get_mut(&pid) {
                 process.descriptors.remove(&(table, fd));
-                if process.descriptors.is_empty() {
-                    self.rest(pid);
-                }
+                self.rest(pid, time);
             }
         }
         self.released = Some(instance);

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::Lifetimes;
 use crate::{
-    event::{InstanceId, Table, Task},
+    event::{BootTime, InstanceId, Table, Task},
     identity::{Program, Shim},
 };
 
@@ -14,8 +15,10 @@ pub struct Process {
     pub task: Task,
     /// Its inotify descriptors, by table and number.
     pub descriptors: BTreeMap<(Table, i32), InstanceId>,
-    /// The number of instances it was seen creating since it became known.
-    pub made: u64,
+    /// When it created its first instance, if that was seen.
+    pub began: Option<BootTime>,
+    /// How long the instances that it created and let go of have lived.
+    pub closed: Lifetimes,
     /// Its container and version, if it is one of containerd's shims.
     pub shim: Option<Shim>,
     /// Its program, if that was read: see [`Self::IS_READ_AT`].
@@ -28,6 +31,13 @@ impl Process {
     pub const IS_READ_AT: usize = 4;
 
     pub(super) fn new(task: Task) -> Self {
-        Self { task, descriptors: BTreeMap::new(), made: 0, shim: None, program: None }
+        let (descriptors, closed) = (BTreeMap::new(), Lifetimes::default());
+        Self { task, descriptors, began: None, closed, shim: None, program: None }
+    }
+
+    /// Forgets what it has done: it executes another program, or is a child.
+    pub(super) fn forget_past(&mut self) {
+        (self.began, self.closed) = (None, Lifetimes::default());
+        (self.shim, self.program) = (None, None);
     }
 }

@@ -3,9 +3,9 @@
 
 use std::collections::hash_map::Entry;
 
-use super::{Account, Instance, Process, Tracker, User, Watch};
+use super::{Account, COMMANDS, Instance, Lifetimes, Process, Tracker, User, Watch};
 use crate::{
-    event::{BootTime, CgroupId, InstanceId},
+    event::{BootTime, CgroupId, Comm, InstanceId},
     identity::{Container, Names},
 };
 
@@ -51,6 +51,16 @@ pub enum Part {
         /// By watch descriptor.
         watches: Vec<(i32, Watch)>,
     },
+    /// How long the processes of a command in a cgroup have held instances, of those that do no
+    /// longer.
+    Ended {
+        /// The cgroup.
+        cgroup: CgroupId,
+        /// The command.
+        comm: Comm,
+        /// How long.
+        lifetimes: Lifetimes,
+    },
 }
 
 /// The most watches or descriptors in a part: an instance may have a million.
@@ -65,6 +75,10 @@ impl Tracker {
         parts.extend(self.users.iter().map(|(user, account)| {
             let account = account.clone();
             Part::Account { user, account }
+        }));
+        parts.extend(self.ended.iter().map(|(&(cgroup, comm), lifetimes)| {
+            let lifetimes = lifetimes.clone();
+            Part::Ended { cgroup, comm, lifetimes }
         }));
         let mut processes: Vec<_> = self.processes.values().cloned().collect();
         processes.sort_by_key(|process| process.task.pid);
@@ -119,7 +133,7 @@ impl Tracker {
                 let is_idle = process.descriptors.is_empty();
                 self.processes.insert(pid, process);
                 if is_idle {
-                    self.rest(pid);
+                    self.rest(pid, BootTime(0));
                 }
             }
             Part::Instance(instance) => match self.instances.entry(instance.id) {
@@ -129,6 +143,11 @@ impl Tracker {
             Part::Watches { instance, watches } => {
                 if let Some(instance) = self.instances.get_mut(&instance) {
                     instance.watches.extend(watches);
+                }
+            }
+            Part::Ended { cgroup, comm, lifetimes } => {
+                if self.ended.len() < COMMANDS {
+                    self.ended.insert((cgroup, comm), lifetimes);
                 }
             }
         }

@@ -1,24 +1,31 @@
 //! Verdicts: leaked instances and their holders, derived from the tracker's state at a moment.
 //! Pure: the same state at the same time leads to the same verdicts, live and from a recording.
 
+mod alike;
 mod conditions;
 mod growth;
+mod judge;
 mod patterns;
+mod piles;
 mod restarts;
+mod steady;
+mod suspects;
 #[cfg(test)]
 mod tests;
 mod watcher;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 pub use growth::Growth;
+use judge::judgement;
 pub use patterns::{Pattern, known_arguments, patterns};
+pub use piles::Pile;
 pub use restarts::Restarts;
 pub use watcher::Watcher;
 
 use crate::{
-    event::{BootTime, CgroupId, InstanceId},
-    tracker::{Instance, Origin, Process, SERVED, Tracker},
+    event::{BootTime, CgroupId, InstanceId, Quota, Target},
+    tracker::{Instance, Origin, Tracker},
 };
 
 /// The time after which instances count as leaked.
@@ -29,11 +36,18 @@ pub struct Grace {
     pub target: Duration,
     /// The time for which an instance may have no watch before it counts as idle.
     pub idle: Duration,
+    /// The time for which instances, or equal processes, must become more before that counts as
+    /// growth: a starting daemon creates many at once.
+    pub growth: Duration,
 }
 
 impl Default for Grace {
     fn default() -> Self {
-        Self { target: Duration::from_secs(30), idle: Duration::from_secs(600) }
+        Self {
+            target: Duration::from_secs(30),
+            idle: Duration::from_secs(600),
+            growth: Duration::from_secs(120),
+        }
     }
 }
 
@@ -44,8 +58,18 @@ pub enum Kind {
     TargetGone,
     /// The container it was created in is gone, and a process outside still holds it.
     ContainerGone,
-    /// Its holder creates more and more instances, and closes none.
+    /// Its holder keeps more and more of the instances that it creates, for longer than it usually
+    /// does, and none has a target of its own.
     Growing,
+    /// An instance has more and more watches.
+    WatchesGrowing,
+    /// There are more and more equal processes in one place, each with an instance or a few.
+    PilingUp,
+    /// The limit will be reached soon at the present rate, and that is no leak, or not decided yet.
+    LimitNear,
+    /// Many instances of its holder watch the same target, or none. A look at another time shows
+    /// whether they become more.
+    Alike,
     /// It has had no watch for long. Unusual, but no leak by itself.
     Idle,
 }
@@ -58,14 +82,24 @@ impl Kind {
             Self::TargetGone => "target-gone",
             Self::ContainerGone => "container-gone",
             Self::Growing => "growing",
+            Self::WatchesGrowing => "watches-growing",
+            Self::PilingUp => "piling-up",
+            Self::LimitNear => "limit-near",
+            Self::Alike => "alike",
             Self::Idle => "idle",
         }
+    }
+
+    /// Whether it shows by itself, and not only by a trend.
+    #[must_use]
+    pub fn is_certain(self) -> bool {
+        matches!(self, Self::TargetGone | Self::ContainerGone)
     }
 
     /// Whether it is a leak, and not only a note.
     #[must_use]
     pub fn is_leak(self) -> bool {
-        self != Self::Idle
+        !matches!(self, Self::LimitNear | Self::Alike | Self::Idle)
     }
 }
 
@@ -122,6 +156,49 @@ pub struct Verdict {
     /// The cost of each restart of a container, if the process is a shim that keeps their
     /// instances.
     pub restarts: Option<Restarts>,
+    /// What else its kind says.
+    pub detail: Detail,
+}
+
+/// What a verdict says besides its instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing.
+    None,
+    /// What all the instances watch.
+    Watched(Watched),
+    /// The processes that pile up.
+    Pile(Pile),
+    /// The number of watches now, and before it grew.
+    Watches {
+        /// Now.
+        now: u32,
+        /// Before.
+        before: u32,
+    },
+    /// The limit that is near, and what it looks like.
+    Near(Near),
+}
+
+/// What all of some instances watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// This alone.
+    Same(Box<Target>),
+    /// Nothing that exists.
+    Nothing,
+    /// Various targets.
+    Various,
+}
+
+/// A limit that will be reached soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Near {
+    /// The charges of the user who pays.
+    pub quota: Quota,
+    /// Whether each instance has a target of its own, so that they look used; otherwise it is too
+    /// early to tell.
+    pub looks_used: bool,
 }
 
 impl Verdict {
@@ -135,6 +212,18 @@ impl Verdict {
     #[must_use]
     pub fn since(&self) -> BootTime {
         self.evidence.iter().map(|it| it.since).min().unwrap_or(BootTime(0))
+    }
+
+    /// How much it is about: watches, processes or instances.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self.detail {
+            Detail::Watches { now, .. } => now as usize,
+            Detail::Pile(pile) => pile.processes,
+            // Only how near it is makes it worse.
+            Detail::Near(_) => 1,
+            _ => self.evidence.len(),
+        }
     }
 
     /// Adds the cost of restarts, which takes a scan of all known cgroups.
@@ -160,117 +249,8 @@ pub fn verdicts(tracker: &Tracker, now: BootTime, grace: &Grace) -> Vec<Verdict>
     found.into_iter().map(|it| it.with_restarts(tracker, now, grace)).collect()
 }
 
-/// The verdicts at a moment, without the cost of restarts; and when the next one is due without
-/// further events.
-fn judgement(tracker: &Tracker, now: BootTime, grace: &Grace) -> (Vec<Verdict>, Option<BootTime>) {
-    let mut found: BTreeMap<(Kind, u32), Vec<Evidence>> = BTreeMap::new();
-    let mut next: Option<BootTime> = None;
-    for instance in tracker.instances() {
-        let Some((kind, evidence)) = suspect(tracker, instance) else { continue };
-        let wait = if kind == Kind::Idle { grace.idle } else { grace.target };
-        if now.since(evidence.since) < wait {
-            let wait = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
-            let due = BootTime(evidence.since.0.saturating_add(wait));
-            next = Some(next.map_or(due, |next| next.min(due)));
-            continue;
-        }
-        if let Some(holder) = holder(tracker, instance) {
-            found.entry((kind, holder.task.pid)).or_default().push(evidence);
-        }
-    }
-    for process in tracker.processes() {
-        if let Some(evidence) = growth::of_process(tracker, process, now) {
-            found.entry((Kind::Growing, process.task.pid)).or_insert(evidence);
-        }
-    }
-    // Growth is no verdict of its own if at least half of it is leaked instances.
-    let leaked = |found: &BTreeMap<(Kind, u32), Vec<Evidence>>, pid| {
-        let count = |kind| found.get(&(kind, pid)).map_or(0, Vec::len);
-        count(Kind::TargetGone) + count(Kind::ContainerGone)
-    };
-    let explained: Vec<_> = found
-        .iter()
-        .filter(|((kind, pid), evidence)| {
-            *kind == Kind::Growing && 2 * leaked(&found, *pid) >= evidence.len()
-        })
-        .map(|(key, _)| *key)
-        .collect();
-    found.retain(|key, _| !explained.contains(key));
-    let verdict = |((kind, pid), evidence)| verdict(tracker, kind, pid, evidence);
-    (found.into_iter().map(verdict).collect(), next)
-}
-
-fn verdict(tracker: &Tracker, kind: Kind, pid: u32, mut evidence: Vec<Evidence>) -> Verdict {
-    evidence.sort_by_key(|it| (it.since, it.instance));
-    let pattern = tracker.process(pid).and_then(|it| patterns::find(tracker, kind, it, &evidence));
-    let growth = match kind {
-        Kind::Idle => None,
-        // Leaks found at start have no start time; they don't count in the rate.
-        _ => growth::of_times(
-            tracker,
-            pid,
-            evidence.iter().filter(|it| !it.was_found).map(|it| it.since),
-        ),
-    };
-    Verdict { kind, pid, pattern, evidence, growth, restarts: None }
-}
-
-/// The holder that an instance is attributed to: of several holders the one that has held it
-/// longest, which is its creator while that exists.
-fn holder<'a>(tracker: &'a Tracker, instance: &Instance) -> Option<&'a Process> {
-    instance.descriptors().first().and_then(|it| tracker.process(it.pid))
-}
-
 /// Whether an instance looks leaked now, before any grace period is over: what it was for is gone.
 #[must_use]
 pub fn looks_leaked(tracker: &Tracker, instance: &Instance) -> bool {
-    suspect(tracker, instance).is_some_and(|(kind, _)| kind.is_leak())
-}
-
-/// The kind of leak that an instance becomes after its grace period, with the evidence.
-fn suspect(tracker: &Tracker, instance: &Instance) -> Option<(Kind, Evidence)> {
-    if let Some(evidence) = target_gone(tracker, instance) {
-        return Some((Kind::TargetGone, evidence));
-    }
-    if let Some(evidence) = container_gone(tracker, instance) {
-        return Some((Kind::ContainerGone, evidence));
-    }
-    let since = instance.emptied.unwrap_or(instance.since);
-    let evidence = || Evidence::new(instance, since, Vec::new(), Confidence::Certain);
-    instance.watches().is_empty().then(|| (Kind::Idle, evidence()))
-}
-
-/// The evidence if an instance is open although it has watched only files of cgroups, and all these
-/// are gone. A watch on anything else means that it has another purpose.
-fn target_gone(tracker: &Tracker, instance: &Instance) -> Option<Evidence> {
-    let evidence =
-        |since, cgroups, confidence| Some(Evidence::new(instance, since, cgroups, confidence));
-    if instance.served.is_empty() {
-        // The kernel removed its watches before the snapshot: only its holder shows its purpose.
-        let is_shape = instance.watches().is_empty() && instance.queued.is_some();
-        let process = holder(tracker, instance).filter(|_| is_shape)?;
-        patterns::leaves_empty(tracker, process).then_some(())?;
-        return evidence(instance.since, Vec::new(), Confidence::Likely);
-    }
-    let watches_other = instance.watches().values().any(|it| it.target.cgroup.known().is_none());
-    if watches_other || instance.served.len() > SERVED {
-        return None;
-    }
-    let mut since = instance.emptied.unwrap_or(instance.since);
-    for &cgroup in &instance.served {
-        since = since.max(tracker.cgroups().gone_since(cgroup)?.unwrap_or(instance.since));
-    }
-    evidence(since, instance.served.iter().copied().collect(), Confidence::Certain)
-}
-
-/// The evidence if the container that an instance was created in is gone, and a process elsewhere
-/// holds it.
-fn container_gone(tracker: &Tracker, instance: &Instance) -> Option<Evidence> {
-    let made_in = instance.creator_cgroup.known()?;
-    let cgroups = tracker.cgroups();
-    // A cgroup that was never known may not have been a container's.
-    cgroups.get(made_in)?.container.as_ref()?;
-    let since = cgroups.gone_since(made_in)??;
-    let elsewhere = holder(tracker, instance)?.task.cgroup != made_in;
-    elsewhere.then(|| Evidence::new(instance, since, vec![made_in], Confidence::Certain))
+    suspects::suspect(tracker, instance).is_some_and(|(kind, _)| kind.is_leak())
 }

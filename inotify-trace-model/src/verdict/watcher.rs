@@ -8,12 +8,32 @@ use crate::{event::BootTime, tracker::Tracker};
 /// The shortest time between two looks for leaks, in nanoseconds.
 const PERIOD: u64 = 500_000_000;
 
+/// How near a limit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Urgency {
+    None,
+    /// It is reached within ten minutes.
+    Minutes,
+    /// It is reached within one.
+    Seconds,
+}
+
+impl Urgency {
+    fn of(verdict: &Verdict) -> Self {
+        match verdict.growth.and_then(|it| it.time_left()).map(|left| left.as_secs()) {
+            Some(..60) => Self::Seconds,
+            Some(60..600) => Self::Minutes,
+            Some(600..) | None => Self::None,
+        }
+    }
+}
+
 /// Finds verdicts that are new, or much worse than before.
 #[derive(Debug)]
 pub struct Watcher {
     grace: Grace,
-    /// The number of instances of each verdict when it was last reported.
-    reported: HashMap<(Kind, u32), usize>,
+    /// The size of each verdict when it was last reported, and how near the limit was.
+    reported: HashMap<(Kind, u32), (usize, Urgency)>,
     last: Option<BootTime>,
     /// When to look again, even without events.
     due: Option<BootTime>,
@@ -44,8 +64,8 @@ impl Watcher {
         self.due
     }
 
-    /// The verdicts that are new since the last call, or have twice as many instances as when they
-    /// were last reported.
+    /// The verdicts that are new since the last call, are twice as large as when they were last
+    /// reported, or have come much nearer to a limit.
     pub fn reached(&mut self, tracker: &Tracker, now: BootTime) -> Vec<Verdict> {
         self.last = Some(now);
         let (found, due) = judgement(tracker, now, &self.grace);
@@ -54,10 +74,15 @@ impl Watcher {
         // A verdict that was withdrawn is new when it comes again.
         self.reported.retain(|told, _| found.iter().any(|verdict| key(verdict) == *told));
         let mut is_news = |verdict: &Verdict| {
-            let count = verdict.evidence.len();
-            let news = self.reported.get(&key(verdict)).is_none_or(|&told| count >= 2 * told);
+            let (size, urgency) = (verdict.size(), Urgency::of(verdict));
+            let has_doubled = |told: usize| size >= 2 * told;
+            let is_worse = |&(told, was): &(usize, Urgency)| has_doubled(told) || urgency > was;
+            let known = self.reported.get(&key(verdict)).copied();
+            let news = known.as_ref().is_none_or(is_worse);
             if news {
-                self.reported.insert(key(verdict), count);
+                // A rate goes up and down: what was urgent is not told again for that.
+                let most = known.map_or(urgency, |(_, was)| was.max(urgency));
+                self.reported.insert(key(verdict), (size, most));
             }
             news
         };

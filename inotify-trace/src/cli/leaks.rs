@@ -46,6 +46,10 @@ pub(super) struct Args {
     /// Time after which an instance without watches is noted
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     idle: Duration,
+    /// Time for which instances, or equal processes with some, must become more before that counts as
+    /// a leak
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = positive_duration)]
+    growth_span: Duration,
     /// Without --watch: time to observe instances that look leaked, since those of a container that
     /// is just ending look the same. With --recording: time for which they must have looked leaked
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = duration)]
@@ -99,7 +103,7 @@ async fn look(args: &Args) -> anyhow::Result<ExitCode> {
     let survey = Options { later: Later::Attach, ..args.options() };
     let Ok(()) = story.take(Live::survey(survey)?, &mut ());
     session::warn_of_missing_capabilities()?;
-    let at_once = Grace { target: Duration::ZERO, idle: Duration::MAX };
+    let at_once = Grace { target: Duration::ZERO, idle: Duration::MAX, growth: Duration::MAX };
     let mut grace = at_once;
     if !verdicts(story.tracker(), story.now(), &at_once).is_empty() {
         // An instance that still looks leaked after the settling time is a leak. The session
@@ -116,7 +120,7 @@ async fn look(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Reports the leaks at a moment of a recording.
 fn look_back(args: &Args, past: &Past) -> anyhow::Result<ExitCode> {
-    let grace = Grace { target: args.settle, idle: args.idle };
+    let grace = Grace { target: args.settle, ..args.grace() };
     let say = Say::new(args.output, past.header.clock());
     let code = tell(say, &past.tracker, past.time, &grace)?;
     Ok(if past.is_damaged { ExitCode::from(EXIT_ERROR) } else { code })
@@ -139,7 +143,7 @@ fn tell(mut say: Say, tracker: &Tracker, now: BootTime, grace: &Grace) -> anyhow
 /// Reports the leaks that exist now, and later ones as they happen.
 async fn watch(args: &Args, duration: Option<Duration>) -> anyhow::Result<ExitCode> {
     let mut session = session::start(args.options(), duration)?;
-    let grace = Grace { target: args.grace, idle: args.idle };
+    let grace = args.grace();
     let mut story = Story::new(host::now(), grace);
     let mut say = Say::new(args.output, host::clock());
     session
@@ -155,9 +159,14 @@ fn exit_code(has_leak: bool) -> ExitCode {
 }
 
 impl Args {
+    fn grace(&self) -> Grace {
+        Grace { target: self.grace, idle: self.idle, growth: self.growth_span }
+    }
+
     fn options(&self) -> Options {
         let kernel = Settings { backend: self.backend, ..Settings::default() };
-        Options { kernel, registry: self.host.registry(), ..Options::default() }
+        let registry = self.host.registry();
+        Options { kernel, registry, find_paths: true, ..Options::default() }
     }
 }
 

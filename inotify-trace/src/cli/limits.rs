@@ -1,7 +1,6 @@
 //! `inotify-trace limits`: use of the limits, and recommended values.
 
 use std::{
-    collections::BTreeMap,
     io::{self, BufWriter, IsTerminal as _, Write as _},
     process::ExitCode,
     time::Duration,
@@ -31,7 +30,7 @@ use crate::{
     feed::Options,
     host::{self, procfs},
     kernel::{Backend, Settings},
-    limits::{self, Changes, Counted, DEFAULT_PODS, Rate, Seen, apply::Plan, files::Root},
+    limits::{self, Changes, Counted, DEFAULT_PODS, Seen, apply::Plan, files::Root},
     output::{LimitsReport, Patient, UserNames},
 };
 
@@ -219,8 +218,7 @@ fn report(
                 .to_owned(),
         );
     }
-    let rates: Option<BTreeMap<User, Rate>> =
-        changes.map(|(changes, during)| changes.rates(tracker, during));
+    let rates = changes.map(|(changes, during)| changes.rates(tracker, during));
     notes.extend(changes.and_then(|(changes, _)| lost(changes)));
     LimitsReport {
         names: UserNames::from_map(host::users()),

@@ -33,6 +33,9 @@ pub(super) struct Args {
     /// Group instances by this
     #[arg(long, value_parser = one_of::<By>(), default_value = "process")]
     by: By,
+    /// Only what these processes hold
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
+    pids: Vec<u32>,
     /// List each watch, with its path
     #[arg(long)]
     watches: bool,
@@ -86,6 +89,7 @@ Examples:
   sudo inotify-trace list --by container         containers
   sudo inotify-trace list --by user              users, and their use of the limit
   sudo inotify-trace list --watches              watches with their paths
+  sudo inotify-trace list --watches -p 4711      those of a process
   inotify-trace list --recording night.itrec --at 03:05    the same at a moment of a recording
   sudo inotify-trace list -o json | jq '.rows[] | select(.instances > 10)'";
 
@@ -104,6 +108,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     };
     let mut listing = Listing::new(&tracker, args.by, names);
+    if !args.pids.is_empty() {
+        listing.only(&args.pids);
+    }
     if let Some(column) = args.sort {
         listing.sort(column);
     }

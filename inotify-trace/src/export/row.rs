@@ -6,7 +6,7 @@ use inotify_trace_model::{
     event::{BootTime, Event, EventKind, InstanceId},
     story::Audience,
     tracker::Tracker,
-    verdict::{Grace, Verdict, verdicts},
+    verdict::{Grace, Kind, Verdict, verdicts},
 };
 
 use super::{ExportError, Exporter, context};
@@ -60,6 +60,10 @@ impl Flat {
         tracker: &Tracker,
         now: BootTime,
     ) -> Result<(), ExportError> {
+        if verdict.kind == Kind::WatchesGrowing {
+            // The instance is used; some of its watches are not.
+            return Ok(());
+        }
         let finding = fields::finding(&self.context, verdict, tracker, now);
         for evidence in &verdict.evidence {
             if self.told.insert(evidence.instance) {

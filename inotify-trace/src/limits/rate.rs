@@ -1,37 +1,44 @@
-//! The rate at which instances are used up. Pure: callers pass the time.
+//! The rate at which instances and watches are used up. Pure: callers pass the time.
 
-use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    convert::Infallible,
+    time::Duration,
+};
 
 use inotify_trace_model::{
-    event::{BootTime, Event, EventKind},
+    event::{BootTime, Event, EventKind, InstanceId},
     feed::Batch,
+    resource::Resource,
     story::Audience,
-    tracker::{Tracker, User},
+    tracker::{Instance, Tracker, User},
     usage::{Level, time_left},
 };
 
-/// Created and released instances, by charged user.
+/// Created and released instances, and added and removed watches, by charged user.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     /// Created and released.
-    direct: BTreeMap<User, (u64, u64)>,
+    direct: BTreeMap<(User, Resource), (u64, u64)>,
+    /// How many watches each instance has.
+    watches: HashMap<InstanceId, u64>,
     /// Losses.
     lost: u64,
 }
 
-/// The rate at which a user's instances grow.
+/// The rate at which a user's instances or watches grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Instances created.
+    /// Instances created, or watches added.
     pub created: u64,
-    /// Instances released.
+    /// Instances released, or watches removed, also those that ended with their instances.
     pub released: u64,
     /// The time in which they were counted.
     pub during: Duration,
 }
 
 impl Rate {
-    /// Instances per minute: created minus released.
+    /// Per minute: created minus released.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts of a trace are far below 2^52")]
     pub fn per_minute(&self) -> f64 {
@@ -49,12 +56,19 @@ impl Rate {
 }
 
 impl Changes {
+    /// Counts from the state that `tracker` has now.
+    pub fn begin(&mut self, tracker: &Tracker) {
+        let count = |it: &Instance| (it.id, it.watches().len() as u64);
+        self.watches = tracker.instances().map(count).collect();
+    }
+
     /// Counts an event that `tracker` has just applied.
     pub fn add(&mut self, event: &Event, tracker: &Tracker) {
+        self.add_watches(event, tracker);
         let charged = tracker.subject(event).and_then(|instance| instance.charged);
         let mut count = |created, released| {
             if let Some(user) = charged {
-                let counts = self.direct.entry(user).or_default();
+                let counts = self.direct.entry((user, Resource::Instances)).or_default();
                 *counts = (counts.0 + created, counts.1 + released);
             }
         };
@@ -74,23 +88,40 @@ impl Changes {
         }
     }
 
+    fn add_watches(&mut self, event: &Event, tracker: &Tracker) {
+        let Some(instance) = tracker.subject(event) else { return };
+        let is_released = matches!(event.kind, EventKind::InstanceReleased { .. });
+        let now = if is_released { 0 } else { instance.watches().len() as u64 };
+        let before = match is_released {
+            true => self.watches.remove(&instance.id),
+            false => self.watches.insert(instance.id, now),
+        };
+        let before = before.unwrap_or_default();
+        if let Some(user) = instance.charged.filter(|_| before != now) {
+            let counts = self.direct.entry((user, Resource::Watches)).or_default();
+            counts.0 += now.saturating_sub(before);
+            counts.1 += before.saturating_sub(now);
+        }
+    }
+
     /// The number of losses.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// The rate of each user, including users in namespaces below, whose charges count as well.
+    /// The rates of each user, including users in namespaces below, whose charges count as well.
     #[must_use]
-    pub fn rates(&self, tracker: &Tracker, during: Duration) -> BTreeMap<User, Rate> {
+    pub fn rates(&self, tracker: &Tracker, during: Duration) -> BTreeMap<(User, Resource), Rate> {
         let mut rates = BTreeMap::new();
-        for (&user, &(created, released)) in &self.direct {
+        for (&(user, resource), &(created, released)) in &self.direct {
             let account = tracker.users().get(user);
             let above = account.map(|account| account.levels.as_slice()).unwrap_or_default();
             let payers = above.iter().map(|&charge| User::from(charge));
             let itself = above.is_empty().then_some(user);
             for payer in payers.chain(itself) {
-                let rate = rates.entry(payer).or_insert(Rate { created: 0, released: 0, during });
+                let none = Rate { created: 0, released: 0, during };
+                let rate = rates.entry((payer, resource)).or_insert(none);
                 rate.created += created;
                 rate.released += released;
             }
@@ -118,8 +149,11 @@ impl Audience for Counted {
         Ok(())
     }
 
-    fn batch(&mut self, batch: &mut Batch, _: &Tracker) -> Result<(), Infallible> {
-        self.since.get_or_insert(batch.time);
+    fn batch(&mut self, batch: &mut Batch, tracker: &Tracker) -> Result<(), Infallible> {
+        if self.since.is_none() {
+            self.since = Some(batch.time);
+            self.changes.begin(tracker);
+        }
         Ok(())
     }
 }
@@ -127,7 +161,7 @@ impl Audience for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use inotify_trace_model::event::{Charge, InstanceId, Loss, Quota, Task};
+    use inotify_trace_model::event::{Charge, InstanceId, Loss, Quota, Target, Task};
 
     const USER: User = User { userns: 9, uid: 5 };
     const ABOVE: User = User { userns: 8, uid: 0 };
@@ -191,8 +225,37 @@ mod tests {
         let during = Duration::from_secs(30);
         let rates = changes.rates(&tracker, during);
         let rate = |created, released| Rate { created, released, during };
-        assert_eq!(rates, [(ABOVE, rate(4, 1)), (USER, rate(2, 1))].into());
+        let instances = |user| (user, Resource::Instances);
+        assert_eq!(rates, [(instances(ABOVE), rate(4, 1)), (instances(USER), rate(2, 1))].into());
         assert_eq!(changes.lost(), 3);
+    }
+
+    #[test]
+    fn watches_are_counted_once_and_end_with_their_instance() {
+        let watched = |wd| {
+            let (instance, target, quota) = (InstanceId(1), Target::default(), None);
+            by_somebody(EventKind::WatchAdded { instance, fd: 1, wd, target, mask: 2, quota })
+        };
+        let unwatched = |wd| {
+            let (instance, fd, quota) = (InstanceId(1), Some(1), None);
+            by_somebody(EventKind::WatchRemoved { instance, fd, wd, quota })
+        };
+        let (mut tracker, mut counted) = (Tracker::new(), Counted::default());
+        let mut batch = |events: &[Event]| {
+            for event in events {
+                tracker.apply(event);
+                let Ok(()) = counted.event(event, &tracker);
+            }
+            let mut batch = Batch { time: BootTime(1), judged: false, events: Vec::new() };
+            let Ok(()) = counted.batch(&mut batch, &tracker);
+            let rates = counted.changes.rates(&tracker, Duration::from_secs(60));
+            rates.get(&(USER, Resource::Watches)).map(|it| (it.created, it.released))
+        };
+        // What is there at the start is no change, nor is a watch that only changes.
+        assert_eq!(batch(&[created(1, USER), watched(1)]), None);
+        assert_eq!(batch(&[watched(1), watched(2), watched(3), watched(3)]), Some((2, 0)));
+        assert_eq!(batch(&[unwatched(2), unwatched(9)]), Some((2, 1)));
+        assert_eq!(batch(&[released(1, USER)]), Some((2, 3)));
     }
 
     #[test]

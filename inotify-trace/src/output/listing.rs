@@ -74,6 +74,11 @@ impl<'a> Listing<'a> {
         self.groups = groups;
     }
 
+    /// Drops the groups in which none of these processes holds anything.
+    pub fn only(&mut self, pids: &[u32]) {
+        self.groups.retain(|group| pids.iter().any(|pid| group.processes.contains(pid)));
+    }
+
     /// Drops all but the first `most` groups, and returns the number of dropped ones.
     pub fn cut(&mut self, most: usize) -> usize {
         let dropped = self.groups.len().saturating_sub(most);

@@ -10,7 +10,8 @@ use inotify_trace_model::{
     feed::Batch,
     identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
     tracker::{
-        Account, Departure, Descriptor, Instance, Leaver, Origin, Part, Process, User, Watch,
+        Account, Departure, Descriptor, Floors, Instance, Leaver, Lifetimes, Origin, Part, Process,
+        Row, User, Watch,
     },
 };
 
@@ -175,7 +176,8 @@ pub(super) fn to_part(part: wire::Part) -> Option<Part> {
                 .iter()
                 .map(|it| ((it.table, it.fd), InstanceId(it.instance)))
                 .collect(),
-            made: it.made,
+            began: it.began.map(BootTime),
+            closed: Lifetimes::from_counts(it.closed),
             shim: it.shim.map(to_shim),
             program: it.program.map(to_program),
         }),
@@ -186,6 +188,11 @@ pub(super) fn to_part(part: wire::Part) -> Option<Part> {
                 watches.map(|it| (it.wd, Watch { target: to_target(it.target), mask: it.mask }));
             Part::Watches { instance: InstanceId(it.instance), watches: watches.collect() }
         }
+        wire::PartKind::Ended(it) => Part::Ended {
+            cgroup: CgroupId(it.cgroup),
+            comm: to_comm(&it.comm),
+            lifetimes: Lifetimes::from_counts(it.lifetimes),
+        },
     })
 }
 
@@ -216,7 +223,13 @@ fn to_instance(instance: &wire::Instance) -> Instance {
             .map(|&wire::HolderDescriptor { pid, fd, table }| Descriptor { pid, table, fd })
             .collect(),
         watches: BTreeMap::new(),
+        floors: (!instance.floors.is_empty()).then(|| Box::new(to_floors(&instance.floors))),
     }
+}
+
+fn to_floors(rows: &[wire::Floors]) -> Floors {
+    let row = |it: &wire::Floors| Row { latest: it.latest, lowest: it.lowest.clone() };
+    Floors::from_rows(rows.iter().map(row).collect())
 }
 
 fn to_leaver(leaver: &wire::Leaver) -> Option<Leaver> {
@@ -227,6 +240,10 @@ fn to_leaver(leaver: &wire::Leaver) -> Option<Leaver> {
     };
     let task = to_task(leaver.task.as_ref()?);
     Some(Leaver { task, fd: leaver.fd, how, time: BootTime(leaver.time) })
+}
+
+fn to_comm(name: &[u8]) -> Comm {
+    Comm::from(name)
 }
 
 fn to_task(task: &wire::Task) -> Task {

@@ -75,6 +75,7 @@ impl Encoder {
             }
             Part::Instance(instance) => {
                 self.events += instance.descriptors.len();
+                self.events += instance.floors.as_ref().map_or(0, |it| it.rows().len());
                 wire::PartKind::Instance(to_instance(*instance))
             }
             Part::Watches { instance, watches } => {
@@ -86,6 +87,11 @@ impl Encoder {
                 let watches = watches.collect();
                 wire::PartKind::Watches(wire::Watches { instance: instance.0, watches })
             }
+            Part::Ended { cgroup, comm, lifetimes } => wire::PartKind::Ended(wire::Ended {
+                cgroup: cgroup.0,
+                comm: bytes::Bytes::copy_from_slice(comm.as_bytes()),
+                lifetimes: lifetimes.counts().to_vec(),
+            }),
         };
         self.frame.parts.push(wire::Part { kind: Some(kind) });
     }
@@ -312,9 +318,10 @@ fn to_process(process: &Process) -> wire::Process {
         descriptors: descriptors
             .map(|(&(table, fd), id)| wire::Held { fd, instance: id.0, table })
             .collect(),
-        made: process.made,
+        began: process.began.map(|time| time.0),
         shim: process.shim.as_ref().map(to_shim),
         program: process.program.clone().map(to_program),
+        closed: process.closed.counts().to_vec(),
     }
 }
 
@@ -324,7 +331,10 @@ fn to_instance(instance: Instance) -> wire::Instance {
         Origin::Found | Origin::CreatedUnseen => None,
     };
     let descriptors = instance.descriptors.into_iter();
+    let floors = instance.floors.iter().flat_map(|it| it.rows());
+    let floors = floors.map(|it| wire::Floors { latest: it.latest, lowest: it.lowest.clone() });
     wire::Instance {
+        floors: floors.collect(),
         id: instance.id.0,
         origin: to_origin(&instance.origin).into(),
         creator,

@@ -23,15 +23,16 @@ fn facts(truth: &Truth) -> Vec<String> {
         "; containerd-shim and leaky-app leak instances".to_owned(),
         format!("tail in prod/shop-5d8f/logs could not get an instance, {refused} times from 02:"),
         format!("128 of 128 instances of root: leaky-app (3550) in prod/shop-5d8f/web {leaky_app}"),
-        format!("containerd-shim (900) {shim}"),
+        format!("containerd-shim (900) of container 0f0f0f0f0f0f {shim}"),
         format!(
-            "containerd-shim (900) in containerd.service holds {shim} instances whose containers"
+            "containerd-shim (900) of container 0f0f0f0f0f0f in containerd.service holds {shim} instances"
         ),
         "(containerd#5670)".to_owned(),
         "since 02:00:00".to_owned(),
         "update containerd, then delete the pod".to_owned(),
         // One instance every 25 seconds.
-        "instances and keeps making more, 2.4 more a minute".to_owned(),
+        "instances that all watch /srv/app/config, and seems to keep making more, 2.4 more a minute"
+            .to_owned(),
         format!("It had stopped growing by the end, and held {leaky_app} instances."),
         "root is charged 128 of 128 instances (100%)".to_owned(),
         format!("{lost} events (ring buffer full"),

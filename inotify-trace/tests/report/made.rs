@@ -150,8 +150,10 @@ impl Maker {
 
     pub fn watch(&mut self, task: Task, instance: InstanceId, path: &str, cgroup: CgroupId) {
         let fd = i32::try_from(instance.0).unwrap() + 2;
+        // The same file for the same path.
+        let inode = path.bytes().map(u64::from).sum();
         let path = Some(path.into());
-        let target = Target { path, inode: instance.0, dev: 1, cgroup, ..Target::default() };
+        let target = Target { path, inode, dev: 1, cgroup, ..Target::default() };
         let kind = EventKind::WatchAdded { instance, fd, wd: 1, target, mask: 2, quota: None };
         self.event(Some(task), kind);
     }
@@ -257,6 +259,11 @@ fn make_night(made: &mut Maker) -> Truth {
             made.watch(shim, instance, &format!("/sys/fs/cgroup{pods}{id}/memory.events"), crashed);
             made.at(f64::from(second) + 0.5);
             made.event(None, EventKind::CgroupRemoved { cgroup: crashed });
+            if truth.shim == 0 {
+                let (id, namespace) = ("0f".repeat(32).into(), "k8s.io".into());
+                let kind = EventKind::ShimIdentified { id, namespace, version: None };
+                made.event(Some(shim), kind);
+            }
             (truth.made, truth.shim) = (truth.made + 1, truth.shim + 1);
         }
         if second % 25 == 7 && !made.is_full() {

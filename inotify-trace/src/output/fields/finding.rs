@@ -3,8 +3,9 @@
 use inotify_trace_model::{
     event::{BootTime, CgroupId},
     findings::Finding,
+    resource::Resource,
     tracker::Tracker,
-    verdict::{Confidence, Evidence, Kind, Verdict},
+    verdict::{Confidence, Detail, Evidence, Kind, Verdict, Watched},
 };
 use serde_json::{Map, Value, json};
 
@@ -14,7 +15,7 @@ use super::{
     objects::{self, pod_of},
     task,
 };
-use crate::output::words;
+use crate::output::{device, words};
 
 /// The fields of a verdict that was reached at `now`, without its evidence.
 pub(crate) fn finding<'a>(
@@ -41,6 +42,13 @@ pub(crate) fn finding<'a>(
     record.set(Field::Since, context.clock.timestamp(finding.since));
     record.set(Field::WasFound, finding.was_found);
     record.set(Field::Certain, finding.confidence == Confidence::Certain);
+    detail(&mut record, &finding.detail);
+    if let (Kind::LimitNear, Some(Resource::Watches)) =
+        (finding.kind, finding.growth.map(|it| it.resource))
+    {
+        let held = verdict.evidence.iter().filter_map(|it| tracker.instance(it.instance));
+        record.set(Field::Watches, held.map(|it| it.watches().len() as u64).sum::<u64>());
+    }
     if let Some(growth) = finding.growth {
         record.set(Field::PerMinute, growth.per_minute);
         record.maybe(Field::Left, growth.left);
@@ -61,6 +69,30 @@ pub(crate) fn finding<'a>(
     }
     record.set(Field::Remedy, words::remedy(finding.remedy()));
     record
+}
+
+/// The fields that only some kinds of verdicts have.
+fn detail(record: &mut Record<'_>, detail: &Detail) {
+    match detail {
+        Detail::None | Detail::Watched(Watched::Nothing | Watched::Various) => {}
+        Detail::Watched(Watched::Same(target)) => {
+            record.maybe(Field::Path, target.path.as_deref().map(str::to_owned));
+            if target.inode != 0 {
+                record.set(Field::Inode, target.inode);
+                record.set(Field::Dev, device(target.dev));
+            }
+        }
+        Detail::Pile(pile) => {
+            record.set(Field::Comm, pile.comm.to_str().into_owned());
+            record.set(Field::Processes, pile.processes as u64);
+        }
+        Detail::Watches { now, .. } => record.set(Field::Watches, u64::from(*now)),
+        Detail::Near(near) => {
+            record.set(Field::Used, near.quota.used);
+            record.set(Field::Limit, near.quota.limit);
+            record.set(Field::LooksUsed, near.looks_used);
+        }
+    }
 }
 
 /// Adds the evidence of a verdict, one object for each instance.
@@ -93,7 +125,7 @@ pub(crate) fn leaked<'a>(
     let mut record = finding.clone();
     record.set(Field::Event, "leaked");
     // These are the verdict's totals, and would be counted once for each instance.
-    for field in [Field::Instances, Field::PerMinute, Field::Left, Field::Limit] {
+    for field in [Field::Instances, Field::Processes, Field::PerMinute, Field::Left, Field::Limit] {
         record.remove(field);
     }
     record.set(Field::Instance, evidence.instance.0);

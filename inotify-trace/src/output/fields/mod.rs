@@ -186,6 +186,8 @@ fields! {
     FixedIn "fixed_in" Text Lines;
     Source "source" Text Lines;
     Instances "instances" U64 Both;
+    Processes "processes" U64 Both;
+    LooksUsed "looks_used" Bool Lines;
     Since "since" Time Both;
     WasFound "was_found" Bool Both;
     Certain "certain" Bool Both;

@@ -1,11 +1,15 @@
 //! The report for programs; docs/json.md documents its fields.
 
-use inotify_trace_model::{tracker::User, usage::Standing};
+use inotify_trace_model::{
+    resource::Resource,
+    tracker::User,
+    usage::{Level, Standing},
+};
 use serde_json::{Map, Value, json};
 
 use super::{LimitsReport, words::reasoning};
 use crate::{
-    limits::{Assignment, Recommendation, Setting, Sizing},
+    limits::{Assignment, Rate, Recommendation, Setting, Sizing},
     output::fields,
 };
 
@@ -48,19 +52,28 @@ impl LimitsReport {
     fn user(&self, user: User, standing: &Standing) -> Value {
         let mut fields = fields::standing(user, standing, &self.names);
         fields.insert("limit_level".to_owned(), standing.binding.into());
-        if let Some(rate) = self.rates.as_ref().and_then(|rates| rates.get(&user)) {
-            let left = standing.instances.and_then(|level| rate.time_left(level));
-            let mut rates = Map::new();
-            rates.insert("created".to_owned(), rate.created.into());
-            rates.insert("released".to_owned(), rate.released.into());
-            rates.insert("seconds".to_owned(), rate.during.as_secs_f64().into());
-            rates.insert("per_minute".to_owned(), rate.per_minute().into());
-            let left = left.map(|left| ("seconds_left".to_owned(), left.as_secs_f64().into()));
-            rates.extend(left);
-            fields.insert("rate".to_owned(), rates.into());
+        let rate = |resource| self.rates.as_ref()?.get(&(user, resource));
+        if let Some(rate) = rate(Resource::Instances) {
+            let told = self::rate(rate, standing.instances, ["created", "released"]);
+            fields.insert("rate".to_owned(), told);
+        }
+        if let Some(rate) = rate(Resource::Watches) {
+            let told = self::rate(rate, standing.watches, ["added", "removed"]);
+            fields.insert("watch_rate".to_owned(), told);
         }
         fields.into()
     }
+}
+
+fn rate(rate: &Rate, level: Option<Level>, [more, less]: [&str; 2]) -> Value {
+    let mut fields = Map::new();
+    fields.insert(more.to_owned(), rate.created.into());
+    fields.insert(less.to_owned(), rate.released.into());
+    fields.insert("seconds".to_owned(), rate.during.as_secs_f64().into());
+    fields.insert("per_minute".to_owned(), rate.per_minute().into());
+    let left = level.and_then(|level| rate.time_left(level));
+    fields.extend(left.map(|left| ("seconds_left".to_owned(), left.as_secs_f64().into())));
+    fields.into()
 }
 
 fn setting(setting: &Setting) -> Value {

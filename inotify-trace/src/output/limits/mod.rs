@@ -8,7 +8,7 @@ pub(crate) use words::wrapped;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use inotify_trace_model::{tracker::User, usage::Standing};
+use inotify_trace_model::{resource::Resource, tracker::User, usage::Standing};
 
 use super::{UserNames, table::percent};
 use crate::limits::{
@@ -24,8 +24,8 @@ pub struct LimitsReport {
     pub names: UserNames,
     /// The counts and limits of users; None if the kernel was not asked.
     pub standings: Option<BTreeMap<User, Standing>>,
-    /// The rates at which users use up instances; None if they were not measured.
-    pub rates: Option<BTreeMap<User, Rate>>,
+    /// The rates at which users use up instances and watches; None if they were not measured.
+    pub rates: Option<BTreeMap<(User, Resource), Rate>>,
     /// The sysctls.
     pub settings: Vec<Setting>,
     /// The recommended values.
@@ -52,7 +52,7 @@ impl LimitsReport {
 
     /// Users with counts, or with instances that were made or released.
     fn everyone(&self, standings: &BTreeMap<User, Standing>) -> Vec<User> {
-        let rates = self.rates.iter().flat_map(BTreeMap::keys);
+        let rates = self.rates.iter().flat_map(BTreeMap::keys).map(|(user, _)| user);
         let all: BTreeSet<User> = standings.keys().chain(rates).copied().collect();
         let mut all: Vec<_> = all.into_iter().collect();
         let used = |user: &User| {

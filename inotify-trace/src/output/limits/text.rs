@@ -2,7 +2,11 @@
 
 use std::io::{self, Write};
 
-use inotify_trace_model::{tracker::User, usage::Standing};
+use inotify_trace_model::{
+    resource::Resource,
+    tracker::User,
+    usage::{Level, Standing},
+};
 
 use super::{
     LimitsReport,
@@ -103,6 +107,7 @@ impl LimitsReport {
             vec!["USER", "INSTANCES", "LIMIT", "USE", "WATCHES", "WATCH-LIMIT", "WATCH-USE"];
         if self.rates.is_some() {
             columns.extend(["CREATED", "RELEASED", "PER-MINUTE", "TIME-LEFT"]);
+            columns.extend(["WATCHES-PER-MINUTE", "WATCH-TIME-LEFT"]);
         }
         let none = Standing::default();
         let row = |user: User| {
@@ -114,12 +119,19 @@ impl LimitsReport {
                 row.push(level.map_or(Cell::Missing, Cell::Percent));
             }
             if let Some(rates) = &self.rates {
-                let rate = rates.get(&user);
+                let per_minute = |rate: Option<&Rate>| {
+                    Cell::Text(format!("{:.1}", rate.map_or(0.0, Rate::per_minute)))
+                };
+                let left = |rate: Option<&Rate>, level: Option<Level>| {
+                    let left = rate.zip(level).and_then(|(it, level)| it.time_left(level));
+                    left.map_or(Cell::Missing, |left| Cell::Text(time(left)))
+                };
+                let rate = rates.get(&(user, Resource::Instances));
                 row.push(rate.map_or(0, |rate| rate.created).into());
                 row.push(rate.map_or(0, |rate| rate.released).into());
-                row.push(Cell::Text(format!("{:.1}", rate.map_or(0.0, Rate::per_minute))));
-                let left = rate.zip(standing.instances).and_then(|(it, level)| it.time_left(level));
-                row.push(left.map_or(Cell::Missing, |left| Cell::Text(time(left))));
+                row.extend([per_minute(rate), left(rate, standing.instances)]);
+                let rate = rates.get(&(user, Resource::Watches));
+                row.extend([per_minute(rate), left(rate, standing.watches)]);
             }
             row
         };

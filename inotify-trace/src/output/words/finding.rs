@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use inotify_trace_model::{
     clock::{Clock, Timestamps},
-    event::BootTime,
+    event::{BootTime, Quota},
     findings::{Finding, Holder},
-    verdict::{Confidence, Growth, Kind, Restarts},
+    resource::Resource,
+    verdict::{Confidence, Detail as More, Growth, Kind, Near, Pile, Restarts, Watched},
 };
 
 use super::pod;
-use crate::output::{Approximate, printable};
+use crate::output::{Approximate, device, printable};
 
 /// Without a date, a time of day is useless after a day.
 const DAY: Duration = Duration::from_secs(86_400);
@@ -80,16 +81,77 @@ pub(crate) fn line(finding: &Finding) -> String {
 
 /// The holder, the number and the problem.
 pub(crate) fn heading(finding: &Finding) -> String {
-    let count = finding.count;
-    let instances = if count == 1 { "instance" } else { "instances" };
-    let what = match finding.kind {
-        Kind::TargetGone => "whose containers or cgroups are gone",
-        Kind::ContainerGone => "of a container that is gone",
-        Kind::Growing => "and keeps making more",
-        Kind::Idle => "without a watch",
-    };
     let pattern = finding.pattern.map(|it| format!(" ({})", it.name)).unwrap_or_default();
-    format!("{} holds {count} {instances} {what}{pattern}", who(&finding.holder))
+    let who = who(&finding.holder);
+    let holds = format!("holds {}", some(finding.count, Resource::Instances));
+    let what = match (finding.kind, &finding.detail) {
+        (_, More::Pile(pile)) => return format!("{}{pattern}", piling_up(finding, *pile)),
+        (_, More::Watches { now, .. }) => {
+            let watches = some(*now as usize, Resource::Watches);
+            format!("has an instance with {watches}, and seems to keep adding more")
+        }
+        (_, More::Near(near)) => coming_near(finding, *near),
+        (Kind::Alike, More::Watched(watched)) => format!("{holds}{}", all_on(watched)),
+        (_, More::Watched(watched)) => {
+            format!("{holds}{}, and seems to keep making more", all_on(watched))
+        }
+        (kind, More::None) => {
+            let what = match kind {
+                Kind::TargetGone => "whose containers or cgroups are gone",
+                Kind::ContainerGone => "of a container that is gone",
+                Kind::Idle => "without a watch",
+                _ => "and seems to keep making more",
+            };
+            format!("{holds} {what}")
+        }
+    };
+    format!("{who} {what}{pattern}")
+}
+
+/// A number of something.
+fn some(count: usize, resource: Resource) -> String {
+    let name = if count == 1 { resource.singular() } else { resource.name() };
+    format!("{count} {name}")
+}
+
+/// What all of the instances watch.
+fn all_on(watched: &Watched) -> String {
+    match watched {
+        Watched::Same(target) => match &target.path {
+            Some(path) => format!(" that all watch {}", printable(path)),
+            None => {
+                format!(" that all watch inode {} on {}", target.inode, device(target.dev))
+            }
+        },
+        Watched::Nothing => " that watch nothing".to_owned(),
+        Watched::Various => String::new(),
+    }
+}
+
+fn piling_up(finding: &Finding, pile: Pile) -> String {
+    let comm = pile.comm.to_str();
+    let place = finding.holder.place.as_deref();
+    let place = place.map(|it| format!(" in {}", printable(it))).unwrap_or_default();
+    format!(
+        "{} processes {}{place} hold {}, and seem to become ever more",
+        pile.processes,
+        printable(&comm),
+        some(finding.count, Resource::Instances)
+    )
+}
+
+fn coming_near(finding: &Finding, near: Near) -> String {
+    let resource = finding.growth.map_or(Resource::Instances, |it| it.resource);
+    let Quota { used, limit, .. } = near.quota;
+    let doing = match (resource, near.looks_used) {
+        (Resource::Watches, _) => "keeps adding watches to an instance".to_owned(),
+        (Resource::Instances, false) => "keeps making instances".to_owned(),
+        (Resource::Instances, true) => {
+            format!("keeps making instances, {} so far, each with its own target", finding.count)
+        }
+    };
+    let looks = if near.looks_used { "they look used" } else { "not decided yet if they leak" };
+    format!("{doing}: {used} of {limit} {} of its user are used; {looks}", resource.name())
 }
 
 /// The start, the containers, the pace, the known bug if it is one, and the remedy.
@@ -191,6 +253,7 @@ fn by_restarts(restarts: Restarts) -> String {
 /// The pace by time. Adds the number left, unless the pace by restarts shows it.
 fn by_time(growth: Growth, says_left: bool) -> String {
     let rate = match growth.per_minute {
+        rate if rate >= 60.0 => format!("{:.1} more a second", rate / 60.0),
         rate if rate >= 1.0 => format!("{rate:.1} more a minute"),
         rate => format!("{:.1} more an hour", rate * 60.0),
     };

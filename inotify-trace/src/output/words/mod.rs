@@ -35,6 +35,28 @@ pub(crate) fn remedy(remedy: Remedy) -> Cow<'static, str> {
             if is_pod { "pod" } else { "container" }
         )
         .into(),
+        Remedy::LookAndReport { pid, resource } => format!(
+            "look at what it watches (`inotify-trace list --watches -p {pid}`) and report it to its \
+             authors; meanwhile raise {} (`inotify-trace limits` recommends a value)",
+            resource.sysctl()
+        )
+        .into(),
+        Remedy::FindStarter { pid } => format!(
+            "find what starts them and does not end them (`ps -o ppid,lstart,args -p {pid}` shows \
+             one), report it to its authors, and end those that nobody needs"
+        )
+        .into(),
+        Remedy::BeSure => {
+            "to be sure, run `inotify-trace leaks --watch` for some minutes, or this again later: \
+             it is a leak if they become more"
+                .into()
+        }
+        Remedy::GainTime(resource) => format!(
+            "wait for a verdict, which takes two minutes or more of `inotify-trace leaks --watch`; \
+             raise {} to gain time (`inotify-trace limits` recommends a value)",
+            resource.sysctl()
+        )
+        .into(),
         Remedy::Wait => "nothing, unless the number grows".into(),
         Remedy::RaiseFor(resource) => {
             format!("raise {} (`inotify-trace limits` recommends a value)", resource.sysctl())
@@ -75,8 +97,9 @@ pub(crate) fn failed(kind: &EventKind) -> Option<String> {
 pub(crate) fn afterwards(afterwards: Afterwards) -> String {
     match afterwards {
         Afterwards::Over => "It ended before the recording did.".to_owned(),
-        Afterwards::Stopped { held } => {
-            format!("It had stopped growing by the end, and held {held} instances.")
+        Afterwards::Stopped { held, resource } => {
+            let what = resource.name();
+            format!("It had stopped growing by the end, and held {held} {what}.")
         }
     }
 }

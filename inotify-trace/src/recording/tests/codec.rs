@@ -3,7 +3,7 @@
 use inotify_trace_model::{
     event::{BootTime, CgroupId, Event, EventKind, InstanceId},
     feed::{Batch, Item},
-    tracker::{Part, Process},
+    tracker::{Lifetimes, Part, Process},
 };
 use proptest::{collection::vec, prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 
@@ -80,7 +80,8 @@ fn however_much_a_part_or_an_event_has_it_fits_into_frames() {
         let task = inotify_trace_model::event::Task { pid, ..Default::default() };
         let descriptors =
             (0..1024).map(|fd| ((Some(u32::MAX), fd), InstanceId(u64::MAX))).collect();
-        Part::Process(Process { task, descriptors, made: 0, shim: None, program: None })
+        let (began, closed) = (None, Lifetimes::default());
+        Part::Process(Process { task, descriptors, began, closed, shim: None, program: None })
     };
     let parts: Vec<_> = (0..600).map(process).collect();
     let failed = |time| Event {

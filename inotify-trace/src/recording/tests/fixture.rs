@@ -73,7 +73,8 @@ fn target(path: &str, inode: u64) -> Target {
 fn story() -> Vec<(Option<Task>, EventKind)> {
     let node = task(301, 1000, "node", POD);
     let shim = task(200, 0, "containerd-shim", PLAIN);
-    let (first, second) = (InstanceId(1), InstanceId(2));
+    let (first, second, third) = (InstanceId(1), InstanceId(2), InstanceId(3));
+    let tail = task(303, 1000, "tail", POD);
     let names = Names {
         name: Some("web".to_owned()),
         pod_name: Some("web-0".to_owned()),
@@ -217,6 +218,9 @@ fn story() -> Vec<(Option<Task>, EventKind)> {
         (None, EventKind::CgroupRemoved { cgroup: PLAIN }),
         (None, EventKind::CgroupCreated { cgroup: CgroupId(78), path: "/new".into() }),
         (None, EventKind::CgroupRenamed { cgroup: CgroupId(78), path: "/newer".into() }),
+        // It lets go at once, which says how long such processes hold instances.
+        (Some(tail), EventKind::InstanceCreated { instance: third, fd: 3, flags: 0, quota: None }),
+        (Some(tail), EventKind::InstanceReleased { instance: third, fd: Some(3), quota: None }),
         lost(5, Loss::Events),
         lost(1, Loss::Holders),
         lost(2, Loss::Calls),
@@ -273,7 +277,7 @@ fn the_fixture_has_everything() {
     for (task, kind) in story() {
         tracker.apply(&Event { time: BootTime(1), task, kind });
     }
-    let mut kinds = [0; 6];
+    let mut kinds = [0; 7];
     for part in tracker.parts() {
         kinds[match part {
             Part::Cgroup { .. } => 0,
@@ -282,6 +286,7 @@ fn the_fixture_has_everything() {
             Part::Process(_) => 3,
             Part::Instance(_) => 4,
             Part::Watches { .. } => 5,
+            Part::Ended { .. } => 6,
         }] += 1;
     }
     assert!(!kinds.contains(&0), "{kinds:?}");
@@ -297,7 +302,7 @@ fn remake_fixture() {
     let store = Store::new(&directory, rotation).unwrap();
     let mut writer = Writer::new(store, header(), Duration::from_secs(3600)).unwrap();
     let mut tracker = Tracker::new();
-    record(&mut writer, &mut tracker, 10, story());
+    record(&mut writer, &mut tracker, 8, story());
     writer.restart(BootTime(390 * SECOND), tracker.parts()).unwrap();
     assert_eq!(writer.totals.files, 2);
     record(&mut writer, &mut tracker, 40, ending());

@@ -12,7 +12,8 @@ use inotify_trace_model::{
     feed::Batch,
     identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
     tracker::{
-        Account, Departure, Descriptor, Instance, Leaver, Origin, Part, Process, User, Watch,
+        Account, Departure, Descriptor, Floors, Instance, Leaver, Lifetimes, Origin, Part, Process,
+        Row, User, Watch,
     },
 };
 
@@ -299,6 +300,15 @@ fn descriptor() -> BoxedStrategy<Descriptor> {
     (number(), table(), fd()).prop_map(|(pid, table, fd)| Descriptor { pid, table, fd }).boxed()
 }
 
+fn lifetimes() -> BoxedStrategy<Lifetimes> {
+    vec(number(), 0..5).prop_map(Lifetimes::from_counts).boxed()
+}
+
+fn floors() -> BoxedStrategy<Option<Box<Floors>>> {
+    let row = (long(), vec(number(), 1..5)).prop_map(|(latest, lowest)| Row { latest, lowest });
+    option::of(vec(row, 1..4).prop_map(|rows| Box::new(Floors::from_rows(rows)))).boxed()
+}
+
 fn instance_state() -> BoxedStrategy<Instance> {
     let origin = prop_oneof![
         Just(Origin::Found),
@@ -314,8 +324,8 @@ fn instance_state() -> BoxedStrategy<Instance> {
         vec(descriptor(), 0..5),
         proptest::collection::btree_set(boxed(), 0..4),
     );
-    (identity, history)
-        .prop_map(|(identity, history)| {
+    (identity, history, floors())
+        .prop_map(|(identity, history, floors)| {
             let (id, origin, since, creator_cgroup, flags, charged) = identity;
             let (queued, served, emptied, leavers, descriptors, files) = history;
             Instance {
@@ -334,6 +344,7 @@ fn instance_state() -> BoxedStrategy<Instance> {
                 descriptors,
                 // They come in parts of their own.
                 watches: BTreeMap::new(),
+                floors,
             }
         })
         .boxed()
@@ -344,14 +355,22 @@ pub(super) fn part() -> BoxedStrategy<Part> {
     let account =
         account.prop_map(|(instances, watches, levels)| Account { instances, watches, levels });
     let descriptors = proptest::collection::btree_map((table(), fd()), instance(), 0..5);
-    let process = (task(), descriptors, long(), option::of(shim()), option::of(program()));
-    let process = process.prop_map(|(task, descriptors, made, shim, program)| Process {
-        task,
+    let process = (
+        task(),
         descriptors,
-        made,
-        shim,
-        program,
-    });
+        option::of(time()),
+        lifetimes(),
+        option::of(shim()),
+        option::of(program()),
+    )
+        .prop_map(|(task, descriptors, began, closed, shim, program)| Process {
+            task,
+            descriptors,
+            began,
+            closed,
+            shim,
+            program,
+        });
     let watch =
         (fd(), target(), number()).prop_map(|(wd, target, mask)| (wd, Watch { target, mask }));
     prop_oneof![
@@ -365,6 +384,11 @@ pub(super) fn part() -> BoxedStrategy<Part> {
         instance_state().prop_map(|instance| Part::Instance(Box::new(instance))),
         (instance(), vec(watch, 0..6))
             .prop_map(|(instance, watches)| Part::Watches { instance, watches }),
+        (cgroup(), comm(), lifetimes()).prop_map(|(cgroup, comm, lifetimes)| Part::Ended {
+            cgroup,
+            comm,
+            lifetimes
+        }),
     ]
     .boxed()
 }

@@ -1,5 +1,6 @@
 //! Parts of the tracker's state.
 
+use bytes::Bytes;
 use prost::{Message, Oneof};
 
 use super::{Charge, Container, ContainerNamed, Program, Quota, Shim, Task, WatchFound};
@@ -7,7 +8,7 @@ use super::{Charge, Container, ContainerNamed, Program, Quota, Shim, Task, Watch
 /// A part of the tracker's state.
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::recording) struct Part {
-    #[prost(oneof = "PartKind", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "PartKind", tags = "1, 2, 3, 4, 5, 6, 10")]
     pub kind: Option<PartKind>,
 }
 
@@ -25,6 +26,8 @@ pub(in crate::recording) enum PartKind {
     Instance(Instance),
     #[prost(message, tag = "6")]
     Watches(Watches),
+    #[prost(message, tag = "10")]
+    Ended(Ended),
 }
 
 /// Some of an instance's watches.
@@ -75,12 +78,27 @@ pub(in crate::recording) struct Process {
     pub task: Option<Task>,
     #[prost(message, repeated, tag = "2")]
     pub descriptors: Vec<Held>,
-    #[prost(uint64, tag = "3")]
-    pub made: u64,
+    /// When it created its first instance, if that was seen.
+    #[prost(uint64, optional, tag = "3")]
+    pub began: Option<u64>,
     #[prost(message, optional, tag = "4")]
     pub shim: Option<Shim>,
     #[prost(message, optional, tag = "9")]
     pub program: Option<Program>,
+    /// How many of the instances that it created it let go of, by lifetime.
+    #[prost(uint32, repeated, tag = "10")]
+    pub closed: Vec<u32>,
+}
+
+/// How many processes of a command in a cgroup hold instances no longer, by how long they did.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::recording) struct Ended {
+    #[prost(uint64, tag = "1")]
+    pub cgroup: u64,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub comm: Bytes,
+    #[prost(uint32, repeated, tag = "3")]
+    pub lifetimes: Vec<u32>,
 }
 
 /// A descriptor, and its instance.
@@ -124,6 +142,19 @@ pub(in crate::recording) struct Instance {
     pub descriptors: Vec<HolderDescriptor>,
     #[prost(string, repeated, tag = "16")]
     pub files: Vec<String>,
+    /// How the number of its watches has changed, if it has had many.
+    #[prost(message, repeated, tag = "20")]
+    pub floors: Vec<Floors>,
+}
+
+/// The lowest numbers of watches in stretches of one length.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::recording) struct Floors {
+    /// The number of the latest stretch since boot.
+    #[prost(uint64, tag = "1")]
+    pub latest: u64,
+    #[prost(uint32, repeated, tag = "2")]
+    pub lowest: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]

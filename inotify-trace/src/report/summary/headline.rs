@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use inotify_trace_model::{
     event::BootTime, findings::Remedy, resource::Resource, tracker::User, usage::Level,
+    verdict::Kind,
 };
 
 use super::{Failure, Leak, Refusal};
@@ -79,9 +80,17 @@ impl Headline<'_> {
     }
 
     pub(super) fn title(&self) -> String {
-        let leaking: BTreeSet<_> =
-            self.leaks().filter(|leak| !leak.is_over).map(|leak| leak.comm.clone()).collect();
-        let verb = if leaking.len() == 1 { "leaks" } else { "leak" };
+        let now = || self.leaks().filter(|leak| !leak.is_over);
+        let leaking: BTreeSet<_> = now().map(|leak| leak.comm.clone()).collect();
+        let is_sure = now().any(|leak| leak.finding.kind.is_certain());
+        let verb = match (leaking.len(), is_sure) {
+            (1, true) => "leaks",
+            (_, true) => "leak",
+            (1, false) => "seems to leak",
+            (_, false) => "seem to leak",
+        };
+        let is_watches = now().all(|leak| leak.finding.kind == Kind::WatchesGrowing);
+        let leaked = if is_watches { Resource::Watches } else { Resource::Instances }.name();
         let leaking = (!leaking.is_empty()).then(|| some(leaking.into_iter().collect()));
         let first = self.refusals.iter().min_by_key(|it| it.first);
         let ran_out = first.map(|it| {
@@ -90,14 +99,14 @@ impl Headline<'_> {
             format!("{who} ran out of inotify {what} at {when}")
         });
         match (ran_out, self.other_limits().next(), leaking) {
-            (Some(ran_out), _, Some(leaking)) => format!("{ran_out}; {leaking} {verb} instances"),
+            (Some(ran_out), _, Some(leaking)) => format!("{ran_out}; {leaking} {verb} {leaked}"),
             (Some(ran_out), _, None) => ran_out,
             (None, Some(failure), _) => {
                 let when = self.times.short(failure.first);
                 let why = words::failure(failure.errno, failure.limit);
                 format!("{} failed at {when}: {why}", failure.comm)
             }
-            (None, None, Some(leaking)) => format!("{leaking} {verb} inotify instances"),
+            (None, None, Some(leaking)) => format!("{leaking} {verb} inotify {leaked}"),
             (None, None, None) => match self.close().next() {
                 Some(Closest { user, level, resource, .. }) => {
                     let who = self.user(*user);

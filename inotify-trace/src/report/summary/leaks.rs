@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use inotify_trace_model::{
     event::{BootTime, Comm},
     findings::{Afterwards, Finding},
+    resource::Resource,
     tracker::Tracker,
     verdict::{Grace, Kind, Verdict, verdicts},
 };
@@ -28,6 +29,8 @@ pub struct Leak {
     pub comm: String,
     /// The state at the end of the run, where it differs from the finding.
     pub afterwards: Option<Afterwards>,
+    /// How much the finding was about.
+    size: usize,
     /// Whether the problem was gone at the end.
     pub is_over: bool,
 }
@@ -58,16 +61,14 @@ impl Leaks {
         for (key, leak) in &mut self.known {
             leak.is_over = !still.contains(key);
             let (kind, pid, comm) = *key;
-            let process = tracker.process(pid).filter(|it| it.task.comm == comm);
-            let held = process.map(|it| it.descriptors.values().collect::<HashSet<_>>().len());
-            // Growth also stops at a limit: the problem is over only if the process holds fewer
-            // instances.
-            if let Some(held) = held.filter(|_| kind == Kind::Growing && leak.is_over) {
-                leak.afterwards = Some(Afterwards::Stopped { held });
-                leak.is_over = held < leak.finding.count;
-            } else if leak.is_over {
-                leak.afterwards = Some(Afterwards::Over);
-            }
+            // Growth also stops at a limit: the problem is over only if there are fewer.
+            leak.afterwards = match leak.is_over.then(|| held(kind, pid, comm, tracker)).flatten() {
+                Some((held, resource)) => {
+                    leak.is_over = held < leak.size;
+                    Some(Afterwards::Stopped { held, resource })
+                }
+                None => leak.is_over.then_some(Afterwards::Over),
+            };
         }
         for verdict in &last {
             // Only verdicts that were reached during the run are updated.
@@ -89,11 +90,16 @@ impl Leaks {
     /// Adds a verdict that was reached.
     pub(super) fn add(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) {
         let key = key(verdict, tracker);
+        if verdict.kind.is_leak() {
+            // What was not decided yet is decided.
+            self.known.retain(|(known, _)| *known != (Kind::LimitNear, key.1, key.2));
+        }
         let mut leak = Leak {
             finding: Finding::of(verdict, tracker),
             reached: now,
             said: now,
             comm: key.2.to_str().into_owned(),
+            size: verdict.size(),
             afterwards: None,
             is_over: false,
         };
@@ -105,6 +111,27 @@ impl Leaks {
         } else if self.others.len() < COUNTED {
             self.others.insert(key);
         }
+    }
+}
+
+/// How many instances or watches are held of what grew and grows no more; None if none are.
+fn held(kind: Kind, pid: u32, comm: Comm, tracker: &Tracker) -> Option<(usize, Resource)> {
+    let process = tracker.process(pid).filter(|it| it.task.comm == comm)?;
+    let ids: HashSet<_> = process.descriptors.values().copied().collect();
+    match kind {
+        Kind::Growing => Some((ids.len(), Resource::Instances)),
+        Kind::WatchesGrowing => {
+            let held = ids.iter().filter_map(|&id| tracker.instance(id));
+            let most = held.map(|it| it.watches().len()).max()?;
+            Some((most, Resource::Watches))
+        }
+        Kind::PilingUp => {
+            let place = process.task.cgroup;
+            let equals =
+                tracker.processes().filter(|it| it.task.comm == comm && it.task.cgroup == place);
+            Some((equals.count(), Resource::Instances))
+        }
+        _ => None,
     }
 }
 

@@ -1,6 +1,12 @@
+mod alike;
+mod growth;
+mod piles;
+mod watches;
+
 use super::*;
 use crate::{
     event::{EventKind, Task},
+    resource::Resource,
     testing::{Machine, at, shim, task},
 };
 
