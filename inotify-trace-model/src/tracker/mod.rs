@@ -26,6 +26,7 @@ pub use users::{Account, Users};
 use crate::{
     event::{BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Quota, Table, Task},
     identity::{Program, Shim},
+    resource::Resource,
 };
 
 /// A user that is charged for instances and watches: the inode number of the user namespace, and
@@ -75,6 +76,9 @@ pub struct Tracker {
     /// How long processes have held instances that do no longer, by cgroup and command.
     ended: BTreeMap<(CgroupId, Comm), Lifetimes>,
     counts: Counts,
+    /// The latest answers about charges, and their time. A failure needs those of its own moment, so that
+    /// they are not part of the state that a recording begins with.
+    counted: (BootTime, Vec<Charge>),
     /// The instance that the last event released.
     released: Option<Instance>,
 }
@@ -94,6 +98,12 @@ impl Tracker {
         self.counts.add(event);
         self.users.apply(event);
         self.learn_by_use(event);
+        if let EventKind::Charged { charges } = &event.kind {
+            if self.counted.0 != event.time {
+                self.counted = (event.time, Vec::new());
+            }
+            self.counted.1.extend(charges);
+        }
         let pid = event.task.map(|task| task.pid);
         let table = event.task.and_then(|task| task.table);
         if let Some(task) = event.task
@@ -252,6 +262,15 @@ impl Tracker {
     #[must_use]
     pub fn users(&self) -> &Users {
         &self.users
+    }
+
+    /// The number that was charged to a user at exactly this time, if the kernel was asked then.
+    #[must_use]
+    pub fn counted(&self, time: BootTime, user: User, resource: Resource) -> Option<u32> {
+        let (at, charges) = &self.counted;
+        let mut charges = charges.iter().filter(|charge| User::from(**charge) == user);
+        let charge = charges.find(|_| *at == time)?;
+        charge.of(resource).map(|count| count.used)
     }
 
     /// The cgroups, with their paths and names.

@@ -54,7 +54,14 @@ impl Culprits {
     #[must_use]
     pub fn of(event: &Event, tracker: &Tracker) -> Option<Self> {
         let (quota, resource) = refused(event)?;
-        Some(Self::in_quota(quota, resource, tracker))
+        let mut culprits = Self::in_quota(quota, resource, tracker);
+        // Instances that begin or end at the moment are charged a little longer than they are seen: only
+        // what is charged before and after a look was not seen by it.
+        let payer = payer_at(tracker, culprits.user, quota.level);
+        if let Some(after) = tracker.counted(event.time, payer, resource) {
+            culprits.unseen = culprits.unseen.saturating_sub(quota.used.saturating_sub(after));
+        }
+        Some(culprits)
     }
 
     /// The user whose quota is used up, and the resource.

@@ -12,7 +12,9 @@ use inotify_trace_model::{
 };
 use tokio::time::{Duration, sleep_until};
 
-use super::{Options, batch_now, intake::Intake, programs, snapshot, sweep::Search};
+use super::{
+    Options, batch_now, intake::Intake, programs, refused::Refusals, snapshot, sweep::Search,
+};
 use crate::{
     host::{
         privileges,
@@ -31,6 +33,7 @@ const REST: Duration = Duration::from_millis(50);
 pub struct Live {
     intake: Intake,
     search: Search,
+    refusals: Refusals,
     /// The snapshot, until the first call of `next`.
     found: Vec<Event>,
     /// Whether only a half full ring buffer wakes the agent.
@@ -51,7 +54,9 @@ impl Live {
         let found = snapshot::of_machine(&mut intake, options.find_paths)?;
         intake.programs.count_lost_calls();
         intake.programs.free_loading_memory();
-        Ok(Self { intake, search: Search::new(Instant::now()), found, resting: false })
+        let now = Instant::now();
+        let (search, refusals) = (Search::new(now), Refusals::new(now));
+        Ok(Self { intake, search, refusals, found, resting: false })
     }
 
     /// Takes a snapshot without tracing.
@@ -125,7 +130,7 @@ impl Live {
             self.rest(false);
             self.intake.drain(events);
         }
-        Ok(())
+        self.refusals.look(&mut self.intake, events, 0, tracker)
     }
 
     /// Waits until the ring buffer should be read, or a question is due.
@@ -146,14 +151,20 @@ impl Live {
     }
 
     /// Adds the events that have arrived, without waiting; one batch, if events keep coming.
-    pub fn catch_up(&mut self, events: &mut Vec<Event>) {
+    pub fn catch_up(&mut self, events: &mut Vec<Event>, tracker: &Tracker) {
+        let first = events.len();
         self.intake.drain(events);
+        // A failed question must not hold back the events.
+        let _ = self.refusals.look(&mut self.intake, events, first, tracker);
     }
 
     /// Adds all events until now, without waiting, for the end or an interim report.
     pub fn catch_up_wholly(&mut self, events: &mut Vec<Event>, tracker: &Tracker) {
         events.append(&mut self.found);
+        let first = events.len();
         self.intake.drain_all(events);
+        // A failed question must not hold back the events.
+        let _ = self.refusals.look(&mut self.intake, events, first, tracker);
         self.intake.report_skipped(events);
         if self.intake.may_miss() {
             // A failed question must not hold back the other events.

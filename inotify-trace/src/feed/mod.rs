@@ -9,6 +9,7 @@ mod live;
 mod naming;
 mod programs;
 mod reader;
+mod refused;
 mod replay;
 mod session;
 mod shims;

@@ -8,6 +8,8 @@ use std::{
 use inotify_trace_model::{
     event::{CgroupId, Event, EventKind, InstanceId, Target, Task},
     text::text_of,
+    tracker::Tracker,
+    usage::standings,
 };
 
 use super::{
@@ -47,7 +49,38 @@ pub(super) fn of_machine(intake: &mut Intake, find_paths: bool) -> Result<Vec<Ev
     let look = look(intake)?;
     look.complete(&mut hierarchy, &mut intake.shims, &mut events);
     charges::ask(intake, &mut events)?;
+    // Instances that were created between the look and the question are charged and were not seen.
+    for _ in 0..AGAIN {
+        if is_accounted_for(&events) {
+            break;
+        }
+        let newest = intake.known.newest();
+        let mut look = self::look(intake)?;
+        look.keep_after(newest);
+        if !look.has_found() {
+            // They are not visible indeed.
+            events.append(&mut look.events);
+            break;
+        }
+        look.complete(&mut hierarchy, &mut intake.shims, &mut events);
+        charges::ask(intake, &mut events)?;
+    }
     Ok(events)
+}
+
+/// The most further looks for instances that are charged and were not seen.
+const AGAIN: usize = 3;
+
+/// Whether the instances found are all that their users are charged for.
+fn is_accounted_for(events: &[Event]) -> bool {
+    let mut tracker = Tracker::new();
+    let counts = |event: &&Event| {
+        let kind = &event.kind;
+        matches!(kind, EventKind::InstanceFound { .. } | EventKind::Charged { .. })
+    };
+    events.iter().filter(counts).for_each(|event| tracker.apply(event));
+    let standings = standings(&tracker);
+    standings.values().all(|standing| standing.unseen_instances().unwrap_or(0) == 0)
 }
 
 /// Finds the instances whose creation was missed: those of 32-bit programs with the tracepoint
@@ -58,19 +91,30 @@ pub(super) fn find_overlooked(
 ) -> Result<(), KernelError> {
     let newest = intake.known.newest();
     let mut look = look(intake)?;
-    look.events.retain(|event| match event.kind {
-        EventKind::InstanceFound { instance, .. } | EventKind::WatchFound { instance, .. } => {
-            instance > newest
-        }
-        _ => true,
-    });
-    let found = |event: &Event| matches!(event.kind, EventKind::InstanceFound { .. });
-    if !look.events.iter().any(found) {
+    look.keep_after(newest);
+    if !look.has_found() {
         events.append(&mut look.events);
         return Ok(());
     }
     look.complete(&mut Hierarchy::read(|_, _| ()), &mut intake.shims, events);
     Ok(())
+}
+
+/// The same, apart from the events that happened meanwhile, which come second.
+pub(super) fn of_overlooked(intake: &mut Intake) -> Result<(Vec<Event>, Vec<Event>), KernelError> {
+    let newest = intake.known.newest();
+    let mut look = look(intake)?;
+    look.keep_after(newest);
+    let is_found = |event: &Event| {
+        matches!(event.kind, EventKind::InstanceFound { .. } | EventKind::WatchFound { .. })
+    };
+    let (found, meanwhile) = std::mem::take(&mut look.events).into_iter().partition(is_found);
+    look.events = found;
+    let mut events = Vec::new();
+    if look.has_found() {
+        look.complete(&mut Hierarchy::read(|_, _| ()), &mut intake.shims, &mut events);
+    }
+    Ok((events, meanwhile))
 }
 
 /// Asks for all existing instances. Events that happen meanwhile come with the answers.
@@ -109,6 +153,20 @@ fn look_through_proc(intake: &mut Intake, look: &mut Look) -> Result<(), KernelE
 }
 
 impl Look {
+    /// Drops what was found of instances that were known: those until `newest`.
+    fn keep_after(&mut self, newest: InstanceId) {
+        self.events.retain(|event| match event.kind {
+            EventKind::InstanceFound { instance, .. } | EventKind::WatchFound { instance, .. } => {
+                instance > newest
+            }
+            _ => true,
+        });
+    }
+
+    fn has_found(&self) -> bool {
+        self.events.iter().any(|event| matches!(event.kind, EventKind::InstanceFound { .. }))
+    }
+
     /// Adds the events to `events`, completed with the information in /proc.
     pub(super) fn complete(
         self,

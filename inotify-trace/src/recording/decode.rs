@@ -190,7 +190,7 @@ pub(super) fn to_part(part: wire::Part) -> Option<Part> {
         }
         wire::PartKind::Ended(it) => Part::Ended {
             cgroup: CgroupId(it.cgroup),
-            comm: to_comm(&it.comm),
+            comm: Comm::from(&it.comm[..]),
             lifetimes: Lifetimes::from_counts(it.lifetimes),
         },
     })
@@ -240,10 +240,6 @@ fn to_leaver(leaver: &wire::Leaver) -> Option<Leaver> {
     };
     let task = to_task(leaver.task.as_ref()?);
     Some(Leaver { task, fd: leaver.fd, how, time: BootTime(leaver.time) })
-}
-
-fn to_comm(name: &[u8]) -> Comm {
-    Comm::from(name)
 }
 
 fn to_task(task: &wire::Task) -> Task {
