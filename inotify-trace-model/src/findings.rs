@@ -104,6 +104,22 @@ pub enum Remedy {
     Wait,
     /// Raise the limit of this resource.
     RaiseFor(Resource),
+    /// The same, where the limit is that of a user namespace.
+    RaiseInside {
+        /// The resource.
+        resource: Resource,
+        /// The user namespace, by inode number.
+        userns: u32,
+        /// A process in it, if one is known.
+        pid: Option<u32>,
+    },
+    /// Let the process have more descriptors, or fewer.
+    RaiseDescriptors {
+        /// The process.
+        pid: Option<u32>,
+    },
+    /// Let the machine have more open files, or fewer.
+    RaiseFiles,
     /// Raise the limit.
     Raise,
 }
@@ -238,13 +254,15 @@ pub struct Exhausted {
     pub chief: Option<NamedChief>,
     /// How many are charged that no known process holds.
     pub unseen: u32,
+    /// A process in the user namespace of `user`, if that is not the initial one.
+    pub inside: Option<u32>,
 }
 
 impl Exhausted {
     /// Those who use up what somebody was just refused.
     #[must_use]
     pub fn by(culprits: &Culprits, tracker: &Tracker) -> Self {
-        let Culprits { user, resource, unseen, used, limit, .. } = *culprits;
+        let Culprits { user, resource, unseen, used, limit, inside, .. } = *culprits;
         let all = shares(culprits, tracker, NAMED);
         let chief = chief(culprits, &all, tracker).map(|chief| match chief {
             Chief::Container(container, count) => {
@@ -263,13 +281,19 @@ impl Exhausted {
             others: (others.iter().map(|it| it.pids.len()).sum(), others.iter().fold(0, sum)),
             chief,
             unseen,
+            inside,
         }
     }
 
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
-        Remedy::RaiseFor(self.resource)
+        let Self { user: User { userns, .. }, resource, inside: pid, .. } = *self;
+        if userns == User::INITIAL {
+            Remedy::RaiseFor(resource)
+        } else {
+            Remedy::RaiseInside { resource, userns, pid }
+        }
     }
 }
 

@@ -51,6 +51,14 @@ impl From<Quota> for User {
     }
 }
 
+impl User {
+    /// The user who pays at the limit that binds: the charged user, or one in a namespace above.
+    #[must_use]
+    pub fn payer(quota: Quota) -> Self {
+        Self { userns: quota.payer_userns, uid: quota.payer_uid }
+    }
+}
+
 impl From<Charge> for User {
     fn from(charge: Charge) -> Self {
         Self { userns: charge.userns, uid: charge.uid }
@@ -117,8 +125,10 @@ impl Tracker {
         }
         match &event.kind {
             EventKind::InstanceFound { instance: id, fd, flags, creator_cgroup, quota, queued } => {
+                let user = quota.map(User::from);
                 let instance = self.instances.entry(*id).or_insert_with(|| {
-                    Instance::found(*id, event.time, *flags, *creator_cgroup, quota.map(User::from))
+                    self.users.hold(user);
+                    Instance::found(*id, event.time, *flags, *creator_cgroup, user)
                 });
                 instance.queued = Some(*queued);
                 if let Some(task) = event.task {
@@ -133,7 +143,10 @@ impl Tracker {
                     instance.add_descriptor(descriptor(task, *fd));
                     self.own(event, task, *fd, *id);
                 }
-                self.instances.insert(*id, instance);
+                self.users.hold(user);
+                if let Some(replaced) = self.instances.insert(*id, instance) {
+                    self.users.let_go(replaced.charged, quota.map(User::payer));
+                }
                 if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
                     process.began.get_or_insert(event.time);
                 }
@@ -448,6 +461,8 @@ impl Tracker {
     /// Removes an instance and all its descriptors.
     fn release(&mut self, id: InstanceId, event: &Event) {
         let Some(instance) = self.instances.remove(&id) else { return };
+        // The user whose count the event has.
+        self.users.let_go(instance.charged, event.kind.quota().map(User::payer));
         let time = instance.ended(event);
         if let Origin::Created(task) = instance.origin
             && let Some(creator) = self.processes.get_mut(&task.pid)

@@ -33,7 +33,7 @@ pub struct Held {
 /// The holders of a used-up quota.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Culprits {
-    /// The charged user.
+    /// The user who pays at the limit that is used up: the charged one, or one above.
     pub user: User,
     /// The resource that is used up.
     pub resource: Resource,
@@ -47,6 +47,9 @@ pub struct Culprits {
     pub used: u32,
     /// The limit of `used`.
     pub limit: u32,
+    /// A process in the user namespace of `user`, if that is not the initial one: there its limit is
+    /// raised. None if none is known.
+    pub inside: Option<u32>,
 }
 
 impl Culprits {
@@ -57,29 +60,32 @@ impl Culprits {
         let mut culprits = Self::in_quota(quota, resource, tracker);
         // Instances that begin or end at the moment are charged a little longer than they are seen: only
         // what is charged before and after a look was not seen by it.
-        let payer = payer_at(tracker, culprits.user, quota.level);
-        if let Some(after) = tracker.counted(event.time, payer, resource) {
+        if let Some(after) = tracker.counted(event.time, culprits.user, resource) {
             culprits.unseen = culprits.unseen.saturating_sub(quota.used.saturating_sub(after));
+        }
+        if let EventKind::CreateFailed { .. } = event.kind
+            && quota.level == 0
+            && culprits.user.userns != User::INITIAL
+        {
+            // It was refused in its own namespace.
+            culprits.inside = event.task.map(|task| task.pid).or(culprits.inside);
         }
         Some(culprits)
     }
 
-    /// The user whose quota is used up, and the resource.
+    /// The user who pays at the limit that is used up, and the resource.
     #[must_use]
     pub fn quota_of(event: &Event) -> Option<(User, Resource)> {
-        refused(event).map(|(quota, resource)| (User::from(quota), resource))
+        refused(event).map(|(quota, resource)| (User::payer(quota), resource))
     }
 
     fn in_quota(quota: Quota, resource: Resource, tracker: &Tracker) -> Self {
-        let user = User::from(quota);
-        let payer = payer_at(tracker, user, quota.level);
-        let mut seen = 0_u32;
+        let user = User::payer(quota);
+        let (mut seen, mut inside) = (0_u32, None);
         let mut by_process: BTreeMap<u32, Culprit> = BTreeMap::new();
         let mut held = Vec::new();
         for instance in tracker.instances() {
-            let pays = instance
-                .charged
-                .is_some_and(|charged| charged == payer || is_above(tracker, charged, payer));
+            let pays = instance.charged.is_some_and(|it| tracker.users().pays_for(user, it));
             if !pays {
                 continue;
             }
@@ -93,6 +99,9 @@ impl Culprits {
             pids.sort_unstable();
             pids.dedup();
             let is_shared = pids.len() > 1;
+            if instance.charged.is_some_and(|it| it.userns == user.userns) {
+                inside = inside.or(pids.first().copied().filter(|_| user.userns != User::INITIAL));
+            }
             for pid in pids {
                 if count > 0 {
                     held.push(Held { pid, instance: instance.id, count });
@@ -107,7 +116,8 @@ impl Culprits {
         holders.retain(|culprit| culprit.count > 0);
         holders.sort_by_key(|culprit| (Reverse(culprit.count), culprit.pid));
         let unseen = quota.used.saturating_sub(seen);
-        Self { user, resource, holders, held, unseen, used: quota.used, limit: quota.limit }
+        let used = quota.used;
+        Self { user, resource, holders, held, unseen, used, limit: quota.limit, inside }
     }
 }
 
@@ -119,17 +129,4 @@ fn refused(event: &Event) -> Option<(Quota, Resource)> {
         _ => return None,
     };
     quota.is_full().then_some((quota, event.kind.counts()))
-}
-
-/// The user who is charged `level` namespaces above `user`.
-fn payer_at(tracker: &Tracker, user: User, level: u32) -> User {
-    let account = tracker.users().get(user);
-    let charge = account.and_then(|it| it.levels.get(usize::try_from(level).ok()?));
-    charge.map_or(user, |&charge| User::from(charge))
-}
-
-/// Whether the charges of `user` are also charged to `payer`.
-fn is_above(tracker: &Tracker, user: User, payer: User) -> bool {
-    let levels = tracker.users().get(user).map(|account| account.levels.as_slice());
-    levels.unwrap_or_default().iter().any(|&charge| User::from(charge) == payer)
 }

@@ -16,7 +16,9 @@ use std::{
 pub use culprits::{Culprit, Culprits, Held};
 pub use shares::{Chief, Place, Share, chief, shares};
 pub use time_left::time_left;
-pub use totals::{Level, Standing, standings};
+pub use totals::{Standing, standings};
+
+pub use crate::event::Level;
 
 use crate::{
     event::{CgroupId, InstanceId, Task},

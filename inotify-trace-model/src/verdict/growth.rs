@@ -225,7 +225,7 @@ pub(super) fn quota_of(
     instance: &Instance,
     resource: Resource,
 ) -> Option<Quota> {
-    tracker.users().get(instance.charged?)?.latest(resource)
+    tracker.users().binding(instance.charged?, resource)
 }
 
 /// The instance quota of the user who is charged for a process's instances.

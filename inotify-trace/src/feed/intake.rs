@@ -9,7 +9,7 @@ use inotify_trace_model::event::{Event, EventKind, Loss};
 use super::{
     naming::Naming,
     now,
-    reader::{Answers, Known, Reader},
+    reader::{Known, Reader},
     shims::Shims,
     sweep::Schedule,
 };
@@ -33,8 +33,6 @@ pub(super) struct Intake {
     pub(super) shims: Shims,
     /// When to ask which instances are gone; records give hints.
     pub(super) sweep: Schedule,
-    /// Answers to questions about charges.
-    pub(super) answers: Answers,
     /// Whether events were lost, which may include ends of instances.
     has_lost: bool,
     /// Whether the last batch left records in the ring buffer.
@@ -49,7 +47,6 @@ impl Intake {
             naming: Naming::new(registry),
             shims: Shims::default(),
             sweep: Schedule::new(Instant::now()),
-            answers: Answers::new(),
             has_lost: false,
             more: false,
         }
@@ -87,8 +84,8 @@ impl Intake {
     /// Takes a batch out of the ring buffer; processes that executed a program go to `executed`.
     fn take(&mut self, events: &mut Vec<Event>, executed: &mut Vec<u32>) -> usize {
         let exact = self.is_exact();
-        let Self { programs, known, sweep, answers, .. } = self;
-        let mut reader = Reader { known, executed, answers, hinted: false };
+        let Self { programs, known, sweep, .. } = self;
+        let mut reader = Reader { known, executed, hinted: false };
         let taken = programs.drain(BATCH, |raw| reader.read(raw, events));
         if reader.hinted && !exact {
             sweep.hint(Instant::now());

@@ -97,7 +97,7 @@ pub(super) fn find_overlooked(
         return Ok(());
     }
     look.complete(&mut Hierarchy::read(|_, _| ()), &mut intake.shims, events);
-    Ok(())
+    charges::ask_since(intake, newest, events)
 }
 
 /// The same, apart from the events that happened meanwhile, which come second.

@@ -140,8 +140,8 @@ mod tests {
     }
 
     fn create(milliseconds: u64, comm: &str, errno: i32) -> Event {
-        let quota = Some(Quota { used: 128, limit: 128, uid: 0, userns: 1, level: 0 });
-        failure(milliseconds, comm, EventKind::CreateFailed { flags: 0, errno, quota })
+        let quota = Some(Quota::own(128, 128, 0, 1));
+        failure(milliseconds, comm, EventKind::CreateFailed { flags: 0, errno, quota, files: None })
     }
 
     fn watch(milliseconds: u64, path: &str, errno: i32) -> Event {

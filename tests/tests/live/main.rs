@@ -21,6 +21,7 @@ mod list;
 mod namespaces;
 mod past;
 mod paths;
+mod payers;
 mod privileges;
 mod programs;
 mod record;

@@ -485,9 +485,9 @@ fn parts_hold_what_is_known_of_cgroups_and_users() {
     let id = "a".repeat(64);
     let path = format!("/kubepods/pod1/{id}");
     let names = Names { name: Some("web".to_owned()), ..Names::default() };
-    let quota = Quota { used: 3, limit: 128, uid: 5, userns: 9, level: 0 };
-    let charge = Charge { uid: 5, userns: 9, instances: Some(quota), watches: None };
-    let failed = EventKind::CreateFailed { flags: 0, errno: 24, quota: Some(quota) };
+    let quota = Quota::own(3, 128, 5, 9);
+    let charge = Charge { uid: 5, userns: 9, instances: Some(quota.into()), watches: None };
+    let failed = EventKind::CreateFailed { flags: 0, errno: 24, quota: Some(quota), files: None };
     let tracker = tracker_after(&[
         by(1, EventKind::CgroupFound { cgroup: pod, path: path.as_str().into() }),
         by(

@@ -54,8 +54,8 @@ impl Node {
     }
 
     fn culprits(&self) -> Culprits {
-        let quota = Some(Quota { used: LIMIT, limit: LIMIT, uid: 0, userns: 1, level: 0 });
-        let kind = EventKind::CreateFailed { flags: 0, errno: EMFILE, quota };
+        let quota = Some(Quota::own(LIMIT, LIMIT, 0, 1));
+        let kind = EventKind::CreateFailed { flags: 0, errno: EMFILE, quota, files: None };
         Culprits::of(&Event { time: at(1), task: None, kind }, &self.0.0).unwrap()
     }
 
