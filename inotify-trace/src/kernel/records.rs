@@ -4,6 +4,7 @@ use inotify_trace_common::{Kind, Record};
 
 /// An entry of the ring buffer.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack, which takes no memory")]
 pub enum RawEvent<'a> {
     /// A record, its kind, and the bytes of its path (empty if it has none).
     Known(Kind, Record, &'a [u8]),

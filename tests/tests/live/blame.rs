@@ -154,6 +154,40 @@ fn paths_of_failures_can_be_read() {
     assert!(shown.len() > 20 && path.to_str().unwrap().ends_with(shown), "{line}");
 }
 
+/// The tracepoint backend does not see 32-bit programs create instances, and looks for them.
+#[cfg(target_arch = "x86_64")]
+#[live_test(each = backend)]
+fn what_was_not_seen_is_looked_for() {
+    const NAME: &str = "blame::what_was_not_seen_is_looked_for";
+    if !inotify_trace_tests::compat::is_possible() {
+        return system::skip(NAME, "the kernel takes no 32-bit system calls");
+    }
+    let _machine = system::the_machine();
+    let limit = system::number_in(MAX_INSTANCES);
+    let uid = system::fresh_uid();
+    let (mut holder, mut victim) = (of_user(uid), of_user(uid));
+    victim.call("init1 0").unwrap();
+    let (text, machine) = (Agent::unparsed(&["-x"]), Agent::with(&["-x"]));
+    let many = limit - 1;
+    holder.call(&format!("compat_create {many}")).unwrap();
+    assert_eq!(victim.call("init1 0"), Err(libc::EMFILE));
+    machine.wait_for("the failure", |events| events.len() == 1);
+    text.wait_for("the remedy", |lines| lines.len() == 4);
+    let failure = &machine.stop().events[0];
+    let expected = json!({ "pid": holder.pid, "comm": "workload", "count": many, "shared": 0 });
+    assert!(has(&failure["culprits"][0], &expected), "{failure}");
+    assert_eq!(failure["not_visible"], 0, "{failure}");
+    let run = text.stop();
+    let told = lines(&run);
+    let (holder, victim) = (holder.pid, victim.pid);
+    let expected = format!(
+        "  {limit} of {limit} instances of {uid}: workload ({holder}) {many}, workload ({victim}) 1"
+    );
+    assert_eq!(told[2], expected);
+    let chief = format!("remedy: look at workload ({holder}) first, with {many} of these");
+    assert!(told[3].contains(&chief), "{}", told[3]);
+}
+
 #[live_test]
 fn the_tool_s_own_commands_are_no_victims() {
     const NAME: &str = "blame::the_tool_s_own_commands_are_no_victims";
