@@ -14,7 +14,13 @@ pub const ABSENT: u32 = u32::MAX;
 pub struct Layout {
     /// `task_struct.tgid`: the process id.
     pub task_tgid: u32,
-    /// `task_struct.files`: the descriptor table, shared by threads.
+    /// `task_struct.pid`: the thread id.
+    pub task_pid: u32,
+    /// `task_struct.group_leader`: the first thread of its process.
+    pub task_group_leader: u32,
+    /// `task_struct.comm`: the thread's command name.
+    pub task_comm: u32,
+    /// `task_struct.files`: the descriptor table, usually shared by threads.
     pub task_files: u32,
     /// `task_struct.cred`: the effective credentials.
     pub task_cred: u32,
@@ -26,6 +32,8 @@ pub struct Layout {
     /// long).
     pub signal_nofile: u32,
 
+    /// `files_struct.count` (int): the threads that share the table.
+    pub files_count: u32,
     /// `files_struct.fdt`.
     pub files_fdt: u32,
     /// `fdtable.max_fds` (unsigned int).

@@ -50,9 +50,10 @@ pub enum Kind {
     CgroupRenamed,
     /// A holder forked; the child's process id is `result`.
     ProcessForked,
-    /// A holder executed a new program.
+    /// A holder executed a new program; `result` is the id of the thread that did.
     ProcessExec,
-    /// The last thread of a holder is exiting; its descriptors close right after.
+    /// The last thread of a holder is exiting, or with `has_own_table` the last thread with that
+    /// descriptor table; its descriptors close right after.
     ProcessExited,
     /// The queue of an instance is full, and the kernel drops its events: seen as it happened, or
     /// the agent asked.
@@ -164,7 +165,7 @@ pub struct LevelsRecord {
 
 /// One event. Fields that a [`Kind`] does not use are zero.
 ///
-/// Addresses (`group`, `file`, `payer`) are for the agent's bookkeeping and go no further than its
+/// Addresses (`group`, `file`, `payer`, `files`) are for the agent's bookkeeping and go no further than its
 /// live source.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -183,6 +184,8 @@ pub struct Record {
     pub inode: u64,
     /// The cgroup a watched cgroupfs file belongs to, or the cgroup of a cgroup event; 0 if none.
     pub target_cgroup: u64,
+    /// Address of the task's descriptor table, its `files_struct`; 0 if unknown.
+    pub files: u64,
     /// The count that this event changes: instances for instance events, watches for watch events.
     pub quota: Quota,
     /// A [`Kind`], as a number because it crosses from the kernel.
@@ -219,8 +222,14 @@ pub struct Record {
     pub nofile: u32,
     /// Whether they were all open when the call returned: a [`Full`].
     pub nofile_full: u32,
-    /// The task's command name, padded with zeros.
+    /// 1 if the task is a thread whose descriptor table is not its process's, else 0.
+    pub has_own_table: u32,
+    /// Keeps the size a multiple of the alignment.
+    pub pad: u32,
+    /// The thread's command name, padded with zeros.
     pub comm: [u8; 16],
+    /// The command name of its process's first thread, padded with zeros; empty if unknown.
+    pub leader_comm: [u8; 16],
 }
 
 /// Whether a process has as many descriptors as it may; the value of [`Record::nofile_full`].
@@ -265,4 +274,4 @@ impl Loss {
 }
 
 // The two sides are compiled apart: what the ring buffer carries must not depend on padding.
-const _: () = assert!(size_of::<Record>() == 168 && size_of::<Record>().is_multiple_of(8));
+const _: () = assert!(size_of::<Record>() == 200 && size_of::<Record>().is_multiple_of(8));

@@ -127,6 +127,7 @@ fn start(kind: Kind, record: &mut MaybeUninit<Record>) -> &mut Record {
         payer: 0,
         inode: 0,
         target_cgroup: 0,
+        files: 0,
         quota: Quota::UNKNOWN,
         kind: kind as u32,
         pid: 0,
@@ -142,9 +143,12 @@ fn start(kind: Kind, record: &mut MaybeUninit<Record>) -> &mut Record {
         queue_limit: 0,
         overflowed: 0,
         path_len: 0,
+        has_own_table: 0,
+        pad: 0,
         nofile: 0,
         nofile_full: Full::Unknown as u32,
         comm: [0; 16],
+        leader_comm: [0; 16],
     });
     task::describe(record);
     record

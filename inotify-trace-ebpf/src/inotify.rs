@@ -11,7 +11,8 @@ use crate::{
     queue,
     quota::{self, Counted},
     read::{field, offset},
-    target, task,
+    target,
+    task::{self, Table},
 };
 
 /// `inotify_init` or `inotify_init1` returned.
@@ -60,10 +61,25 @@ pub(crate) fn created(flags: u32, fd: i32, instance: Instance) {
     });
 }
 
-/// An instance exists, with descriptor `fd` of process `pid`. `own` of its references are the
-/// agent's.
+/// A descriptor of an instance that exists.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    /// Id of the process.
+    pub(crate) pid: u32,
+    /// Id of a thread of it that has the descriptor.
+    pub(crate) tid: u32,
+    /// The descriptor table of that thread.
+    pub(crate) table: Table,
+    /// The descriptor.
+    pub(crate) fd: i32,
+    /// The number of the instance's references that are the agent's.
+    pub(crate) own: u32,
+}
+
+/// An instance exists, with this descriptor.
 #[inline(always)]
-pub(crate) fn found(instance: Instance, pid: u32, fd: i32, own: u32) {
+pub(crate) fn found(instance: Instance, descriptor: Found) {
+    let Found { pid, tid, table, fd, own } = descriptor;
     hold(pid);
     if let Some(payer) = instance.payer() {
         quota::remember(payer);
@@ -73,7 +89,8 @@ pub(crate) fn found(instance: Instance, pid: u32, fd: i32, own: u32) {
         instance.describe(record, Counted::Instances);
         record.cgroup = creator_cgroup;
         record.pid = pid;
-        record.tid = pid;
+        record.tid = tid;
+        table.describe(record);
         record.fd = fd;
         record.refs = record.refs.saturating_sub(own);
     });

@@ -64,7 +64,8 @@ pub(crate) fn read<T>(base: u64, offset: u32) -> (T, c_long) {
     let mut value = MaybeUninit::<T>::uninit();
     let from = (base + u64::from(offset)) as *const c_void;
     // SAFETY: the helper checks the address it reads from, and writes all of `value` in any case:
-    // zeros where it fails. Every `T` used here is an integer, for which any bytes are a value.
+    // zeros where it fails. Every `T` used here is an integer or an array of bytes, for which any
+    // bytes are a value.
     unsafe {
         let result = bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from);
         (value.assume_init(), result)

@@ -27,6 +27,40 @@ pub(crate) fn credentials() -> Option<u64> {
     pointer(current(), offset!(task_cred))
 }
 
+/// A descriptor table.
+#[derive(Clone, Copy)]
+pub(crate) struct Table {
+    /// Address of the `files_struct`; 0 if there is none.
+    pub(crate) files: u64,
+    /// Whether it is not that of its process's first thread, as after `unshare(CLONE_FILES)`.
+    pub(crate) is_own: bool,
+}
+
+impl Table {
+    /// The table of a task.
+    #[inline(always)]
+    pub(crate) fn of(task: u64) -> Self {
+        let files: u64 = value(task, offset!(task_files));
+        let leader = value(task, offset!(task_group_leader));
+        // A first thread that has exited has none.
+        let leader_files: u64 = value(leader, offset!(task_files));
+        Self { files, is_own: leader_files != 0 && files != leader_files }
+    }
+
+    /// The number of tasks that share it.
+    #[inline(always)]
+    pub(crate) fn users(self) -> i32 {
+        value(self.files, offset!(files_count))
+    }
+
+    /// Sets the table in `record`.
+    #[inline(always)]
+    pub(crate) fn describe(self, record: &mut Record) {
+        record.files = self.files;
+        record.has_own_table = u32::from(self.is_own);
+    }
+}
+
 /// Sets the time and the current task in `record`.
 #[inline(always)]
 pub(crate) fn describe(record: &mut Record) {
@@ -40,4 +74,7 @@ pub(crate) fn describe(record: &mut Record) {
     record.tid = ids as u32;
     record.uid = value(value(current(), offset!(task_cred)), offset!(cred_euid));
     record.comm = bpf_get_current_comm().unwrap_or([0; 16]);
+    let leader = value(current(), offset!(task_group_leader));
+    record.leader_comm = value(leader, offset!(task_comm));
+    Table::of(current()).describe(record);
 }

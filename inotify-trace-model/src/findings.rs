@@ -8,7 +8,7 @@ use crate::{
     identity::{Names, Shim},
     resource::Resource,
     tracker::{Overflow, Process, Tracker, User},
-    usage::Culprits,
+    usage::{Chief, Culprits, Place, Share, chief, shares},
     verdict::{Confidence, Detail, Growth, Kind, Near, Pattern, Restarts, Verdict},
 };
 
@@ -104,10 +104,10 @@ pub enum Remedy {
     Wait,
     /// The process must read its events faster, or have a longer queue.
     ReadFaster,
-    /// End the first of those who hold most, or raise the limit.
-    EndOrRaise(Resource),
+    /// Raise the limit of this resource.
+    RaiseFor(Resource),
     /// The same, where the limit is that of a user namespace.
-    EndOrRaiseInside {
+    RaiseInside {
         /// The resource.
         resource: Resource,
         /// The user namespace, by inode number.
@@ -245,7 +245,7 @@ pub enum Afterwards {
     },
 }
 
-/// How many holders of a quota are named.
+/// How many shares of a quota are named.
 pub const NAMED: usize = 5;
 
 /// A quota that is used up, and who holds most of it.
@@ -259,11 +259,12 @@ pub struct Exhausted {
     pub used: u32,
     /// How many may be.
     pub limit: u32,
-    /// The holders with most, at most [`NAMED`]; how many each holds, and how many of these others
-    /// hold too.
-    pub holders: Vec<(Holder, u32, u32)>,
+    /// The shares of those with most, at most [`NAMED`].
+    pub shares: Vec<NamedShare>,
     /// How many further processes hold some, and how many together.
     pub others: (usize, u32),
+    /// Who holds more than half, if it is one process, or one container or service.
+    pub chief: Option<NamedChief>,
     /// How many are charged that no known process holds.
     pub unseen: u32,
     /// A process in the user namespace of `user`, if that is not the initial one.
@@ -274,16 +275,24 @@ impl Exhausted {
     /// Those who use up what somebody was just refused.
     #[must_use]
     pub fn by(culprits: &Culprits, tracker: &Tracker) -> Self {
-        let Culprits { user, resource, ref holders, unseen, used, limit, inside } = *culprits;
-        let named = holders.iter().take(NAMED);
-        let others = holders.get(NAMED..).unwrap_or_default();
+        let Culprits { user, resource, unseen, used, limit, inside, .. } = *culprits;
+        let all = shares(culprits, tracker, NAMED);
+        let chief = chief(culprits, &all, tracker).map(|chief| match chief {
+            Chief::Container(container, count) => {
+                NamedChief::Container(tracker.cgroups().display_container(&container), count)
+            }
+            Chief::Share(at) => NamedChief::Share(Box::new(NamedShare::of(&all[at], tracker))),
+        });
+        let (named, others) = all.split_at(all.len().min(NAMED));
+        let sum = |sum: u32, share: &Share| sum.saturating_add(share.count);
         Self {
             user,
             resource,
             used,
             limit,
-            holders: named.map(|it| (Holder::of(it.pid, tracker), it.count, it.shared)).collect(),
-            others: (others.len(), others.iter().map(|it| it.count).sum()),
+            shares: named.iter().map(|share| NamedShare::of(share, tracker)).collect(),
+            others: (others.iter().map(|it| it.pids.len()).sum(), others.iter().fold(0, sum)),
+            chief,
             unseen,
             inside,
         }
@@ -294,9 +303,46 @@ impl Exhausted {
     pub fn remedy(&self) -> Remedy {
         let Self { user: User { userns, .. }, resource, inside: pid, .. } = *self;
         if userns == User::INITIAL {
-            Remedy::EndOrRaise(resource)
+            Remedy::RaiseFor(resource)
         } else {
-            Remedy::EndOrRaiseInside { resource, userns, pid }
+            Remedy::RaiseInside { resource, userns, pid }
         }
     }
+}
+
+/// A share of a quota, with names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedShare {
+    /// The share.
+    pub share: Share,
+    /// Its process, if it has only one.
+    pub holder: Option<Holder>,
+    /// The name of the one container or service where its processes run.
+    pub place: Option<String>,
+}
+
+impl NamedShare {
+    fn of(share: &Share, tracker: &Tracker) -> Self {
+        let cgroups = tracker.cgroups();
+        let place = match &share.place {
+            Place::Container(container) => Some(cgroups.display_container(container)),
+            // All processes are below the root.
+            Place::Cgroup(id) => cgroups.display(*id).filter(|name| name != "/"),
+            _ => None,
+        };
+        let holder = match share.pids[..] {
+            [pid] => Some(Holder::of(pid, tracker)),
+            _ => None,
+        };
+        Self { share: share.clone(), holder, place }
+    }
+}
+
+/// Who holds more than half of a quota.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedChief {
+    /// The processes of the container with this name, and how many they hold.
+    Container(String, u32),
+    /// The processes of a share.
+    Share(Box<NamedShare>),
 }

@@ -12,6 +12,7 @@ pub mod resource;
 pub mod story;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod text;
 pub mod tracker;
 pub mod usage;
 pub mod verdict;

@@ -117,7 +117,8 @@ impl Machine {
         let path = on.map_or_else(str::to_owned, |_| "/sys/fs/cgroup/x/memory.events".to_owned());
         let cgroup = CgroupId(on.unwrap_or(0));
         let target = target(&path, cgroup);
-        let (instance, fd, wd, mask) = (InstanceId(instance), 3, 1, 2);
+        let fd = i32::try_from(instance).unwrap();
+        let (instance, wd, mask) = (InstanceId(instance), 1, 2);
         let kind = EventKind::WatchAdded { instance, fd, wd, target, mask, quota: None };
         self.tell(seconds, Some(task), kind)
     }
@@ -204,7 +205,7 @@ fn target(path: &str, cgroup: CgroupId) -> Target {
 
 /// A process in containerd's cgroup.
 pub fn task(pid: u32, comm: &str) -> Task {
-    Task { pid, tid: pid, uid: 0, comm: Comm::from(comm), cgroup: CgroupId(2) }
+    Task { pid, tid: pid, uid: 0, comm: Comm::from(comm), cgroup: CgroupId(2), ..Task::default() }
 }
 
 pub fn shim() -> Task {

@@ -99,6 +99,7 @@ impl Subject {
                         }
                         // The agent reports culprits at most once a second.
                         fields.insert("culprits".to_owned(), json!(ANY));
+                        fields.insert("culprit_groups".to_owned(), json!(ANY));
                         fields.insert("not_visible".to_owned(), json!(ANY));
                     }
                     ledger.expect(fields, None, time);
@@ -120,7 +121,7 @@ impl Subject {
             },
             |ledger, actor, result, time| {
                 let instance = Self::table(ledger, actor).get(&fd).map(|it| it.instance);
-                let said = path.to_string_lossy();
+                let said = escaped(path.as_os_str().as_bytes());
                 let mut fields = object(json!({ "path": said, "mask": names }));
                 match (*result, instance) {
                     (Ok(wd), Some(instance)) => {
@@ -134,6 +135,7 @@ impl Subject {
                         fields.extend(object(json!({ "fd": fd, "errno": errno_name(errno) })));
                         if errno == libc::ENOSPC {
                             fields.insert("culprits".to_owned(), json!(ANY));
+                            fields.insert("culprit_groups".to_owned(), json!(ANY));
                             fields.insert("not_visible".to_owned(), json!(ANY));
                             fields.insert("limit_hit".to_owned(), json!("inotify-watches"));
                         }
@@ -474,4 +476,14 @@ impl Subject {
         self.actor.container.clone_from(&cgroup.container);
         self.world.update(&self.actor);
     }
+}
+
+/// A path as text: a byte that is no UTF-8 is written `\xNN`.
+fn escaped(path: &[u8]) -> String {
+    let chunks = path.utf8_chunks();
+    let chunk = |it: std::str::Utf8Chunk<'_>| {
+        let invalid: String = it.invalid().iter().map(|byte| format!("\\x{byte:02x}")).collect();
+        format!("{}{invalid}", it.valid())
+    };
+    chunks.map(chunk).collect()
 }

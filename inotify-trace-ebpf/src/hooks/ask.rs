@@ -8,12 +8,13 @@ use inotify_trace_common::{Kind, Quota};
 
 use crate::{
     emit::{emit, emit_levels},
-    inotify::found,
+    inotify::{Found, found},
     instance::{Instance, operations_of_descriptor},
     maps::{forget, learn_inotify_fops, learn_inotify_operations},
     queue,
     quota::{self, Counted},
     read::{field, offset, pointer, value},
+    task::Table,
 };
 
 /// `(fd)`: this descriptor of the agent is an inotify instance. From now on the programs recognize
@@ -33,18 +34,20 @@ pub fn ask_learn(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// `(fd, pid, holder_fd)`: identifies the instance of this descriptor of the agent, which is a copy
-/// of `holder_fd` of process `pid`. Answers with `InstanceFound`.
+/// `(fd, pid, tid, holder_fd)`: identifies the instance of this descriptor of the agent, which is a
+/// copy of `holder_fd` of process `pid`, or of its thread `tid` if that has a descriptor table of its
+/// own and is another number. Answers with `InstanceFound`.
 #[raw_tracepoint]
 pub fn ask_identify(ctx: RawTracePointContext) -> i32 {
     let (fd, pid) = (ctx.arg::<u64>(0) as i32, ctx.arg::<u64>(1) as u32);
-    let holder_fd = ctx.arg::<u64>(2) as i32;
+    let (tid, holder_fd) = (ctx.arg::<u64>(2) as u32, ctx.arg::<u64>(3) as i32);
     let Some(instance) = Instance::of_descriptor(fd) else {
         warn!(&ctx, "descriptor {} of process {} is no inotify instance", holder_fd, pid);
         return 0;
     };
     // The agent's copy is a reference of its own.
-    found(instance, pid, holder_fd, 1);
+    let table = Table { files: 0, is_own: tid != pid };
+    found(instance, Found { pid, tid, table, fd: holder_fd, own: 1 });
     0
 }
 

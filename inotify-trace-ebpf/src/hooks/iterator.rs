@@ -4,10 +4,11 @@
 use core::ffi::c_void;
 
 use crate::{
-    inotify::found,
+    inotify::{Found, found},
     instance::Instance,
     maps::is_half_full,
     read::{offset, value},
+    task::Table,
 };
 
 /// `struct bpf_iter__task_file` (`kernel/bpf/task_iter.c`): each field takes eight bytes.
@@ -38,8 +39,8 @@ pub extern "C" fn iter_descriptors(ctx: *mut c_void) -> i32 {
         if is_half_full() {
             return AGAIN;
         }
-        let pid = value::<u32>(task, offset!(task_tgid));
-        found(instance, pid, fd as i32, 0);
+        let (pid, tid) = (value(task, offset!(task_tgid)), value(task, offset!(task_pid)));
+        found(instance, Found { pid, tid, table: Table::of(task), fd: fd as i32, own: 0 });
     }
     0
 }

@@ -7,7 +7,7 @@ use crate::{
     emit::emit,
     maps::{HOLDERS, hold, holder},
     read::{field, offset, pointer},
-    task,
+    task::{self, Table},
 };
 
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`, in the parent.
@@ -31,11 +31,12 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, after
 /// the descriptors marked close-on-exec are gone (`fs/exec.c`).
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
-pub fn process_exec(_ctx: RawTracePointContext) -> i32 {
+pub fn process_exec(ctx: RawTracePointContext) -> i32 {
     let pid = task::pid();
     // Not by writing to the entry, which may be another process's once it was removed.
     if HOLDERS.insert(pid, holder::EXECUTED, u64::from(BPF_EXIST)).is_ok() {
-        emit(Kind::ProcessExec, |_| {});
+        let old_tid = ctx.arg::<u64>(1) as i32;
+        emit(Kind::ProcessExec, |record| record.result = old_tid);
     }
     0
 }
@@ -56,6 +57,12 @@ pub fn process_exit(_ctx: RawTracePointContext) -> i32 {
     if threads.is_none_or(|live| live == 0) {
         // Gone already if a sibling was first.
         let _ = HOLDERS.remove(pid);
+        // All of its tables end, whichever this thread has.
+        emit(Kind::ProcessExited, |record| Table { files: 0, is_own: false }.describe(record));
+        return 0;
+    }
+    let table = Table::of(task::current());
+    if table.is_own && table.users() == 1 {
         emit(Kind::ProcessExited, |_| {});
     }
     0

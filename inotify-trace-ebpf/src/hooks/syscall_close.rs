@@ -14,8 +14,12 @@ use crate::{
     instance::{Instance, file_of_descriptor},
     maps::HOLDERS,
     quota::Counted,
-    task,
+    task::{self, Table},
 };
+
+/// `CLOSE_RANGE_UNSHARE` of close_range(2): closes the descriptors in a copy of a table that is shared
+/// with other threads, which keep them.
+const CLOSE_RANGE_UNSHARE: u32 = 1 << 1;
 
 /// `CLOSE_RANGE_CLOEXEC` of close_range(2): marks the descriptors and closes none.
 const CLOSE_RANGE_CLOEXEC: u32 = 1 << 2;
@@ -60,6 +64,9 @@ pub fn enter_dup3(ctx: TracePointContext) -> u32 {
 pub fn enter_close_range(ctx: TracePointContext) -> u32 {
     let flags = argument(&ctx, 2) as u32;
     if flags & CLOSE_RANGE_CLOEXEC != 0 || !is_holder() {
+        return 0;
+    }
+    if flags & CLOSE_RANGE_UNSHARE != 0 && Table::of(task::current()).users() > 1 {
         return 0;
     }
     let (first, last) = (argument(&ctx, 0) as u32, argument(&ctx, 1) as u32);

@@ -14,6 +14,7 @@ pub use name::EventName;
 use crate::{
     identity::{Container, Names},
     resource::Resource,
+    text::text_of,
 };
 
 /// `IN_CLOEXEC` of inotify_init1(2), among the flags of an instance's descriptor.
@@ -81,20 +82,33 @@ impl Comm {
         &self.0[..end]
     }
 
-    /// The name, with anything that is not UTF-8 replaced.
+    /// The name as text, see [`text_of`].
     #[must_use]
     pub fn to_str(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(self.as_bytes())
+        text_of(self.as_bytes())
+    }
+
+    /// Whether there is no name: it is unknown.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0[0] == 0
+    }
+}
+
+impl From<&[u8]> for Comm {
+    /// The first 15 bytes, up to a zero.
+    fn from(name: &[u8]) -> Self {
+        let mut bytes = [0; 16];
+        for (to, from) in bytes.iter_mut().zip(name.iter().take(15)) {
+            *to = *from;
+        }
+        Self::new(bytes)
     }
 }
 
 impl From<&str> for Comm {
     fn from(name: &str) -> Self {
-        let mut bytes = [0; 16];
-        for (to, from) in bytes.iter_mut().zip(name.bytes().take(15)) {
-            *to = from;
-        }
-        Self(bytes)
+        name.as_bytes().into()
     }
 }
 
@@ -113,11 +127,28 @@ pub struct Task {
     pub tid: u32,
     /// Effective user id as seen from the initial user namespace.
     pub uid: u32,
-    /// Command name.
+    /// Command name of the process: its first thread's.
     pub comm: Comm,
+    /// Command name of the thread; None if it is the same, or unknown.
+    pub thread: Option<Comm>,
+    /// The descriptor table of the thread; None if it is that of the process.
+    pub table: Table,
     /// The cgroup it runs in.
     pub cgroup: CgroupId,
 }
+
+impl Task {
+    /// The command name of the thread; that of the process if no other is known.
+    #[must_use]
+    pub fn thread_name(&self) -> Comm {
+        self.thread.unwrap_or(self.comm)
+    }
+}
+
+/// A descriptor table of a process: None for the one that its threads share; or else a thread with a
+/// table of its own, as after `unshare(CLONE_FILES)`, the first one known if several share it. A
+/// descriptor's number means something else in each table.
+pub type Table = Option<u32>;
 
 /// The kernel's own count (`kernel/ucount.c`) of a user's charges, right after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -376,12 +407,13 @@ pub enum EventKind {
         /// The child's process id.
         child: u32,
     },
-    /// A holder executed a new program.
+    /// A holder executed a new program. The table in its task is the one that is now the process's.
     ProcessExec {
         /// The inotify descriptors that survived; None if they could not be read.
         kept: Option<Vec<i32>>,
     },
-    /// A holder ended, and its descriptors were closed.
+    /// A holder ended, and its descriptors were closed. If its task has a table of its own, only the
+    /// threads with that table ended.
     ProcessExited,
     /// The kernel's counters of a user were read, and those of the users in the namespaces above,
     /// who are charged as well.

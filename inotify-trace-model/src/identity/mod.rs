@@ -22,6 +22,8 @@ use std::{borrow::Cow, fmt};
 
 use serde::Serialize;
 
+use crate::text::printable;
+
 /// The program that manages a container.
 ///
 /// This is not the OCI runtime below it, since runc, crun and kata leave the same paths. runc and
@@ -233,7 +235,7 @@ pub fn display_name(cgroup_path: &str) -> String {
     }
     // The kernel forbids only a newline in a cgroup's name: a user who may create one could
     // otherwise send escape sequences to a reader's terminal.
-    cgroup_path::from_last_unit(cgroup_path).replace(char::is_control, "\u{fffd}")
+    printable(cgroup_path::from_last_unit(cgroup_path)).into_owned()
 }
 
 /// The first 12 digits of a 64-digit id, as every runtime's own listing prints them.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Floors, User};
-use crate::event::{BootTime, CgroupId, Event, IN_CLOEXEC, InstanceId, Target, Task};
+use crate::event::{BootTime, CgroupId, Event, IN_CLOEXEC, InstanceId, Table, Target, Task};
 
 /// The number of latest leavers that an instance keeps: enough for the processes of one kill, and a
 /// bound for a holder that forks without end.
@@ -45,8 +45,8 @@ pub struct Instance {
     pub leavers: Vec<Leaver>,
     /// The process that ended it; None while it is open, or if several may have.
     pub ended_by: Option<Leaver>,
-    /// Process id and descriptor, for every known descriptor.
-    pub descriptors: Vec<(u32, i32)>,
+    /// Every known descriptor.
+    pub descriptors: Vec<Descriptor>,
     /// By watch descriptor.
     pub watches: BTreeMap<i32, Watch>,
     /// How the number of its watches has changed, once it has had [`MANY`].
@@ -62,6 +62,17 @@ pub enum Origin {
     Created(Task),
     /// It was created by an unknown task.
     CreatedUnseen,
+}
+
+/// A descriptor of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Descriptor {
+    /// The process.
+    pub pid: u32,
+    /// The descriptor table.
+    pub table: Table,
+    /// The number.
+    pub fd: i32,
 }
 
 /// One watch of an instance.
@@ -155,9 +166,9 @@ impl Instance {
         }
     }
 
-    /// Process id and descriptor, for every known descriptor.
+    /// Every known descriptor.
     #[must_use]
-    pub fn descriptors(&self) -> &[(u32, i32)] {
+    pub fn descriptors(&self) -> &[Descriptor] {
         &self.descriptors
     }
 
@@ -194,15 +205,15 @@ impl Instance {
         self.leavers.clear();
     }
 
-    pub(super) fn add_descriptor(&mut self, pid: u32, fd: i32) {
-        self.leavers.retain(|leaver| leaver.task.pid != pid);
-        if !self.descriptors.contains(&(pid, fd)) {
-            self.descriptors.push((pid, fd));
+    pub(super) fn add_descriptor(&mut self, descriptor: Descriptor) {
+        self.leavers.retain(|leaver| leaver.task.pid != descriptor.pid);
+        if !self.descriptors.contains(&descriptor) {
+            self.descriptors.push(descriptor);
         }
     }
 
-    pub(super) fn remove_descriptor(&mut self, pid: u32, fd: i32) {
-        self.descriptors.retain(|&known| known != (pid, fd));
+    pub(super) fn remove_descriptor(&mut self, descriptor: Descriptor) {
+        self.descriptors.retain(|&known| known != descriptor);
     }
 
     /// Whether its first descriptor was created close-on-exec.
@@ -232,7 +243,7 @@ impl Instance {
             // exec, if that is how this process gave up its last descriptor.
             Some(task) => {
                 let is_its_own = |leaver: &&Leaver| leaver.task.pid == task.pid;
-                let holds = self.descriptors.iter().any(|&(pid, _)| pid == task.pid);
+                let holds = self.descriptors.iter().any(|it| it.pid == task.pid);
                 let left = self.leavers.iter().find(is_its_own).filter(|_| fd.is_none() && !holds);
                 let on_the_way_out = left.filter(|leaver| leaver.how != Departure::Closed);
                 Some(on_the_way_out.copied().unwrap_or_else(|| closed(task, fd)))
@@ -243,7 +254,7 @@ impl Instance {
             // a way that is not seen. With several holders, or after others left, it can be any.
             None if self.leavers.is_empty() => holder.map(|task| {
                 let fd = match self.descriptors[..] {
-                    [(_, fd)] => Some(fd),
+                    [Descriptor { fd, .. }] => Some(fd),
                     _ => None,
                 };
                 closed(task, fd)

@@ -17,15 +17,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 pub use cgroups::{Cgroup, Cgroups};
 pub use counts::{Counts, Summary};
 pub use floors::{Floors, Row, STRETCHES};
-pub use instance::{Departure, Instance, Leaver, MANY, Origin, Overflow, SERVED, Watch};
+pub use instance::{
+    Departure, Descriptor, Instance, Leaver, MANY, Origin, Overflow, SERVED, Watch,
+};
 pub use lifetimes::Lifetimes;
 pub use process::Process;
 pub use state::Part;
 pub use users::{Account, Users};
 
 use crate::{
-    event::{BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Quota, Task},
+    event::{BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Quota, Table, Task},
     identity::{Program, Shim},
+    resource::Resource,
 };
 
 /// A user that is charged for instances and watches: the inode number of the user namespace, and
@@ -83,6 +86,9 @@ pub struct Tracker {
     /// How long processes have held instances that do no longer, by cgroup and command.
     ended: BTreeMap<(CgroupId, Comm), Lifetimes>,
     counts: Counts,
+    /// The latest answers about charges, and their time. A failure needs those of its own moment, so that
+    /// they are not part of the state that a recording begins with.
+    counted: (BootTime, Vec<Charge>),
     /// The instance that the last event released.
     released: Option<Instance>,
 }
@@ -101,7 +107,15 @@ impl Tracker {
         self.released = None;
         self.counts.add(event);
         self.users.apply(event);
+        self.learn_by_use(event);
+        if let EventKind::Charged { charges } = &event.kind {
+            if self.counted.0 != event.time {
+                self.counted = (event.time, Vec::new());
+            }
+            self.counted.1.extend(charges);
+        }
         let pid = event.task.map(|task| task.pid);
+        let table = event.task.and_then(|task| task.table);
         if let Some(task) = event.task
             && let Some(process) = self.processes.get_mut(&task.pid)
         {
@@ -120,7 +134,7 @@ impl Tracker {
                 });
                 instance.queued = Some(*queued);
                 if let Some(task) = event.task {
-                    instance.add_descriptor(task.pid, *fd);
+                    instance.add_descriptor(descriptor(task, *fd));
                     self.own(event, task, *fd, *id);
                 }
             }
@@ -128,7 +142,7 @@ impl Tracker {
                 let user = quota.map(User::from);
                 let mut instance = Instance::created(*id, event.time, event.task, *flags, user);
                 if let Some(task) = event.task {
-                    instance.add_descriptor(task.pid, *fd);
+                    instance.add_descriptor(descriptor(task, *fd));
                     self.own(event, task, *fd, *id);
                 }
                 self.users.hold(user);
@@ -152,8 +166,8 @@ impl Tracker {
             }
             EventKind::DescriptorClosed { instance, fd, .. } => {
                 // It did not end the instance: a later leaver does.
-                if let Some(pid) = pid {
-                    self.disown(pid, *fd, *instance, event.time);
+                if let Some(task) = event.task {
+                    self.disown(descriptor(task, *fd), *instance, event.time);
                 }
             }
             EventKind::InstanceHeld { instance, .. } => {
@@ -174,20 +188,28 @@ impl Tracker {
                 self.release(*id, event);
             }
             EventKind::RangeClosed { first, last } => {
-                let range = *first..=*last;
-                self.leave(event, Departure::Closed, |fd, _| range.contains(&fd));
+                let (range, own) = (*first..=*last, table);
+                let is_lost = |table, fd, _: &_| table == own && range.contains(&fd);
+                self.leave(event, Departure::Closed, is_lost);
             }
-            EventKind::ProcessForked { child } => self.fork(pid, *child),
+            EventKind::ProcessForked { child } => self.fork(event.task, *child),
             EventKind::ProcessExec { kept: Some(kept) } => {
-                self.leave(event, Departure::Executed, |fd, _| !kept.contains(&fd));
+                let is_lost = |own, fd, _: &_| own != table || !kept.contains(&fd);
+                self.leave(event, Departure::Executed, is_lost);
+                self.share(event.task);
             }
             // The kept descriptors are unknown; most are as they were created.
             EventKind::ProcessExec { kept: None } => {
-                self.leave(event, Departure::Executed, |_, instance| instance.is_close_on_exec());
+                let is_lost = |own, _, it: &Instance| own != table || it.is_close_on_exec();
+                self.leave(event, Departure::Executed, is_lost);
+                self.share(event.task);
             }
             EventKind::ProcessExited => {
-                self.leave(event, Departure::Exited, |_, _| true);
-                pid.into_iter().for_each(|pid| self.forget_idle(pid));
+                let is_lost = |own, _, _: &_| table.is_none() || own == table;
+                self.leave(event, Departure::Exited, is_lost);
+                if table.is_none() {
+                    pid.into_iter().for_each(|pid| self.forget_idle(pid));
+                }
             }
             EventKind::CgroupFound { cgroup, path }
             | EventKind::CgroupCreated { cgroup, path }
@@ -258,6 +280,15 @@ impl Tracker {
         &self.users
     }
 
+    /// The number that was charged to a user at exactly this time, if the kernel was asked then.
+    #[must_use]
+    pub fn counted(&self, time: BootTime, user: User, resource: Resource) -> Option<u32> {
+        let (at, charges) = &self.counted;
+        let mut charges = charges.iter().filter(|charge| User::from(**charge) == user);
+        let charge = charges.find(|_| *at == time)?;
+        charge.of(resource).map(|count| count.used)
+    }
+
     /// The cgroups, with their paths and names.
     #[must_use]
     pub fn cgroups(&self) -> &Cgroups {
@@ -286,21 +317,39 @@ impl Tracker {
             self.processes.remove(&task.pid);
         }
         let process = self.processes.entry(task.pid).or_insert_with(|| Process::new(task));
-        let before = process.descriptors.insert(fd, id);
+        let before = process.descriptors.insert((task.table, fd), id);
         if let Some(before) = before.filter(|&before| before != id)
             && let Some(instance) = self.instances.get_mut(&before)
         {
-            instance.remove_descriptor(task.pid, fd);
+            instance.remove_descriptor(descriptor(task, fd));
             let (how, time) = (Departure::Closed, event.time);
             instance.left(Leaver { task, fd: Some(fd), how, time });
+        }
+    }
+
+    /// A process that uses an instance holds it, though it may have got the descriptor unseen: by dup(2),
+    /// through a socket, or with a copy of a table.
+    fn learn_by_use(&mut self, event: &Event) {
+        let (instance, fd) = match event.kind {
+            EventKind::WatchAdded { instance, fd, .. }
+            | EventKind::WatchFailed { instance: Some(instance), fd, .. }
+            | EventKind::WatchRemoved { instance, fd: Some(fd), .. } => (instance, fd),
+            _ => return,
+        };
+        let Some(task) = event.task else { return };
+        let Some(used) = self.instances.get_mut(&instance) else { return };
+        let descriptor = descriptor(task, fd);
+        if !used.descriptors().contains(&descriptor) {
+            used.add_descriptor(descriptor);
+            self.own(event, task, fd, instance);
         }
     }
 
     /// The only known holder of an instance; None if there are none or several.
     fn only_holder(&self, id: InstanceId) -> Option<Task> {
         let descriptors = self.instance(id)?.descriptors();
-        let &(pid, _) = descriptors.first()?;
-        let is_alone = descriptors.iter().all(|&(other, _)| other == pid);
+        let pid = descriptors.first()?.pid;
+        let is_alone = descriptors.iter().all(|other| other.pid == pid);
         self.process(pid).filter(|_| is_alone).map(|process| process.task)
     }
 
@@ -311,15 +360,16 @@ impl Tracker {
     }
 
     /// Removes a closed descriptor.
-    fn disown(&mut self, pid: u32, fd: i32, id: InstanceId, time: BootTime) {
+    fn disown(&mut self, descriptor: Descriptor, id: InstanceId, time: BootTime) {
+        let Descriptor { pid, table, fd } = descriptor;
         if let Some(process) = self.processes.get_mut(&pid) {
-            if process.descriptors.get(&fd) == Some(&id) {
-                process.descriptors.remove(&fd);
+            if process.descriptors.get(&(table, fd)) == Some(&id) {
+                process.descriptors.remove(&(table, fd));
             }
             self.rest(pid, time);
         }
         if let Some(instance) = self.instances.get_mut(&id) {
-            instance.remove_descriptor(pid, fd);
+            instance.remove_descriptor(descriptor);
         }
     }
 
@@ -351,34 +401,62 @@ impl Tracker {
     }
 
     /// Removes the descriptors of the event's process for which `lost` returns true.
-    fn leave(&mut self, event: &Event, how: Departure, lost: impl Fn(i32, &Instance) -> bool) {
+    fn leave(
+        &mut self,
+        event: &Event,
+        how: Departure,
+        lost: impl Fn(Table, i32, &Instance) -> bool,
+    ) {
         let Some(task) = event.task else { return };
         let (pid, time) = (task.pid, event.time);
         let Some(process) = self.processes.get(&pid) else { return };
-        let is_lost = |&(fd, id): &(i32, InstanceId)| {
-            self.instances.get(&id).is_some_and(|instance| lost(fd, instance))
+        let is_lost = |&(&(table, fd), id): &(&(Table, i32), &InstanceId)| {
+            self.instances.get(id).is_some_and(|instance| lost(table, fd, instance))
         };
-        let gone: Vec<_> =
-            process.descriptors.iter().map(|(&fd, &id)| (fd, id)).filter(is_lost).collect();
-        for (fd, id) in gone {
-            self.disown(pid, fd, id, time);
+        let gone: Vec<_> = process.descriptors.iter().filter(is_lost).collect();
+        let gone: Vec<_> = gone.into_iter().map(|(&place, &id)| (place, id)).collect();
+        for ((table, fd), id) in gone {
+            self.disown(Descriptor { pid, table, fd }, id, time);
             if let Some(instance) = self.instances.get_mut(&id) {
                 instance.left(Leaver { task, fd: Some(fd), how, time });
             }
         }
     }
 
-    /// Gives the child the descriptors of its parent.
-    fn fork(&mut self, parent: Option<u32>, child: u32) {
-        let Some(mut process) = parent.and_then(|pid| self.process(pid)).cloned() else {
-            return;
-        };
-        for (&fd, id) in &process.descriptors {
+    /// Makes the table in `task` the only one of its process.
+    fn share(&mut self, task: Option<Task>) {
+        let Some(Task { pid, table: table @ Some(_), .. }) = task else { return };
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        let descriptors = std::mem::take(&mut process.descriptors);
+        process.descriptors =
+            descriptors.into_iter().map(|((_, fd), id)| ((None, fd), id)).collect();
+        for (&(_, fd), id) in &process.descriptors {
             if let Some(instance) = self.instances.get_mut(id) {
-                instance.add_descriptor(child, fd);
+                instance.remove_descriptor(Descriptor { pid, table, fd });
+                instance.add_descriptor(Descriptor { pid, table: None, fd });
             }
         }
-        (process.task.pid, process.task.tid) = (child, child);
+        process.task.table = None;
+    }
+
+    /// Gives the child the descriptors in the table of the thread that forked.
+    fn fork(&mut self, parent: Option<Task>, child: u32) {
+        let Some(parent) = parent else { return };
+        let Some(mut process) = self.process(parent.pid).cloned() else { return };
+        let all = std::mem::take(&mut process.descriptors);
+        let copied = all.into_iter().filter(|((table, _), _)| *table == parent.table);
+        process.descriptors = copied.map(|((_, fd), id)| ((None, fd), id)).collect();
+        if process.descriptors.is_empty() {
+            return;
+        }
+        for (&(table, fd), id) in &process.descriptors {
+            if let Some(instance) = self.instances.get_mut(id) {
+                instance.add_descriptor(Descriptor { pid: child, table, fd });
+            }
+        }
+        // The child's only thread is a copy of the one that forked.
+        process.task = Task { pid: child, tid: child, table: None, thread: None, ..process.task };
+        process.task.comm = parent.thread_name();
         process.forget_past();
         self.processes.insert(child, process);
     }
@@ -395,12 +473,17 @@ impl Tracker {
             // It lives on, so that it has let go of the instance.
             creator.closed.add(time.since(instance.since));
         }
-        for &(pid, fd) in instance.descriptors() {
+        for &Descriptor { pid, table, fd } in instance.descriptors() {
             if let Some(process) = self.processes.get_mut(&pid) {
-                process.descriptors.remove(&fd);
+                process.descriptors.remove(&(table, fd));
                 self.rest(pid, time);
             }
         }
         self.released = Some(instance);
     }
+}
+
+/// A descriptor in the table of a task.
+fn descriptor(task: Task, fd: i32) -> Descriptor {
+    Descriptor { pid: task.pid, table: task.table, fd }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Lifetimes;
 use crate::{
-    event::{BootTime, InstanceId, Task},
+    event::{BootTime, InstanceId, Table, Task},
     identity::{Program, Shim},
 };
 
@@ -13,8 +13,8 @@ use crate::{
 pub struct Process {
     /// Its task at the latest event; the thread may be any of its threads.
     pub task: Task,
-    /// Its inotify descriptors.
-    pub descriptors: BTreeMap<i32, InstanceId>,
+    /// Its inotify descriptors, by table and number.
+    pub descriptors: BTreeMap<(Table, i32), InstanceId>,
     /// When it created its first instance, if that was seen.
     pub began: Option<BootTime>,
     /// How long the instances that it created and let go of have lived.

@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use crate::{
-    event::{EMFILE, ENOSPC, Event, EventKind, Quota},
+    event::{EMFILE, ENOSPC, Event, EventKind, InstanceId, Quota},
     resource::Resource,
     tracker::{Tracker, User},
 };
@@ -19,6 +19,17 @@ pub struct Culprit {
     pub shared: u32,
 }
 
+/// An instance that a process holds, and its share of a quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The process.
+    pub pid: u32,
+    /// The instance.
+    pub instance: InstanceId,
+    /// 1, or the number of its watches.
+    pub count: u32,
+}
+
 /// The holders of a used-up quota.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Culprits {
@@ -28,6 +39,8 @@ pub struct Culprits {
     pub resource: Resource,
     /// The holders, the largest share first.
     pub holders: Vec<Culprit>,
+    /// What each of them holds.
+    pub held: Vec<Held>,
     /// The number charged that no known process holds.
     pub unseen: u32,
     /// The number charged.
@@ -45,6 +58,11 @@ impl Culprits {
     pub fn of(event: &Event, tracker: &Tracker) -> Option<Self> {
         let (quota, resource) = refused(event)?;
         let mut culprits = Self::in_quota(quota, resource, tracker);
+        // Instances that begin or end at the moment are charged a little longer than they are seen: only
+        // what is charged before and after a look was not seen by it.
+        if let Some(after) = tracker.counted(event.time, culprits.user, resource) {
+            culprits.unseen = culprits.unseen.saturating_sub(quota.used.saturating_sub(after));
+        }
         if let EventKind::CreateFailed { .. } = event.kind
             && quota.level == 0
             && culprits.user.userns != User::INITIAL
@@ -65,6 +83,7 @@ impl Culprits {
         let user = User::payer(quota);
         let (mut seen, mut inside) = (0_u32, None);
         let mut by_process: BTreeMap<u32, Culprit> = BTreeMap::new();
+        let mut held = Vec::new();
         for instance in tracker.instances() {
             let pays = instance.charged.is_some_and(|it| tracker.users().pays_for(user, it));
             if !pays {
@@ -76,7 +95,7 @@ impl Culprits {
                 Resource::Watches => watches,
             };
             seen = seen.saturating_add(count);
-            let mut pids: Vec<_> = instance.descriptors().iter().map(|&(pid, _)| pid).collect();
+            let mut pids: Vec<_> = instance.descriptors().iter().map(|it| it.pid).collect();
             pids.sort_unstable();
             pids.dedup();
             let is_shared = pids.len() > 1;
@@ -84,6 +103,9 @@ impl Culprits {
                 inside = inside.or(pids.first().copied().filter(|_| user.userns != User::INITIAL));
             }
             for pid in pids {
+                if count > 0 {
+                    held.push(Held { pid, instance: instance.id, count });
+                }
                 let none = Culprit { pid, count: 0, shared: 0 };
                 let culprit = by_process.entry(pid).or_insert(none);
                 culprit.count += count;
@@ -94,7 +116,8 @@ impl Culprits {
         holders.retain(|culprit| culprit.count > 0);
         holders.sort_by_key(|culprit| (Reverse(culprit.count), culprit.pid));
         let unseen = quota.used.saturating_sub(seen);
-        Self { user, resource, holders, unseen, used: quota.used, limit: quota.limit, inside }
+        let used = quota.used;
+        Self { user, resource, holders, held, unseen, used, limit: quota.limit, inside }
     }
 }
 

@@ -2,6 +2,7 @@
 //! on a live system.
 
 mod culprits;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod time_left;
@@ -12,7 +13,8 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
 };
 
-pub use culprits::{Culprit, Culprits};
+pub use culprits::{Culprit, Culprits, Held};
+pub use shares::{Chief, Place, Share, chief, shares};
 pub use time_left::time_left;
 pub use totals::{Standing, standings};
 
@@ -21,7 +23,7 @@ pub use crate::event::Level;
 use crate::{
     event::{CgroupId, InstanceId, Task},
     identity::Container,
-    tracker::{Instance, Process, Tracker, User},
+    tracker::{Descriptor, Instance, Process, Tracker, User},
     verdict::looks_leaked,
 };
 
@@ -153,7 +155,7 @@ pub fn groups(tracker: &Tracker, by: By) -> Vec<Group> {
         let mut keys = BTreeSet::new();
         let is_leaked = looks_leaked(tracker, instance);
         let mut of_shim = || {
-            let &(pid, _) = instance.descriptors().first().filter(|_| is_leaked)?;
+            let pid = instance.descriptors().first().filter(|_| is_leaked)?.pid;
             let container = || {
                 let shim = tracker.process(pid)?.shim.as_ref()?;
                 tracker.cgroups().container(&shim.id)
@@ -163,7 +165,7 @@ pub fn groups(tracker: &Tracker, by: By) -> Vec<Group> {
         let served = (by == By::Container).then(|| of_shim().or_else(|| served(tracker, instance)));
         let served = served.flatten();
         let mut is_outside = false;
-        for &(pid, _) in instance.descriptors() {
+        for &Descriptor { pid, .. } in instance.descriptors() {
             let holder = tracker.process(pid);
             let mut key = key(tracker, by, instance, holder, pid);
             if let Some(served) = served.filter(|&it| !is_of(&key, it)) {
@@ -232,7 +234,7 @@ pub fn total(tracker: &Tracker) -> Group {
     let mut total = Group::new(Key::Nobody);
     for instance in tracker.instances() {
         total.add(instance);
-        for &(pid, _) in instance.descriptors() {
+        for &Descriptor { pid, .. } in instance.descriptors() {
             total.add_holder(tracker.process(pid).map(|process| process.task), pid);
         }
     }

@@ -22,7 +22,14 @@ impl Machine {
 
     fn tell(&mut self, pid: u32, kind: EventKind) -> &mut Self {
         let comm = Comm::from("holder");
-        let task = Task { pid, tid: pid, uid: 9, comm, cgroup: CgroupId(u64::from(pid) / 10) };
+        let task = Task {
+            pid,
+            tid: pid,
+            uid: 9,
+            comm,
+            cgroup: CgroupId(u64::from(pid) / 10),
+            ..Task::default()
+        };
         self.0.apply(&Event { time: BootTime(1), task: Some(task), kind });
         self
     }

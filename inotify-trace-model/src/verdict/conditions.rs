@@ -111,7 +111,7 @@ impl OfInstances {
         }
         let watches = instance.watches();
         let thread = match &instance.origin {
-            Origin::Created(task) => Some(task.comm),
+            Origin::Created(task) => Some(task.thread_name()),
             Origin::Found | Origin::CreatedUnseen => None,
         };
         let files: BTreeSet<&str> = self.files.iter().map(String::as_str).collect();

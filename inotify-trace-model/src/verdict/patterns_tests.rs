@@ -55,8 +55,8 @@ impl Scene {
     fn pattern(&self, kind: &str) -> Option<&'static str> {
         let mut tracker = Tracker::new();
         let comm = Comm::from(self.comm);
-        let task = Task { pid: 7, tid: 7, uid: self.uid, comm, cgroup: PLACE };
-        let maker = Task { tid: 8, comm: Comm::from(self.thread), ..task };
+        let task = Task { pid: 7, tid: 7, uid: self.uid, comm, cgroup: PLACE, ..Task::default() };
+        let maker = Task { tid: 8, thread: Some(Comm::from(self.thread)), ..task };
         let mut tell = |task, kind| tracker.apply(&Event { time: at(1), task, kind });
         for (cgroup, path) in [(ROOT, "/"), (PLACE, &*self.place), (POD, "/kubepods/pod/app")] {
             tell(None, EventKind::CgroupCreated { cgroup, path: path.into() });

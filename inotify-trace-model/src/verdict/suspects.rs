@@ -6,7 +6,7 @@ use crate::tracker::{Instance, Process, SERVED, Tracker};
 /// The holder that an instance is attributed to: of several holders the one that has held it
 /// longest, which is its creator while that exists.
 pub(super) fn holder<'a>(tracker: &'a Tracker, instance: &Instance) -> Option<&'a Process> {
-    instance.descriptors().first().and_then(|&(pid, _)| tracker.process(pid))
+    instance.descriptors().first().and_then(|it| tracker.process(it.pid))
 }
 
 /// The kind of leak that an instance becomes after its grace period, with the evidence.

@@ -12,9 +12,15 @@ use inotify_trace_model::{
 };
 use tokio::time::{Duration, sleep_until};
 
-use super::{Options, batch_now, charges, intake::Intake, programs, snapshot, sweep::Routine};
+use super::{
+    Options, batch_now, charges, intake::Intake, programs, refused::Refusals, snapshot,
+    sweep::Routine,
+};
 use crate::{
-    host::{privileges, procfs},
+    host::{
+        privileges,
+        procfs::{self, TableId},
+    },
     kernel::{Backend, KernelError, Programs},
 };
 
@@ -29,6 +35,7 @@ pub struct Live {
     intake: Intake,
     search: Routine,
     queues: Routine,
+    refusals: Refusals,
     /// The snapshot, until the first call of `next`.
     found: Vec<Event>,
     /// Whether only a half full ring buffer wakes the agent.
@@ -51,7 +58,7 @@ impl Live {
         intake.programs.free_loading_memory();
         let now = Instant::now();
         let (search, queues) = (Routine::search(now), Routine::queues(now));
-        Ok(Self { intake, search, queues, found, resting: false })
+        Ok(Self { intake, search, queues, refusals: Refusals::new(now), found, resting: false })
     }
 
     /// Takes a snapshot without tracing.
@@ -129,7 +136,7 @@ impl Live {
             self.rest(false);
             self.intake.drain(events);
         }
-        Ok(())
+        self.refusals.look(&mut self.intake, events, 0, tracker)
     }
 
     /// Waits until the ring buffer should be read, or a question is due.
@@ -155,14 +162,20 @@ impl Live {
     }
 
     /// Adds the events that have arrived, without waiting; one batch, if events keep coming.
-    pub fn catch_up(&mut self, events: &mut Vec<Event>) {
+    pub fn catch_up(&mut self, events: &mut Vec<Event>, tracker: &Tracker) {
+        let first = events.len();
         self.intake.drain(events);
+        // A failed question must not hold back the events.
+        let _ = self.refusals.look(&mut self.intake, events, first, tracker);
     }
 
     /// Adds all events until now, without waiting, for the end or an interim report.
     pub fn catch_up_wholly(&mut self, events: &mut Vec<Event>, tracker: &Tracker) {
         events.append(&mut self.found);
+        let first = events.len();
         self.intake.drain_all(events);
+        // A failed question must not hold back the events.
+        let _ = self.refusals.look(&mut self.intake, events, first, tracker);
         self.intake.report_skipped(events);
         if self.intake.may_miss() {
             // A failed question must not hold back the other events.
@@ -209,12 +222,12 @@ impl Live {
 fn with_no_known_holder(tracker: &Tracker) -> HashSet<InstanceId> {
     let mut exited = HashMap::new();
     let mut is_through = |leaver: &Leaver| {
-        let pid = leaver.task.pid;
+        let table = TableId { pid: leaver.task.pid, owner: leaver.task.table };
         match leaver.how {
             // The record of an exec comes after the close-on-exec descriptors are closed.
             Departure::Executed => true,
-            Departure::Exited => *exited.entry(pid).or_insert_with(|| procfs::has_exited(pid)),
-            Departure::Closed => leaver.fd.is_some_and(|fd| procfs::has_closed(pid, fd)),
+            Departure::Exited => *exited.entry(table).or_insert_with(|| procfs::has_exited(table)),
+            Departure::Closed => leaver.fd.is_some_and(|fd| procfs::has_closed(table, fd)),
         }
     };
     let given_up = tracker.given_up();

@@ -9,12 +9,14 @@ mod live;
 mod naming;
 mod programs;
 mod reader;
+mod refused;
 mod replay;
 mod resolving;
 mod session;
 mod shims;
 mod snapshot;
 mod sweep;
+mod tables;
 mod unprivileged;
 mod until;
 

@@ -9,10 +9,15 @@ use inotify_trace_common::{
     ABSENT, Kind, Record,
     record::{self, Full},
 };
-use inotify_trace_model::event::{
-    BootTime, CgroupId, Charge, Comm, Event, EventKind, Files, InstanceId, Level, Loss, Quota,
-    Target, Task,
+use inotify_trace_model::{
+    event::{
+        BootTime, CgroupId, Charge, Comm, Event, EventKind, Files, InstanceId, Level, Loss, Quota,
+        Target, Task,
+    },
+    text::text_of,
 };
+
+use super::tables::OwnTables;
 
 use crate::{
     host,
@@ -26,6 +31,7 @@ pub(super) struct Known {
     pub(super) addresses: BTreeMap<InstanceId, InstanceAddress>,
     /// Those whose queue has overflowed, and is not known to have been read since.
     pub(super) overflowed: HashSet<InstanceId>,
+    tables: OwnTables,
     last_id: u64,
 }
 
@@ -99,7 +105,7 @@ impl Reader<'_> {
             return;
         };
         let bytes = path.unwrap_or_default();
-        let given = || path.map(|it| String::from_utf8_lossy(it).into_owned().into_boxed_str());
+        let given = || path.map(|it| text_of(it).into_owned().into_boxed_str());
         let path = || given().unwrap_or_default();
         let cgroup = CgroupId(record.target_cgroup);
         let quota = quota(&record);
@@ -230,11 +236,26 @@ impl Reader<'_> {
             Kind::ProcessExec => {
                 self.hinted = true;
                 self.executed.push(record.pid);
-                EventKind::ProcessExec { kept: None }
+                // Its table became the process's, and the others ended with their threads.
+                let old_tid = record.result.cast_unsigned();
+                let table = self.known.tables.owned_by(record.pid, old_tid);
+                self.known.tables.forget(record.pid);
+                let task = Some(Task { table, ..self.task(&record) });
+                let kind = EventKind::ProcessExec { kept: None };
+                events.push(Event { time: BootTime(record.time), task, kind });
+                return;
             }
             Kind::ProcessExited => {
                 self.hinted = true;
-                EventKind::ProcessExited
+                let task = Some(self.task(&record));
+                if record.has_own_table != 0 {
+                    self.known.tables.end(&record);
+                } else {
+                    self.known.tables.forget(record.pid);
+                }
+                let kind = EventKind::ProcessExited;
+                events.push(Event { time: BootTime(record.time), task, kind });
+                return;
             }
             Kind::CgroupCreated => EventKind::CgroupCreated { cgroup, path: path() },
             Kind::CgroupRenamed => EventKind::CgroupRenamed { cgroup, path: path() },
@@ -244,7 +265,8 @@ impl Reader<'_> {
             EventKind::InstanceFound { instance, .. } if record.overflowed != 0 => Some(instance),
             _ => None,
         };
-        events.push(Event { time: BootTime(record.time), task: Some(task(&record)), kind });
+        let task = Some(self.task(&record));
+        events.push(Event { time: BootTime(record.time), task, kind });
         events.extend(found.and_then(|instance| self.overflowed(instance, &record)));
     }
 
@@ -256,6 +278,20 @@ impl Reader<'_> {
         let is_new = self.known.overflowed.insert(instance);
         // The task of the record caused the event that was dropped, or asked.
         is_new.then_some(Event { time: BootTime(record.time), task: None, kind })
+    }
+
+    fn task(&mut self, record: &Record) -> Task {
+        let (thread, leader) = (Comm::new(record.comm), Comm::new(record.leader_comm));
+        let comm = if leader.is_empty() { thread } else { leader };
+        Task {
+            pid: record.pid,
+            tid: record.tid,
+            uid: record.uid,
+            comm,
+            thread: (thread != comm).then_some(thread),
+            table: self.known.tables.of(record),
+            cgroup: CgroupId(record.cgroup),
+        }
     }
 
     /// Adds a new instance. An instance known at its address has ended unseen.
@@ -278,7 +314,7 @@ impl Reader<'_> {
         if is_new {
             events.push(Event {
                 time: BootTime(record.time),
-                task: Some(task(record)),
+                task: Some(self.task(record)),
                 kind: EventKind::InstanceFound {
                     instance,
                     fd: record.fd,
@@ -290,16 +326,6 @@ impl Reader<'_> {
             });
         }
         instance
-    }
-}
-
-fn task(record: &Record) -> Task {
-    Task {
-        pid: record.pid,
-        tid: record.tid,
-        uid: record.uid,
-        comm: Comm::new(record.comm),
-        cgroup: CgroupId(record.cgroup),
     }
 }
 

@@ -106,7 +106,7 @@ impl Session {
             // The state at the moment includes all events until then.
             Wake::Due if is_moment => live.catch_up_wholly(&mut events, story.tracker()),
             // The look for leaks must use the current state.
-            Wake::Due | Wake::Asked => live.catch_up(&mut events),
+            Wake::Due | Wake::Asked => live.catch_up(&mut events, story.tracker()),
             Wake::Ended => {
                 live.catch_up_wholly(&mut events, story.tracker());
                 self.stage = Stage::Ending;

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use inotify_trace_model::{
     event::{Event, EventKind},
     identity::Shim,
+    text::text_of,
 };
 
 use crate::host::procfs;
@@ -88,7 +89,9 @@ impl Shims {
 /// None if the process is gone already, or no shim of the machine's containerd.
 fn shim(pid: u32, is_container_s: impl Fn(&str) -> bool) -> Option<EventKind> {
     let is_root_s = procfs::is_of_the_machine_s_root(pid);
-    if !is_root_s || procfs::Process::read(pid).cgroup.is_some_and(|it| is_container_s(&it)) {
+    if !is_root_s
+        || procfs::Process::read(pid).cgroup.is_some_and(|it| is_container_s(&text_of(&it)))
+    {
         return None;
     }
     let Shim { id, namespace, .. } = Shim::from_arguments(&procfs::arguments(pid)?)?;

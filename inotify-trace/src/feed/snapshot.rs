@@ -1,8 +1,16 @@
 //! Snapshots: instances that exist when tracing begins, and later those that were missed.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    os::unix::ffi::OsStrExt as _,
+};
 
-use inotify_trace_model::event::{CgroupId, Event, EventKind, InstanceId, Target, Task};
+use inotify_trace_model::{
+    event::{CgroupId, Event, EventKind, InstanceId, Target, Task},
+    text::text_of,
+    tracker::Tracker,
+    usage::standings,
+};
 
 use super::{
     charges,
@@ -12,7 +20,7 @@ use super::{
 };
 use crate::{
     host::cgroup,
-    host::procfs::{self, Process, Targets, WatchInfo, Whereabouts},
+    host::procfs::{self, Process, TableId, Targets, WatchInfo, Whereabouts},
     kernel::{self, KernelError},
 };
 
@@ -22,13 +30,13 @@ pub(super) struct Look {
     /// Events in order; those of existing instances lack the information in /proc.
     pub(super) events: Vec<Event>,
     /// Descriptors that were closed meanwhile.
-    vanished: HashSet<(u32, i32)>,
+    vanished: HashSet<(TableId, i32)>,
 }
 
 /// The cgroup hierarchy.
 #[derive(Debug, Default)]
 pub(super) struct Hierarchy {
-    by_path: HashMap<String, CgroupId>,
+    by_path: HashMap<Vec<u8>, CgroupId>,
     /// All that were there at the last look.
     ids: HashSet<CgroupId>,
     /// Whether that was when the watches were already known.
@@ -44,7 +52,38 @@ pub(super) fn of_machine(intake: &mut Intake, find_paths: bool) -> Result<Vec<Ev
     let look = look(intake)?;
     look.complete(&mut hierarchy, &mut intake.naming, &mut events);
     charges::ask(intake, &mut events)?;
+    // Instances that were created between the look and the question are charged and were not seen.
+    for _ in 0..AGAIN {
+        if is_accounted_for(&events) {
+            break;
+        }
+        let newest = intake.known.newest();
+        let mut look = self::look(intake)?;
+        look.keep_after(newest);
+        if !look.has_found() {
+            // They are not visible indeed.
+            events.append(&mut look.events);
+            break;
+        }
+        look.complete(&mut hierarchy, &mut intake.naming, &mut events);
+        charges::ask(intake, &mut events)?;
+    }
     Ok(events)
+}
+
+/// The most further looks for instances that are charged and were not seen.
+const AGAIN: usize = 3;
+
+/// Whether the instances found are all that their users are charged for.
+fn is_accounted_for(events: &[Event]) -> bool {
+    let mut tracker = Tracker::new();
+    let counts = |event: &&Event| {
+        let kind = &event.kind;
+        matches!(kind, EventKind::InstanceFound { .. } | EventKind::Charged { .. })
+    };
+    events.iter().filter(counts).for_each(|event| tracker.apply(event));
+    let standings = standings(&tracker);
+    standings.values().all(|standing| standing.unseen_instances().unwrap_or(0) == 0)
 }
 
 /// Finds the instances whose creation was missed: those of 32-bit programs with the tracepoint
@@ -55,19 +94,30 @@ pub(super) fn find_overlooked(
 ) -> Result<(), KernelError> {
     let newest = intake.known.newest();
     let mut look = look(intake)?;
-    look.events.retain(|event| match event.kind {
-        EventKind::InstanceFound { instance, .. } | EventKind::WatchFound { instance, .. } => {
-            instance > newest
-        }
-        _ => true,
-    });
-    let found = |event: &Event| matches!(event.kind, EventKind::InstanceFound { .. });
-    if !look.events.iter().any(found) {
+    look.keep_after(newest);
+    if !look.has_found() {
         events.append(&mut look.events);
         return Ok(());
     }
     look.complete(&mut Hierarchy::read(|_, _| ()), &mut intake.naming, events);
     charges::ask_since(intake, newest, events)
+}
+
+/// The same, apart from the events that happened meanwhile, which come second.
+pub(super) fn of_overlooked(intake: &mut Intake) -> Result<(Vec<Event>, Vec<Event>), KernelError> {
+    let newest = intake.known.newest();
+    let mut look = look(intake)?;
+    look.keep_after(newest);
+    let is_found = |event: &Event| {
+        matches!(event.kind, EventKind::InstanceFound { .. } | EventKind::WatchFound { .. })
+    };
+    let (found, meanwhile) = std::mem::take(&mut look.events).into_iter().partition(is_found);
+    look.events = found;
+    let mut events = Vec::new();
+    if look.has_found() {
+        look.complete(&mut Hierarchy::read(|_, _| ()), &mut intake.naming, &mut events);
+    }
+    Ok((events, meanwhile))
 }
 
 /// Asks for all existing instances. Events that happen meanwhile come with the answers.
@@ -90,12 +140,12 @@ fn look_through_proc(intake: &mut Intake, look: &mut Look) -> Result<(), KernelE
     intake.programs.prepare_to_identify()?;
     let own_pid = std::process::id();
     let mut identified = 0_usize;
-    for (pid, fd) in procfs::inotify_descriptors().filter(|&(pid, _)| pid != own_pid) {
-        let Some(copy) = kernel::copy(pid, fd) else { continue };
-        intake.programs.ask().identify(&copy, pid, fd)?;
+    for (table, fd) in procfs::inotify_descriptors().filter(|(table, _)| table.pid != own_pid) {
+        let Some(copy) = kernel::copy(table, fd) else { continue };
+        intake.programs.ask().identify(&copy, table, fd)?;
         // Closed meanwhile: its process does not hold the instance any more.
-        if !procfs::is_inotify(pid, fd) {
-            look.vanished.insert((pid, fd));
+        if !procfs::is_inotify(table, fd) {
+            look.vanished.insert((table, fd));
         }
         identified += 1;
         if identified.is_multiple_of(BATCH) {
@@ -106,6 +156,20 @@ fn look_through_proc(intake: &mut Intake, look: &mut Look) -> Result<(), KernelE
 }
 
 impl Look {
+    /// Drops what was found of instances that were known: those until `newest`.
+    fn keep_after(&mut self, newest: InstanceId) {
+        self.events.retain(|event| match event.kind {
+            EventKind::InstanceFound { instance, .. } | EventKind::WatchFound { instance, .. } => {
+                instance > newest
+            }
+            _ => true,
+        });
+    }
+
+    fn has_found(&self) -> bool {
+        self.events.iter().any(|event| matches!(event.kind, EventKind::InstanceFound { .. }))
+    }
+
     /// Adds the events to `events`, completed with the information in /proc.
     pub(super) fn complete(
         self,
@@ -124,28 +188,31 @@ impl Look {
             }
             _ => true,
         });
-        let mut processes = HashMap::new();
+        let mut tasks = HashMap::new();
         let mut described = HashSet::new();
         for mut event in found {
             let EventKind::InstanceFound { instance, fd, ref mut flags, .. } = event.kind else {
                 events.push(event);
                 continue;
             };
-            let pid = event.task.map(|task| task.pid).unwrap_or_default();
-            if vanished.contains(&(pid, fd)) {
+            let Task { pid, table: owner, .. } = event.task.unwrap_or_default();
+            let table = TableId { pid, owner };
+            if vanished.contains(&(table, fd)) {
                 // The instance still exists, for a moment at least.
                 event.task = None;
                 events.push(event);
                 continue;
             }
-            let task = *processes.entry(pid).or_insert_with(|| hierarchy.describe(pid));
+            let task = *tasks.entry(table).or_insert_with(|| hierarchy.describe(table));
             event.task = Some(task);
             // A descriptor that is closed now has its own event later.
-            let info = procfs::inotify_info(pid, fd).unwrap_or_default();
+            let info = procfs::inotify_info(table, fd);
+            let was_read = info.is_ok();
+            let info = info.unwrap_or_default();
             *flags = info.flags;
             let time = event.time;
             events.push(event);
-            if described.insert(instance) {
+            if was_read && described.insert(instance) {
                 // The kernel lists the newest watch first.
                 events.extend(info.watches.into_iter().rev().map(|watch| {
                     let told = cgroups_watched.remove(&(instance, watch.wd));
@@ -176,20 +243,23 @@ impl Hierarchy {
         let Some(mount_point) = cgroup::mount_point() else { return Self::default() };
         let mut by_path = HashMap::new();
         cgroup::walk(&mount_point, &mut |id, path| {
-            by_path.insert(path.to_owned(), CgroupId(id));
-            each(CgroupId(id), path);
+            by_path.insert(path.to_vec(), CgroupId(id));
+            each(CgroupId(id), &text_of(path));
         });
         let ids = by_path.values().copied().collect();
         let mount = cgroup::Mount::open(&mount_point);
         Self { by_path, ids, is_fresh: false, mount, targets: None }
     }
 
-    /// An existing process, as the task of the events about its instances.
-    fn describe(&self, pid: u32) -> Task {
-        let process = Process::read(pid);
-        let cgroup = process.cgroup.and_then(|path| self.by_path.get(&path).copied());
-        let (uid, comm) = (process.euid, process.comm);
-        Task { pid, tid: pid, uid, comm, cgroup: cgroup.unwrap_or_default() }
+    /// An existing process, or the thread with that table, as the task of the events about its
+    /// instances.
+    fn describe(&self, table: TableId) -> Task {
+        let TableId { pid, owner } = table;
+        let Process { comm, euid: uid, cgroup } = Process::read(pid);
+        let cgroup = cgroup.and_then(|path| self.by_path.get(&path).copied()).unwrap_or_default();
+        let thread = owner.and_then(|tid| procfs::thread_name(pid, tid));
+        let thread = thread.filter(|&thread| thread != comm);
+        Task { pid, tid: owner.unwrap_or(pid), uid, comm, thread, table: owner, cgroup }
     }
 
     /// Whether a cgroup may exist; true if there is none.
@@ -242,7 +312,7 @@ impl Hierarchy {
         let is_gone = is_lost || matches!(found, Some(Whereabouts::Gone(_)));
         let path = match found {
             Some(Whereabouts::Path(path) | Whereabouts::Gone(Some(path))) => {
-                Some(path.to_string_lossy().into())
+                Some(text_of(path.as_os_str().as_bytes()).into())
             }
             _ => None,
         };

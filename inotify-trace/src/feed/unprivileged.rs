@@ -11,13 +11,16 @@ use super::{
     now,
     snapshot::{Hierarchy, Look},
 };
-use crate::{host::procfs, host::runtimes::Registry};
+use crate::host::{
+    procfs::{self, TableId},
+    runtimes::Registry,
+};
 
 /// `KCMP_FILE` of `enum kcmp_type` (kcmp(2)).
 const KCMP_FILE: libc::c_long = 0;
 
-/// A descriptor of a process.
-type Descriptor = (u32, i32);
+/// A descriptor in a table.
+type Descriptor = (TableId, i32);
 
 /// A snapshot without privileges.
 #[derive(Debug)]
@@ -45,8 +48,9 @@ pub fn survey(find_paths: bool, registry: &Registry) -> Survey {
                 id
             }
         };
-        let (pid, fd) = descriptor;
-        let task = Some(Task { pid, tid: pid, ..Task::default() });
+        let (TableId { pid, owner }, fd) = descriptor;
+        let tid = owner.unwrap_or(pid);
+        let task = Some(Task { pid, tid, table: owner, ..Task::default() });
         let kind = EventKind::InstanceFound {
             instance,
             fd,
@@ -64,13 +68,15 @@ pub fn survey(find_paths: bool, registry: &Registry) -> Survey {
 
 /// The kernel's order of the files of two descriptors (kcmp(2)): equal ones are the same file. If the
 /// call fails, because one has just been closed, they count as different.
-fn compare((pid, fd): Descriptor, other: Descriptor) -> std::cmp::Ordering {
+fn compare(one: Descriptor, other: Descriptor) -> std::cmp::Ordering {
+    let [(tid, fd), (other_tid, other_fd)] =
+        [one, other].map(|(table, fd)| (table.owner.unwrap_or(table.pid), fd));
     // SAFETY: only numbers are passed.
-    let result = unsafe { libc::syscall(libc::SYS_kcmp, pid, other.0, KCMP_FILE, fd, other.1) };
+    let result = unsafe { libc::syscall(libc::SYS_kcmp, tid, other_tid, KCMP_FILE, fd, other_fd) };
     match result {
         0 => std::cmp::Ordering::Equal,
         1 => std::cmp::Ordering::Less,
         2 => std::cmp::Ordering::Greater,
-        _ => (pid, fd).cmp(&other),
+        _ => (tid, fd).cmp(&(other_tid, other_fd)),
     }
 }

@@ -1,26 +1,30 @@
 //! The mounted cgroup v2 hierarchy: paths and ids of its cgroups.
 
 use std::{
+    ffi::OsString,
     fs,
-    os::unix::fs::MetadataExt as _,
+    os::unix::{
+        ffi::{OsStrExt as _, OsStringExt as _},
+        fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
 };
 
-use super::procfs::FileHandle;
+use super::procfs::{self, FileHandle};
 
 /// Where the v2 hierarchy is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` beside v1.
 #[must_use]
 pub fn mount_point() -> Option<PathBuf> {
-    mount_point_in(&fs::read_to_string("/proc/self/mounts").ok()?)
+    mount_point_in(&fs::read("/proc/self/mounts").ok()?)
 }
 
-/// The mount point of the first file system of type `cgroup2` in the text of a mounts file.
-fn mount_point_in(mounts: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ');
+/// The mount point of the first file system of type `cgroup2` in the text of a mounts file. Other mount
+/// points may have any bytes.
+fn mount_point_in(mounts: &[u8]) -> Option<PathBuf> {
+    procfs::lines(mounts).find_map(|line| {
+        let mut fields = line.split(|&byte| byte == b' ');
         let (place, kind) = (fields.nth(1)?, fields.next()?);
-        // Paths with a space, written `\040` (proc(5)), are not supported for cgroups.
-        (kind == "cgroup2").then(|| PathBuf::from(place))
+        (kind == b"cgroup2").then(|| OsString::from_vec(procfs::unescape(place)).into())
     })
 }
 
@@ -62,20 +66,19 @@ impl Mount {
 
 /// Every cgroup below a mount point: its id and its path from the root of the hierarchy, parents
 /// before children. Cgroups removed during the walk are left out.
-pub fn walk(mount_point: &Path, each: &mut impl FnMut(u64, &str)) {
+pub fn walk(mount_point: &Path, each: &mut impl FnMut(u64, &[u8])) {
     if let Ok(root) = fs::metadata(mount_point) {
-        each(root.ino(), "/");
+        each(root.ino(), b"/");
     }
-    walk_below(mount_point, "", each);
+    walk_below(mount_point, b"", each);
 }
 
-fn walk_below(directory: &Path, path: &str, each: &mut impl FnMut(u64, &str)) {
+fn walk_below(directory: &Path, path: &[u8], each: &mut impl FnMut(u64, &[u8])) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         let is_cgroup = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        // A name that is not UTF-8 cannot be shown; its cgroup appears under its id.
-        if let (true, Some(name)) = (is_cgroup, entry.file_name().to_str()) {
-            let path = format!("{path}/{name}");
+        if is_cgroup {
+            let path = [path, b"/", entry.file_name().as_bytes()].concat();
             let Ok(metadata) = entry.metadata() else { continue };
             each(metadata.ino(), &path);
             walk_below(&entry.path(), &path, each);
@@ -89,14 +92,16 @@ mod tests {
 
     #[test]
     fn finds_the_v2_mount_of_pure_and_hybrid_systems() {
-        let pure = "sysfs /sys sysfs rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n";
+        let pure = b"sysfs /sys sysfs rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n";
         assert_eq!(mount_point_in(pure), Some("/sys/fs/cgroup".into()));
-        let hybrid = "tmpfs /sys/fs/cgroup tmpfs ro 0 0\n\
+        let spaced = b"t /tmp/\xff tmpfs rw 0 0\ncgroup2 /a\\040b cgroup2 rw 0 0\n";
+        assert_eq!(mount_point_in(spaced), Some("/a b".into()));
+        let hybrid = b"tmpfs /sys/fs/cgroup tmpfs ro 0 0\n\
                       cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n\
                       cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n";
         assert_eq!(mount_point_in(hybrid), Some("/sys/fs/cgroup/unified".into()));
-        assert_eq!(mount_point_in("cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n"), None);
-        assert_eq!(mount_point_in("broken\n\n"), None);
+        assert_eq!(mount_point_in(b"cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n"), None);
+        assert_eq!(mount_point_in(b"broken\n\n"), None);
     }
 
     #[test]
@@ -105,7 +110,7 @@ mod tests {
         fs::create_dir_all(root.join("a/b")).unwrap();
         fs::write(root.join("a/cgroup.procs"), "").unwrap();
         let mut seen = Vec::new();
-        walk(&root, &mut |id, path| seen.push((id, path.to_owned())));
+        walk(&root, &mut |id, path| seen.push((id, String::from_utf8(path.to_vec()).unwrap())));
         let inode = |path: &str| fs::metadata(root.join(path)).unwrap().ino();
         let expected = vec![
             (inode("."), "/".to_owned()),

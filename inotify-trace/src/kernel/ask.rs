@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use super::{KernelError, error::refused};
-use crate::host::procfs;
+use crate::host::procfs::{self, TableId};
 
 /// The program that identifies the instance of a descriptor.
 const IDENTIFY: &str = "ask_identify";
@@ -51,14 +51,20 @@ impl Asker<'_> {
         self.run("ask_learn", &[descriptor(&sample)])
     }
 
-    /// Asks for the instance of `holder_fd` of process `pid`, of which `copy` is a copy. The answer
-    /// is an `InstanceFound` record.
+    /// Asks for the instance of `holder_fd` in a table, of which `copy` is a copy. The answer is an
+    /// `InstanceFound` record.
     ///
     /// # Errors
     /// If the kernel refuses to run the program.
-    pub fn identify(self, copy: &OwnedFd, pid: u32, holder_fd: i32) -> Result<(), KernelError> {
+    pub fn identify(
+        self,
+        copy: &OwnedFd,
+        table: TableId,
+        holder_fd: i32,
+    ) -> Result<(), KernelError> {
+        let (pid, tid) = (table.pid.into(), table.owner.unwrap_or(table.pid).into());
         let holder_fd = u64::from(holder_fd.cast_unsigned());
-        self.run(IDENTIFY, &[descriptor(copy), u64::from(pid), holder_fd])
+        self.run(IDENTIFY, &[descriptor(copy), pid, tid, holder_fd])
     }
 
     /// Asks whether an instance is gone. If so, the answer is an `InstanceGone` record.
@@ -140,11 +146,19 @@ fn descriptor(fd: &impl AsFd) -> u64 {
 
 /// A copy of the first instance that any process holds.
 fn borrow_any() -> Option<OwnedFd> {
-    procfs::inotify_descriptors().find_map(|(pid, fd)| copy(pid, fd))
+    procfs::inotify_descriptors().find_map(|(table, fd)| copy(table, fd))
 }
 
-/// A copy of descriptor `fd` of process `pid`. None if either is gone, or may not be read.
-pub fn copy(pid: u32, fd: i32) -> Option<OwnedFd> {
-    let process = pidfd_open(Pid::from_raw(pid.cast_signed())?, PidfdFlags::empty()).ok()?;
-    pidfd_getfd(process, fd, PidfdGetfdFlags::empty()).ok()
+/// `PIDFD_THREAD` of pidfd_open(2), from Linux 6.9 on: opens a thread that is not the first.
+const PIDFD_THREAD: u32 = libc::O_EXCL.cast_unsigned();
+
+/// A copy of descriptor `fd` in a table. None if either is gone, or may not be read, or if the table
+/// is a thread's and the kernel cannot copy from it.
+pub fn copy(table: TableId, fd: i32) -> Option<OwnedFd> {
+    let (thread, flags) = match table.owner {
+        None => (table.pid, PidfdFlags::empty()),
+        Some(tid) => (tid, PidfdFlags::from_bits_retain(PIDFD_THREAD)),
+    };
+    let thread = pidfd_open(Pid::from_raw(thread.cast_signed())?, flags).ok()?;
+    pidfd_getfd(thread, fd, PidfdGetfdFlags::empty()).ok()
 }

@@ -4,6 +4,7 @@ use inotify_trace_common::{ABSENT, Kind, Record};
 
 /// An entry of the ring buffer.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack, which takes no memory")]
 pub enum RawEvent<'a> {
     /// A record, its kind, and the bytes of its path (empty if it has none, None if it could not be
     /// read).

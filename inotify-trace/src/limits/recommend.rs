@@ -161,7 +161,7 @@ fn cgroups_of<'a>(
     tracker: &'a Tracker,
     instance: &'a Instance,
 ) -> impl Iterator<Item = CgroupId> + 'a {
-    let holders = instance.descriptors().iter().filter_map(|&(pid, _)| tracker.process(pid));
+    let holders = instance.descriptors().iter().filter_map(|it| tracker.process(it.pid));
     let holders = holders.map(|process| process.task.cgroup);
     let watched = instance.watches().values().map(|watch| watch.target.cgroup);
     holders.chain(watched).filter_map(CgroupId::known)

@@ -8,7 +8,7 @@ use inotify_trace_model::{
     verdict::Verdict,
 };
 
-use super::actor;
+use super::{actor, is_own_failure};
 
 /// Picks events to show. The tracker sees all of them in any case.
 #[derive(Clone, Debug, Default)]
@@ -32,8 +32,11 @@ impl Filter {
     #[must_use]
     pub fn shows(&self, event: &Event, tracker: &Tracker) -> bool {
         let name = event.kind.name();
+        // The tool's own are shown if a process is chosen.
+        let is_own =
+            self.pids.is_empty() && self.comms.is_empty() && is_own_failure(event, tracker);
         name == EventName::Lost
-            || (self.picks_event(event, name) && self.picks_actor(event, tracker))
+            || (!is_own && self.picks_event(event, name) && self.picks_actor(event, tracker))
     }
 
     /// Whether to show a verdict. A filter for certain events, or for failures only, hides
@@ -119,7 +122,14 @@ mod tests {
     use inotify_trace_model::event::{BootTime, CgroupId, EventKind, Loss, Task};
 
     fn event(kind: EventKind) -> Event {
-        let task = Task { pid: 7, tid: 8, uid: 1000, comm: "tail".into(), cgroup: CgroupId(3) };
+        let task = Task {
+            pid: 7,
+            tid: 8,
+            uid: 1000,
+            comm: "tail".into(),
+            cgroup: CgroupId(3),
+            ..Task::default()
+        };
         Event { time: BootTime(1), task: Some(task), kind }
     }
 
@@ -151,6 +161,23 @@ mod tests {
         assert!(shows(&with(|f| f.comms = vec!["tail".into()]), &failure()));
         assert!(!shows(&with(|f| f.comms = vec!["tai".into()]), &failure()));
         assert!(!shows(&with(|f| (f.pids, f.uids) = (vec![7], vec![0])), &failure()));
+    }
+
+    #[test]
+    fn the_tool_itself_is_no_victim() {
+        let failed = |uid, comm: &str| {
+            let task =
+                Task { uid, comm: comm.into(), ..event(EventKind::ProcessExited).task.unwrap() };
+            Event { task: Some(task), ..failure() }
+        };
+        let chosen = Filter { comms: vec!["inotify-trace".into()], ..Filter::default() };
+        assert!(!shows(&Filter::default(), &failed(0, "inotify-trace")));
+        assert!(shows(&chosen, &failed(0, "inotify-trace")));
+        assert!(
+            shows(&Filter::default(), &failed(1000, "inotify-trace")),
+            "anyone may have the name"
+        );
+        assert!(shows(&Filter::default(), &failed(0, "inotify-tracer")));
     }
 
     #[test]

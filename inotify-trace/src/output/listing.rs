@@ -182,7 +182,7 @@ impl<'a> Listing<'a> {
         for instance in all.iter().take(OVERFLOWS) {
             let Some(Overflow { queued, limit, .. }) = instance.overflow else { continue };
             let holder = instance.descriptors().first();
-            let holder = holder.map(|&(pid, fd)| (Holder::of(pid, self.tracker), fd));
+            let holder = holder.map(|it| (Holder::of(it.pid, self.tracker), it.fd));
             let holder = holder.map_or_else(
                 || "an instance that no process seen holds".to_owned(),
                 |(holder, fd)| format!("descriptor {fd} of {}", words::who(&holder)),

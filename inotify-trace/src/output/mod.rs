@@ -8,6 +8,7 @@ mod errno;
 mod failure;
 pub(crate) mod fields;
 mod filter;
+mod fold;
 mod json;
 mod limits;
 mod listing;
@@ -43,7 +44,7 @@ pub use table::{Cell, Table};
 pub use text::{Text, Width};
 
 use inotify_trace_model::{
-    event::{Event, EventKind, Task},
+    event::{Comm, Event, EventKind, Task},
     tracker::{Departure, Instance, Origin, Tracker},
 };
 
@@ -55,13 +56,25 @@ pub(crate) fn actor(event: &Event, tracker: &Tracker) -> Option<Task> {
         let subject = tracker.subject(event)?;
         if matches!(event.kind, EventKind::QueueOverflowed { .. }) {
             let holder = subject.descriptors().first();
-            return Some(tracker.process(holder?.0)?.task);
+            return Some(tracker.process(holder?.pid)?.task);
         }
         subject.ended_by.map(|leaver| leaver.task).or(match subject.origin {
             Origin::Created(task) => Some(task),
             Origin::Found | Origin::CreatedUnseen => None,
         })
     })
+}
+
+/// Whether an event is a failure of this tool itself: `list` and others create an instance when they
+/// start, to learn what one looks like, and continue without. Containers choose the names of their
+/// processes, so one there is none.
+pub(crate) fn is_own_failure(event: &Event, tracker: &Tracker) -> bool {
+    let is_own = |task: Task| {
+        let in_container =
+            || tracker.cgroups().get(task.cgroup).is_some_and(|it| it.container.is_some());
+        task.uid == 0 && task.comm == Comm::from(env!("CARGO_PKG_NAME")) && !in_container()
+    };
+    event.kind.is_failure() && event.task.is_some_and(is_own)
 }
 
 /// The way in which a released instance ended.

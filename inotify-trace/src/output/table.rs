@@ -164,9 +164,9 @@ mod tests {
         let mut out = Vec::new();
         table().write_aligned(&mut out, true).unwrap();
         let expected = "\
-NAME         COUNT  USE%
-a                7     -
-long, ?[31m      -   93%
+NAME            COUNT  USE%
+a                   7     -
+long, \\x1b[31m      -   93%
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

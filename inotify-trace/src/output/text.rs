@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     fmt::Write as _,
     io::{self, Write},
+    time::Duration,
 };
 
 use inotify_trace_model::{
@@ -16,8 +17,11 @@ use inotify_trace_model::{
 };
 
 use super::{
-    Approximate, Patient, UserNames, actor, blame::Blame, device, failure, mask, printable,
-    shorten, words,
+    Approximate, Patient, UserNames, actor,
+    blame::Blame,
+    device, failure,
+    fold::{Folded, Folds},
+    mask, printable, shorten, words,
 };
 
 /// How wide lines may be, in columns.
@@ -37,6 +41,8 @@ const COMM: usize = 15;
 const CONTAINER: usize = 23;
 const FD: usize = 6;
 const USED: usize = 11;
+/// A path or name is never cut to fewer.
+const FEWEST: usize = 24;
 
 const RED: &str = "\x1b[1;31m";
 const DIM: &str = "\x1b[2m";
@@ -58,9 +64,12 @@ pub struct Text<W> {
     width: Width,
     colour: bool,
     line: String,
+    /// The place in the line where the details begin.
+    detail_at: usize,
     has_header: bool,
     users: UserNames,
     blame: Blame,
+    folds: Folds,
 }
 
 impl<W: Write> Text<W> {
@@ -84,9 +93,11 @@ impl<W: Write> Text<W> {
             },
             colour,
             line: String::new(),
+            detail_at: 0,
             has_header: false,
             users,
             blame: Blame::default(),
+            folds: Folds::default(),
         }
     }
 
@@ -131,12 +142,16 @@ impl<W: Write> Text<W> {
             None => _ = write!(line, " {:>USED$}", "-"),
         }
         line.push(' ');
+        self.detail_at = line.len();
+        if let Some(thread) = task.and_then(|task| task.thread) {
+            let _ = write!(line, "thread {}, ", printable(&thread.to_str()));
+        }
         let served = served(event, tracker);
         let served = served.as_deref().map(printable);
         if let (Some(name), Width::Columns(columns)) = (&served, self.width) {
             // The path is long, and its end the same for every container: the name is more useful.
             line.push_str("for ");
-            line.push_str(&shorten(name, columns.saturating_sub(line.chars().count())));
+            line.push_str(&shorten(name, room(line, columns)));
             return;
         }
         describe(line, event, subject);
@@ -145,7 +160,7 @@ impl<W: Write> Text<W> {
             match self.width {
                 // The end of a path is its most useful part.
                 Width::Columns(columns) => {
-                    line.push_str(&shorten(&path, columns.saturating_sub(line.chars().count())));
+                    line.push_str(&shorten(&path, room(line, columns)));
                 }
                 Width::Unlimited => line.push_str(&path),
             }
@@ -156,6 +171,48 @@ impl<W: Write> Text<W> {
     }
 }
 
+/// Columns for a path or a name after other details: at least [`FEWEST`], even if the line gets longer.
+fn room(line: &str, columns: usize) -> usize {
+    columns.saturating_sub(line.chars().count()).max(FEWEST)
+}
+
+impl<W: Write> Text<W> {
+    /// Writes the filled line, in the colour of an event.
+    fn write_line(&mut self, kind: &EventKind) -> io::Result<()> {
+        let colour = match kind.name() {
+            EventName::CreateFailed | EventName::Overflow | EventName::Lost => RED,
+            EventName::WatchFailed if failure::limit(kind).is_some() => RED,
+            EventName::Release | EventName::Close | EventName::Unwatch => DIM,
+            _ => "",
+        };
+        if self.colour && !colour.is_empty() {
+            writeln!(self.out, "{colour}{}{RESET}", self.line)
+        } else {
+            self.line.push('\n');
+            self.out.write_all(self.line.as_bytes())
+        }
+    }
+
+    /// Writes a line for each sort of failure that repeated, if it is time.
+    fn tell_folded(&mut self, now: BootTime, tracker: &Tracker) -> io::Result<()> {
+        if self.folds.due().is_none_or(|due| now < due) {
+            return Ok(());
+        }
+        for folded in self.folds.due_at(now) {
+            self.fold_line(&folded, tracker)?;
+        }
+        Ok(())
+    }
+
+    fn fold_line(&mut self, folded: &Folded, tracker: &Tracker) -> io::Result<()> {
+        self.fill(&folded.last, tracker);
+        self.line.truncate(self.detail_at);
+        let span = Approximate(Duration::from_nanos(folded.span));
+        let _ = write!(self.line, "... {} more like this in {span}", folded.count);
+        self.write_line(&folded.last.kind)
+    }
+}
+
 impl<W: Write> Audience for Text<W> {
     type Error = io::Error;
 
@@ -163,19 +220,12 @@ impl<W: Write> Audience for Text<W> {
         if !self.has_header {
             self.header()?;
         }
-        self.fill(event, tracker);
-        let colour = match event.kind.name() {
-            EventName::CreateFailed | EventName::Overflow | EventName::Lost => RED,
-            EventName::WatchFailed if failure::limit(&event.kind).is_some() => RED,
-            EventName::Release | EventName::Close | EventName::Unwatch => DIM,
-            _ => "",
-        };
-        if self.colour && !colour.is_empty() {
-            writeln!(self.out, "{colour}{}{RESET}", self.line)?;
-        } else {
-            self.line.push('\n');
-            self.out.write_all(self.line.as_bytes())?;
+        self.tell_folded(event.time, tracker)?;
+        if self.folds.takes(event) {
+            return Ok(());
         }
+        self.fill(event, tracker);
+        self.write_line(&event.kind)?;
         if matches!(event.kind, EventKind::QueueOverflowed { .. }) {
             writeln!(self.out, "  remedy: {}", words::remedy(Remedy::ReadFaster))?;
         }
@@ -190,7 +240,7 @@ impl<W: Write> Audience for Text<W> {
         let Some(culprits) = self.blame.of(event, tracker) else { return Ok(()) };
         let exhausted = Exhausted::by(&culprits, tracker);
         writeln!(self.out, "  {}", words::used_up(&exhausted, &self.users))?;
-        writeln!(self.out, "  remedy: {}", words::remedy(exhausted.remedy()))
+        writeln!(self.out, "  remedy: {}", words::remedy_for(&exhausted))
     }
 
     fn verdict(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
@@ -209,11 +259,22 @@ impl<W: Write> Audience for Text<W> {
         writeln!(self.out, "{colour}{} {label:EVENT$} {line}{end}", self.line)
     }
 
+    fn due(&self) -> Option<BootTime> {
+        self.folds.due()
+    }
+
+    fn moment(&mut self, tracker: &Tracker, now: BootTime) -> io::Result<()> {
+        self.tell_folded(now, tracker)
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 
     fn end(&mut self, tracker: &Tracker, _now: BootTime) -> io::Result<()> {
+        for folded in self.folds.rest() {
+            self.fold_line(&folded, tracker)?;
+        }
         self.out.flush()?;
         let summary = tracker.summary();
         let count = |name| summary.count(name);
@@ -292,7 +353,7 @@ fn place(line: &mut String, kind: &EventKind, subject: Option<&Instance>) {
         | EventKind::InstanceReleased { fd: Some(fd), .. } => write!(line, "{fd}"),
         EventKind::QueueOverflowed { .. } => {
             match subject.and_then(|instance| instance.descriptors().first()) {
-                Some((_, fd)) => write!(line, "{fd}"),
+                Some(descriptor) => write!(line, "{}", descriptor.fd),
                 None => write!(line, "-"),
             }
         }

@@ -11,8 +11,8 @@ use inotify_trace_model::{
     feed::Batch,
     identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
     tracker::{
-        Account, Departure, Floors, Instance, Leaver, Lifetimes, Origin, Overflow, Part, Process,
-        Row, User, Watch,
+        Account, Departure, Descriptor, Floors, Instance, Leaver, Lifetimes, Origin, Overflow,
+        Part, Process, Row, User, Watch,
     },
 };
 
@@ -179,7 +179,11 @@ pub(super) fn to_part(part: wire::Part) -> Option<Part> {
         },
         wire::PartKind::Process(it) => Part::Process(Process {
             task: to_task(&it.task?),
-            descriptors: it.descriptors.iter().map(|it| (it.fd, InstanceId(it.instance))).collect(),
+            descriptors: it
+                .descriptors
+                .iter()
+                .map(|it| ((it.table, it.fd), InstanceId(it.instance)))
+                .collect(),
             began: it.began.map(BootTime),
             closed: Lifetimes::from_counts(it.closed),
             shim: it.shim.map(to_shim),
@@ -194,7 +198,7 @@ pub(super) fn to_part(part: wire::Part) -> Option<Part> {
         }
         wire::PartKind::Ended(it) => Part::Ended {
             cgroup: CgroupId(it.cgroup),
-            comm: to_comm(&it.comm),
+            comm: Comm::from(&it.comm[..]),
             lifetimes: Lifetimes::from_counts(it.lifetimes),
         },
     })
@@ -222,7 +226,11 @@ fn to_instance(instance: &wire::Instance) -> Instance {
         leavers: instance.leavers.iter().filter_map(to_leaver).collect(),
         // The state has open instances only.
         ended_by: None,
-        descriptors: instance.descriptors.iter().map(|it| (it.pid, it.fd)).collect(),
+        descriptors: instance
+            .descriptors
+            .iter()
+            .map(|&wire::HolderDescriptor { pid, fd, table }| Descriptor { pid, table, fd })
+            .collect(),
         watches: BTreeMap::new(),
         floors: (!instance.floors.is_empty()).then(|| Box::new(to_floors(&instance.floors))),
     }
@@ -248,21 +256,14 @@ fn to_leaver(leaver: &wire::Leaver) -> Option<Leaver> {
     Some(Leaver { task, fd: leaver.fd, how, time: BootTime(leaver.time) })
 }
 
-fn to_comm(name: &[u8]) -> Comm {
-    let mut comm = [0; 16];
-    // The kernel's names are shorter, so that a zero follows.
-    for (to, from) in comm.iter_mut().zip(name.iter().take(15)) {
-        *to = *from;
-    }
-    Comm::new(comm)
-}
-
 fn to_task(task: &wire::Task) -> Task {
     Task {
         pid: task.pid,
         tid: task.tid,
         uid: task.uid,
-        comm: to_comm(&task.comm),
+        comm: Comm::from(&task.comm[..]),
+        thread: task.thread.as_ref().map(|it| Comm::from(&it[..])),
+        table: task.table,
         cgroup: CgroupId(task.cgroup),
     }
 }

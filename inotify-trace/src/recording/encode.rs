@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use inotify_trace_model::{
     event::{
-        BootTime, CgroupId, Charge, Event, EventKind, Files, Level, Loss, Quota, Target, Task,
+        BootTime, CgroupId, Charge, Comm, Event, EventKind, Files, Level, Loss, Quota, Target, Task,
     },
     feed::Batch,
     identity::{Container, Names, Program, Runtime, Shim},
-    tracker::{Account, Departure, Instance, Leaver, Origin, Overflow, Part, Process, User},
+    tracker::{
+        Account, Departure, Descriptor, Instance, Leaver, Origin, Overflow, Part, Process, User,
+    },
 };
 
 use super::wire;
@@ -288,9 +290,10 @@ fn place(length: usize) -> u32 {
 }
 
 fn to_task(task: &Task) -> wire::Task {
-    let Task { pid, tid, uid, comm, cgroup } = *task;
-    let comm = bytes::Bytes::copy_from_slice(comm.as_bytes());
-    wire::Task { pid, tid, uid, comm, cgroup: cgroup.0 }
+    let Task { pid, tid, uid, comm, thread, table, cgroup } = *task;
+    let bytes = |comm: Comm| bytes::Bytes::copy_from_slice(comm.as_bytes());
+    let (comm, thread) = (bytes(comm), thread.map(bytes));
+    wire::Task { pid, tid, uid, comm, thread, table, cgroup: cgroup.0 }
 }
 
 fn to_level(level: Level) -> wire::Level {
@@ -321,7 +324,9 @@ fn to_process(process: &Process) -> wire::Process {
     let descriptors = process.descriptors.iter();
     wire::Process {
         task: Some(to_task(&process.task)),
-        descriptors: descriptors.map(|(&fd, id)| wire::Held { fd, instance: id.0 }).collect(),
+        descriptors: descriptors
+            .map(|(&(table, fd), id)| wire::Held { fd, instance: id.0, table })
+            .collect(),
         began: process.began.map(|time| time.0),
         shim: process.shim.as_ref().map(to_shim),
         program: process.program.clone().map(to_program),
@@ -350,7 +355,9 @@ fn to_instance(instance: Instance) -> wire::Instance {
         served: instance.served.into_iter().map(|cgroup| cgroup.0).collect(),
         emptied: instance.emptied.map(|time| time.0),
         leavers: instance.leavers.iter().map(to_leaver).collect(),
-        descriptors: descriptors.map(|(pid, fd)| wire::HolderDescriptor { pid, fd }).collect(),
+        descriptors: descriptors
+            .map(|Descriptor { pid, table, fd }| wire::HolderDescriptor { pid, fd, table })
+            .collect(),
         overflow: instance.overflow.map(to_overflow),
         files: instance.files.into_iter().map(Into::into).collect(),
     }

@@ -137,7 +137,7 @@ impl Page {
             let at = run.times.short(refusal.blamed);
             let used_up = words::used_up(&refusal.by, &names);
             self.indented(&format!("as of {at}: {}", used_up.trim_end()));
-            self.indented(&format!("remedy: {}", words::remedy(refusal.by.remedy())));
+            self.indented(&format!("remedy: {}", words::remedy_for(&refusal.by)));
         }
         let row = |it: &super::Failure| {
             vec![

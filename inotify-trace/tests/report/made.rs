@@ -194,7 +194,7 @@ fn make_in<T>(path: &Path, rotation: Rotation, host: &str, story: impl Fn(&mut M
 }
 
 pub fn task(pid: u32, comm: &str, cgroup: CgroupId) -> Task {
-    Task { pid, tid: pid, uid: 0, comm: comm.into(), cgroup }
+    Task { pid, tid: pid, uid: 0, comm: comm.into(), cgroup, ..Task::default() }
 }
 
 /// The number of daemons with an instance each when [`night`] begins.

@@ -92,6 +92,8 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "gettid" => one(call(libc::SYS_gettid, [0; 3])),
         "uid" => one(call(libc::SYS_setresuid, [number(1)?; 3])),
         "euid" => one(call(libc::SYS_setresuid, [-1, number(1)?, -1])),
+        "name" => one(rename(&bytes(1)?)),
+        "create_failing" => one(create_failing(number(1)?)),
         "open_files" => one(limit_open_files(number(1)?)),
         "seccomp" => one(refuse_by_filter(number(1)?, number(2)?)),
         "unshare" => one(call(libc::SYS_unshare, [number(1)?, 0, 0])),
@@ -115,6 +117,8 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "uring_close" => one(uring_close(number(1)?)),
         #[cfg(target_arch = "x86_64")]
         "compat_hold" => Some(compat_hold(&bytes(1)?)),
+        #[cfg(target_arch = "x86_64")]
+        "compat_create" => one(compat_create(number(1)?)),
         #[cfg(target_arch = "x86_64")]
         "compat" => Some(compat(&bytes(1)?)),
         "storm" => one(storm(number(1)?, &bytes(2)?)),
@@ -153,6 +157,15 @@ fn compat_hold(path: &[u8]) -> Vec<i64> {
         let fd = call32(number::INOTIFY_INIT1, [0; 3]);
         vec![fd, call32(number::INOTIFY_ADD_WATCH, [fd, low, 2])]
     }
+}
+
+/// Creates `count` instances as a 32-bit program. Replies with the number created, or the first errno.
+#[cfg(target_arch = "x86_64")]
+fn compat_create(count: i64) -> i64 {
+    use inotify_trace_tests::compat::{call as call32, number};
+    // SAFETY: the call takes no pointer.
+    let create = |_| unsafe { call32(number::INOTIFY_INIT1, [0; 3]) };
+    (0..count).map(create).find(|&result| result < 0).unwrap_or(count)
 }
 
 /// Closes a descriptor through io_uring, without close(2).
@@ -194,6 +207,18 @@ fn create(flags: i64) -> i64 {
 /// Creates `count` instances. Replies with the number created, or the first errno.
 fn create_many(count: i64) -> i64 {
     (0..count).map(|_| create(0)).find(|&result| result < 0).unwrap_or(count)
+}
+
+/// Tries `count` times to create an instance. Replies with the number of failures.
+fn create_failing(count: i64) -> i64 {
+    (0..count).filter(|_| create(0) < 0).count() as i64
+}
+
+/// Renames this thread, with any bytes but zero.
+fn rename(name: &[u8]) -> i64 {
+    let Ok(name) = CString::new(name) else { return -i64::from(libc::EINVAL) };
+    // SAFETY: a string that ends with a zero and lives until the call returns.
+    outcome(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) }.into())
 }
 
 fn close(fd: i64) -> i64 {

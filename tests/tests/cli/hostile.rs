@@ -40,7 +40,14 @@ fn hostile(path: &Path) -> PathBuf {
     let say = Box::new(|what: &str| panic!("{what}"));
     let mut recorder = Recorder::start(store, header, Duration::ZERO, say).unwrap();
     let mut tracker = Tracker::new();
-    let task = Task { pid: 7, tid: 7, uid: 0, comm: NAME[..13].into(), cgroup: CgroupId(9) };
+    let task = Task {
+        pid: 7,
+        tid: 7,
+        uid: 0,
+        comm: NAME[..13].into(),
+        cgroup: CgroupId(9),
+        ..Task::default()
+    };
     let instance = InstanceId(1);
     let kinds = [
         EventKind::CgroupCreated { cgroup: CgroupId(9), path: format!("/{NAME}").into() },

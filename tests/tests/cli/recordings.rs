@@ -44,7 +44,14 @@ fn made_after(path: &Path, instances: u64, later: u64) -> PathBuf {
     let say = Box::new(|what: &str| panic!("{what}"));
     let mut recorder = Recorder::start(store, header, Duration::ZERO, say).unwrap();
     let mut tracker = Tracker::new();
-    let task = Task { pid: 7, tid: 7, uid: 0, comm: "maker".into(), cgroup: CgroupId(1) };
+    let task = Task {
+        pid: 7,
+        tid: 7,
+        uid: 0,
+        comm: "maker".into(),
+        cgroup: CgroupId(1),
+        ..Task::default()
+    };
     let mut time = started;
     for number in 0..instances {
         time = BootTime(started.0 + number * SECOND / 10);

@@ -294,5 +294,5 @@ pub fn app(used: u32, limit: u32) -> Quota {
 }
 
 pub fn task(pid: u32, comm: &str, cgroup: CgroupId) -> Task {
-    Task { pid, tid: pid, uid: 0, comm: comm.into(), cgroup }
+    Task { pid, tid: pid, uid: 0, comm: comm.into(), cgroup, ..Task::default() }
 }

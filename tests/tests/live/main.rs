@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic; helpers are tests too")]
 
 mod before;
+mod blame;
 #[cfg(target_arch = "x86_64")]
 mod blocked;
+mod bytes;
 mod capacity;
 mod compat;
 mod containers;
@@ -30,7 +32,9 @@ mod report;
 mod roads;
 mod runtimes;
 mod storms;
+mod tables;
 mod text;
+mod threads;
 
 use inotify_trace_tests::{Agent, Run, World, system};
 use serde_json::{Value, json};

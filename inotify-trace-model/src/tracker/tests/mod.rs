@@ -2,6 +2,7 @@
 //! few histories written by hand.
 
 mod endings;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,12 @@ use crate::{
 
 /// A process that is about to do something.
 fn task(pid: u32) -> Task {
-    Task { pid, tid: pid, uid: 0, comm: "test".into(), cgroup: CgroupId(1) }
+    Task { pid, tid: pid, uid: 0, comm: "test".into(), cgroup: CgroupId(1), ..Task::default() }
+}
+
+/// A descriptor in the table of a process.
+fn held(pid: u32, fd: i32) -> Descriptor {
+    Descriptor { pid, table: None, fd }
 }
 
 fn by(pid: u32, kind: EventKind) -> Event {
@@ -58,6 +64,17 @@ fn watched(pid: u32, wd: i32, id: u64, path: Option<&str>, inode: u64) -> Event 
     by(pid, EventKind::WatchAdded { instance, fd: 3, wd, target, mask: 2, quota: None })
 }
 
+/// The same by another descriptor.
+fn with_fd(mut event: Event, new: i32) -> Event {
+    match &mut event.kind {
+        EventKind::WatchAdded { fd, .. } | EventKind::WatchRemoved { fd: Some(fd), .. } => {
+            *fd = new
+        }
+        other => panic!("{other:?}"),
+    }
+    event
+}
+
 fn unwatched(pid: u32, wd: i32, id: u64) -> Event {
     by(pid, EventKind::WatchRemoved { instance: InstanceId(id), fd: Some(3), wd, quota: None })
 }
@@ -85,10 +102,10 @@ fn what_an_exec_kept_is_still_held() {
     let mut tracker = tracker_after(&[created(10, 3, 1), created(10, 4, 2)]);
     tracker.apply(&by(10, EventKind::ProcessExec { kept: Some(vec![4]) }));
     assert!(tracker.instance(InstanceId(1)).unwrap().descriptors().is_empty());
-    assert_eq!(tracker.instance(InstanceId(2)).unwrap().descriptors(), [(10, 4)]);
+    assert_eq!(tracker.instance(InstanceId(2)).unwrap().descriptors(), [held(10, 4)]);
     // The descriptors could not be read, and it was not created close-on-exec.
     tracker.apply(&by(10, EventKind::ProcessExec { kept: None }));
-    assert_eq!(tracker.instance(InstanceId(2)).unwrap().descriptors(), [(10, 4)]);
+    assert_eq!(tracker.instance(InstanceId(2)).unwrap().descriptors(), [held(10, 4)]);
 }
 
 #[test]
@@ -106,8 +123,21 @@ fn an_exec_nobody_could_look_at_takes_what_was_made_close_on_exec() {
 fn found_descriptors_of_one_instance_are_one_instance() {
     let tracker = tracker_after(&[found(10, 3, 1), found(11, 3, 1), found(11, 7, 1)]);
     let instance = tracker.instance(InstanceId(1)).unwrap();
-    assert_eq!(instance.descriptors(), [(10, 3), (11, 3), (11, 7)]);
+    assert_eq!(instance.descriptors(), [held(10, 3), held(11, 3), held(11, 7)]);
     assert_eq!(tracker.instances().count(), 1);
+}
+
+#[test]
+fn whoever_uses_an_instance_holds_it() {
+    // A copy that dup(2) made, which is not seen; then the first descriptor is closed.
+    let tracker = tracker_after(&[
+        created(10, 3, 1),
+        with_fd(watched(10, 1, 1, Some("/a"), 7), 50),
+        closed(10, 3, 1),
+        with_fd(watched(11, 2, 1, Some("/b"), 8), 4),
+    ]);
+    let instance = tracker.instance(InstanceId(1)).unwrap();
+    assert_eq!(instance.descriptors(), [held(10, 50), held(11, 4)]);
 }
 
 #[test]
@@ -260,12 +290,12 @@ fn history(steps: Vec<Step>) -> Vec<Event> {
                 events.push(found(pids[pid], fd, held[descriptor % held.len()].2));
             }
             Step::Watch { descriptor, wd } if !held.is_empty() => {
-                let (pid, _, id) = held[descriptor % held.len()];
-                events.push(watched(pid, wd, id, Some("/x"), 5));
+                let (pid, fd, id) = held[descriptor % held.len()];
+                events.push(with_fd(watched(pid, wd, id, Some("/x"), 5), fd));
             }
             Step::Unwatch { descriptor, wd } if !held.is_empty() => {
-                let (pid, _, id) = held[descriptor % held.len()];
-                events.push(unwatched(pid, wd, id));
+                let (pid, fd, id) = held[descriptor % held.len()];
+                events.push(with_fd(unwatched(pid, wd, id), fd));
             }
             Step::Close { descriptor } if !held.is_empty() => {
                 let (pid, fd, id) = held[descriptor % held.len()];
@@ -361,12 +391,12 @@ proptest! {
 
         let by_instance: BTreeSet<_> = tracker
             .instances()
-            .flat_map(|it| it.descriptors().iter().map(move |&(pid, fd)| (pid, fd, it.id.0)))
+            .flat_map(|it| it.descriptors().iter().map(move |held| (held.pid, held.fd, it.id.0)))
             .collect();
         prop_assert_eq!(&by_instance, &model.descriptors());
         let by_process: BTreeSet<_> = tracker
             .processes()
-            .flat_map(|it| it.descriptors.iter().map(move |(&fd, id)| (it.task.pid, fd, id.0)))
+            .flat_map(|it| it.descriptors.iter().map(move |(&(_, fd), id)| (it.task.pid, fd, id.0)))
             .collect();
         prop_assert_eq!(by_process, by_instance);
         prop_assert!(tracker.processes().all(|process| !process.descriptors.is_empty()));

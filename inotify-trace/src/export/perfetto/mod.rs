@@ -128,7 +128,7 @@ impl Perfetto {
         let time = self.time(instance.since);
         let name = match (instance.origin, instance.descriptors().first()) {
             (Origin::Created(task), _) => called(Some(task), tracker),
-            (_, Some(&(pid, _))) => called(tracker.process(pid).map(|it| it.task), tracker),
+            (_, Some(held)) => called(tracker.process(held.pid).map(|it| it.task), tracker),
             (_, None) => called(None, tracker),
         };
         let parent = self.actor(&name)?;

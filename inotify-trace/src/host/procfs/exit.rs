@@ -1,30 +1,39 @@
 //! Whether the kernel has closed the descriptors that a process gave up, and whether it is the process
 //! that had its number before.
 
-use std::{fs, path::Path};
+use std::fs;
 
-use super::{is_inotify, numbered_entries};
+use super::{TableId, is_inotify, numbered_entries};
 
 /// `PF_EXITING` of `include/linux/sched.h`.
 const PF_EXITING: u64 = 4;
 
-/// Whether a process that was seen to exit has closed all its descriptors by now. The kernel says that
-/// it exits before it closes them (`do_exit` in `kernel/exit.c`), which can take seconds.
+/// Whether the threads that were seen to exit have closed the descriptors of a table by now: all threads
+/// of the process, or those with this table. The kernel says that they exit before it closes them
+/// (`do_exit` in `kernel/exit.c`), which can take seconds.
 #[must_use]
-pub fn has_exited(pid: u32) -> bool {
-    let tasks = format!("/proc/{pid}/task");
-    let mut tasks = numbered_entries(Path::new(&tasks))
-        .filter_map(|tid: u32| fs::read(format!("/proc/{pid}/task/{tid}/stat")).ok())
+pub fn has_exited(table: TableId) -> bool {
+    let TableId { pid, owner } = table;
+    let mut tasks = numbered_entries::<u32>(&TableId { pid, owner: None }.directory().join("task"))
+        .filter(|&tid| owner.is_none_or(|owner| owner == tid))
+        .filter_map(|tid| fs::read(format!("/proc/{pid}/task/{tid}/stat")).ok())
         .filter_map(|stat| state_and_flags(&stat));
     // A task becomes a zombie after it has closed its descriptors. A task that is not exiting belongs
     // to another process, which got the same number.
     tasks.all(|(state, flags)| matches!(state, b'Z' | b'X') || flags & PF_EXITING == 0)
 }
 
+/// Whether the first thread of a process has ended, and others may live.
+pub(super) fn has_ended(pid: u32) -> bool {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok();
+    stat.and_then(|stat| state_and_flags(&stat))
+        .is_some_and(|(state, _)| matches!(state, b'Z' | b'X'))
+}
+
 /// Whether a process that was about to close a descriptor has done so by now.
 #[must_use]
-pub fn has_closed(pid: u32, fd: i32) -> bool {
-    !is_inotify(pid, fd)
+pub fn has_closed(table: TableId, fd: i32) -> bool {
+    !is_inotify(table, fd)
 }
 
 /// When a process started, in clock ticks since boot: with its number it identifies a process. None if
@@ -83,8 +92,8 @@ mod tests {
         while !is_zombie() {
             std::thread::yield_now();
         }
-        assert!(has_exited(child.id()));
+        assert!(has_exited(TableId { pid: child.id(), owner: None }));
         child.wait().unwrap();
-        assert!(has_exited(child.id()));
+        assert!(has_exited(TableId { pid: child.id(), owner: None }));
     }
 }

@@ -104,12 +104,16 @@ macro_rules! fields {
 
 fields! {
     task_tgid: Always, Member("task_struct.tgid", 4);
+    task_pid: Always, Member("task_struct.pid", 4);
+    task_group_leader: Always, Member("task_struct.group_leader", 8);
+    task_comm: Always, Member("task_struct.comm", 16);
     task_files: Always, Member("task_struct.files", 8);
     task_cred: Always, Member("task_struct.cred", 8);
     task_signal: Always, Member("task_struct.signal", 8);
     signal_live: Always, Member("signal_struct.live", 4);
     signal_nofile: For(&[NOFILE]), Computed(&[RLIMITS], nofile);
 
+    files_count: Always, Member("files_struct.count", 4);
     files_fdt: Always, Member("files_struct.fdt", 8);
     fdt_max_fds: Always, Member("fdtable.max_fds", 4);
     fdt_fd: Always, Member("fdtable.fd", 8);

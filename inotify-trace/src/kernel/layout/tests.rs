@@ -34,10 +34,14 @@ macro_rules! expected {
 // (`bpftool btf dump file`).
 expected! {
     task_tgid: 2236, 2420, 2436, 1268, 2812;
+    task_pid: 2232, 2416, 2432, 1264, 2808;
+    task_group_leader: 2296, 2480, 2496, 1328, 2872;
+    task_comm: 2736, 2976, 2976, 1752, 3344;
     task_files: 2808, 3048, 3048, 1824, 3416;
     task_cred: 2720, 2960, 2960, 1736, 3328;
     task_signal: 2832, 3072, 3072, 1848, 3448;
     signal_live: 4, 4, 4, 4, 4;
+    files_count: 0, 0, 0, 0, 0;
     signal_nofile: 784, 800, 792, 792, 816;
     files_fdt: 32, 32, 32, 32, 32;
     fdt_max_fds: 0, 0, 0, 0, 0;

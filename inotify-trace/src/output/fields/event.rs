@@ -5,7 +5,7 @@ use inotify_trace_model::{
     findings::{Holder, NAMED},
     resource::Resource,
     tracker::{Instance, Tracker, User},
-    usage::Culprits,
+    usage::{Culprits, Place, Share, shares},
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -95,7 +95,8 @@ fn own<'a>(
         }
         EventKind::InstanceHeld { left, .. } => record.set(Field::Left, *left),
         EventKind::QueueOverflowed { queued, limit, was_seen, .. } => {
-            record.maybe(Field::Fd, subject.and_then(|it| it.descriptors().first()).map(|it| it.1));
+            record
+                .maybe(Field::Fd, subject.and_then(|it| it.descriptors().first()).map(|it| it.fd));
             record.set(Field::Queued, *queued);
             record.maybe(Field::QueueLimit, (*limit > 0).then_some(*limit));
             record.set(Field::How, if *was_seen { "seen" } else { "found" });
@@ -172,7 +173,35 @@ pub(crate) fn culprits(record: &mut Record<'_>, culprits: &Culprits, tracker: &T
     };
     let named: Vec<_> = culprits.holders.iter().take(NAMED).map(culprit).collect();
     record.set(Field::Culprits, named);
+    let shares = shares(culprits, tracker, NAMED);
+    let named: Vec<_> = shares.iter().take(NAMED).map(|it| share(it, tracker)).collect();
+    record.set(Field::CulpritGroups, named);
     record.set(Field::NotVisible, culprits.unseen);
+}
+
+/// A share of a quota, with all its processes.
+fn share(share: &Share, tracker: &Tracker) -> Value {
+    let mut fields = Map::new();
+    let mut add = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
+    if let Some(comm) = share.comm {
+        add("comm", json!(comm.to_str()));
+    }
+    match &share.place {
+        Place::Container(container) => add("container", objects::container(container, tracker)),
+        Place::Cgroup(cgroup) => {
+            if let Some(cgroup) = tracker.cgroups().get(*cgroup) {
+                add("cgroup", (*cgroup.path).into());
+            }
+        }
+        Place::Several(places) => add("places", (*places).into()),
+        Place::Pods(pods) => add("pods", (*pods).into()),
+        Place::Containers(containers) => add("containers", (*containers).into()),
+        Place::Shims => {}
+    }
+    add("processes", share.pids.len().into());
+    add("count", share.count.into());
+    add("shared", share.shared.into());
+    Value::Object(fields)
 }
 
 /// Adds a quota: its count, its limit, and the user who is charged.

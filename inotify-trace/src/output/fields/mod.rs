@@ -116,6 +116,7 @@ fields! {
     Tid "tid" U32 Both;
     Uid "uid" U32 Both;
     Comm "comm" Text Both;
+    Thread "thread" Text Both;
     CgroupId "cgroup_id" U64 Both;
     Cgroup "cgroup" Text Both;
     ContainerId "container_id" Text Both "container" "id";
@@ -165,6 +166,7 @@ fields! {
     FilesUsed "files_used" U64 Both;
     FilesLimit "files_limit" U64 Both;
     Culprits "culprits" Objects Lines;
+    CulpritGroups "culprit_groups" Objects Lines;
     NotVisible "not_visible" U32 Lines;
     How "how" Text Both;
     LivedNs "lived_ns" U64 Both;
@@ -283,6 +285,7 @@ fn task<'a>(record: &mut Record<'a>, task: Option<Task>, tracker: &'a Tracker) {
     record.set(Field::Tid, task.tid);
     record.set(Field::Uid, task.uid);
     record.set(Field::Comm, task.comm.to_str().into_owned());
+    record.maybe(Field::Thread, task.thread.map(|thread| thread.to_str().into_owned()));
     record.maybe(Field::CgroupId, task.cgroup.known().map(|it| it.0));
     objects::place(record, task.cgroup, tracker, &objects::TASK);
 }

@@ -135,6 +135,6 @@ mod tests {
         let path = "/x".repeat(80);
         assert_eq!(wrapped(&path, 2).to_string(), format!("  {path}"));
         assert_eq!(wrapped(&format!("in {path}"), 0).to_string(), format!("in\n  {path}"));
-        assert_eq!(wrapped("a\u{1b}[2Jb\nc", 0).to_string(), "a?[2Jb?c");
+        assert_eq!(wrapped("a\u{1b}[2Jb\nc", 0).to_string(), "a\\x1b[2Jb\\x0ac");
     }
 }

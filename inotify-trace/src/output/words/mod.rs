@@ -7,7 +7,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-pub(crate) use exhausted::used_up;
+pub(crate) use exhausted::{remedy_for, used_up};
 pub(crate) use finding::{Detail, SINCE, Text, details, heading, in_lines, line, who};
 
 use inotify_trace_model::{
@@ -63,22 +63,19 @@ pub(crate) fn remedy(remedy: Remedy) -> Cow<'static, str> {
         )
         .into(),
         Remedy::Wait => "nothing, unless the number grows".into(),
-        Remedy::EndOrRaise(resource) => format!(
-            "stop the first of these, or raise {} (`inotify-trace limits` recommends a value)",
-            resource.sysctl()
-        )
-        .into(),
-        Remedy::EndOrRaiseInside { resource, userns, pid } => {
+        Remedy::RaiseFor(resource) => {
+            format!("raise {} (`inotify-trace limits` recommends a value)", resource.sysctl())
+                .into()
+        }
+        Remedy::RaiseInside { resource, userns, pid } => {
             let sysctl = resource.namespace_sysctl();
             // Only a process in the namespace can raise it, with CAP_SYS_RESOURCE there.
             match pid {
                 Some(pid) => format!(
-                    "stop the first of these, or raise the limit inside their user namespace: \
+                    "raise the limit inside their user namespace: \
                      `nsenter -t {pid} -U sysctl -w {sysctl}=N`"
                 ),
-                None => format!(
-                    "stop the first of these, or raise {sysctl} inside user namespace {userns}"
-                ),
+                None => format!("raise {sysctl} inside user namespace {userns}"),
             }
             .into()
         }

@@ -78,7 +78,8 @@ fn however_much_a_part_or_an_event_has_it_fits_into_frames() {
     // Each could be packed alone; together they are more than a frame takes.
     let process = |pid: u32| {
         let task = inotify_trace_model::event::Task { pid, ..Default::default() };
-        let descriptors = (0..1024).map(|fd| (fd, InstanceId(u64::MAX))).collect();
+        let descriptors =
+            (0..1024).map(|fd| ((Some(u32::MAX), fd), InstanceId(u64::MAX))).collect();
         let (began, closed) = (None, Lifetimes::default());
         Part::Process(Process { task, descriptors, began, closed, shim: None, program: None })
     };

@@ -51,7 +51,10 @@ fn header() -> Header {
 }
 
 fn task(pid: u32, uid: u32, comm: &str, cgroup: CgroupId) -> Task {
-    Task { pid, tid: pid + u32::from(pid == 301), uid, comm: comm.into(), cgroup }
+    let is_thread = pid == 301;
+    let (comm, thread) = (comm.into(), is_thread.then(|| "worker".into()));
+    let (tid, table) = (pid + u32::from(is_thread), is_thread.then_some(302));
+    Task { pid, tid, uid, comm, thread, table, cgroup }
 }
 
 fn quota(used: u32, limit: u32) -> Option<Quota> {

@@ -7,13 +7,13 @@ use proptest::{collection::vec, option, prelude::*};
 use inotify_trace_model::{
     event::{
         BootTime, CgroupId, Charge, Comm, Event, EventKind, Files, InstanceId, Level, Loss, Quota,
-        Target, Task,
+        Table, Target, Task,
     },
     feed::Batch,
     identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
     tracker::{
-        Account, Departure, Floors, Instance, Leaver, Lifetimes, Origin, Overflow, Part, Process,
-        Row, User, Watch,
+        Account, Departure, Descriptor, Floors, Instance, Leaver, Lifetimes, Origin, Overflow,
+        Part, Process, Row, User, Watch,
     },
 };
 
@@ -69,8 +69,22 @@ fn comm() -> BoxedStrategy<Comm> {
 }
 
 fn task() -> BoxedStrategy<Task> {
-    let strategy = (number(), number(), number(), comm(), cgroup());
-    strategy.prop_map(|(pid, tid, uid, comm, cgroup)| Task { pid, tid, uid, comm, cgroup }).boxed()
+    let ids = (number(), number(), number(), table(), cgroup());
+    (ids, comm(), option::of(comm()))
+        .prop_map(|((pid, tid, uid, table, cgroup), comm, thread)| Task {
+            pid,
+            tid,
+            uid,
+            comm,
+            thread,
+            table,
+            cgroup,
+        })
+        .boxed()
+}
+
+fn table() -> BoxedStrategy<Table> {
+    option::of(number()).boxed()
 }
 
 fn quota() -> BoxedStrategy<Quota> {
@@ -305,6 +319,10 @@ fn leaver() -> BoxedStrategy<Leaver> {
         .boxed()
 }
 
+fn descriptor() -> BoxedStrategy<Descriptor> {
+    (number(), table(), fd()).prop_map(|(pid, table, fd)| Descriptor { pid, table, fd }).boxed()
+}
+
 fn lifetimes() -> BoxedStrategy<Lifetimes> {
     vec(number(), 0..5).prop_map(Lifetimes::from_counts).boxed()
 }
@@ -329,7 +347,7 @@ fn instance_state() -> BoxedStrategy<Instance> {
         proptest::collection::btree_set(cgroup(), 0..5),
         option::of(time()),
         vec(leaver(), 0..3),
-        vec((number(), fd()), 0..5),
+        vec(descriptor(), 0..5),
         proptest::collection::btree_set(boxed(), 0..4),
     );
     (identity, history, floors())
@@ -363,7 +381,7 @@ pub(super) fn part() -> BoxedStrategy<Part> {
     let account = (option::of(level()), option::of(level()), vec(user(), 0..3));
     let account =
         account.prop_map(|(instances, watches, payers)| Account { instances, watches, payers });
-    let descriptors = proptest::collection::btree_map(fd(), instance(), 0..5);
+    let descriptors = proptest::collection::btree_map((table(), fd()), instance(), 0..5);
     let process = (
         task(),
         descriptors,

@@ -123,11 +123,17 @@ pub(super) struct Task {
     pub tid: u32,
     #[prost(uint32, tag = "3")]
     pub uid: u32,
-    /// Without the zero at its end.
+    /// Of the process, without the zero at its end.
     #[prost(bytes = "bytes", tag = "4")]
     pub comm: Bytes,
     #[prost(uint64, tag = "5")]
     pub cgroup: u64,
+    /// Of the thread, if it has another name.
+    #[prost(bytes = "bytes", optional, tag = "6")]
+    pub thread: Option<Bytes>,
+    /// The first known thread with its descriptor table, if that is not the process's.
+    #[prost(uint32, optional, tag = "7")]
+    pub table: Option<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Message)]

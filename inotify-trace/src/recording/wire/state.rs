@@ -109,6 +109,9 @@ pub(in crate::recording) struct Held {
     pub fd: i32,
     #[prost(uint64, tag = "2")]
     pub instance: u64,
+    /// As in tasks.
+    #[prost(uint32, optional, tag = "3")]
+    pub table: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -185,6 +188,9 @@ pub(in crate::recording) struct HolderDescriptor {
     pub pid: u32,
     #[prost(sint32, tag = "2")]
     pub fd: i32,
+    /// As in tasks.
+    #[prost(uint32, optional, tag = "3")]
+    pub table: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]

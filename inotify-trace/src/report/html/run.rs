@@ -115,7 +115,7 @@ fn failures(run: &Run, rows: usize) -> Markup {
                     "Used up, as of " (run.times.short(refusal.blamed)) ": "
                     (prose(words::used_up(&refusal.by, &names).trim_end()))
                 }
-                p { (prose(&format!("remedy: {}", words::remedy(refusal.by.remedy())))) }
+                p { (prose(&format!("remedy: {}", words::remedy_for(&refusal.by)))) }
             }
         }
         (table("Failures", &columns, &all, left))

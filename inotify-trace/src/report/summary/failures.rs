@@ -12,7 +12,7 @@ use inotify_trace_model::{
 };
 
 use super::places::{self, Key};
-use crate::output::{Limit, failed_files, failed_limit};
+use crate::output::{Limit, failed_files, failed_limit, is_own_failure};
 
 /// The most sorts of failures that are kept apart.
 const SORTS: usize = 500;
@@ -90,6 +90,9 @@ pub(super) struct Failures {
 impl Failures {
     /// Counts an event that `tracker` has just taken in.
     pub(super) fn add(&mut self, event: &Event, tracker: &Tracker) {
+        if is_own_failure(event, tracker) {
+            return;
+        }
         let resource = event.kind.counts();
         let (errno, path) = match &event.kind {
             EventKind::CreateFailed { errno, .. } => (*errno, None),

@@ -177,11 +177,12 @@ impl Headline<'_> {
     /// The remedies, each once.
     pub(super) fn remedies(&self) -> Vec<String> {
         let told = self.leaks().filter(|leak| !leak.is_over);
-        let leaks = told.map(|leak| (Some(&leak.comm), leak.finding.remedy()));
-        let refusals = self.refusals.iter().map(|it| (None, it.by.remedy()));
+        let leaks =
+            told.map(|leak| format!("{}: {}", leak.comm, words::remedy(leak.finding.remedy())));
+        let refusals = self.refusals.iter().map(|it| words::remedy_for(&it.by));
         let files = self.other_limits().filter_map(|it| {
             let pid = it.pids.first().copied().filter(|_| it.pids.len() == 1);
-            Some((None, limit_remedy(it.limit?, pid)?))
+            Some(words::remedy(limit_remedy(it.limit?, pid)?).into_owned())
         });
         let mut all = Vec::new();
         for remedy in leaks.chain(refusals).chain(files) {
@@ -190,13 +191,9 @@ impl Headline<'_> {
             }
         }
         if all.is_empty() && self.close().next().is_some() {
-            all.push((None, Remedy::Raise));
+            all.push(words::remedy(Remedy::Raise).into_owned());
         }
-        let word = |(comm, remedy): (Option<&String>, Remedy)| match comm {
-            Some(comm) => format!("{comm}: {}", words::remedy(remedy)),
-            None => words::remedy(remedy).into_owned(),
-        };
-        all.into_iter().map(word).collect()
+        all
     }
 
     fn when(&self, count: u64, first: BootTime, last: BootTime) -> String {

@@ -117,7 +117,7 @@ impl Places {
             place.held.set(point, time, 0);
         }
         for instance in tracker.instances() {
-            let holder = instance.descriptors().first().and_then(|it| tracker.process(it.0));
+            let holder = instance.descriptors().first().and_then(|it| tracker.process(it.pid));
             let cgroup = match (instance.origin, holder) {
                 (Origin::Created(task), _) => task.cgroup,
                 (_, Some(holder)) => holder.task.cgroup,

@@ -252,6 +252,7 @@ shows which user is near a limit.
 | situation | expected result |
 |---|---|
 | threads | their process, once, even if the first thread has ended |
+| a thread with a descriptor table of its own | its process holds the instance, whatever has the same number there |
 | exec | close-on-exec instances are gone, others are held |
 | close_range, dup2 over an instance | gone |
 | SCM_RIGHTS to another user in another container | the sender is charged, the receiver's container holds it |
@@ -271,8 +272,6 @@ shows which user is near a limit.
 
 - A user who is charged only for instances that no process holds (all of them in flight in sockets) is not
   listed: the kernel is asked only about users who are charged for a visible instance.
-- Instances that a thread holds alone, with a descriptor table of its own (`unshare(CLONE_FILES)`), and those
-  of a process whose first thread has ended, are not in `/proc/PID/fd`. The BPF iterator
-  sees them; with `--walk-proc` or without privileges they are not visible. With tables of their own, two
-  threads may have the same number for different instances; only one of them is listed with the process.
+- With `--walk-proc`, instances that a thread holds alone, with a descriptor table of its own, are seen from
+  Linux 6.9 on, which lets descriptors be copied from a thread. The BPF iterator sees them on every kernel.
 ";

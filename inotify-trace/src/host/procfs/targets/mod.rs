@@ -16,6 +16,7 @@ use std::{
 use self::{mount::Mount, opened::Opened};
 use super::WatchInfo;
 
+pub(in crate::host) use mount::unescape;
 pub(super) use opened::identity;
 
 /// How long all searches for dropped names may take: a look at the machine must stay quick.

@@ -184,7 +184,7 @@ pub(super) fn places(mounts: &[u8], dev: u32) -> impl Iterator<Item = Place> {
 }
 
 /// Undoes `\040` and the like, with which the kernel escapes separators.
-fn unescape(text: &[u8]) -> Vec<u8> {
+pub(in crate::host) fn unescape(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&byte, after)) = rest.split_first() {
