@@ -126,6 +126,8 @@ pub struct Layout {
     pub kn_id: u32,
     /// `kernfs_node.parent` (`__parent` from 6.15).
     pub kn_parent: u32,
+    /// `kernfs_node.name`: the name of a file or directory of cgroupfs.
+    pub kn_name: u32,
 }
 
 /// How many fields [`Layout`] has.

@@ -31,7 +31,8 @@ pub enum Kind {
     RangeClosed,
     /// The agent asked about a descriptor; this is its instance.
     InstanceFound,
-    /// The instance of the `InstanceFound` before this watches a file of cgroupfs.
+    /// The instance of the `InstanceFound` before this watches a file of cgroupfs; its name follows,
+    /// and nothing if it is a directory.
     CgroupWatchFound,
     /// The agent asked about an instance, and it is gone.
     InstanceGone,

@@ -2,7 +2,10 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel_str_bytes, bpf_probe_read_user_str_bytes};
+use aya_ebpf::{
+    cty::c_void,
+    helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user_str},
+};
 use inotify_trace_common::{
     Kind, Quota, Record,
     record::{Full, LEVELS, LONG_PATH, Level, LevelsRecord, Loss, PathRecord, SHORT_PATH},
@@ -43,6 +46,14 @@ pub(crate) fn emit_with_path(kind: Kind, path: Path, fill: impl Fn(&mut Record))
     }
 }
 
+/// Sends a record with a file's name about the current task; `fill` sets the event's fields. The name
+/// is at `name` in kernel memory; an address that nothing can be read at means none.
+#[inline(always)]
+pub(crate) fn emit_with_name(kind: Kind, name: u64, fill: impl Fn(&mut Record)) {
+    // A name takes 255 bytes at most (`NAME_MAX`).
+    emit_sized::<SHORT_PATH>(kind, Path::Kernel(name), &fill, SHORT_PATH);
+}
+
 /// Sends the record unless its path is longer than `longest`; returns whether it is done.
 #[inline(always)]
 fn emit_sized<const N: usize>(
@@ -55,21 +66,26 @@ fn emit_sized<const N: usize>(
         lost(Loss::RingFull);
         return true;
     };
-    // SAFETY: `record` is the first field, so its address is the entry's, and the projection
-    // does not read the uninitialised memory.
+    // SAFETY: the fields are within the entry, and only their addresses are taken: its memory is
+    // not initialised.
     let (record, bytes) = unsafe {
         let whole = entry.as_mut_ptr();
-        (&mut *(&raw mut (*whole).record).cast::<MaybeUninit<Record>>(), &mut (*whole).path)
+        (&mut *(&raw mut (*whole).record).cast::<MaybeUninit<Record>>(), &raw mut (*whole).path)
     };
-    // SAFETY: the helpers check the address they read from and never write past `bytes`.
+    // SAFETY: the helpers check the address they read from, and write at most `N` bytes.
     let read = unsafe {
         match path {
-            Path::User(from) => bpf_probe_read_user_str_bytes(from as *const u8, bytes),
-            Path::Kernel(from) => bpf_probe_read_kernel_str_bytes(from as *const u8, bytes),
+            Path::User(from) => {
+                bpf_probe_read_user_str(bytes.cast(), N as u32, from as *const c_void)
+            }
+            Path::Kernel(from) => {
+                bpf_probe_read_kernel_str(bytes.cast(), N as u32, from as *const c_void)
+            }
         }
     };
-    // An unreadable path becomes an empty one, so that the event is not lost.
-    let length = read.map_or(0, <[u8]>::len);
+    // They return how many bytes they wrote, the terminating zero included, or an error. An
+    // unreadable path becomes an empty one, so that the event is not lost.
+    let length = if read > 0 { read as usize - 1 } else { 0 };
     if length > longest {
         entry.discard(0);
         return false;

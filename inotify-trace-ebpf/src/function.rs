@@ -41,7 +41,7 @@ pub(crate) fn legacy_init_returned(result: i32) {
 #[inline(always)]
 pub(crate) fn update_watch(inode: u64) {
     if let Some(call) = Call::current() {
-        call.inode = inode;
+        Call { inode, ..call }.update();
     }
 }
 

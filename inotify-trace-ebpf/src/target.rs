@@ -3,7 +3,7 @@
 use inotify_trace_common::{ABSENT, Kind, Record};
 
 use crate::{
-    emit::emit,
+    emit::emit_with_name,
     instance::Instance,
     read::{offset, pointer, value},
 };
@@ -54,9 +54,10 @@ pub(crate) fn tell_cgroups(instance: Instance) {
     let mut marks = Marks::of(instance);
     for _ in 0..MARKS {
         let Some(mark) = marks.next() else { return };
-        let cgroup = cgroup_of(inode_of(mark));
+        let inode = inode_of(mark);
+        let cgroup = cgroup_of(inode);
         if cgroup != 0 {
-            emit(Kind::CgroupWatchFound, |record| {
+            emit_with_name(Kind::CgroupWatchFound, name_of(inode), |record| {
                 record.group = instance.group;
                 record.file = instance.file;
                 record.wd = value(mark, offset!(mark_wd));
@@ -97,6 +98,15 @@ impl Marks {
 fn inode_of(mark: u64) -> u64 {
     let connector = value(mark, offset!(mark_connector));
     value::<u64>(connector, offset!(connector_obj)).wrapping_sub(offset!(connector_obj_bias).into())
+}
+
+/// The address of the name of a file of cgroupfs, which is there even if the file is removed; 0 for a
+/// directory.
+#[inline(always)]
+fn name_of(inode: u64) -> u64 {
+    let mode: u16 = value(inode, offset!(inode_i_mode));
+    let node: u64 = value(inode, offset!(inode_i_private));
+    if mode & S_IFMT == S_IFDIR { 0 } else { value(node, offset!(kn_name)) }
 }
 
 /// The cgroup that a directory or file of cgroupfs belongs to: a directory's own, a file's parent.

@@ -78,6 +78,12 @@ pub enum Remedy {
     Known(&'static Pattern),
     /// Restart the process, and report the bug.
     RestartAndReport,
+    /// Delete the pod, or the container if it is in none, that this shim works for, and report the
+    /// bug: nobody restarts a shim.
+    DeleteServed {
+        /// Whether it is a pod's.
+        is_pod: bool,
+    },
     /// Nothing, unless the number grows.
     Wait,
     /// End the first of those who hold most, or raise the limit.
@@ -174,6 +180,10 @@ impl Finding {
         match (self.pattern, self.kind) {
             (Some(pattern), _) => Remedy::Known(pattern),
             (None, Kind::Idle) => Remedy::Wait,
+            (None, _) if self.holder.serves.is_some() => {
+                let served = self.holder.serves.as_ref();
+                Remedy::DeleteServed { is_pod: served.is_some_and(|it| it.pod().is_some()) }
+            }
             (None, _) => Remedy::RestartAndReport,
         }
     }

@@ -69,10 +69,15 @@ impl Machine {
             None,
             EventKind::ContainerNamed { cgroup, container: None, names: names.into() },
         );
+        machine.identify(version);
+        machine
+    }
+
+    /// The shim says that it was started for container 10.
+    pub fn identify(&mut self, version: Option<&str>) -> &mut Self {
         let (id, namespace) = (format!("{:0>64}", 10).into(), "k8s.io".into());
         let version = version.map(Into::into);
-        machine.tell(0, Some(shim()), EventKind::ShimIdentified { id, namespace, version });
-        machine
+        self.tell(0, Some(shim()), EventKind::ShimIdentified { id, namespace, version })
     }
 
     /// A container of that pod lives for three seconds, and its instance for ever.
@@ -113,6 +118,15 @@ impl Machine {
         let cgroup = CgroupId(on.unwrap_or(0));
         let target = Target { path: Some(path.into()), inode: 5, cgroup, ..Target::default() };
         let (instance, fd, wd, mask) = (InstanceId(instance), 3, 1, 2);
+        let kind = EventKind::WatchAdded { instance, fd, wd, target, mask, quota: None };
+        self.tell(seconds, Some(task), kind)
+    }
+
+    /// A second watch of an instance, on cgroup.events: a container's end shows there.
+    pub fn watch_end(&mut self, seconds: u64, task: Task, instance: u64, cgroup: u64) -> &mut Self {
+        let path = Some("/sys/fs/cgroup/x/cgroup.events".into());
+        let target = Target { path, inode: 6, cgroup: CgroupId(cgroup), ..Target::default() };
+        let (instance, fd, wd, mask) = (InstanceId(instance), 3, 2, 2);
         let kind = EventKind::WatchAdded { instance, fd, wd, target, mask, quota: None };
         self.tell(seconds, Some(task), kind)
     }

@@ -12,4 +12,5 @@ pub mod kernel;
 pub mod limits;
 pub mod output;
 pub mod recording;
+mod regular;
 pub mod report;

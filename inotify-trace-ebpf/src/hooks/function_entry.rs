@@ -117,7 +117,7 @@ pub fn fexit_rm_watch_compat(ctx: FExitContext) -> i32 {
 
 #[inline(always)]
 fn add_watch_returned(ctx: &FExitContext) -> i32 {
-    if let Some(call) = Call::end() {
+    if let Some(call) = Call::finish() {
         inotify::add_watch_returned(&call, ctx.arg::<i32>(1));
     }
     0
@@ -125,7 +125,7 @@ fn add_watch_returned(ctx: &FExitContext) -> i32 {
 
 #[inline(always)]
 fn rm_watch_returned(ctx: &FExitContext) -> i32 {
-    if let Some(call) = Call::end() {
+    if let Some(call) = Call::finish() {
         inotify::rm_watch_returned(&call, ctx.arg::<i32>(1));
     }
     0

@@ -60,7 +60,7 @@ pub fn kretprobe_anon_inode_getfd(ctx: RetProbeContext) -> u32 {
         && call.path == 0
     {
         let (group, flags) = (call.inode, call.mask);
-        call.inode = 0;
+        Call { inode: 0, ..call }.update();
         function::getfd_returned(inotify_fops(), group, flags, ctx.ret::<i32>());
     }
     0
@@ -104,7 +104,7 @@ pub fn kprobe_add_watch_compat(ctx: ProbeContext) -> u32 {
 /// The end of either.
 #[kretprobe]
 pub fn kretprobe_add_watch(ctx: RetProbeContext) -> u32 {
-    if let Some(call) = Call::end() {
+    if let Some(call) = Call::finish() {
         inotify::add_watch_returned(&call, ctx.ret::<i32>());
     }
     0
@@ -127,7 +127,7 @@ pub fn kprobe_rm_watch_compat(ctx: ProbeContext) -> u32 {
 /// The end of either.
 #[kretprobe]
 pub fn kretprobe_rm_watch(ctx: RetProbeContext) -> u32 {
-    if let Some(call) = Call::end() {
+    if let Some(call) = Call::finish() {
         inotify::rm_watch_returned(&call, ctx.ret::<i32>());
     }
     0

@@ -1,6 +1,6 @@
 //! fork, exec and exit of holders. Every backend uses these.
 
-use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{bindings::BPF_EXIST, macros::raw_tracepoint, programs::RawTracePointContext};
 use inotify_trace_common::Kind;
 
 use crate::{
@@ -33,10 +33,10 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn process_exec(_ctx: RawTracePointContext) -> i32 {
     let pid = task::pid();
-    let Some(state) = HOLDERS.get_ptr_mut(pid) else { return 0 };
-    // SAFETY: a live map value; this is the only thread the process has now.
-    unsafe { *state = holder::EXECUTED };
-    emit(Kind::ProcessExec, |_| {});
+    // Not by writing to the entry, which may be another process's once it was removed.
+    if HOLDERS.insert(pid, holder::EXECUTED, u64::from(BPF_EXIST)).is_ok() {
+        emit(Kind::ProcessExec, |_| {});
+    }
     0
 }
 

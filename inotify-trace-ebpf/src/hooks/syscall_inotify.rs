@@ -30,6 +30,7 @@ pub fn enter_inotify_init1(ctx: TracePointContext) -> u32 {
 /// The result of `inotify_init1`.
 #[tracepoint]
 pub fn exit_inotify_init1(ctx: TracePointContext) -> u32 {
+    // Without it only the flags are unknown.
     inotify::init_returned(Call::end().map_or(0, |call| call.mask), result(&ctx));
     0
 }
@@ -52,7 +53,7 @@ pub fn enter_inotify_add_watch(ctx: TracePointContext) -> u32 {
 /// The result of `inotify_add_watch`.
 #[tracepoint]
 pub fn exit_inotify_add_watch(ctx: TracePointContext) -> u32 {
-    if let Some(call) = Call::end() {
+    if let Some(call) = Call::finish() {
         inotify::add_watch_returned(&call, result(&ctx));
     }
     0
@@ -69,7 +70,7 @@ pub fn enter_inotify_rm_watch(ctx: TracePointContext) -> u32 {
 /// The result of `inotify_rm_watch`.
 #[tracepoint]
 pub fn exit_inotify_rm_watch(ctx: TracePointContext) -> u32 {
-    if let Some(call) = Call::end() {
+    if let Some(call) = Call::finish() {
         inotify::rm_watch_returned(&call, result(&ctx));
     }
     0

@@ -77,6 +77,8 @@ event_names! {
     ContainerName = "container-name",
     /// A holder was identified as a shim of containerd
     Shim = "shim",
+    /// The program of a holder of many instances was read
+    Program = "program",
     /// A cgroup was made
     CgroupCreate = "cgroup-create",
     /// A cgroup was renamed
@@ -129,6 +131,7 @@ impl EventKind {
             Self::CgroupFound { .. } => EventName::CgroupFound,
             Self::ContainerNamed { .. } => EventName::ContainerName,
             Self::ShimIdentified { .. } => EventName::Shim,
+            Self::ProgramIdentified { .. } => EventName::Program,
             Self::CgroupCreated { .. } => EventName::CgroupCreate,
             Self::CgroupRenamed { .. } => EventName::CgroupRename,
             Self::CgroupRemoved { .. } => EventName::CgroupRemove,

@@ -2,7 +2,7 @@
 //!
 //! The path is read from the root down, one component at a time, and the last container met wins:
 //! in a Kubernetes node that is itself a Docker container, a process belongs to the pod's
-//! container. Components below a container that match no known form (`init.scope`, `foo.service`)
+//! container, whose outer container is the node. Components below a container that match no known form (`init.scope`, `foo.service`)
 //! belong to that container. Ids are accepted only in the exact shape their runtime gives them, so
 //! that `docker.service` or `crio-wipe.service` never becomes a container.
 
@@ -34,13 +34,15 @@ pub struct Location<'p> {
 impl<'p> Location<'p> {
     /// The innermost container or monitor the path names.
     pub fn of(path: &'p str) -> Option<Self> {
-        scan(path).innermost.map(|found| found.locate(path))
+        let scan = scan(path);
+        scan.innermost.map(|found| found.locate(path, scan.outermost))
     }
 
     /// The innermost container that the cgroup lies in. For a monitor's cgroup that is the
     /// container that the monitor itself runs in, if any.
     pub fn of_payload(path: &'p str) -> Option<Self> {
-        scan(path).payload.map(|found| found.locate(path))
+        let scan = scan(path);
+        scan.payload.map(|found| found.locate(path, scan.outermost))
     }
 }
 
@@ -118,14 +120,20 @@ struct Found<'p> {
 }
 
 impl<'p> Found<'p> {
-    fn locate(self, path: &'p str) -> Location<'p> {
-        let container = Container {
+    fn locate(self, path: &'p str, outermost: Option<Self>) -> Location<'p> {
+        let outer = outermost.filter(|outer| outer.end < self.end);
+        let outer = outer.map(|outer| Box::new(outer.container(None)));
+        Location { container: self.container(outer), role: self.id.role, cgroup: &path[..self.end] }
+    }
+
+    fn container(self, outer: Option<Box<Container>>) -> Container {
+        Container {
             runtime: self.id.runtime,
             id: self.id.text.to_owned(),
             pod: self.pod.map(|pod| pod.uid()),
             qos: self.pod.and_then(|pod| pod.qos),
-        };
-        Location { container, role: self.id.role, cgroup: &path[..self.end] }
+            outer,
+        }
     }
 }
 
@@ -133,6 +141,8 @@ impl<'p> Found<'p> {
 struct Scan<'p> {
     innermost: Option<Found<'p>>,
     payload: Option<Found<'p>>,
+    /// The first container of the path, which is one of this machine.
+    outermost: Option<Found<'p>>,
     /// The pod met since the last container.
     pod: Option<Pod<'p>>,
 }
@@ -182,6 +192,7 @@ fn scan(path: &str) -> Scan<'_> {
         scan.innermost = Some(found);
         if id.role == Role::Payload {
             scan.payload = Some(found);
+            scan.outermost.get_or_insert(found);
         }
         above.depth = 0;
     }

@@ -8,12 +8,14 @@
 
 mod cgroup_path;
 mod names;
+mod program;
 mod shim;
 #[cfg(test)]
 mod tests;
 
 pub use cgroup_path::{Location, Role};
 pub use names::Names;
+pub use program::Program;
 pub use shim::Shim;
 
 use std::{borrow::Cow, fmt};
@@ -172,6 +174,9 @@ pub struct Container {
     pub pod: Option<PodUid>,
     /// The class of that pod.
     pub qos: Option<Qos>,
+    /// The container of this machine that it runs in, as one of kind's pods runs in a node; without
+    /// those between the two.
+    pub outer: Option<Box<Container>>,
 }
 
 impl Container {

@@ -1,12 +1,21 @@
 //! containerd's shims: each is a process outside of the containers that it runs, whose arguments
 //! name the container it was started for.
 
+use crate::event::Task;
+
 /// The command name of every version-2 shim, cut by the kernel after 15 bytes.
 const COMM: &str = "containerd-shim";
 
 /// The parts of a variable's name by which containerd's build sets its version.
 const PROJECT: &str = "/containerd";
 const VERSION: &str = "/version.Version=";
+
+/// The most bytes of an id or a namespace: containerd allows no more
+/// (<https://github.com/containerd/containerd/blob/main/pkg/identifiers/validate.go>).
+const LONGEST_ID: usize = 76;
+
+/// The most bytes of a version.
+const LONGEST_VERSION: usize = 64;
 
 /// The container and the version of a shim.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,13 +29,15 @@ pub struct Shim {
 }
 
 impl Shim {
-    /// Whether a process of this name may be a shim.
+    /// Whether a process may be a shim, by its name and its user: other users may call themselves so.
     #[must_use]
-    pub fn has_name(comm: &str) -> bool {
-        comm.starts_with(COMM)
+    pub fn may_be(task: &Task) -> bool {
+        task.uid == 0 && task.comm.as_bytes().starts_with(COMM.as_bytes())
     }
 
-    /// Parses a shim's arguments, which are in the form of Go's package `flag`.
+    /// Parses a shim's arguments, which are in the form of Go's package `flag`. None if they name no
+    /// container that containerd could have made: its ids and namespaces are at most 76 bytes of
+    /// `[0-9A-Za-z_.-]`.
     #[must_use]
     pub fn from_arguments(arguments: &[String]) -> Option<Self> {
         let value = |name: &str| {
@@ -40,16 +51,18 @@ impl Shim {
                     None => None,
                 };
                 if let Some(value) = value.filter(|value| !value.is_empty()) {
-                    return Some(value.into());
+                    return Some(Box::<str>::from(value));
                 }
             }
             None
         };
+        let value = |name: &str| value(name).filter(|it| is_identifier(it));
         Some(Self { id: value("id")?, namespace: value("namespace")?, version: None })
     }
 
     /// The version of containerd in a program's build information: the one set by linker flags, or
-    /// else that of the module. Debian's programs have neither.
+    /// else that of the module. Debian's programs have neither. None if it is none: a version is at
+    /// most 64 bytes of `[0-9A-Za-z.+~-]`, and begins with a digit.
     #[must_use]
     pub fn version_in(build_info: &str) -> Option<Box<str>> {
         let set = build_info.lines().filter(|line| line.starts_with("build\t-ldflags=")).find_map(
@@ -66,11 +79,21 @@ impl Shim {
             let name = fields.next().filter(|name| name.contains(PROJECT));
             fields.next().filter(|_| name.is_some())
         };
-        let number = |text: &str| text.strip_prefix('v').unwrap_or(text).to_owned();
-        let version = set.or_else(of_module).map(number)?;
+        let number = |text| str::strip_prefix(text, 'v').unwrap_or(text);
         // A build from unversioned sources has `(devel)`.
-        version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.into())
+        set.or_else(of_module).map(number).filter(|it| is_version(it)).map(Into::into)
     }
+}
+
+fn is_identifier(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    !text.is_empty() && text.len() <= LONGEST_ID && text.bytes().all(is_part)
+}
+
+fn is_version(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b".+~-".contains(&byte);
+    let begins_well = text.starts_with(|c: char| c.is_ascii_digit());
+    begins_well && text.len() <= LONGEST_VERSION && text.bytes().all(is_part)
 }
 
 #[cfg(test)]
@@ -98,11 +121,17 @@ mod tests {
             "shim -id 4fa3",
             "-id 4fa3 -namespace=",
             "shim id 4 namespace x",
+            "shim -id 4/../fa3 -namespace x",
+            "shim -id 4\u{1b}[2Jfa3 -namespace x",
         ] {
             assert_eq!(shim(line), None, "{line}");
         }
-        assert!(Shim::has_name("containerd-shim"));
-        assert!(!Shim::has_name("containerd"));
+        let long = |id: usize| shim(&format!("shim -id {} -namespace x", "4".repeat(id)));
+        assert_eq!((long(76).is_some(), long(77)), (true, None));
+        let task = |comm: &str, uid| Task { comm: comm.into(), uid, ..Task::default() };
+        assert!(Shim::may_be(&task("containerd-shim", 0)));
+        assert!(!Shim::may_be(&task("containerd-shim", 1000)));
+        assert!(!Shim::may_be(&task("containerd", 0)));
     }
 
     #[test]
@@ -120,5 +149,12 @@ mod tests {
         assert_eq!(version(&module.replace("v2.0.1", "(devel)")), None);
         assert_eq!(version(&flags.replace("/containerd", "/kata")), None);
         assert_eq!(version(&module.replace("/containerd", "/kata")), None);
+        assert_eq!(
+            version(&module.replace("2.0.1", "1.6.20~ds1-1+b4")).as_deref(),
+            Some("1.6.20~ds1-1+b4")
+        );
+        for wrong in ["9\u{1b}[2J", "1.6;rm", "1.6/", &format!("1.{}", "6".repeat(1 << 20))] {
+            assert_eq!(version(&module.replace("2.0.1", wrong)), None);
+        }
     }
 }

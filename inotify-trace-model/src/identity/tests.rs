@@ -262,6 +262,27 @@ fn location_names_the_containers_own_cgroup() {
 }
 
 #[test]
+fn a_container_knows_the_machine_s_container_that_it_runs_in() {
+    for (template, outer) in [
+        ("/docker/{outer}/kubelet/kubepods/burstable/pod{uid}/{id}", Some("docker:d5d9ee5cf5ec")),
+        ("/lxc.payload.ci/docker/{outer}/docker/{id}", Some("lxc:ci")),
+        ("/kubepods/burstable/pod{uid}/{outer}/docker/{id}", Some("k8s:d5d9ee5cf5ec")),
+        ("/docker/{id}/system.slice/kubelet.service", None),
+        ("/machine.slice/machine-deb.scope/payload/init.scope", None),
+    ] {
+        let path = expand(template);
+        let container = Container::from_cgroup_path(&path).unwrap();
+        let found = container.outer.as_ref().map(ToString::to_string);
+        assert_eq!(found.as_deref(), outer, "{path}");
+        let inner = Container { outer: None, ..container.clone() };
+        assert_eq!(container == inner, outer.is_none(), "the outer one tells them apart");
+    }
+    // What looks after a container on this machine is in none itself.
+    let monitor = Location::of("/machine.slice/systemd-nspawn@deb.service/supervisor").unwrap();
+    assert_eq!(monitor.container.outer, None);
+}
+
+#[test]
 fn names_are_unescaped_only_to_something_printable() {
     for (name, shown) in [
         ("a\\x2db", "a-b"),

@@ -67,10 +67,18 @@ impl Cgroups {
         self.names.get(container).map(|named| &named.names)
     }
 
-    /// The names of the container with this id; None if unknown.
+    /// This machine's container with this id that a known cgroup belongs to.
+    #[must_use]
+    pub fn container(&self, id: &str) -> Option<&Container> {
+        let mut all = self.known.values().filter_map(|cgroup| cgroup.container.as_ref());
+        all.find(|container| container.id == id && container.outer.is_none())
+    }
+
+    /// The names of this machine's container with this id; None if unknown.
     #[must_use]
     pub fn names_of(&self, id: &str) -> Option<&Names> {
-        let mut all = self.names.iter();
+        // Inside a container, ids are chosen there: another container's may be among them.
+        let mut all = self.names.iter().filter(|(container, _)| container.outer.is_none());
         all.find(|(container, _)| container.id == id).map(|(_, named)| &named.names)
     }
 
@@ -85,12 +93,18 @@ impl Cgroups {
         })
     }
 
-    /// The name to show for a container, or else its runtime and id.
+    /// The name to show for a container, or else its runtime and id; after those of the container
+    /// that it runs in: `kind-worker > prod/shop-5d8f/web`.
     #[must_use]
     pub fn display_container(&self, container: &Container) -> String {
         // Where it is called by its id, the runtime says more.
         let name = self.names(container).and_then(Names::display);
-        name.filter(|name| *name != container.id).unwrap_or_else(|| container.to_string())
+        let name = name.filter(|name| *name != container.id);
+        let name = name.unwrap_or_else(|| container.to_string());
+        match &container.outer {
+            Some(outer) => format!("{} > {name}", self.display_container(outer)),
+            None => name,
+        }
     }
 
     /// All cgroups that exist or are kept, in no order.
@@ -296,7 +310,13 @@ mod tests {
     }
 
     fn of_runc(id: &str) -> Container {
-        Container { runtime: Some(Runtime::Runc), id: id.to_owned(), pod: None, qos: None }
+        Container {
+            runtime: Some(Runtime::Runc),
+            id: id.to_owned(),
+            pod: None,
+            qos: None,
+            outer: None,
+        }
     }
 
     #[test]
@@ -318,6 +338,27 @@ mod tests {
         }
         assert_eq!((runtime(9), runtime(10)), (None, Some(Runtime::Docker)));
         assert_eq!(cgroups.names(&of_runc("web")), Some(&names));
+    }
+
+    #[test]
+    fn a_container_in_a_container_is_shown_with_the_outer_one_and_has_no_name_of_another() {
+        let (node, web) = ("d5".repeat(32), "4f".repeat(32));
+        let kind = |id: &str| format!("/docker/{node}/kubelet/kubepods/burstable/pod7/{id}");
+        let mut cgroups = Cgroups::default();
+        cgroups.name(CgroupId(7), &format!("/docker/{node}"));
+        cgroups.name(CgroupId(8), &format!("/docker/{web}"));
+        cgroups.name(CgroupId(9), &kind(&web));
+        cgroups.name(CgroupId(10), &format!("/docker/{node}/docker/{web}"));
+        let names = |name: &str| Names { name: Some(name.to_owned()), ..Names::default() };
+        cgroups.name_container(CgroupId(7), None, &names("kind-worker"));
+        cgroups.name_container(CgroupId(8), None, &names("web"));
+        let shown = |id| cgroups.display(CgroupId(id)).unwrap();
+        assert_eq!(shown(8), "web");
+        assert_eq!(shown(9), "kind-worker > k8s:4f4f4f4f4f4f");
+        assert_eq!(shown(10), "kind-worker > docker:4f4f4f4f4f4f");
+        cgroups.name_container(CgroupId(10), None, &names("inner"));
+        assert_eq!(cgroups.display(CgroupId(10)).unwrap(), "kind-worker > inner");
+        assert_eq!(cgroups.names_of(&web), Some(&names("web")));
     }
 
     #[test]

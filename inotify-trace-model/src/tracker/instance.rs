@@ -31,6 +31,8 @@ pub struct Instance {
     pub queued: Option<u32>,
     /// The cgroups whose files it watches or has watched: at most one more than [`SERVED`].
     pub served: BTreeSet<CgroupId>,
+    /// The names of these files, the empty one for those unknown: at most one more than [`SERVED`].
+    pub files: BTreeSet<Box<str>>,
     /// When its last watch was removed; None if it has watches, or never had one.
     pub emptied: Option<BootTime>,
     /// Known holders that gave it up, the latest last, at most one entry per process. One of them
@@ -120,6 +122,7 @@ impl Instance {
             charged,
             queued: None,
             served: BTreeSet::new(),
+            files: BTreeSet::new(),
             emptied: None,
             leavers: Vec::new(),
             ended_by: None,
@@ -226,8 +229,13 @@ impl Instance {
             self.watches.entry(wd).or_insert_with(|| Watch { target: Target::default(), mask });
         watch.mask = mask;
         self.emptied = None;
-        if let Some(cgroup) = target.cgroup.known().filter(|_| self.served.len() <= SERVED) {
-            self.served.insert(cgroup);
+        if let Some(cgroup) = target.cgroup.known() {
+            if self.served.len() <= SERVED {
+                self.served.insert(cgroup);
+            }
+            if self.files.len() <= SERVED {
+                self.files.insert(target.file_name().unwrap_or_default().into());
+            }
         }
         if target.path.is_some() {
             watch.target.path.clone_from(&target.path);
@@ -245,6 +253,7 @@ impl Instance {
             if on_request {
                 // The holder removed its last watch, and may use the instance for another purpose.
                 self.served.clear();
+                self.files.clear();
             }
         }
     }

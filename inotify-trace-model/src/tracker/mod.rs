@@ -10,7 +10,7 @@ mod state;
 mod tests;
 mod users;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 pub use cgroups::{Cgroup, Cgroups};
 pub use counts::{Counts, Summary};
@@ -21,7 +21,7 @@ pub use users::{Account, Users};
 
 use crate::{
     event::{Charge, Event, EventKind, InstanceId, Quota, Task},
-    identity::Shim,
+    identity::{Program, Shim},
 };
 
 /// A user that is charged for instances and watches: the inode number of the user namespace, and
@@ -60,12 +60,18 @@ impl From<Charge> for User {
     }
 }
 
+/// The most shims that are kept while they hold no instance. A node has one for each pod.
+const IDLE_SHIMS: usize = 1024;
+
 /// The state that a stream of events leads to.
 #[derive(Debug, Default)]
 pub struct Tracker {
     instances: HashMap<InstanceId, Instance>,
-    /// Processes with descriptors that lead to instances, by process id.
+    /// Processes with descriptors that lead to instances, by process id; and shims that had some: they
+    /// are identified once.
     processes: HashMap<u32, Process>,
+    /// The shims without a descriptor.
+    idle_shims: BTreeSet<u32>,
     users: Users,
     cgroups: Cgroups,
     counts: Counts,
@@ -93,7 +99,8 @@ impl Tracker {
         {
             process.task = task;
             if matches!(event.kind, EventKind::ProcessExec { .. }) {
-                process.shim = None;
+                (process.shim, process.program) = (None, None);
+                self.forget_idle(task.pid);
             }
         }
         match &event.kind {
@@ -165,7 +172,10 @@ impl Tracker {
             EventKind::ProcessExec { kept: None } => {
                 self.leave(event, Departure::Executed, |_, instance| instance.is_close_on_exec());
             }
-            EventKind::ProcessExited => self.leave(event, Departure::Exited, |_, _| true),
+            EventKind::ProcessExited => {
+                self.leave(event, Departure::Exited, |_, _| true);
+                pid.into_iter().for_each(|pid| self.forget_idle(pid));
+            }
             EventKind::CgroupFound { cgroup, path }
             | EventKind::CgroupCreated { cgroup, path }
             | EventKind::CgroupRenamed { cgroup, path } => self.cgroups.name(*cgroup, path),
@@ -173,9 +183,19 @@ impl Tracker {
                 self.cgroups.name_container(*cgroup, container.as_deref(), names);
             }
             EventKind::ShimIdentified { id, namespace, version } => {
-                if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
+                let process = pid.and_then(|pid| self.processes.get_mut(&pid));
+                // A process of a container is none, whatever it says.
+                let place = process.as_ref().and_then(|it| self.cgroups.get(it.task.cgroup));
+                let is_outside = place.is_none_or(|cgroup| cgroup.container.is_none());
+                if let Some(process) = process.filter(|_| is_outside) {
                     let (id, namespace, version) = (id.clone(), namespace.clone(), version.clone());
                     process.shim = Some(Shim { id, namespace, version });
+                }
+            }
+            EventKind::ProgramIdentified { exe, arguments } => {
+                if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
+                    let (exe, arguments) = (exe.clone(), arguments.clone());
+                    process.program = Some(Program { exe, arguments });
                 }
             }
             EventKind::CgroupRemoved { cgroup } => self.cgroups.remove(*cgroup, event.time),
@@ -206,13 +226,13 @@ impl Tracker {
 
     /// Every process that holds an instance, in no order.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
-        self.processes.values()
+        self.processes.values().filter(|process| !process.descriptors.is_empty())
     }
 
     /// A process that holds an instance.
     #[must_use]
     pub fn process(&self, pid: u32) -> Option<&Process> {
-        self.processes.get(&pid)
+        self.processes.get(&pid).filter(|process| !process.descriptors.is_empty())
     }
 
     /// The charged users.
@@ -236,6 +256,10 @@ impl Tracker {
     /// Adds a descriptor of an instance. If it referred to another instance, the holder has closed
     /// that one unseen.
     fn own(&mut self, event: &Event, task: Task, fd: i32, id: InstanceId) {
+        // The end of a shim may have been lost: then this is another process.
+        if self.idle_shims.remove(&task.pid) && !Shim::may_be(&task) {
+            self.processes.remove(&task.pid);
+        }
         let process = self.processes.entry(task.pid).or_insert_with(|| Process::new(task));
         let before = process.descriptors.insert(fd, id);
         if let Some(before) = before.filter(|&before| before != id)
@@ -268,11 +292,28 @@ impl Tracker {
                 process.descriptors.remove(&fd);
             }
             if process.descriptors.is_empty() {
-                self.processes.remove(&pid);
+                self.rest(pid);
             }
         }
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.remove_descriptor(pid, fd);
+        }
+    }
+
+    /// Forgets a process without descriptors, unless it is a shim.
+    fn rest(&mut self, pid: u32) {
+        let is_shim = self.processes.get(&pid).is_some_and(|process| process.shim.is_some());
+        if is_shim && self.idle_shims.len() < IDLE_SHIMS {
+            self.idle_shims.insert(pid);
+        } else {
+            self.processes.remove(&pid);
+        }
+    }
+
+    /// Forgets a process that is kept as a shim.
+    fn forget_idle(&mut self, pid: u32) {
+        if self.idle_shims.remove(&pid) {
+            self.processes.remove(&pid);
         }
     }
 
@@ -296,7 +337,7 @@ impl Tracker {
 
     /// Gives the child the descriptors of its parent.
     fn fork(&mut self, parent: Option<u32>, child: u32) {
-        let Some(mut process) = parent.and_then(|pid| self.processes.get(&pid)).cloned() else {
+        let Some(mut process) = parent.and_then(|pid| self.process(pid)).cloned() else {
             return;
         };
         for (&fd, id) in &process.descriptors {
@@ -318,7 +359,7 @@ impl Tracker {
             if let Some(process) = self.processes.get_mut(&pid) {
                 process.descriptors.remove(&fd);
                 if process.descriptors.is_empty() {
-                    self.processes.remove(&pid);
+                    self.rest(pid);
                 }
             }
         }

@@ -40,7 +40,7 @@ pub enum Part {
         /// The charges.
         account: Account,
     },
-    /// A process that holds instances, with at most 1024 of its descriptors.
+    /// A process that holds instances, with at most 1024 of its descriptors; or a shim that held some.
     Process(Process),
     /// An open instance, without its watches, and with at most 1024 of its descriptors.
     Instance(Box<Instance>),
@@ -115,7 +115,12 @@ impl Tracker {
             Part::Process(mut process) => {
                 let known = self.processes.remove(&process.task.pid);
                 process.descriptors.extend(known.into_iter().flat_map(|it| it.descriptors));
-                self.processes.insert(process.task.pid, process);
+                let pid = process.task.pid;
+                let is_idle = process.descriptors.is_empty();
+                self.processes.insert(pid, process);
+                if is_idle {
+                    self.rest(pid);
+                }
             }
             Part::Instance(instance) => match self.instances.entry(instance.id) {
                 Entry::Occupied(known) => known.into_mut().descriptors.extend(instance.descriptors),

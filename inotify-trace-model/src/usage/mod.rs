@@ -9,7 +9,7 @@ mod totals;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
 };
 
 pub use culprits::{Culprit, Culprits};
@@ -22,6 +22,7 @@ use crate::{
     event::{CgroupId, InstanceId, Task},
     identity::Container,
     tracker::{Instance, Process, Tracker, User},
+    verdict::looks_leaked,
 };
 
 /// The key by which instances are grouped.
@@ -32,8 +33,9 @@ pub enum By {
     /// Processes; a shared instance counts for each process that holds it
     #[default]
     Process,
-    /// Containers: the one whose cgroup an instance watches, if it watches no other; else the
-    /// container, or the cgroup, of each holder
+    /// Containers: the one whose cgroup an instance watches, if it watches no other; if that is gone
+    /// and a shim holds the instance, the one that the shim was started for; else the container, or
+    /// the cgroup, of each holder
     Container,
     /// Charged users
     User,
@@ -94,6 +96,8 @@ pub struct Group {
     pub serves: BTreeSet<CgroupId>,
     /// The number of a container's instances that are held outside of it.
     pub outside: u64,
+    /// The number of instances that look leaked: nobody needs them.
+    pub leaked: u64,
 }
 
 impl Group {
@@ -112,6 +116,7 @@ impl Group {
             cgroups: BTreeSet::new(),
             serves: BTreeSet::new(),
             outside: 0,
+            leaked: 0,
         }
     }
 
@@ -139,9 +144,20 @@ impl Group {
 #[must_use]
 pub fn groups(tracker: &Tracker, by: By) -> Vec<Group> {
     let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
+    let mut shims: HashMap<u32, Option<&Container>> = HashMap::new();
     for instance in tracker.instances() {
         let mut keys = BTreeSet::new();
-        let served = (by == By::Container).then(|| served(tracker, instance)).flatten();
+        let is_leaked = looks_leaked(tracker, instance);
+        let mut of_shim = || {
+            let &(pid, _) = instance.descriptors().first().filter(|_| is_leaked)?;
+            let container = || {
+                let shim = tracker.process(pid)?.shim.as_ref()?;
+                tracker.cgroups().container(&shim.id)
+            };
+            *shims.entry(pid).or_insert_with(container)
+        };
+        let served = (by == By::Container).then(|| of_shim().or_else(|| served(tracker, instance)));
+        let served = served.flatten();
         let mut is_outside = false;
         for &(pid, _) in instance.descriptors() {
             let holder = tracker.process(pid);
@@ -167,6 +183,7 @@ pub fn groups(tracker: &Tracker, by: By) -> Vec<Group> {
             group.add(instance);
             group.shared += u64::from(is_shared);
             group.outside += u64::from(is_outside);
+            group.leaked += u64::from(is_leaked);
         }
     }
     let mut groups: Vec<_> = groups.into_values().collect();

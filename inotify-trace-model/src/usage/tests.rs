@@ -95,6 +95,7 @@ fn what_serves_one_container_alone_is_that_container_s() {
         id: id(digit),
         pod: None,
         qos: None,
+        outer: None,
     };
     assert_eq!(
         machine.groups(By::Container),

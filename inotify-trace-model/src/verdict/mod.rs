@@ -1,6 +1,7 @@
 //! Verdicts: leaked instances and their holders, derived from the tracker's state at a moment.
 //! Pure: the same state at the same time leads to the same verdicts, live and from a recording.
 
+mod conditions;
 mod growth;
 mod patterns;
 mod restarts;
@@ -11,7 +12,7 @@ mod watcher;
 use std::{collections::BTreeMap, time::Duration};
 
 pub use growth::Growth;
-pub use patterns::{Pattern, patterns};
+pub use patterns::{Pattern, known_arguments, patterns};
 pub use restarts::Restarts;
 pub use watcher::Watcher;
 
@@ -220,6 +221,12 @@ fn holder<'a>(tracker: &'a Tracker, instance: &Instance) -> Option<&'a Process> 
     instance.descriptors().first().and_then(|&(pid, _)| tracker.process(pid))
 }
 
+/// Whether an instance looks leaked now, before any grace period is over: what it was for is gone.
+#[must_use]
+pub fn looks_leaked(tracker: &Tracker, instance: &Instance) -> bool {
+    suspect(tracker, instance).is_some_and(|(kind, _)| kind.is_leak())
+}
+
 /// The kind of leak that an instance becomes after its grace period, with the evidence.
 fn suspect(tracker: &Tracker, instance: &Instance) -> Option<(Kind, Evidence)> {
     if let Some(evidence) = target_gone(tracker, instance) {
@@ -242,7 +249,7 @@ fn target_gone(tracker: &Tracker, instance: &Instance) -> Option<Evidence> {
         // The kernel removed its watches before the snapshot: only its holder shows its purpose.
         let is_shape = instance.watches().is_empty() && instance.queued.is_some();
         let process = holder(tracker, instance).filter(|_| is_shape)?;
-        patterns::leaves_empty(process).then_some(())?;
+        patterns::leaves_empty(tracker, process).then_some(())?;
         return evidence(instance.since, Vec::new(), Confidence::Likely);
     }
     let watches_other = instance.watches().values().any(|it| it.target.cgroup.known().is_none());

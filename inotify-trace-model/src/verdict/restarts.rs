@@ -15,7 +15,8 @@ use crate::{
 pub struct Restarts {
     /// The number of containers known to have ended.
     pub ended: usize,
-    /// The number of instances that each of them has left behind.
+    /// The number of instances that each of them has left behind. For a bug that does not leave one
+    /// every time: as far as it was seen.
     pub per_restart: f64,
     /// Whether `per_restart` is taken from the known bug, and not observed.
     pub is_inferred: bool,
@@ -34,8 +35,12 @@ pub(super) fn of(
     evidence: &[Evidence],
     (now, grace): (BootTime, &Grace),
 ) -> Option<Restarts> {
-    let leaked = evidence.len() as f64;
     let says_nothing = evidence.iter().any(|it| it.cgroups.is_empty());
+    let costs = pattern.and_then(|it| it.per_restart).map(f64::from);
+    // Containers that left nothing and ended before the trace are unknown: what was found shows a
+    // rate only if each restart costs the same.
+    let seen: Vec<_> =
+        evidence.iter().filter(|it| costs.is_some() || !it.was_found).cloned().collect();
     let known = || {
         process.shim.as_ref()?;
         // Containers that ended within the grace period may have leaked instances that are no
@@ -43,12 +48,12 @@ pub(super) fn of(
         let is_over = |cgroup: &Cgroup| {
             cgroup.removed.is_some_and(|removed| now.since(removed) >= grace.target)
         };
-        let ended = ended(tracker, process, evidence, is_over);
-        (ended > 0).then(|| (ended, leaked / ended as f64))
+        let ended = ended(tracker, process, &seen, is_over);
+        (!seen.is_empty()).then(|| (ended, seen.len() as f64 / ended as f64))
     };
     let by_pattern = || {
-        let per_restart = f64::from(pattern?.per_restart?);
-        Some(((leaked / per_restart).round() as usize, per_restart))
+        let costs = costs?;
+        Some(((evidence.len() as f64 / costs).round() as usize, costs))
     };
     let (ended, per_restart) = if says_nothing { by_pattern() } else { known() }?;
     let quota = growth::quota(tracker, process);

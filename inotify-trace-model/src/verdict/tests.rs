@@ -8,7 +8,7 @@ use crate::{
 fn a_shim_that_keeps_what_watched_a_removed_container_leaks() {
     let mut machine = Machine::new();
     // The pod's own container lives on.
-    machine.container(0, 10).create(0, shim(), 1).watch(0, shim(), 1, Ok(10));
+    machine.container(0, 10).create(0, shim(), 1).watch(0, shim(), 1, Ok(10)).identify(None);
     for restart in 1..=8 {
         let (id, start) = (10 + restart, 5 * restart);
         machine.container(start, id).create(start, shim(), 1 + restart);

@@ -1,7 +1,7 @@
 //! `inotify-trace export`: recordings for other tools.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -13,12 +13,14 @@ use inotify_trace_model::{story::Story, verdict::Grace};
 use super::{
     progress::Progress,
     recordings::{Files, exit_code, open, tell},
+    say::say,
 };
 #[cfg(feature = "parquet")]
 use crate::export::{Parquet, Partitioned};
 use crate::{
     export::{Csv, Exporter, Flat, JsonLines, Output, Perfetto},
     feed::Until,
+    output::Formulas,
 };
 
 #[derive(Debug, clap::Args)]
@@ -36,6 +38,10 @@ pub(super) struct Args {
     /// `node=n1/date=2026-01-31/hour=23/RUN-0000-0.parquet`
     #[arg(long)]
     partition: bool,
+    /// With csv, for a spreadsheet: put an apostrophe before texts that begin with =, +, -, @, a tab
+    /// or a line end, since a spreadsheet would run them as formulas
+    #[arg(long)]
+    csv_safe: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -70,6 +76,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.partition && args.format != Format::Parquet {
         bail!("--partition is for --format parquet");
     }
+    if args.csv_safe && args.format != Format::Csv {
+        bail!("--csv-safe is for --format csv");
+    }
     let opened = open(&args.recordings.files, "nothing to export")?;
     let mut is_damaged = !opened.problems.is_empty();
     let mut exporter = args.exporter()?;
@@ -89,8 +98,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     exporter.finish()?;
     if is_damaged {
-        let mut err = io::stderr().lock();
-        writeln!(err, "inotify-trace: what could be read was exported; it is not all there was")?;
+        say(format_args!(
+            "inotify-trace: what could be read was exported; it is not all there was"
+        ))?;
     }
     Ok(exit_code(is_damaged))
 }
@@ -107,7 +117,10 @@ impl Args {
         };
         Ok(match self.format {
             Format::Jsonl => Box::new(JsonLines::new(output()?)),
-            Format::Csv => Box::new(Flat::new(Box::new(Csv::new(output()?)?))),
+            Format::Csv => {
+                let formulas = Formulas::quoted_if(self.csv_safe);
+                Box::new(Flat::new(Box::new(Csv::new(output()?, formulas)?)))
+            }
             Format::Parquet => self.parquet(path()?)?,
             Format::Perfetto => Box::new(Perfetto::new(Output::create(path()?)?)),
         })

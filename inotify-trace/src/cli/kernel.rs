@@ -1,7 +1,7 @@
 //! Options of the backend, and logging.
 
 use super::{choice::one_of, units::buffer_size};
-use crate::kernel::{Backend, Settings};
+use crate::kernel::{Backend, Capacity, Settings};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct KernelArgs {
@@ -15,6 +15,30 @@ pub(super) struct KernelArgs {
     /// buffer holds longer bursts of events
     #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = buffer_size)]
     buffer: u32,
+    /// Entries of a map of the kernel programs, to try what happens when it is full: `holders=8`,
+    /// `calls=8` or `payers=8`
+    #[arg(long, value_name = "MAP=ENTRIES", value_parser = capacity, hide = true)]
+    capacity: Vec<(Map, u32)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Map {
+    Holders,
+    Calls,
+    Payers,
+}
+
+fn capacity(text: &str) -> Result<(Map, u32), String> {
+    let usage = || "must be holders=N, calls=N or payers=N".to_owned();
+    let (map, entries) = text.split_once('=').ok_or_else(usage)?;
+    let map = match map {
+        "holders" => Map::Holders,
+        "calls" => Map::Calls,
+        "payers" => Map::Payers,
+        _ => return Err(usage()),
+    };
+    let entries = entries.parse().ok().filter(|entries| (1..=1 << 20).contains(entries));
+    Ok((map, entries.ok_or_else(usage)?))
 }
 
 impl KernelArgs {
@@ -24,7 +48,20 @@ impl KernelArgs {
             diagnostics: verbose > 0,
             backend: self.backend,
             walk_proc: self.walk_proc,
+            capacity: self.capacity(),
         }
+    }
+
+    fn capacity(&self) -> Capacity {
+        let mut all = Capacity::default();
+        for &(map, entries) in &self.capacity {
+            match map {
+                Map::Holders => all.holders = entries,
+                Map::Calls => all.calls = entries,
+                Map::Payers => all.payers = entries,
+            }
+        }
+        all
     }
 }
 

@@ -1,7 +1,7 @@
 //! `inotify-trace leaks`: leaked instances and their holders.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, BufWriter, Write as _},
     process::ExitCode,
     time::Duration,
 };
@@ -26,9 +26,9 @@ use super::{
 };
 use crate::{
     feed::{Live, Options, Session},
-    host,
+    host::{self, privileges::Later},
     kernel::{Backend, Settings},
-    output::{Json, words},
+    output::{Json, Patient, words},
 };
 
 /// Exit code if there are leaks.
@@ -96,7 +96,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 async fn look(args: &Args) -> anyhow::Result<ExitCode> {
     // One snapshot is enough for most machines: nothing looks leaked.
     let mut story = Story::without_verdicts(host::now());
-    let Ok(()) = story.take(Live::survey(args.options())?, &mut ());
+    let survey = Options { later: Later::Attach, ..args.options() };
+    let Ok(()) = story.take(Live::survey(survey)?, &mut ());
+    session::warn_of_missing_capabilities()?;
     let at_once = Grace { target: Duration::ZERO, idle: Duration::MAX };
     let mut grace = at_once;
     if !verdicts(story.tracker(), story.now(), &at_once).is_empty() {
@@ -129,6 +131,7 @@ fn tell(mut say: Say, tracker: &Tracker, now: BootTime, grace: &Grace) -> anyhow
     if let (Said::Text(out, _), true) = (&mut say.format, found.is_empty()) {
         let instances = tracker.instances().count();
         writeln!(out, "No leak found among {instances} instances.")?;
+        out.flush()?;
     }
     Ok(exit_code(say.has_leak))
 }
@@ -154,7 +157,7 @@ fn exit_code(has_leak: bool) -> ExitCode {
 impl Args {
     fn options(&self) -> Options {
         let kernel = Settings { backend: self.backend, ..Settings::default() };
-        Options { kernel, registry: self.host.registry(), find_paths: false }
+        Options { kernel, registry: self.host.registry(), ..Options::default() }
     }
 }
 
@@ -166,15 +169,15 @@ struct Say {
 }
 
 enum Said {
-    Text(io::Stdout, Clock),
-    Json(Json<io::Stdout>),
+    Text(BufWriter<Patient<io::Stdout>>, Clock),
+    Json(Json<BufWriter<Patient<io::Stdout>>>),
 }
 
 impl Say {
     fn new(format: Format, clock: Clock) -> Self {
         let format = match format {
-            Format::Text => Said::Text(io::stdout(), clock),
-            Format::Json => Said::Json(Json::new(io::stdout(), clock)),
+            Format::Text => Said::Text(BufWriter::new(Patient::stdout()), clock),
+            Format::Json => Said::Json(Json::new(BufWriter::new(Patient::stdout()), clock)),
         };
         Self { format, has_leak: false }
     }

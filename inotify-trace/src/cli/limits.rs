@@ -23,6 +23,7 @@ use super::{
     choice::one_of,
     list,
     past::{Past, PastArgs},
+    say::say,
     session::{self, event_loop},
     units::{self, interval, positive_duration},
 };
@@ -31,7 +32,7 @@ use crate::{
     host::{self, procfs},
     kernel::{Backend, Settings},
     limits::{self, Changes, Counted, DEFAULT_PODS, Rate, Seen, apply::Plan, files::Root},
-    output::{LimitsReport, UserNames},
+    output::{LimitsReport, Patient, UserNames},
 };
 
 /// Exit code if a user has used `--warn` percent of a limit or more.
@@ -120,7 +121,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
     let kernel =
         Settings { backend: args.backend, walk_proc: args.walk_proc, ..Settings::default() };
-    let options = Options { kernel, registry: args.host.registry(), find_paths: false };
+    let options = Options { kernel, registry: args.host.registry(), ..Options::default() };
     let mut session = session::start(options, None)?;
     let mut story = Story::without_verdicts(host::now());
     let mut reports = Reports { args, counted: Counted::default(), due: None, code: None };
@@ -282,7 +283,7 @@ fn show(args: &Args, report: &LimitsReport) -> anyhow::Result<ExitCode> {
 }
 
 fn print(args: &Args, report: &LimitsReport) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(Patient::stdout());
     match args.output {
         Format::Json => {
             serde_json::to_writer(&mut out, &report.json())?;
@@ -302,10 +303,10 @@ fn apply(args: &Args, report: &mut LimitsReport) -> anyhow::Result<ExitCode> {
     }
     // JSON has these sentences too, but comes at the end; the user needs them before answering.
     for sentence in overruled(&plan, &plan.foreseen(&root)) {
-        writeln!(io::stderr().lock(), "inotify-trace: {sentence}")?;
+        say(format_args!("inotify-trace: {sentence}"))?;
     }
     if !args.yes && !agreed(&plan)? {
-        writeln!(io::stderr().lock(), "Nothing was changed.")?;
+        say(format_args!("Nothing was changed."))?;
         return Ok(ExitCode::SUCCESS);
     }
     let done = plan.carry_out(&root).map_err(|error| {
@@ -325,11 +326,9 @@ fn apply(args: &Args, report: &mut LimitsReport) -> anyhow::Result<ExitCode> {
         Format::Table => report.write_done(&mut io::stdout().lock())?,
     }
     if is_overruled {
-        let mut err = io::stderr().lock();
-        writeln!(
-            err,
+        say(format_args!(
             "inotify-trace: the live values are set, but will not last: see the messages above"
-        )?;
+        ))?;
         return Ok(ExitCode::from(EXIT_ERROR));
     }
     Ok(ExitCode::SUCCESS)

@@ -5,6 +5,7 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::bail;
 use clap::ValueEnum;
 use inotify_trace_model::{story::Story, tracker::Tracker, usage::By};
 
@@ -12,14 +13,15 @@ use super::{
     choice::{listed, one_of},
     past::PastArgs,
     recordings::exit_code,
-    session::event_loop,
+    say::say,
+    session::{event_loop, warn_of_missing_capabilities},
     units,
 };
 use crate::{
     feed::{self, Live, Options},
     host::{self, runtimes::Registry},
     kernel::{KernelError, Settings},
-    output::{Column, Listing, UserNames},
+    output::{Column, Formulas, Listing, UserNames},
 };
 
 /// Default of `--top` on a terminal.
@@ -46,6 +48,10 @@ pub(super) struct Args {
     /// Omit the column names and the totals
     #[arg(long)]
     no_headers: bool,
+    /// With csv, for a spreadsheet: put an apostrophe before texts that begin with =, +, -, @, a tab
+    /// or a line end, since a spreadsheet would run them as formulas
+    #[arg(long)]
+    csv_safe: bool,
     /// Show at most this many rows [default on a terminal: 20]
     #[arg(long, value_name = "N")]
     top: Option<usize>,
@@ -84,6 +90,9 @@ Examples:
   sudo inotify-trace list -o json | jq '.rows[] | select(.instances > 10)'";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.csv_safe && args.output != Format::Csv {
+        bail!("--csv-safe is for -o csv");
+    }
     // Watch targets take time to find, so JSON has them only with --watches.
     let (tracker, is_told, names, is_damaged) = match args.past.load()? {
         Some(past) => {
@@ -118,7 +127,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Format::Csv => {
             let names: Vec<_> = columns.iter().map(|column| column.field()).collect();
             let names = (!args.no_headers).then_some(names.as_slice());
-            listing.table(&columns, args.watches).write_csv(&mut out, names)?;
+            listing.table(&columns, args.watches).write_csv(
+                &mut out,
+                names,
+                Formulas::quoted_if(args.csv_safe),
+            )?;
         }
         Format::Table | Format::Wide => {
             listing.table(&columns, args.watches).write_aligned(&mut out, !args.no_headers)?;
@@ -144,9 +157,12 @@ pub(super) fn look(
     let event_loop = event_loop()?;
     let _inside = event_loop.enter();
     let kernel = Settings { walk_proc, ..Settings::default() };
-    let options = Options { kernel, registry: registry.clone(), find_paths };
+    let options = Options { kernel, registry: registry.clone(), find_paths, ..Options::default() };
     let (found, is_told) = match Live::survey(options) {
-        Ok(found) => (found, true),
+        Ok(found) => {
+            warn_of_missing_capabilities()?;
+            (found, true)
+        }
         Err(error) => {
             let survey = feed::survey(find_paths, registry);
             warn(&error, survey.hidden)?;
@@ -160,11 +176,10 @@ pub(super) fn look(
 
 /// Prints to standard error which information is missing.
 fn warn(error: &KernelError, hidden: usize) -> io::Result<()> {
-    let mut err = io::stderr().lock();
-    writeln!(err, "inotify-trace: cannot ask the kernel: {error}")?;
-    writeln!(err, "The listing has no users' charges and no limits.")?;
+    say(format_args!("inotify-trace: cannot ask the kernel: {error}"))?;
+    say(format_args!("The listing has no users' charges and no limits."))?;
     if hidden > 0 {
-        writeln!(err, "{hidden} processes of other users are left out: no permission.")?;
+        say(format_args!("{hidden} processes of other users are left out: no permission."))?;
     }
     Ok(())
 }

@@ -14,12 +14,13 @@ mod recorder;
 mod recordings;
 mod replay;
 mod report;
+mod say;
 mod session;
 mod trace;
 mod units;
 mod view;
 
-use std::{io::Write as _, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -129,7 +130,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // If standard error is closed too, there is no place left to report to.
-            let _ = writeln!(std::io::stderr(), "inotify-trace: {error:#}");
+            let _ = say::say(format_args!("inotify-trace: {error:#}"));
             ExitCode::from(EXIT_ERROR)
         }
     }

@@ -1,10 +1,6 @@
 //! The state at a moment of a recording, for commands that otherwise look at what exists now.
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use inotify_trace_model::{event::BootTime, story::Story, tracker::Tracker};
@@ -12,6 +8,7 @@ use inotify_trace_model::{event::BootTime, story::Story, tracker::Tracker};
 use super::{
     progress::Progress,
     recordings::{open, tell},
+    say::say,
     units::{Coverage, Moment},
 };
 use crate::{
@@ -66,12 +63,10 @@ impl PastArgs {
         tell(run.problems())?;
         if let Some(at) = at.filter(|_| past.time < until && past.is_damaged) {
             let end = past.header.clock().utc(past.time);
-            let mut err = io::stderr().lock();
-            writeln!(
-                err,
+            say(format_args!(
                 "inotify-trace: --at is {at}, and nothing after {end} can be read: shown as it was \
                  then"
-            )?;
+            ))?;
         }
         Ok(past)
     }

@@ -1,11 +1,6 @@
 //! `inotify-trace record`: writes all events to files.
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::bail;
 use inotify_trace_model::{
@@ -19,12 +14,13 @@ use super::{
     Host,
     kernel::{KernelArgs, log_at},
     recorder::Recording,
+    say::say,
     session::{self, event_loop},
     units::{self, file_size, positive_duration, total_size},
 };
 use crate::{
     feed::Options,
-    host,
+    host::{self, privileges::Later},
     recording::{Rotation, Store},
 };
 
@@ -102,7 +98,8 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
         bail!("--rotate-size {size} is more than --max-total {total}: no file could grow so large");
     }
     let kernel = args.kernel.settings(args.verbose);
-    let options = Options { kernel, registry: args.host.registry(), find_paths: true };
+    let registry = args.host.registry();
+    let options = Options { kernel, registry, find_paths: true, later: Later::WriteFiles };
     let mut session = session::start(options, args.duration)?;
     let clock = host::clock();
     let mut story = Story::new(host::now(), Grace::default());
@@ -117,11 +114,10 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
     recording.finish()?;
     told?;
     if leaks > 0 {
-        writeln!(
-            io::stderr().lock(),
+        say(format_args!(
             "Verdicts: {leaks}. To see them: inotify-trace leaks --recording {}",
             args.output.display()
-        )?;
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }

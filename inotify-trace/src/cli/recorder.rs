@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use inotify_trace_model::{clock::Clock, feed::Batch, story::Audience, tracker::Tracker};
 
-use super::Host;
+use super::{Host, say::say};
 use crate::{
     feed::Session,
     host,
@@ -48,7 +48,7 @@ impl Recording {
         header.unseen = live.unseen().iter().map(ToString::to_string).collect();
         let say = Box::new(|message: &str| {
             // If standard error is closed too, there is no place left to report to.
-            let _ = writeln!(io::stderr(), "inotify-trace: {message}");
+            let _ = say(format_args!("inotify-trace: {message}"));
         });
         Ok(Self(Recorder::start(store, header, flush, say)?))
     }

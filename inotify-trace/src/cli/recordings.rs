@@ -1,14 +1,10 @@
 //! Recordings on the command line: opens them, and reports those that cannot be read.
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{io, path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
 
-use super::EXIT_ERROR;
+use super::{EXIT_ERROR, say::say};
 use crate::feed::{Problem, Recordings, Replay};
 
 #[derive(Debug, clap::Args)]
@@ -39,8 +35,7 @@ pub(super) fn open(files: &[PathBuf], nothing: &'static str) -> anyhow::Result<O
 
 /// Reports problems on standard error.
 pub(super) fn tell(problems: &[Problem]) -> io::Result<()> {
-    let mut err = io::stderr().lock();
-    problems.iter().try_for_each(|problem| writeln!(err, "inotify-trace: {problem}"))
+    problems.iter().try_for_each(|problem| say(format_args!("inotify-trace: {problem}")))
 }
 
 /// The exit code of a command that has read recordings.

@@ -1,7 +1,7 @@
 //! `inotify-trace replay`: shows the events of recordings.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     process::ExitCode,
     thread,
     time::{Duration, Instant},
@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use super::{
     progress::Progress,
     recordings::{Files, exit_code, open, tell},
+    say::say,
     units::{self, Coverage, Moment},
     view::ViewArgs,
 };
@@ -97,20 +98,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn greet(header: &Header) -> io::Result<()> {
-    let mut err = io::stderr().lock();
-    writeln!(
-        err,
+    say(format_args!(
         "Replaying what was recorded on {} (Linux {}) since {} ({} backend, inotify-trace {}).",
         header.host,
         header.kernel,
         header.clock().utc(header.started),
         if header.backend.is_empty() { "unknown" } else { &header.backend },
         header.tool_version,
-    )?;
-    for unseen in &header.unseen {
-        writeln!(err, "Not seen on that kernel: {unseen}.")?;
-    }
-    Ok(())
+    ))?;
+    header
+        .unseen
+        .iter()
+        .try_for_each(|unseen| say(format_args!("Not seen on that kernel: {unseen}.")))
 }
 
 /// The range of time that is shown. `+TIME` counts from the beginning of the first run, so that the

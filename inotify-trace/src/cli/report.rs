@@ -1,9 +1,9 @@
 //! `inotify-trace report`: a summary of recordings on one page.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs,
     io::{self, IsTerminal as _, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -15,6 +15,7 @@ use inotify_trace_model::{story::Story, verdict::Grace};
 use super::{
     progress::Progress,
     recordings::{Files, exit_code, open, tell},
+    say::say,
 };
 use crate::{
     feed::{Problem, Replay, Until},
@@ -81,7 +82,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 format!("cannot write {}: give another path with -o", path.display())
             })?;
             let title = report.worst().map(|run| printable(&run.title)).unwrap_or_default();
-            writeln!(io::stderr().lock(), "{title}. Written: {}", path.display())?;
+            say(format_args!("{title}. Written: {}", path.display()))?;
         }
         None => io::stdout().lock().write_all(page.as_bytes())?,
     }
@@ -107,11 +108,22 @@ impl Args {
 }
 
 /// Writes the report with permissions for its owner only, since it has the paths that programs
-/// watch.
+/// watch. It gets its name when it is complete, so that neither an older file's owner nor its mode
+/// stays, and a link is not followed.
 fn write(path: &Path, page: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(path)?.write_all(page.as_bytes())
+    if fs::symlink_metadata(path).is_ok_and(|it| !it.is_file()) {
+        return Err(io::Error::other("it exists, and is no regular file"));
+    }
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let mut file =
+        tempfile::Builder::new().prefix(".report").suffix(".partial").tempfile_in(directory)?;
+    file.write_all(page.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
 }
 
 /// Fails if the report would overwrite a recording.

@@ -1,9 +1,6 @@
 //! The event loop, the beginning and the end of a trace, for all commands that trace.
 
-use std::{
-    io::{self, Write as _},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use anyhow::Context as _;
 use inotify_trace_model::tracker::Tracker;
@@ -13,7 +10,12 @@ use tokio::{
     time::Instant,
 };
 
-use crate::feed::{Live, Options, Session, Wake};
+use super::say::say;
+use crate::{
+    feed::{Live, Options, Session, Wake},
+    host::privileges,
+    output::end_writes_on_signals,
+};
 
 /// A single-threaded event loop.
 pub(super) fn event_loop() -> anyhow::Result<Runtime> {
@@ -28,6 +30,7 @@ pub(super) fn start(options: Options, duration: Option<Duration>) -> anyhow::Res
     // Before attaching: a signal that comes early must not kill the agent in mid-output.
     let interrupt = signal(SignalKind::interrupt()).context("cannot catch Ctrl-C")?;
     let terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+    end_writes_on_signals().context("cannot catch signals")?;
     let mut session = Session::new(Live::start(options)?);
     for mut signal in [interrupt, terminate] {
         session.add(Box::new(move |context| signal.poll_recv(context).map(|_| Wake::Ended)));
@@ -38,22 +41,28 @@ pub(super) fn start(options: Options, duration: Option<Duration>) -> anyhow::Res
     Ok(session)
 }
 
+/// Prints to standard error which capabilities are missing, and what is lost by that.
+pub(super) fn warn_of_missing_capabilities() -> io::Result<()> {
+    privileges::missing().filter_map(|it| it.loss.map(|loss| (it.name, loss))).try_for_each(
+        |(name, loss)| say(format_args!("inotify-trace: {name} missing: {loss}; run with sudo")),
+    )
+}
+
 /// Prints to standard error that tracing has begun, the counts of existing instances and watches,
 /// and what this kernel's backend cannot see.
 pub(super) fn greet(session: &Session, tracker: &Tracker) -> io::Result<()> {
     let live = session.live();
     let instances = tracker.instances().count();
     let watches: usize = tracker.instances().map(|instance| instance.watches().len()).sum();
-    let mut err = io::stderr().lock();
+    warn_of_missing_capabilities()?;
     for unseen in live.unseen() {
-        writeln!(err, "Not seen on this kernel: {unseen}.")?;
+        say(format_args!("Not seen on this kernel: {unseen}."))?;
     }
-    writeln!(
-        err,
+    say(format_args!(
         "Tracing inotify ({} backend); {instances} instance{} with {watches} watch{} found. \
          Ctrl-C to end.",
         live.backend().map_or_else(|| "no".to_owned(), |backend| backend.to_string()),
         if instances == 1 { "" } else { "s" },
         if watches == 1 { "" } else { "es" },
-    )
+    ))
 }

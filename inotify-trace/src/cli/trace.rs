@@ -11,7 +11,10 @@ use super::{
     units::{self, positive_duration},
     view::ViewArgs,
 };
-use crate::{feed::Options, host};
+use crate::{
+    feed::Options,
+    host::{self, privileges::Later},
+};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = units::help(super::EXAMPLES, &[units::DURATION, units::SIZE]))]
@@ -42,7 +45,8 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
     let kernel = args.kernel.settings(args.verbose);
     // A recording has the paths of existing watches, which the trace itself does not show.
     let find_paths = args.record.is_some();
-    let options = Options { kernel, registry: args.host.registry(), find_paths };
+    let later = if args.record.is_some() { Later::WriteFiles } else { Later::Nothing };
+    let options = Options { kernel, registry: args.host.registry(), find_paths, later };
     let mut session = session::start(options, args.duration)?;
     let clock = host::clock();
     let mut story = Story::new(host::now(), Grace::default());

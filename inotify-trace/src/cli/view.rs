@@ -12,7 +12,7 @@ use inotify_trace_model::{
 use super::choice::{listed, one_of};
 use crate::{
     host::{self, cgroup},
-    output::{Filter, Filtered, Json, Text, UserNames, Width},
+    output::{Filter, Filtered, Json, Patient, Text, UserNames, Width},
 };
 
 /// Bytes buffered before they are written, unless the source pauses.
@@ -85,7 +85,7 @@ impl ViewArgs {
     }
 
     fn format(&self, clock: Clock) -> Box<dyn Audience<Error = io::Error>> {
-        let out = BufWriter::with_capacity(OUTPUT_BUFFER, io::stdout());
+        let out = BufWriter::with_capacity(OUTPUT_BUFFER, Patient::stdout());
         match self.output {
             Format::Json => Box::new(Json::new(out, clock)),
             Format::Text => {

@@ -3,13 +3,14 @@
 use std::io;
 
 use super::{ExportError, Output, Rows};
-use crate::output::{Field, Record, Value};
+use crate::output::{Field, Formulas, Record, Value};
 
 /// Writes CSV.
 #[derive(Debug)]
 pub struct Csv {
     writer: csv::Writer<Output>,
     field: String,
+    formulas: Formulas,
 }
 
 impl Csv {
@@ -17,8 +18,9 @@ impl Csv {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn new(output: Output) -> Result<Self, ExportError> {
-        let mut csv = Self { writer: csv::Writer::from_writer(output), field: String::new() };
+    pub fn new(output: Output, formulas: Formulas) -> Result<Self, ExportError> {
+        let writer = csv::Writer::from_writer(output);
+        let mut csv = Self { writer, field: String::new(), formulas };
         let names = Field::columns().map(Field::name);
         csv.writer.write_record(names).map_err(|error| csv.failed(error))?;
         Ok(csv)
@@ -36,11 +38,15 @@ impl Csv {
         for value in row.columns() {
             match value {
                 None => self.writer.write_field("")?,
-                Some(Value::Text(text)) => self.writer.write_field(text.as_ref())?,
+                Some(Value::Text(text)) => {
+                    self.writer.write_field(self.formulas.cell(text.as_ref()).as_ref())?;
+                }
                 Some(value) => {
                     self.field.clear();
                     write(&mut self.field, value);
-                    self.writer.write_field(&self.field)?;
+                    let is_text = matches!(value, Value::Names(_));
+                    let formulas = if is_text { self.formulas } else { Formulas::Kept };
+                    self.writer.write_field(formulas.cell(&self.field).as_ref())?;
                 }
             }
         }

@@ -10,7 +10,7 @@ use super::{
     naming::Naming,
     now,
     reader::{Known, Reader},
-    shims,
+    shims::Shims,
     sweep::Schedule,
 };
 use crate::{
@@ -30,6 +30,7 @@ pub(super) struct Intake {
     pub(super) programs: Programs,
     pub(super) known: Known,
     pub(super) naming: Naming,
+    pub(super) shims: Shims,
     /// When to ask which instances are gone; records give hints.
     pub(super) sweep: Schedule,
     /// Whether events were lost, which may include ends of instances.
@@ -44,6 +45,7 @@ impl Intake {
             programs,
             known: Known::default(),
             naming: Naming::new(registry),
+            shims: Shims::default(),
             sweep: Schedule::new(Instant::now()),
             has_lost: false,
             more: false,
@@ -74,8 +76,8 @@ impl Intake {
             self.look_after_exec(&executed, first, events);
         }
         self.naming.name(first, events);
-        shims::identify(first, events);
         self.tell_losses(events);
+        self.shims.identify(first, events);
         taken
     }
 

@@ -12,9 +12,9 @@ use inotify_trace_model::{
 };
 use tokio::time::{Duration, sleep_until};
 
-use super::{Options, batch_now, charges, intake::Intake, snapshot, sweep::Search};
+use super::{Options, batch_now, charges, intake::Intake, programs, snapshot, sweep::Search};
 use crate::{
-    host::procfs,
+    host::{privileges, procfs},
     kernel::{Backend, KernelError, Programs},
 };
 
@@ -42,8 +42,11 @@ impl Live {
     /// # Errors
     /// If the kernel programs cannot be attached.
     pub fn start(options: Options) -> Result<Self, KernelError> {
-        let mut intake = Intake::new(Programs::attach(options.kernel)?, options.registry);
+        let programs = Programs::attach(options.kernel)?;
+        privileges::give_up_others(options.later);
+        let mut intake = Intake::new(programs, options.registry);
         let found = snapshot::of_machine(&mut intake, options.find_paths)?;
+        intake.programs.count_lost_calls();
         intake.programs.free_loading_memory();
         Ok(Self { intake, search: Search::new(Instant::now()), found, resting: false })
     }
@@ -53,9 +56,12 @@ impl Live {
     /// # Errors
     /// If the kernel programs that answer questions cannot be loaded.
     pub fn survey(options: Options) -> Result<Item, KernelError> {
-        let mut intake = Intake::new(Programs::for_questions(options.kernel)?, options.registry);
+        let programs = Programs::for_questions(options.kernel)?;
+        privileges::give_up_others(options.later);
+        let mut intake = Intake::new(programs, options.registry);
         let mut events = snapshot::of_machine(&mut intake, options.find_paths)?;
         intake.naming.wait(&mut events);
+        programs::identify(&mut events, &Tracker::new());
         Ok(batch_now(events))
     }
 

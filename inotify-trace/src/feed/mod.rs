@@ -7,6 +7,7 @@ mod charges;
 mod intake;
 mod live;
 mod naming;
+mod programs;
 mod reader;
 mod replay;
 mod session;
@@ -28,7 +29,7 @@ use inotify_trace_model::{
 };
 
 use crate::{
-    host::{self, runtimes::Registry},
+    host::{self, privileges::Later, runtimes::Registry},
     kernel::Settings,
 };
 
@@ -41,6 +42,8 @@ pub struct Options {
     pub registry: Registry,
     /// Whether to look up the paths of existing watches.
     pub find_paths: bool,
+    /// What it keeps privileges for, beside those that it needs in any case.
+    pub later: Later,
 }
 
 /// An event without a task, at the current time.

@@ -6,21 +6,21 @@ use std::{
 };
 
 use inotify_trace_model::{
-    event::{BootTime, CgroupId, Event, EventKind},
+    event::{CgroupId, Event, EventKind},
     identity::{Container, Location, Names, Runtime},
 };
 
 use super::now;
-use crate::host::{
-    self,
-    runtimes::{Answer, Cri, Registry, States},
-};
+use crate::host::runtimes::{Answer, Cri, Files, Found, OfUser, Registry, States, Users};
 
-/// How long a container without a name is looked up again, in nanoseconds: runc creates the cgroup
+/// The pause before a container is looked up again, which doubles each time: runc creates the cgroup
 /// first, and writes the container's state before its program starts.
-const PATIENCE: u64 = 10_000_000_000;
+const PAUSE: Duration = Duration::from_millis(50);
 
-/// The most cgroups that are looked up again, of each kind.
+/// How often a container is looked up: for six seconds in all.
+const TRIES: u32 = 8;
+
+/// The most cgroups that are looked up again, of each kind: the newest.
 const WAITING: usize = 1024;
 
 /// How long commands that take a single snapshot wait for answers of runtimes.
@@ -29,91 +29,132 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// Looks up the names of new containers.
 #[derive(Debug)]
 pub(super) struct Naming {
-    registry: Registry,
+    files: Files,
     states: States,
     cri: Cri,
-    /// Containers without a name.
+    users: Users,
+    /// Containers without a name, or not all of their names.
     unnamed: VecDeque<Waiting<Unnamed>>,
-    /// The newest cgroups whose paths name no container.
-    unidentified: VecDeque<Waiting<Box<str>>>,
+    /// Cgroups whose paths name no container.
+    unidentified: VecDeque<Waiting<()>>,
 }
 
+/// A cgroup that is looked up again.
 #[derive(Debug)]
 struct Waiting<T> {
-    since: BootTime,
     cgroup: CgroupId,
+    path: Box<str>,
+    tries: u32,
+    /// When it is looked up next.
+    due: Instant,
+    /// Whether another thread looks it up and has not answered yet.
+    is_asked: bool,
     what: T,
 }
 
 #[derive(Debug)]
 struct Unnamed {
     container: Container,
-    path: Box<str>,
-    /// Whether its runtime was asked, and has not answered yet.
-    is_asked: bool,
+    /// The names that are known.
+    told: Option<Names>,
 }
 
 impl<T> Waiting<T> {
-    fn is_worth_it(&self, now: BootTime) -> bool {
-        now.0.saturating_sub(self.since.0) < PATIENCE
+    fn new(cgroup: CgroupId, path: &str, is_asked: bool, what: T) -> Self {
+        let due = Instant::now() + PAUSE;
+        Self { cgroup, path: path.into(), tries: 1, due, is_asked, what }
+    }
+
+    /// Sets when to look it up next; returns whether it is worth it.
+    fn try_again(&mut self, now: Instant) -> bool {
+        self.due = now + PAUSE * 2_u32.pow(self.tries.min(TRIES));
+        self.tries += 1;
+        self.tries <= TRIES || self.is_asked
     }
 }
 
 impl Naming {
     pub(super) fn new(registry: Registry) -> Self {
-        let (states, cri) = (States::new(registry.clone()), registry.cri());
-        Self { registry, states, cri, unnamed: VecDeque::new(), unidentified: VecDeque::new() }
+        Self {
+            states: States::new(registry.clone()),
+            cri: registry.cri(),
+            users: registry.users(),
+            files: Files::new(registry),
+            unnamed: VecDeque::new(),
+            unidentified: VecDeque::new(),
+        }
     }
 
     /// Adds the names of containers that appear in `events` from `first` on, each right after its
     /// container. Names of earlier containers that had none come before all of these.
     pub(super) fn name(&mut self, first: usize, events: &mut Vec<Event>) {
+        let now = Instant::now();
         let new = &events[first..];
-        if self.unnamed.is_empty() && self.unidentified.is_empty() && !new.iter().any(is_cgroup_s) {
-            return;
-        }
-        self.states.read_new();
-        // A state may be that of a later cgroup at the same path.
         let removed: HashSet<_> = new.iter().filter_map(removed).collect();
-        self.unidentified.retain(|waiting| !removed.contains(&waiting.cgroup));
         let mut earlier = Vec::new();
-        while let Some(answer) = self.cri.answer() {
-            self.take(&answer, &mut earlier);
-        }
-        self.name_waiting(&mut earlier);
-        // From the back, so that indices stay valid.
-        for at in (first..events.len()).rev() {
-            let (EventKind::CgroupCreated { cgroup, path }
-            | EventKind::CgroupFound { cgroup, path }) = &events[at].kind
-            else {
-                continue;
-            };
-            let (since, cgroup) = (events[at].time, *cgroup);
-            if Location::of(path).is_none() && !removed.contains(&cgroup) {
-                match by_state(&self.states, cgroup, path) {
-                    Some(event) => events.insert(at + 1, event),
-                    None => {
-                        self.unidentified.push_back(Waiting { since, cgroup, what: path.clone() });
-                    }
+        self.take_answers(&mut earlier);
+        self.forget(&removed);
+        if new.iter().any(is_cgroup_s) || self.is_due(now) {
+            self.states.read_new();
+            self.name_waiting(now, &mut earlier);
+            // From the back, so that indices stay valid.
+            for at in (first..events.len()).rev() {
+                if let Some(event) = self.name_one(&events[at], &removed) {
+                    events.insert(at + 1, event);
                 }
-                continue;
-            }
-            let location = Location::of_payload(path).filter(|it| it.cgroup == &**path);
-            let Some(Location { container, .. }) = location else { continue };
-            match find(&self.registry, &self.states, &container, path) {
-                Some((runtime, names)) => {
-                    events.insert(at + 1, named(cgroup, of(&container, runtime), names));
-                }
-                None if self.unnamed.len() < WAITING => {
-                    let is_asked = self.cri.ask(&container);
-                    let what = Unnamed { container, path: path.clone(), is_asked };
-                    self.unnamed.push_back(Waiting { since, cgroup, what });
-                }
-                None => {}
             }
         }
+        self.unnamed.drain(..self.unnamed.len().saturating_sub(WAITING));
         self.unidentified.drain(..self.unidentified.len().saturating_sub(WAITING));
         events.splice(first..first, earlier);
+    }
+
+    /// Whether a cgroup should be looked up again.
+    fn is_due(&self, now: Instant) -> bool {
+        self.unnamed.iter().any(|it| it.due <= now)
+            || self.unidentified.iter().any(|it| it.due <= now)
+    }
+
+    /// Forgets removed cgroups, but those that another thread looks up. A state may be that of a
+    /// later cgroup at the same path.
+    fn forget(&mut self, removed: &HashSet<CgroupId>) {
+        if !removed.is_empty() {
+            self.unnamed.retain(|it| it.is_asked || !removed.contains(&it.cgroup));
+            self.unidentified.retain(|it| !removed.contains(&it.cgroup));
+        }
+    }
+
+    /// The names of a new cgroup's container; it is looked up again if they are unknown.
+    fn name_one(&mut self, event: &Event, removed: &HashSet<CgroupId>) -> Option<Event> {
+        let (EventKind::CgroupCreated { cgroup, path } | EventKind::CgroupFound { cgroup, path }) =
+            &event.kind
+        else {
+            return None;
+        };
+        let (cgroup, is_gone) = (*cgroup, removed.contains(cgroup));
+        if Location::of(path).is_none() {
+            if is_gone {
+                return None;
+            }
+            let event = by_state(&self.states, cgroup, path);
+            if event.is_none() {
+                let is_asked = self.users.ask(path, None);
+                self.unidentified.push_back(Waiting::new(cgroup, path, is_asked, ()));
+            }
+            return event;
+        }
+        let location = Location::of_payload(path).filter(|it| it.cgroup == &**path);
+        let Location { container, .. } = location?;
+        let found = find(&mut self.files, &self.states, &container, path);
+        let event = found.as_ref().map(|found| event_of(cgroup, &container, found.clone()));
+        if found.as_ref().is_none_or(|found| !found.is_whole) {
+            let is_asked = ask(&mut self.cri, &mut self.users, &container, path);
+            if is_asked || !is_gone {
+                let what = Unnamed { container, told: found.map(|found| found.names) };
+                self.unnamed.push_back(Waiting::new(cgroup, path, is_asked, what));
+            }
+        }
+        event
     }
 
     /// Waits a short time for outstanding answers of runtimes, and adds the names.
@@ -122,62 +163,120 @@ impl Naming {
         while let Some(answer) = self.cri.wait(end) {
             self.take(&answer, events);
         }
+        while let Some(answer) = self.users.wait(end) {
+            self.take_of_user(&answer, events);
+        }
+    }
+
+    fn take_answers(&mut self, events: &mut Vec<Event>) {
+        while let Some(answer) = self.cri.answer() {
+            self.take(&answer, events);
+        }
+        while let Some(answer) = self.users.answer() {
+            self.take_of_user(&answer, events);
+        }
     }
 
     fn take(&mut self, answer: &Answer, events: &mut Vec<Event>) {
-        self.unnamed.retain_mut(|Waiting { cgroup, what, .. }| {
+        self.unnamed.retain_mut(|waiting| {
+            let Waiting { cgroup, what, is_asked, .. } = waiting;
             if what.container != answer.asked {
                 return true;
             }
-            what.is_asked = false;
-            let Some(names) = &answer.names else { return true };
-            let container = answer.runtime.and_then(|runtime| of(&what.container, runtime));
-            events.push(named(*cgroup, container, names.clone()));
+            *is_asked = false;
+            let Some(names) = answer.names.clone() else { return true };
+            let names = names.or(what.told.take().unwrap_or_default());
+            let found = Found { names, runtime: answer.runtime, is_whole: true };
+            events.push(event_of(*cgroup, &what.container, found));
             false
         });
     }
 
-    fn name_waiting(&mut self, events: &mut Vec<Event>) {
-        let now = host::now();
-        let (registry, states, cri) = (&self.registry, &self.states, &mut self.cri);
+    fn take_of_user(&mut self, answer: &OfUser, events: &mut Vec<Event>) {
         self.unnamed.retain_mut(|waiting| {
-            let Unnamed { container, path, is_asked } = &mut waiting.what;
-            if let Some((runtime, names)) = find(registry, states, container, path) {
-                events.push(named(waiting.cgroup, of(container, runtime), names));
+            let Waiting { cgroup, path, is_asked, .. } = waiting;
+            if *path != answer.cgroup {
+                return true;
+            }
+            *is_asked = false;
+            let Some(names) = answer.names.clone() else { return true };
+            events.push(named(*cgroup, None, names));
+            false
+        });
+        self.unidentified.retain_mut(|waiting| {
+            if waiting.path != answer.cgroup {
+                return true;
+            }
+            waiting.is_asked = false;
+            let Some((container, names)) = answer.container.clone().zip(answer.names.clone())
+            else {
+                return true;
+            };
+            events.push(named(waiting.cgroup, Some(container), names));
+            false
+        });
+    }
+
+    fn name_waiting(&mut self, now: Instant, events: &mut Vec<Event>) {
+        let Self { files, states, cri, users, .. } = self;
+        self.unnamed.retain_mut(|waiting| {
+            if waiting.due > now {
+                return true;
+            }
+            let Waiting { cgroup, path, is_asked, what, .. } = waiting;
+            let Unnamed { container, told } = what;
+            let found = find(files, states, container, path);
+            if let Some(found) = found.filter(|found| Some(&found.names) != told.as_ref()) {
+                let is_whole = found.is_whole;
+                *told = Some(found.names.clone());
+                events.push(event_of(*cgroup, container, found));
+                if is_whole {
+                    return false;
+                }
+            }
+            *is_asked = *is_asked || ask(cri, users, container, path);
+            waiting.try_again(now)
+        });
+        self.unidentified.retain_mut(|waiting| {
+            if waiting.due > now {
+                return true;
+            }
+            let Waiting { cgroup, path, is_asked, .. } = waiting;
+            if let Some(event) = by_state(states, *cgroup, path) {
+                events.push(event);
                 return false;
             }
-            *is_asked = *is_asked || cri.ask(container);
-            waiting.is_worth_it(now)
-        });
-        self.unidentified.retain(|waiting| match by_state(states, waiting.cgroup, &waiting.what) {
-            Some(event) => {
-                events.push(event);
-                false
-            }
-            None => waiting.is_worth_it(now),
+            *is_asked = *is_asked || users.ask(path, None);
+            waiting.try_again(now)
         });
     }
 }
 
-/// The container of the cgroup `path` and its names, from the runtimes' files.
-fn find(
-    registry: &Registry,
-    states: &States,
-    container: &Container,
-    path: &str,
-) -> Option<(Runtime, Names)> {
+/// What root's files say of the container of the cgroup `path`. Nothing, if users decide what is
+/// there: another container's id may be among their names.
+fn find(files: &mut Files, states: &States, container: &Container, path: &str) -> Option<Found> {
+    if Users::rule(path) {
+        return None;
+    }
     let by_state = || {
         let state = states.of(path).filter(|_| container.runtime.is_none())?;
         let is_named = state.container.id == container.id && state.names != Names::default();
-        Some((state.container.runtime.filter(|_| is_named)?, state.names.clone()))
+        let runtime = state.container.runtime.filter(|_| is_named)?;
+        Some(Found { names: state.names.clone(), runtime: Some(runtime), is_whole: true })
     };
-    registry.find(container).or_else(by_state)
+    files.find(container).or_else(by_state)
 }
 
-/// The container with `runtime` filled in, if it was unknown.
-fn of(container: &Container, runtime: Runtime) -> Option<Container> {
-    let is_news = container.runtime.is_none();
-    is_news.then(|| Container { runtime: Some(runtime), ..container.clone() })
+/// Asks those whose answers take time; returns whether there will be one.
+fn ask(cri: &mut Cri, users: &mut Users, container: &Container, path: &str) -> bool {
+    (!Users::rule(path) && cri.ask(container)) || users.ask(path, Some(container))
+}
+
+/// The names of a container as an event, with the runtime if that was unknown.
+fn event_of(cgroup: CgroupId, container: &Container, found: Found) -> Event {
+    let of = |runtime: Runtime| Container { runtime: Some(runtime), ..container.clone() };
+    let told = found.runtime.filter(|_| container.runtime.is_none()).map(of);
+    named(cgroup, told, found.names)
 }
 
 /// The container of a cgroup by a runtime's state, as an event.

@@ -117,7 +117,11 @@ impl Reader<'_> {
             Kind::CgroupWatchFound => EventKind::WatchFound {
                 instance: self.known.get_or_insert(&record).0,
                 wd: record.wd,
-                target: Target { cgroup, ..Target::default() },
+                target: Target {
+                    cgroup,
+                    file: Some(path()).filter(|name| !name.is_empty()),
+                    ..Target::default()
+                },
                 mask: 0,
             },
             Kind::CreateFailed => {
@@ -134,6 +138,7 @@ impl Reader<'_> {
                     inode: record.inode,
                     dev: record.dev,
                     cgroup,
+                    file: None,
                 },
                 mask: record.mask,
                 quota,

@@ -12,7 +12,7 @@ use inotify_trace_model::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use super::Live;
+use super::{Live, programs};
 use crate::{host, kernel::KernelError};
 
 /// Why a wait is over.
@@ -112,6 +112,7 @@ impl Session {
                 self.stage = Stage::Ending;
             }
         }
+        programs::identify(&mut events, story.tracker());
         let time = host::now();
         Ok(Some(Item::Batch(Batch { time, judged: story.is_due(time), events })))
     }

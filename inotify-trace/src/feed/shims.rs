@@ -10,33 +10,80 @@ use inotify_trace_model::{
 
 use crate::host::procfs;
 
-/// Adds an event for each shim that appears in `events` from `first` on, right after the event that
-/// shows that it holds an instance. A shim that creates several instances gets several events: it may
-/// have closed the others, and the process may be another one with the same number.
-pub(super) fn identify(first: usize, events: &mut Vec<Event>) {
-    // The snapshot has an event for each descriptor: each process is read once.
-    let mut asked: HashMap<u32, Option<EventKind>> = HashMap::new();
-    let mut at = first;
-    while let Some(Event { time, task, kind }) = events.get(at) {
-        at += 1;
-        let was_made = matches!(kind, EventKind::InstanceCreated { .. });
-        let holds = was_made || matches!(kind, EventKind::InstanceFound { .. });
-        let task = task.filter(|task| holds && Shim::has_name(&task.comm.to_str()));
-        let Some(task) = task else { continue };
-        let time = *time;
-        let kind = match asked.get(&task.pid) {
-            Some(known) => known.clone().filter(|_| was_made),
-            None => asked.entry(task.pid).insert_entry(shim(task)).get().clone(),
-        };
-        if let Some(kind) = kind {
-            events.insert(at, Event { time, task: Some(task), kind });
+/// The most processes that are remembered, far more than a node has shims.
+const MOST: usize = 4096;
+
+/// The processes with a shim's name that were looked at, each once, until it ends or executes another
+/// program.
+#[derive(Debug, Default)]
+pub(super) struct Shims {
+    /// By process id.
+    seen: HashMap<u32, Seen>,
+}
+
+/// A process that was looked at.
+#[derive(Debug)]
+struct Seen {
+    /// When it started; None if it was gone already.
+    started: Option<u64>,
+    /// Whether its end may have been missed since.
+    is_unsure: bool,
+}
+
+impl Shims {
+    /// Adds an event for each shim that appears in `events` from `first` on, right after the event
+    /// that shows that it holds an instance.
+    pub(super) fn identify(&mut self, first: usize, events: &mut Vec<Event>) {
+        let mut at = first;
+        while let Some(Event { time, task, kind }) = events.get(at) {
             at += 1;
+            let (time, task) = (*time, *task);
+            match kind {
+                EventKind::InstanceCreated { .. } | EventKind::InstanceFound { .. } => {}
+                EventKind::ProcessExited | EventKind::ProcessExec { .. } => {
+                    if let Some(task) = task {
+                        self.seen.remove(&task.pid);
+                    }
+                    continue;
+                }
+                // Ends of processes may be among them.
+                EventKind::Lost { .. } => {
+                    self.seen.values_mut().for_each(|seen| seen.is_unsure = true);
+                    continue;
+                }
+                _ => continue,
+            }
+            let Some(task) = task.filter(Shim::may_be) else { continue };
+            if self.is_new(task.pid)
+                && let Some(kind) = shim(task)
+            {
+                events.insert(at, Event { time, task: Some(task), kind });
+                at += 1;
+            }
         }
+    }
+
+    /// Whether a process was not looked at yet.
+    fn is_new(&mut self, pid: u32) -> bool {
+        if self.seen.get(&pid).is_some_and(|seen| !seen.is_unsure) {
+            return false;
+        }
+        let started = procfs::start_time(pid);
+        let is_same = |before: Seen| before.started.is_some() && before.started == started;
+        let is_known = self.seen.remove(&pid).is_some_and(is_same);
+        if self.seen.len() >= MOST {
+            self.seen.clear();
+        }
+        self.seen.insert(pid, Seen { started, is_unsure: false });
+        !is_known
     }
 }
 
-/// None if the process is gone already, or no shim.
+/// None if the process is gone already, or no shim of the machine's containerd.
 fn shim(task: Task) -> Option<EventKind> {
+    if !procfs::is_of_the_machine_s_root(task.pid) {
+        return None;
+    }
     let Shim { id, namespace, .. } = Shim::from_arguments(&procfs::arguments(task.pid)?)?;
     let version = procfs::go_build_info(task.pid).and_then(|it| Shim::version_in(&it));
     Some(EventKind::ShimIdentified { id, namespace, version })

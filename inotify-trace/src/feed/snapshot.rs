@@ -8,7 +8,8 @@ use super::{
     charges,
     intake::{BATCH, Intake},
     naming::Naming,
-    now, shims,
+    now,
+    shims::Shims,
 };
 use crate::{
     host::cgroup,
@@ -38,7 +39,7 @@ pub(super) struct Hierarchy {
 pub(super) fn of_machine(intake: &mut Intake, find_paths: bool) -> Result<Vec<Event>, KernelError> {
     let (mut hierarchy, mut events) = Hierarchy::found(&mut intake.naming, find_paths);
     let look = look(intake)?;
-    look.complete(&mut hierarchy, &mut events);
+    look.complete(&mut hierarchy, &mut intake.shims, &mut events);
     charges::ask(intake, &mut events)?;
     Ok(events)
 }
@@ -62,7 +63,7 @@ pub(super) fn find_overlooked(
         events.append(&mut look.events);
         return Ok(());
     }
-    look.complete(&mut Hierarchy::read(|_, _| ()), events);
+    look.complete(&mut Hierarchy::read(|_, _| ()), &mut intake.shims, events);
     charges::ask_since(intake, newest, events)
 }
 
@@ -103,14 +104,19 @@ fn look_through_proc(intake: &mut Intake, look: &mut Look) -> Result<(), KernelE
 
 impl Look {
     /// Adds the events to `events`, completed with the information in /proc.
-    pub(super) fn complete(self, hierarchy: &mut Hierarchy, events: &mut Vec<Event>) {
+    pub(super) fn complete(
+        self,
+        hierarchy: &mut Hierarchy,
+        shims: &mut Shims,
+        events: &mut Vec<Event>,
+    ) {
         let Self { events: mut found, vanished } = self;
         let first = events.len();
         let mut cgroups_watched = HashMap::new();
         found.retain(|event| match &event.kind {
             // Only the target's cgroup: fdinfo has the rest of the watch.
             EventKind::WatchFound { instance, wd, target, .. } => {
-                cgroups_watched.insert((*instance, *wd), target.cgroup);
+                cgroups_watched.insert((*instance, *wd), target.clone());
                 false
             }
             _ => true,
@@ -139,13 +145,13 @@ impl Look {
             if described.insert(instance) {
                 // The kernel lists the newest watch first.
                 events.extend(info.watches.into_iter().rev().map(|watch| {
-                    let told = cgroups_watched.get(&(instance, watch.wd)).copied();
+                    let told = cgroups_watched.remove(&(instance, watch.wd));
                     let kind = hierarchy.watch_found(instance, &watch, told, pid);
                     Event { time, task: None, kind }
                 }));
             }
         }
-        shims::identify(first, events);
+        shims.identify(first, events);
     }
 }
 
@@ -186,21 +192,22 @@ impl Hierarchy {
         &mut self,
         instance: InstanceId,
         watch: &WatchInfo,
-        told: Option<CgroupId>,
+        told: Option<Target>,
         holder: u32,
     ) -> EventKind {
         let asked = || {
             let handle = watch.handle.as_ref()?;
             self.mount.as_ref()?.cgroup_of(watch.dev, handle).map(CgroupId)
         };
-        let cgroup = told.or_else(asked).unwrap_or_default();
+        let Target { cgroup, file, .. } = told
+            .unwrap_or_else(|| Target { cgroup: asked().unwrap_or_default(), ..Target::default() });
         let found = self.targets.as_mut().map(|targets| targets.find(watch, holder));
         let is_gone = found == Some(Whereabouts::Gone);
         let path = match found {
             Some(Whereabouts::Path(path)) => Some(path.to_string_lossy().into()),
             _ => None,
         };
-        let target = Target { path, is_gone, inode: watch.inode, dev: watch.dev, cgroup };
+        let target = Target { path, is_gone, inode: watch.inode, dev: watch.dev, cgroup, file };
         EventKind::WatchFound { instance, wd: watch.wd, mask: watch.mask, target }
     }
 }

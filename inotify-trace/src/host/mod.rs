@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 mod machine;
+pub mod privileges;
 pub mod procfs;
 pub mod runtimes;
 mod users;

@@ -58,6 +58,9 @@ impl Loader {
         let mut ebpf = EbpfLoader::new()
             .verifier_log_level(log_level)
             .map_max_entries("EVENTS", settings.buffer)
+            .map_max_entries("HOLDERS", settings.capacity.holders)
+            .map_max_entries("CALLS", settings.capacity.calls)
+            .map_max_entries("PAYERS", settings.capacity.payers)
             .override_global("LAYOUT", &layout.words()[..], true)
             .load(OBJECT)
             .map_err(|error| match error {

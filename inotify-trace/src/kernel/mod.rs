@@ -20,6 +20,6 @@ pub use ask::{Asker, InstanceAddress, copy};
 pub use backend::Backend;
 pub use error::KernelError;
 pub use iterate::Iteration;
-pub use programs::{Programs, Settings};
+pub use programs::{Capacity, Programs, Settings};
 pub use records::{RawEvent, decode};
 pub use trial::{Trial, try_backends};

@@ -7,13 +7,13 @@ use aya::{
     sys::{BpfHelper, is_helper_supported, is_map_supported, is_program_supported},
 };
 use inotify_trace_btf::Btf;
-use rustix::thread::CapabilitySet;
 
 use super::{
     KernelError,
     layout::{self, lost_features},
     tracefs,
 };
+use crate::host::privileges;
 
 /// The result of one probe.
 #[derive(Clone, Debug)]
@@ -100,20 +100,10 @@ fn btf() -> Finding {
     }
 }
 
-/// The missing capabilities of those that loading and attaching need: CAP_BPF and CAP_PERFMON since
-/// Linux 5.8, or CAP_SYS_ADMIN; and CAP_SYS_PTRACE to read other users' descriptors.
+/// The missing capabilities without which nothing can be loaded, in words.
 fn missing_capabilities() -> String {
-    let Ok(own) = rustix::thread::capabilities(None) else { return String::new() };
-    let has = |capability| own.effective.contains(capability);
-    if has(CapabilitySet::SYS_ADMIN) {
-        return String::new();
-    }
-    [("CAP_BPF", CapabilitySet::BPF), ("CAP_PERFMON", CapabilitySet::PERFMON)]
-        .into_iter()
-        .filter(|&(_, capability)| !has(capability))
-        .map(|(name, _)| name)
-        .collect::<Vec<_>>()
-        .join(" and ")
+    let vital = privileges::missing().filter(|it| it.loss.is_none());
+    vital.map(|it| it.name).collect::<Vec<_>>().join(" and ")
 }
 
 fn privileges() -> Finding {
@@ -121,15 +111,14 @@ fn privileges() -> Finding {
     if !lacking.is_empty() {
         return missing("privileges", format!("{lacking} missing: run with sudo"));
     }
-    let own = rustix::thread::capabilities(None);
-    if own.is_ok_and(|own| own.effective.contains(CapabilitySet::SYS_PTRACE)) {
-        good("privileges", "may load programs and look into every process")
+    let losses = privileges::missing()
+        .filter_map(|it| Some(format!("{} missing: {}", it.name, it.loss?)))
+        .collect::<Vec<_>>();
+    if losses.is_empty() {
+        let names = privileges::NEEDED.map(|it| it.name).join(", ");
+        good("privileges", format!("all that are used: {names}"))
     } else {
-        limited(
-            "privileges",
-            "CAP_SYS_PTRACE missing: instances of other users that existed before are not seen; \
-             run with sudo",
-        )
+        limited("privileges", format!("{}; run with sudo", losses.join("; ")))
     }
 }
 

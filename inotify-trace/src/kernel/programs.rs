@@ -30,11 +30,37 @@ pub struct Settings {
     pub backend: Option<Backend>,
     /// Whether existing instances are found through /proc, even if the kernel has iterators.
     pub walk_proc: bool,
+    /// The size of the kernel programs' maps.
+    pub capacity: Capacity,
+}
+
+/// How many entries the kernel programs' maps have. Beyond that, something is not seen, and is
+/// counted (`inotify-trace-ebpf/src/maps.rs`, `call.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Processes that hold instances. Closes by others are not seen as they happen.
+    pub holders: u32,
+    /// inotify system calls in progress. The event of a forgotten one is lost.
+    pub calls: u32,
+    /// Users of whom the counters are known even if a creation fails.
+    pub payers: u32,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self { holders: 32 << 10, calls: 8 << 10, payers: 4 << 10 }
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { buffer: 4 << 20, diagnostics: false, backend: None, walk_proc: false }
+        Self {
+            buffer: 4 << 20,
+            diagnostics: false,
+            backend: None,
+            walk_proc: false,
+            capacity: Capacity::default(),
+        }
     }
 }
 
@@ -47,6 +73,8 @@ pub struct Programs {
     lost: Window,
     /// Losses already reported, in the order of [`Loss::ALL`].
     reported: [u64; Loss::ALL.len()],
+    /// Whether a call without a beginning is a loss; see [`Self::count_lost_calls`].
+    counts_lost_calls: bool,
     /// Skipped runs already reported.
     skipped: u64,
     /// BTF of the running kernel, until nothing more is loaded.
@@ -111,6 +139,7 @@ impl Programs {
             resting: Window::open(&mut ebpf, "RESTING", 1)?,
             lost: Window::open(&mut ebpf, "LOST", CPUS as usize * Loss::ALL.len())?,
             reported: [0; Loss::ALL.len()],
+            counts_lost_calls: false,
             skipped: 0,
             can_iterate,
             ebpf,
@@ -201,12 +230,21 @@ impl Programs {
         let mut news = Vec::new();
         for (kind, reported) in Loss::ALL.into_iter().zip(&mut self.reported) {
             let total = self.lost.sum(kind as usize, Loss::ALL.len());
-            if total > *reported {
+            let is_counted = kind != Loss::CallsFull || self.counts_lost_calls;
+            if total > *reported && is_counted {
                 news.push((kind, total - *reported));
                 *reported = total;
             }
         }
         news.into_iter()
+    }
+
+    /// Reports losses of calls from now on. Calls that began before tracing seem lost when they
+    /// end, but the snapshot shows what they did: call this after it.
+    pub fn count_lost_calls(&mut self) {
+        let calls = Loss::CallsFull as usize;
+        self.reported[calls] = self.lost.sum(calls, Loss::ALL.len());
+        self.counts_lost_calls = true;
     }
 
     /// The number of program runs that the kernel skipped since the last call.

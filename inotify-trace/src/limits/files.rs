@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::regular;
+
 use super::{LimitsError, Source, Sysctl, Sysctls, in_order};
 
 /// The directories of settings; a file in an earlier one overrides later ones (sysctl.d(5)).
@@ -22,6 +24,9 @@ const SYSCTL_CONF: &str = "etc/sysctl.conf";
 
 /// The recommended drop-in file.
 const DROP_IN: &str = "etc/sysctl.d/99-inotify.conf";
+
+/// The most bytes of a file of settings.
+const LONGEST: u64 = 1 << 20;
 
 /// The directory that paths start from: `/`, except in tests.
 #[derive(Clone, Debug)]
@@ -52,8 +57,8 @@ impl Root {
     /// If the kernel's file cannot be read, or holds no number.
     pub fn live(&self, sysctl: Sysctl) -> Result<u64, LimitsError> {
         let path = self.live_file(sysctl);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
+        let text = match regular::read(&path, LONGEST) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(source) => return Err(LimitsError::Read { path, source }),
         };
         let text = text.trim();
@@ -120,7 +125,11 @@ impl Root {
 
 /// A file; None if it does not exist, or cannot be read.
 fn source(path: PathBuf, errors: &mut Vec<LimitsError>) -> Option<Source> {
-    match fs::read(&path) {
+    // A link to /dev/null masks files of its name (sysctl.d(5)).
+    if fs::canonicalize(&path).is_ok_and(|it| it == Path::new("/dev/null")) {
+        return Some(Source { path, text: String::new() });
+    }
+    match regular::read(&path, LONGEST) {
         Ok(bytes) => Some(Source { path, text: String::from_utf8_lossy(&bytes).into_owned() }),
         // Also a dangling link.
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,

@@ -7,6 +7,7 @@ use inotify_trace_model::{
     identity::Container,
     tracker::{Instance, Tracker},
     usage,
+    verdict::looks_leaked,
 };
 
 use super::Sysctl;
@@ -46,6 +47,8 @@ struct Split {
     in_pods: u64,
     /// All others, including those that are charged but not visible.
     elsewhere: u64,
+    /// Those that look leaked, which nobody needs.
+    leaked: u64,
 }
 
 /// The use that a recommendation is based on.
@@ -74,6 +77,8 @@ pub struct Sizing {
     pub pods: u64,
     /// The use outside of pods.
     pub elsewhere: u64,
+    /// Those seen that look leaked, which are not needed: they are in no other number.
+    pub leaked: u64,
     /// The sum for all these pods and the rest.
     pub needed: u64,
     /// The same with headroom.
@@ -121,8 +126,14 @@ impl Seen {
         let mut seen = Self { pods: pods.len() as u64, ..Self::default() };
         for instance in tracker.instances() {
             let belongs = cgroups_of(tracker, instance).any(is_pod_s);
+            let is_leaked = looks_leaked(tracker, instance);
             let add = |to: &mut Split, count: u64| {
-                *if belongs { &mut to.in_pods } else { &mut to.elsewhere } += count;
+                let part = match (is_leaked, belongs) {
+                    (true, _) => &mut to.leaked,
+                    (false, true) => &mut to.in_pods,
+                    (false, false) => &mut to.elsewhere,
+                };
+                *part += count;
             };
             add(&mut seen.instances, 1);
             add(&mut seen.watches, instance.watches().len() as u64);
@@ -184,6 +195,7 @@ pub fn recommend(seen: &Seen, pods: u64, floors: (u64, u64)) -> Recommendation {
             is_assumed,
             pods,
             elsewhere: split.elsewhere,
+            leaked: split.leaked,
             needed,
             with_headroom,
             floor,
@@ -212,7 +224,7 @@ mod tests {
     };
 
     fn seen(pods: u64, instances: (u64, u64), watches: (u64, u64)) -> Seen {
-        let split = |(in_pods, elsewhere)| Split { in_pods, elsewhere };
+        let split = |(in_pods, elsewhere)| Split { in_pods, elsewhere, leaked: 0 };
         Seen { pods, instances: split(instances), watches: split(watches) }
     }
 
@@ -334,7 +346,12 @@ mod tests {
         for event in &events {
             tracker.apply(event);
         }
-        // Of 9 charged 5 are seen; of 6 watches 2.
-        assert_eq!(Seen::by(&tracker), seen(2, (3, 2 + 4), (1, 1 + 4)));
+        // Of 9 charged 5 are seen; of 6 watches 2. One is leaked, with its watch.
+        let mut expected = seen(2, (3, 1 + 4), (1, 4));
+        (expected.instances.leaked, expected.watches.leaked) = (1, 1);
+        assert_eq!(Seen::by(&tracker), expected);
+        let sizing = recommend(&expected, 110, (128, 1024)).instances;
+        // 3 / 2 pods, 2 each assumed.
+        assert_eq!((sizing.leaked, sizing.needed), (1, 2 * 110 + 5));
     }
 }

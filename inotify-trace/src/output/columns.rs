@@ -69,6 +69,8 @@ columns! {
     Fds = "fds" "FDS" "fds",
     /// Processes that hold them
     Processes = "processes" "PROCESSES" "processes",
+    /// Instances whose containers or cgroups are gone
+    Leaked = "leaked" "LEAKED" "leaked",
     /// Instances that others hold too
     Shared = "shared" "SHARED" "shared",
     /// Events that wait to be read
@@ -121,14 +123,23 @@ impl Column {
         let (narrow, more): (&[C], &[C]) = match by {
             By::Process => (
                 &[C::Pid, C::Comm, C::User, C::Instances, C::Watches, C::Fds, C::Container],
-                &[C::Shared, C::Queued, C::Pod, C::Serves, C::Cgroup],
+                &[C::Leaked, C::Shared, C::Queued, C::Pod, C::Serves, C::Cgroup],
             ),
             By::Instance => (
                 &[C::Instance, C::User, C::Watches, C::Fds, C::Pid, C::Comm, C::Container],
                 &[C::Queued, C::Pod, C::Serves, C::Cgroup],
             ),
             By::Container => (
-                &[C::Container, C::Instances, C::Watches, C::Fds, C::Processes, C::User, C::HeldIn],
+                &[
+                    C::Container,
+                    C::Instances,
+                    C::Leaked,
+                    C::Watches,
+                    C::Fds,
+                    C::Processes,
+                    C::User,
+                    C::HeldIn,
+                ],
                 &[C::Outside, C::Shared, C::Queued, C::Runtime, C::Pod, C::Serves, C::Cgroup],
             ),
             By::User => (
@@ -167,6 +178,7 @@ impl Column {
                 | C::Watches
                 | C::Fds
                 | C::Processes
+                | C::Leaked
                 | C::Shared
                 | C::Outside
                 | C::Queued

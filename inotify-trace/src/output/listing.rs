@@ -112,6 +112,9 @@ impl<'a> Listing<'a> {
         if self.groups.iter().all(is_empty) {
             columns.retain(|column| *column != Column::HeldIn);
         }
+        if !wide && self.groups.iter().all(|group| group.leaked == 0) {
+            columns.retain(|column| *column != Column::Leaked);
+        }
         columns
     }
 
@@ -212,6 +215,7 @@ impl<'a> Listing<'a> {
             Column::Watches => group.watches.into(),
             Column::Fds => group.descriptors.into(),
             Column::Processes => (group.processes.len() as u64).into(),
+            Column::Leaked => group.leaked.into(),
             Column::Shared => group.shared.into(),
             Column::Queued => group.queued.into(),
             Column::Pod => list(

@@ -13,6 +13,9 @@ mod limits;
 mod listing;
 mod mask;
 mod names;
+mod patient;
+mod printable;
+mod spreadsheet;
 mod table;
 mod text;
 pub(crate) mod words;
@@ -33,6 +36,9 @@ pub use listing::Listing;
 pub(crate) use mask::{instance_flags, watch_mask};
 pub use names::UserNames;
 pub(crate) use names::shorten;
+pub use patient::{Patient, end_writes_on_signals};
+pub(crate) use printable::{printable, printable_lines};
+pub use spreadsheet::Formulas;
 pub use table::{Cell, Table};
 pub use text::{Text, Width};
 
@@ -68,15 +74,6 @@ pub(crate) fn lived(release: &Event, subject: Option<&Instance>) -> Option<u64> 
     let seen = subject.filter(|instance| instance.origin != Origin::Found)?;
     let lived = seen.ended(release).since(seen.since);
     Some(u64::try_from(lived.as_nanos()).unwrap_or(u64::MAX))
-}
-
-/// Text from programs, with control characters replaced: they could move a terminal's cursor.
-pub(crate) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
-    if text.chars().any(char::is_control) {
-        text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>().into()
-    } else {
-        text.into()
-    }
 }
 
 /// A device number as `ls -l` shows it. Kernel encoding: 12 bits of major, 20 of minor.

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use inotify_trace_model::usage::Level;
 
+use super::Formulas;
+
 /// One value of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
@@ -43,12 +45,12 @@ impl Cell {
     }
 
     /// The cell's text for a program.
-    fn csv(&self) -> String {
+    fn csv(&self, formulas: Formulas) -> String {
         match self {
             Self::Number(number) => number.to_string(),
             Self::Percent(level) => level.percent().to_string(),
-            Self::Text(text) => text.clone(),
-            Self::List(texts) => texts.join(","),
+            Self::Text(text) => formulas.cell(text).into_owned(),
+            Self::List(texts) => formulas.cell(&texts.join(",")).into_owned(),
             Self::Missing => String::new(),
         }
     }
@@ -115,17 +117,22 @@ impl Table {
     }
 
     /// Comma-separated values (RFC 4180) below `names`, unknown ones empty. Texts are not changed,
-    /// not even control characters.
+    /// not even control characters, except as `formulas` says.
     ///
     /// # Errors
     /// If the output cannot be written.
-    pub fn write_csv(&self, out: &mut impl Write, names: Option<&[&str]>) -> io::Result<()> {
+    pub fn write_csv(
+        &self,
+        out: &mut impl Write,
+        names: Option<&[&str]>,
+        formulas: Formulas,
+    ) -> io::Result<()> {
         let mut writer = csv::Writer::from_writer(out);
         if let Some(names) = names {
             writer.write_record(names)?;
         }
         for row in &self.rows {
-            writer.write_record(row.iter().map(Cell::csv))?;
+            writer.write_record(row.iter().map(|cell| cell.csv(formulas)))?;
         }
         writer.flush()
     }
@@ -167,8 +174,18 @@ long, ?[31m      -   93%
     #[test]
     fn csv_is_quoted_where_it_must_be() {
         let mut out = Vec::new();
-        table().write_csv(&mut out, Some(&["name", "count", "percent"])).unwrap();
+        let names = ["name", "count", "percent"];
+        table().write_csv(&mut out, Some(&names), Formulas::Kept).unwrap();
         let expected = "name,count,percent\na,7,\n\"long, \u{1b}[31m\",,92.96875\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_name_is_no_formula_in_a_spreadsheet() {
+        let row = vec![Cell::from("=1+2"), Cell::from(7_u64), Cell::from("plain")];
+        let table = Table { columns: vec!["A", "B", "C"], rows: vec![row] };
+        let mut out = Vec::new();
+        table.write_csv(&mut out, None, Formulas::Quoted).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "'=1+2,7,plain\n");
     }
 }

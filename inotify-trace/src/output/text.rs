@@ -16,7 +16,8 @@ use inotify_trace_model::{
 };
 
 use super::{
-    Approximate, UserNames, actor, blame::Blame, device, failure, mask, printable, shorten, words,
+    Approximate, Patient, UserNames, actor, blame::Blame, device, failure, mask, printable,
+    shorten, words,
 };
 
 /// How wide lines may be, in columns.
@@ -74,7 +75,7 @@ impl<W: Write> Text<W> {
     ) -> Self {
         Self {
             out,
-            summary: Box::new(io::stderr()),
+            summary: Box::new(Patient::stderr()),
             clock,
             timestamps,
             width: match width {
@@ -114,10 +115,10 @@ impl<W: Write> Text<W> {
             None => write!(line, " {:>PID$} {:COMM$}", "-", "-"),
         };
         let container = task.and_then(|task| tracker.cgroups().display(task.cgroup));
-        let container = container.as_deref().unwrap_or("-");
+        let container = printable(container.as_deref().unwrap_or("-"));
         let container = match self.width {
-            Width::Columns(_) => shorten(container, CONTAINER),
-            Width::Unlimited => container.into(),
+            Width::Columns(_) => shorten(&container, CONTAINER),
+            Width::Unlimited => container,
         };
         let _ = write!(line, " {container:CONTAINER$}");
         place(line, &event.kind, subject);
@@ -253,6 +254,7 @@ fn label(kind: &EventKind) -> &'static str {
         EventName::CgroupFound => "cgroup",
         EventName::ContainerName => "container",
         EventName::Shim => "shim",
+        EventName::Program => "program",
         EventName::CgroupCreate => "cgroup-new",
         EventName::CgroupRename => "cgroup-name",
         EventName::CgroupRemove => "cgroup-gone",
@@ -370,6 +372,10 @@ fn describe(line: &mut String, event: &Event, subject: Option<&Instance>) {
             let version = version.as_deref().map(|it| format!(", {}", printable(it)));
             let (id, namespace) = (printable(id), printable(namespace));
             write!(line, "for {id} in {namespace}{}", version.unwrap_or_default())
+        }
+        EventKind::ProgramIdentified { exe, arguments } => {
+            let texts = exe.iter().chain(arguments).map(|text| printable(text));
+            write!(line, "{}", texts.collect::<Vec<_>>().join(" "))
         }
         EventKind::RangeClosed { .. }
         | EventKind::ProcessExited

@@ -9,7 +9,7 @@ use inotify_trace_model::{
         Target, Task,
     },
     feed::Batch,
-    identity::{Container, Names, PodUid, Qos, Runtime, Shim},
+    identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
     tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User, Watch},
 };
 
@@ -133,6 +133,10 @@ fn to_kind(kind: Option<wire::Kind>, instance: InstanceId, quota: Option<Quota>)
             let Shim { id, namespace, version } = to_shim(it);
             EventKind::ShimIdentified { id, namespace, version }
         }
+        wire::Kind::ProgramIdentified(it) => {
+            let Program { exe, arguments } = to_program(it);
+            EventKind::ProgramIdentified { exe, arguments }
+        }
         wire::Kind::CgroupCreated(it) => {
             EventKind::CgroupCreated { cgroup: CgroupId(it.id), path: it.path.into() }
         }
@@ -171,6 +175,7 @@ pub(super) fn to_part(part: wire::Part) -> Option<Part> {
             descriptors: it.descriptors.iter().map(|it| (it.fd, InstanceId(it.instance))).collect(),
             made: it.made,
             shim: it.shim.map(to_shim),
+            program: it.program.map(to_program),
         }),
         wire::PartKind::Instance(it) => Part::Instance(Box::new(to_instance(&it))),
         wire::PartKind::Watches(it) => {
@@ -198,6 +203,7 @@ fn to_instance(instance: &wire::Instance) -> Instance {
         charged: instance.charged.map(to_user),
         queued: instance.queued,
         served: instance.served.iter().copied().map(CgroupId).collect(),
+        files: instance.files.iter().map(|file| file.as_str().into()).collect(),
         emptied: instance.emptied.map(BootTime),
         leavers: instance.leavers.iter().filter_map(to_leaver).collect(),
         // The state has open instances only.
@@ -233,19 +239,22 @@ fn to_task(task: &wire::Task) -> Task {
 }
 
 fn to_target(target: Option<wire::Target>) -> Target {
-    let Some(wire::Target { path, is_gone, inode, dev, cgroup }) = target else {
+    let Some(wire::Target { path, is_gone, inode, dev, cgroup, file }) = target else {
         return Target::default();
     };
-    Target { path: path.map(Into::into), is_gone, inode, dev, cgroup: CgroupId(cgroup) }
+    let [path, file] = [path, file].map(|text| text.map(Into::into));
+    Target { path, is_gone, inode, dev, cgroup: CgroupId(cgroup), file }
 }
 
 fn to_container(container: wire::Container) -> Box<Container> {
-    let wire::Container { runtime, id, pod, qos } = container;
+    let wire::Container { runtime, id, pod, qos, outer } = container;
     Box::new(Container {
         runtime: Runtime::by_name(&runtime),
         id,
         pod: pod.map(PodUid::from),
         qos: qos.and_then(|qos| Qos::by_name(&qos)),
+        // The outer one runs in none.
+        outer: outer.map(|outer| to_container(wire::Container { outer: None, ..*outer })),
     })
 }
 
@@ -257,6 +266,12 @@ fn to_names(names: wire::ContainerNamed) -> Box<Names> {
 fn to_shim(shim: wire::Shim) -> Shim {
     let wire::Shim { id, namespace, version } = shim;
     Shim { id: id.into(), namespace: namespace.into(), version: version.map(Into::into) }
+}
+
+fn to_program(program: wire::Program) -> Program {
+    let wire::Program { exe, arguments } = program;
+    let arguments = arguments.into_iter().map(Into::into).collect();
+    Program { exe: exe.map(Into::into), arguments }
 }
 
 fn to_user(user: wire::User) -> User {

@@ -7,7 +7,7 @@ use inotify_trace_model::{
         BootTime, CgroupId, Charge, Event, EventKind, Files, Level, Loss, Quota, Target, Task,
     },
     feed::Batch,
-    identity::{Container, Names, Runtime, Shim},
+    identity::{Container, Names, Program, Runtime, Shim},
     tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User},
 };
 
@@ -204,6 +204,11 @@ impl Encoder {
                 self.text += shim.id.len() + shim.namespace.len();
                 wire::Kind::ShimIdentified(to_shim(&shim))
             }
+            EventKind::ProgramIdentified { exe, arguments } => {
+                let texts = exe.iter().chain(&arguments);
+                self.text += texts.map(|text| text.len()).sum::<usize>();
+                wire::Kind::ProgramIdentified(to_program(Program { exe, arguments }))
+            }
             EventKind::CgroupCreated { cgroup, path } => {
                 wire::Kind::CgroupCreated(self.cgroup(cgroup, path))
             }
@@ -227,9 +232,9 @@ impl Encoder {
         if target == Target::default() {
             return None;
         }
-        let Target { path, is_gone, inode, dev, cgroup } = target;
-        let path = path.map(|path| self.text(path));
-        Some(wire::Target { path, is_gone, inode, dev, cgroup: cgroup.0 })
+        let Target { path, is_gone, inode, dev, cgroup, file } = target;
+        let [path, file] = [path, file].map(|text| Some(self.text(text?)));
+        Some(wire::Target { path, is_gone, inode, dev, cgroup: cgroup.0, file })
     }
 
     fn cgroup(&mut self, id: CgroupId, path: Box<str>) -> wire::Cgroup {
@@ -258,12 +263,13 @@ impl Encoder {
 }
 
 fn to_container(container: Container) -> wire::Container {
-    let Container { runtime, id, pod, qos } = container;
+    let Container { runtime, id, pod, qos, outer } = container;
     wire::Container {
         runtime: runtime.map_or("", Runtime::as_str).to_owned(),
         id,
         pod: pod.map(|pod| pod.as_str().to_owned()),
         qos: qos.map(|qos| qos.as_str().to_owned()),
+        outer: outer.map(|outer| Box::new(to_container(*outer))),
     }
 }
 
@@ -309,6 +315,7 @@ fn to_process(process: &Process) -> wire::Process {
         descriptors: descriptors.map(|(&fd, id)| wire::Held { fd, instance: id.0 }).collect(),
         made: process.made,
         shim: process.shim.as_ref().map(to_shim),
+        program: process.program.clone().map(to_program),
     }
 }
 
@@ -331,12 +338,19 @@ fn to_instance(instance: Instance) -> wire::Instance {
         emptied: instance.emptied.map(|time| time.0),
         leavers: instance.leavers.iter().map(to_leaver).collect(),
         descriptors: descriptors.map(|(pid, fd)| wire::HolderDescriptor { pid, fd }).collect(),
+        files: instance.files.into_iter().map(Into::into).collect(),
     }
 }
 
 fn to_shim(shim: &Shim) -> wire::Shim {
     let Shim { id, namespace, version } = shim.clone();
     wire::Shim { id: id.into(), namespace: namespace.into(), version: version.map(Into::into) }
+}
+
+fn to_program(program: Program) -> wire::Program {
+    let Program { exe, arguments } = program;
+    let arguments = arguments.into_iter().map(Into::into).collect();
+    wire::Program { exe: exe.map(Into::into), arguments }
 }
 
 fn to_origin(origin: &Origin) -> wire::Origin {

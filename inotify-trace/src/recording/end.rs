@@ -10,6 +10,8 @@ use std::{
 use inotify_trace_model::{event::BootTime, feed::Item};
 use prost::Message as _;
 
+use crate::regular;
+
 use super::{
     Reader, RecordingError,
     bounds::{self, is_moderate},
@@ -39,7 +41,7 @@ pub struct End {
 /// # Errors
 /// If the file cannot be read, or is no recording that this version understands.
 pub fn end(path: &Path) -> Result<End, RecordingError> {
-    let mut file = File::open(path).map_err(RecordingError::Read)?;
+    let mut file = regular::open(path).map_err(RecordingError::Read)?;
     if let Some(time) = final_frame(&mut file).map_err(RecordingError::Read)? {
         return Ok(End { time, is_being_written: false });
     }

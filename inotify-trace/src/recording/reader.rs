@@ -8,6 +8,8 @@ use std::{
 
 use inotify_trace_model::{event::BootTime, feed::Item};
 
+use crate::regular;
+
 use super::{
     Damage, Header, RecordingError,
     bounds::{self, is_moderate},
@@ -41,7 +43,7 @@ impl Reader<BufReader<File>> {
     /// # Errors
     /// If it cannot be read, or is no recording that this version understands.
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
-        let file = File::open(path).map_err(RecordingError::Read)?;
+        let file = regular::open(path).map_err(RecordingError::Read)?;
         Self::new(BufReader::with_capacity(BUFFER, file))
     }
 }

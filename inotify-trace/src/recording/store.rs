@@ -13,6 +13,8 @@ use rustix::{
     io::Errno,
 };
 
+use crate::regular;
+
 use super::{EXTENSION, Header, RecordingError};
 
 /// When a new file begins, and which old files are deleted.
@@ -98,8 +100,10 @@ impl Store {
         for entry in fs::read_dir(directory).map_err(failed)?.flatten() {
             let path = entry.path();
             let is_own = entry.file_name().to_str().is_some_and(|name| is_name_of(name, &host));
-            if is_own && path != current.path {
-                files.push((path, entry.metadata().map_or(0, |it| it.len())));
+            // What is no file was not made by a recorder.
+            let metadata = entry.metadata().ok().filter(|it| it.is_file());
+            if let Some(metadata) = metadata.filter(|_| is_own && path != current.path) {
+                files.push((path, metadata.len()));
             }
         }
         // Names begin with the time: newest first.
@@ -135,7 +139,7 @@ fn is_name_of(name: &str, host: &str) -> bool {
 
 /// Whether a recorder holds the lock of a file; false on file systems without locks.
 pub(super) fn is_being_written(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
+    let Ok(file) = regular::open(path) else { return false };
     flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Charts, Leak, Report, Run, Severity};
-use crate::output::{Cell, Table, UserNames, printable, shorten, words, wrapped};
+use crate::output::{Cell, Table, UserNames, printable, printable_lines, shorten, words, wrapped};
 
 const WIDTH: usize = 100;
 
@@ -44,7 +44,8 @@ pub fn render(report: &Report) -> String {
     if report.runs.is_empty() {
         page.line("There is nothing to report.");
     }
-    page.0
+    // Names in it are whatever a container, or who made the recording, chose.
+    printable_lines(&page.0).into_owned()
 }
 
 fn label(severity: Severity) -> &'static str {

@@ -151,7 +151,7 @@ impl Maker {
     pub fn watch(&mut self, task: Task, instance: InstanceId, path: &str, cgroup: CgroupId) {
         let fd = i32::try_from(instance.0).unwrap() + 2;
         let path = Some(path.into());
-        let target = Target { path, inode: instance.0, dev: 1, cgroup, is_gone: false };
+        let target = Target { path, inode: instance.0, dev: 1, cgroup, ..Target::default() };
         let kind = EventKind::WatchAdded { instance, fd, wd: 1, target, mask: 2, quota: None };
         self.event(Some(task), kind);
     }

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::past;
 use super::story::{Trace, listed};
 use super::truth::{Pod, Quota, Truth};
 use super::verdict::{Verdict, last_told, refusal, verdicts};
+use super::{instant, past};
 
 /// The results of a machine with one backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,8 @@ pub fn read(files: &Path, agent: &Path, expected: Expected<'_>) -> Result<Vec<Ro
             watch: verdicts(&text(&watch)?, pod.shim).context(watch)?,
         };
         let mut row = row(&truth.containerd, pod, &said, truth.quota, expected);
-        if status.trim() != if expected.leaks { "1" } else { "0" } {
+        let leaks_any = expected.leaks || truth.instant.iter().any(|it| it.leaked() > Some(0));
+        if status.trim() != if leaks_any { "1" } else { "0" } {
             row.problems.push(format!("leaks ended with {}", status.trim()));
         }
         let leaks = if expected.leaks { expected.restarts } else { 0 };
@@ -104,10 +105,12 @@ pub fn read(files: &Path, agent: &Path, expected: Expected<'_>) -> Result<Vec<Ro
     }
     // The program that got no instance was in the last pod.
     if let (Some(pod), Some(row)) = (truth.pods.last(), rows.last_mut()) {
-        let shims: Vec<_> = truth.pods.iter().map(|pod| pod.shim).collect();
+        let pods = truth.pods.iter().chain(&truth.instant);
+        let shims: Vec<_> = pods.map(|pod| pod.shim).collect();
         let most = if expected.leaks { expected.restarts + 1 } else { 1 };
         row.problems.extend(refusal(&text("failures.json")?, pod, &shims, most)?);
     }
+    rows.extend(instant::row(files, agent, &truth, expected)?);
     Ok(rows)
 }
 

@@ -19,6 +19,7 @@ use crate::report::{self, Report};
 
 mod check;
 mod churn;
+mod instant;
 mod past;
 mod rootfs;
 mod runtimes;
@@ -80,6 +81,8 @@ struct Case {
     kernel: &'static str,
     /// The suite of containerd and runc.
     suite: &'static str,
+    /// Whether this containerd has that bug. Apps that end at once leave instances with the others,
+    /// too, on kernels that don't remove watches.
     leaks: bool,
     /// Whether this kernel removes the watch with the cgroup, so that an instance stays without any.
     empties: bool,

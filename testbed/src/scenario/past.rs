@@ -19,16 +19,29 @@ const EVENTS: &str = "found,watch-found,create,create-failed,watch,watch-failed,
 pub fn of_pod(agent: &Path, files: &Path, pod: &Pod, leaks: usize) -> Result<Vec<String>> {
     let name = format!("trace-{}", pod.backend);
     let mut problems = difference(agent, files, &name, &["-e", EVENTS])?;
-    let mut command = Command::new(agent);
-    command.args(["leaks", "-o", "json", "--recording"]).arg(recording(files, &name));
-    // The exit code says whether anything leaks, and so does the text.
-    let output = command.output().with_context(|| step::shown(&command))?;
-    let told = verdicts(&String::from_utf8_lossy(&output.stdout), pod.shim)?;
+    let told = verdicts(&leaks_of(agent, &recording(files, &name))?, pod.shim)?;
     let told: usize = told.iter().map(|verdict| verdict.instances).sum();
     if told != leaks {
         problems.push(format!("leaked by the recording: {told} instead of {leaks}"));
     }
     Ok(problems)
+}
+
+/// What `leaks` says of the recording of the pod whose app ends at once, and the errors of its
+/// replay.
+pub fn of_instant(agent: &Path, files: &Path) -> Result<(String, Vec<String>)> {
+    let name = "trace-instant";
+    let problems = difference(agent, files, name, &["-e", EVENTS])?;
+    Ok((leaks_of(agent, &recording(files, name))?, problems))
+}
+
+/// The output of `leaks` for a recording. The exit code says whether anything leaks, and so does
+/// the text.
+fn leaks_of(agent: &Path, recording: &Path) -> Result<String> {
+    let mut command = Command::new(agent);
+    command.args(["leaks", "-o", "json", "--recording"]).arg(recording);
+    let output = command.output().with_context(|| step::shown(&command))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The same errors for the trace that runs all along, which shows verdicts too.

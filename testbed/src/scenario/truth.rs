@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 pub struct Truth {
     pub containerd: String,
     pub pods: Vec<Pod>,
+    /// The pod whose app ends at once; its backend is `instant`.
+    pub instant: Option<Pod>,
     /// The quota at the time of the `leaks` command.
     pub quota: Quota,
     pub churn: Option<Churn>,
@@ -76,6 +78,18 @@ impl Truth {
                 grace: grace.parse::<u64>().ok()? * 1_000_000_000,
                 ..Pod::default()
             }),
+            ["instant", shim, grace, name] => {
+                self.instant = Some(Pod {
+                    backend: "instant".to_owned(),
+                    name: name.to_owned(),
+                    shim: shim.parse().ok()?,
+                    grace: grace.parse::<u64>().ok()? * 1_000_000_000,
+                    ..Pod::default()
+                });
+            }
+            ["settled", backend, count] => {
+                *self.pod(backend)?.counts.last_mut()? = count.parse().ok()?;
+            }
             ["used", when, used, limit] => {
                 let quota = Quota { used: used.parse().ok()?, limit: limit.parse().ok()? };
                 match when {
@@ -109,7 +123,7 @@ impl Truth {
     }
 
     fn pod(&mut self, backend: &str) -> Option<&mut Pod> {
-        self.pods.iter_mut().find(|pod| pod.backend == backend)
+        self.pods.iter_mut().chain(&mut self.instant).find(|pod| pod.backend == backend)
     }
 }
 
@@ -121,6 +135,12 @@ impl Pod {
     /// How many more instances the shim has than before the first restart.
     pub fn leaked(&self) -> Option<usize> {
         self.counts.last()?.checked_sub(*self.counts.first()?)
+    }
+
+    /// How many watches each instance has that can get no more events.
+    pub fn watches_of_deaf(&self) -> Vec<usize> {
+        let deaf = self.descriptors.iter().filter(|it| it.watches == it.gone);
+        deaf.map(|it| it.watches).collect()
     }
 
     /// The number of the shim's instances that can get no more events: none of their watched files

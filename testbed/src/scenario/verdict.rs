@@ -21,18 +21,27 @@ pub struct Verdict {
     pub is_inferred: bool,
     pub restarts_left: Option<u64>,
     pub limit: Option<u64>,
+    pub remedy: String,
     /// The cgroups that the last of the instances was for.
     pub newest: Vec<u64>,
 }
 
-/// The verdicts on a process that it leaks by this bug, as `leaks` writes them.
+/// The bug that the scenario has its name from.
+pub const BUG: &str = "containerd#5670";
+
+/// The verdicts on a process that it leaks by that bug, as `leaks` writes them.
 pub fn verdicts(text: &str, process: u64) -> Result<Vec<Verdict>> {
+    verdicts_of(text, process, BUG)
+}
+
+/// The verdicts on a process that it leaks by a known bug. Lines that are no verdicts are skipped.
+pub fn verdicts_of(text: &str, process: u64, bug: &str) -> Result<Vec<Verdict>> {
     let mut found = Vec::new();
     for line in text.lines() {
         let verdict: Value = serde_json::from_str(line).context("a verdict is not JSON")?;
         let is = |field: &str, value: &str| verdict[field].as_str() == Some(value);
         let is_its = verdict["pid"].as_u64() == Some(process);
-        if is_its && is("verdict", "target-gone") && is("pattern", "containerd#5670") {
+        if is_its && is("verdict", "target-gone") && is("pattern", bug) {
             found.push(read(&verdict)?);
         }
     }
@@ -54,6 +63,7 @@ fn read(verdict: &Value) -> Result<Verdict> {
         is_inferred: verdict["per_restart_inferred"] == true,
         restarts_left: number("restarts_left"),
         limit: number("limit"),
+        remedy: verdict["remedy"].as_str().unwrap_or_default().to_owned(),
         newest: cgroups.iter().filter_map(|it| it["cgroup_id"].as_u64()).collect(),
     })
 }

@@ -15,7 +15,7 @@ use std::{
 use inotify_trace_tests::{agent::binary, require_root, system};
 use serde_json::{Value, json};
 
-use crate::{copy_for_everybody, refuses, text};
+use crate::{copy_for_everybody, make_pipe, refuses, text};
 
 const DROP_IN: &str = "etc/sysctl.d/99-inotify.conf";
 const INSTANCES: &str = "fs.inotify.max_user_instances";
@@ -175,6 +175,15 @@ fn what_is_no_setting_does_no_harm() {
     tree.write("etc/sysctl.d/30-bad.conf", format!("{INSTANCES}\n{INSTANCES} 7\n{WATCHES} = lots"));
     fs::create_dir(tree.path("etc/sysctl.d/40-directory.conf")).expect("a directory");
     std::os::unix::fs::symlink("nowhere", tree.path("etc/sysctl.d/50-link.conf")).expect("a link");
+    // Neither waits for a writer, nor never ends; a mask is no file.
+    make_pipe(&tree.path("etc/sysctl.d/60-pipe.conf"));
+    for (name, device) in [("70-device.conf", "/dev/zero"), ("80-mask.conf", "/dev/null")] {
+        let link = tree.path(&format!("etc/sysctl.d/{name}"));
+        std::os::unix::fs::symlink(device, link).expect("a link");
+    }
+    File::create(tree.path("etc/sysctl.d/90-large.conf"))
+        .and_then(|file| file.set_len(1 << 40))
+        .expect("a file with a hole");
     tree.write(&live("max_queued_events"), "many\n");
     let report = tree.json(&[]);
     assert_eq!(sysctl(&report, INSTANCES)["state"], "not-configured");
@@ -186,6 +195,9 @@ fn what_is_no_setting_does_no_harm() {
     assert_eq!(sysctl(&report, "fs.inotify.max_queued_events")["state"], "unknown");
     let notes = report["notes"].to_string();
     assert_says(&notes, &["40-directory.conf", "max_queued_events", "many"]);
+    assert_says(&notes, &["60-pipe.conf: no regular file", "70-device.conf: no regular file"]);
+    assert_says(&notes, &["90-large.conf: more than 1048576 bytes"]);
+    assert!(!notes.contains("80-mask.conf"), "{notes}");
     let output = tree.limits(&[]);
     assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
     assert!(!text(&output.stdout).contains('\x1b'), "nothing moves the terminal's cursor");

@@ -1,5 +1,6 @@
 //! The command line: output, errors and exit codes.
 
+mod hostile;
 mod limits;
 mod recordings;
 
@@ -20,6 +21,12 @@ fn agent(arguments: &[&str]) -> Command {
 
 fn run(arguments: &[&str]) -> Output {
     agent(arguments).output().expect("the agent must start")
+}
+
+/// Makes a pipe that nobody opens.
+fn make_pipe(path: &std::path::Path) {
+    let made = Command::new("mkfifo").arg(path).status().expect("mkfifo must start");
+    assert!(made.success(), "{made}");
 }
 
 fn text(bytes: &[u8]) -> &str {

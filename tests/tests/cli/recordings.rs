@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use inotify_trace_tests::wait;
 
-use crate::{agent, refuses, text};
+use crate::{agent, make_pipe, refuses, text};
 
 /// 2026-03-01T00:00:00Z.
 const BOOTED: i64 = 1_772_323_200_000_000_000;
@@ -400,4 +400,27 @@ fn a_reader_that_leaves_ends_a_replay_quietly() {
         child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
         assert_eq!((status.code(), errors.lines().count()), (Some(0), 1), "{errors}");
     }
+}
+
+#[test]
+fn what_is_no_file_is_no_recording() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("pipe.itrec");
+    make_pipe(&fifo);
+    let zero = Path::new("/dev/zero");
+    for path in [fifo.as_path(), zero] {
+        let path = path.to_str().unwrap();
+        for command in
+            [&["replay", path][..], &["report", path], &["export", "--format", "csv", path]]
+        {
+            refuses(&agent(command).output().unwrap(), &[path, "no regular file"]);
+        }
+    }
+    // One in a directory hides no recording there.
+    let whole = made(&directory.path().join("whole.itrec"), 3);
+    assert!(whole.exists());
+    let output = agent(&["replay", "-o", "json", directory.path().to_str().unwrap()]).output();
+    let output = output.unwrap();
+    assert!(text(&output.stderr).contains("pipe.itrec: cannot be read: no regular file"));
+    assert_eq!(text(&output.stdout).matches("\"event\":\"create\"").count(), 3);
 }

@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -127,36 +129,201 @@ fn a_leak_is_told_when_the_grace_period_is_over_and_not_before() {
     panic!("nobody is ever in time on this machine");
 }
 
+/// A copy of the workload as containerd's shim.
+fn program(directory: &tempfile::TempDir, name: &str) -> PathBuf {
+    let program = directory.path().join(name).join("containerd-shim-runc-v2");
+    fs::create_dir(program.parent().unwrap()).unwrap();
+    fs::copy(workload(), &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    program
+}
+
+/// Waits until the agent has told of all that was done so far, and returns the shims it told of: the
+/// process, the container's id, and containerd's namespace.
+fn shims_told(agent: Agent) -> Vec<[Value; 3]> {
+    let mut last = Process::start();
+    last.call("init1 0").unwrap();
+    agent.wait_for_event(&json!({ "event": "create", "pid": last.pid }));
+    let run = agent.stop();
+    let shims = run.events.iter().filter(|event| event["event"] == "shim");
+    let told = |event: &Value| {
+        assert_eq!(event.get("containerd_version"), None);
+        [&event["pid"], &event["target_container"]["id"], &event["containerd_namespace"]]
+            .map(Value::clone)
+    };
+    shims.map(told).collect()
+}
+
 #[live_test]
-fn a_shim_says_whom_it_serves_whether_it_was_there_before_or_not() {
+fn a_shim_says_once_whom_it_serves_whether_it_was_there_before_or_not() {
     let _machine = system::the_machine();
     let directory = system::directory();
-    // The name alone makes a process a shim.
-    let program = directory.path().join("containerd-shim-runc-v2");
-    fs::copy(workload(), &program).unwrap();
+    let program = program(&directory, "of-root");
     let shim = |id| Process::start_as(&program, &["-namespace", "k8s.io", "-id", id]);
     let mut earlier = shim("a1");
     earlier.call("init1 0").unwrap();
     earlier.call("init1 0").unwrap();
-    let agent = Agent::with(&["-e", "shim"]);
+    let agent = Agent::with(&["-e", "shim,create"]);
     let (mut later, mut other) = (shim("b2"), Process::start());
     other.call("init1 0").unwrap();
     // After the close and before the next call the shim holds no instance.
-    let fd = later.call("init1 0").unwrap();
-    later.call(&format!("close {fd}")).unwrap();
-    later.call("init1 0").unwrap();
-    agent.wait_for("the second shim, twice", |events| events.len() >= 3);
-    let run = agent.stop();
-    let fields = |event: &Value| {
-        let known =
-            [&event["pid"], &event["target_container"]["id"], &event["containerd_namespace"]]
-                .map(Value::clone);
-        assert_eq!((&event["event"], event.get("containerd_version")), (&json!("shim"), None));
-        known
-    };
+    for _ in 0..300 {
+        let fd = later.call("init1 0").unwrap();
+        later.call(&format!("close {fd}")).unwrap();
+    }
     let expected = |shim: &Process, id| [json!(shim.pid), json!(id), json!("k8s.io")];
-    assert_eq!(
-        run.events.iter().map(fields).collect::<Vec<_>>(),
-        [expected(&earlier, "a1"), expected(&later, "b2"), expected(&later, "b2")]
-    );
+    assert_eq!(shims_told(agent), [expected(&earlier, "a1"), expected(&later, "b2")]);
+}
+
+#[live_test]
+fn who_only_looks_like_a_shim_is_none() {
+    let _machine = system::the_machine();
+    let Some(cgroup) = Cgroup::of_containerd() else {
+        let test = "leaks::who_only_looks_like_a_shim_is_none";
+        return system::skip(test, "no cgroup v2 hierarchy is mounted");
+    };
+    let directory = system::directory();
+    let (of_root, of_all) = (program(&directory, "of-root"), program(&directory, "of-all"));
+    fs::set_permissions(&of_all, fs::Permissions::from_mode(0o777)).unwrap();
+    let start =
+        |program: &Path, id| Process::start_as(program, &["-namespace", "k8s.io", "-id", id]);
+    let agent = Agent::with(&["-e", "shim,create"]);
+    let mut liars: Vec<_> = (0..5).map(|_| start(&of_root, "4fa3")).collect();
+    let [user, set_user, namespace, contained, too_long] = &mut liars[..] else { unreachable!() };
+    user.call("uid 65534").unwrap();
+    set_user.call("euid 65534").unwrap();
+    namespace.call(&format!("unshare {}", libc::CLONE_NEWUSER)).unwrap();
+    cgroup.add(contained.pid);
+    let id = "4".repeat(10_000);
+    *too_long = start(&of_root, &id);
+    liars.push(start(&of_all, "4fa3"));
+    for liar in &mut liars {
+        let fd = liar.call("init1 0").unwrap();
+        liar.call(&format!("close {fd}")).unwrap();
+        liar.call("init1 0").unwrap();
+    }
+    // Not that nobody is one.
+    let mut honest = start(&of_root, "b2");
+    honest.call("init1 0").unwrap();
+    assert_eq!(shims_told(agent), [[json!(honest.pid), json!("b2"), json!("k8s.io")]]);
+}
+
+/// A cgroup with the files of the memory controller; None if the hierarchy has no such controller.
+fn with_memory() -> Option<Cgroup> {
+    let root = inotify_trace_tests::cgroup::mount_point()?;
+    // It may be on already; and on the machines of this test, nobody else depends on it.
+    let _ = fs::write(root.join("cgroup.subtree_control"), "+memory");
+    Cgroup::new().filter(|cgroup| cgroup.directory().join("memory.events").exists())
+}
+
+/// A shim that keeps an instance on these files of each of two cgroups that are gone.
+fn leaky_shim(program: &Path, files: &[&str], cgroup: impl Fn() -> Cgroup) -> Process {
+    let mut shim = Process::start_as(program, &["-namespace", "k8s.io", "-id", "a1"]);
+    for _ in 0..2 {
+        let gone = cgroup();
+        let fd = shim.call("init1 0").unwrap();
+        for file in files {
+            let path = path_of(&gone, file);
+            shim.call(&format!("watch {fd} {path} {}", libc::IN_MODIFY)).unwrap();
+        }
+        gone.remove();
+    }
+    shim
+}
+
+/// Whether the kernel has removed the watches of the process's instances.
+fn is_emptied(process: &Process) -> bool {
+    let directory = format!("/proc/{}/fdinfo", process.pid);
+    let texts = fs::read_dir(directory).unwrap().flatten().map(|it| fs::read_to_string(it.path()));
+    !texts.flatten().any(|text| text.contains("inotify wd:"))
+}
+
+#[live_test(each = kernel)]
+fn a_known_bug_of_a_shim_has_the_same_name_by_every_road() {
+    const NAME: &str = "leaks::a_known_bug_of_a_shim_has_the_same_name_by_every_road";
+    let _machine = system::the_machine();
+    if Cgroup::new().is_none() {
+        return system::skip(NAME, "no cgroup v2");
+    }
+    let has_memory = with_memory().is_some();
+    let directory = system::directory();
+    let program = directory.path().join("containerd-shim-runc-v2");
+    fs::copy(workload(), &program).unwrap();
+    for (number, (files, expected)) in [
+        (&["memory.events"][..], Some("containerd#5670")),
+        (&["memory.events", "cgroup.events"], Some("containerd-exit-before-watch")),
+        (&["cgroup.events"], None),
+        (&["cgroup.events", "cgroup.stat"], None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        if files.contains(&"memory.events") && !has_memory {
+            system::skip(NAME, "cgroup v2 has no memory controller: its files are not tried");
+            continue;
+        }
+        let make = || if has_memory { with_memory() } else { Cgroup::new() }.unwrap();
+        let recording = directory.path().join(format!("{number}.itrec"));
+        let trace = Agent::with(&["-e", "shim", "--record", recording.to_str().unwrap()]);
+        let watcher = Agent::unparsed(&["leaks", "--watch", "-o", "json", "--grace", "0"]);
+        let shim = leaky_shim(&program, files, make);
+        let name = |verdict: &Value| (verdict["pattern"].clone(), verdict["remedy"].clone());
+        let of_watcher = |lines: &[Value]| {
+            let all = lines.iter().map(|it| serde_json::from_str(it.as_str().unwrap()).unwrap());
+            let both = |it: &Value| it["pid"] == shim.pid && it["instances"] == 2;
+            all.into_iter().find(both).as_ref().map(name)
+        };
+        watcher.wait_for("a verdict on both", |lines| of_watcher(lines).is_some());
+        let told = of_watcher(&watcher.events()).unwrap();
+        drop(watcher);
+        trace.wait_for("the shim", |events| !events.is_empty());
+        drop(trace.stop());
+        let of = |arguments: &[&str]| {
+            let (verdicts, _) = leaks(&shim, arguments);
+            let [verdict] = &verdicts[..] else { panic!("one verdict: {verdicts:?}") };
+            assert_eq!(verdict["instances"], 2, "{verdict}");
+            name(verdict)
+        };
+        let recorded = of(&["--recording", recording.to_str().unwrap(), "--settle", "0"]);
+        let expected = expected.map_or(Value::Null, Value::from);
+        assert_eq!((&told.0, &recorded), (&expected, &told), "{files:?}");
+        // Where nothing is left of the watches, only who holds it shows what it was for.
+        if !is_emptied(&shim) {
+            assert_eq!(of(&["--settle", "1"]), told, "{files:?}");
+        }
+    }
+}
+
+#[live_test]
+fn the_program_of_a_holder_of_many_is_read_once() {
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let program = directory.path().join("python3.99");
+    fs::copy(workload(), &program).unwrap();
+    let arguments = ["-m", "homeassistant", "--password", "secret"];
+    let mut earlier = Process::start_as(&program, &arguments);
+    for _ in 0..4 {
+        earlier.call("init1 0").unwrap();
+    }
+    let agent = Agent::with(&["-e", "program"]);
+    let (mut later, mut few) = (Process::start(), Process::start());
+    for _ in 0..3 {
+        few.call("init1 0").unwrap();
+    }
+    for _ in 0..9 {
+        later.call("init1 0").unwrap();
+    }
+    let is_told = |events: &[Value], process: &Process| {
+        events.iter().any(|event| event["pid"] == process.pid)
+    };
+    agent.wait_for("both", |events| is_told(events, &earlier) && is_told(events, &later));
+    later.call("init1 0").unwrap();
+    let run = agent.stop();
+    let of = |process: &Process| {
+        let its = run.events.iter().filter(|event| event["pid"] == process.pid);
+        its.map(|it| [it["exe"].clone(), it["arguments"].clone()]).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&earlier), [[json!("python3.99"), json!("homeassistant")]]);
+    assert_eq!(of(&later), [[json!("workload"), Value::Null]]);
+    assert!(!is_told(&run.events, &few), "{:?}", run.events);
 }

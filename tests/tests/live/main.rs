@@ -4,6 +4,8 @@
 
 mod before;
 #[cfg(target_arch = "x86_64")]
+mod blocked;
+mod capacity;
 mod compat;
 mod containers;
 mod cri;
@@ -18,6 +20,7 @@ mod namespaces;
 mod past;
 mod paths;
 mod payers;
+mod privileges;
 mod programs;
 mod record;
 mod report;

@@ -302,6 +302,60 @@ fn history(steps: Vec<Step>) -> Vec<Event> {
     events
 }
 
+/// The same, of a process with a shim's name.
+fn by_shim(event: Event) -> Event {
+    let task = event.task.map(|task| Task { comm: "containerd-shim".into(), ..task });
+    Event { task, ..event }
+}
+
+fn identified(pid: u32) -> Event {
+    let (id, namespace, version) = ("4fa3".into(), "k8s.io".into(), None);
+    by(pid, EventKind::ShimIdentified { id, namespace, version })
+}
+
+#[test]
+fn a_shim_is_identified_once_however_often_it_holds_nothing() {
+    let mut tracker = tracker_after(&[by_shim(created(7, 3, 1)), identified(7)]);
+    let is_shim = |tracker: &Tracker| tracker.process(7).map(|process| process.shim.is_some());
+    for id in 1..100 {
+        assert_eq!(is_shim(&tracker), Some(true));
+        tracker.apply(&released(7, 3, id));
+        assert_eq!((is_shim(&tracker), tracker.processes().count()), (None, 0));
+        // Whoever begins to read here knows it as well.
+        let mut restored = Tracker::new();
+        tracker.parts().into_iter().for_each(|part| restored.restore(part));
+        for tracker in [&mut tracker, &mut restored] {
+            tracker.apply(&by_shim(created(7, 3, id + 1)));
+        }
+        assert_eq!(is_shim(&restored), Some(true));
+    }
+    // Another program, another process of the same number, and a process that may be one.
+    let lost = Event { task: None, ..by(7, EventKind::Lost { count: 1, what: Loss::Events }) };
+    for end in [by(7, EventKind::ProcessExec { kept: None }), by(7, EventKind::ProcessExited), lost]
+    {
+        let mut tracker = tracker_after(&[created(7, 3, 1), identified(7), released(7, 3, 1)]);
+        tracker.apply(&end);
+        tracker.apply(&created(7, 3, 2));
+        assert_eq!(is_shim(&tracker), Some(false), "{end:?}");
+    }
+}
+
+#[test]
+fn shims_that_hold_nothing_are_kept_within_bounds() {
+    let pids = 1..=3 * IDLE_SHIMS as u32;
+    let of = |pid| [created(pid, 3, pid.into()), identified(pid), released(pid, 3, pid.into())];
+    let tracker = tracker_after(&pids.flat_map(of).collect::<Vec<_>>());
+    assert_eq!((tracker.processes.len(), tracker.idle_shims.len()), (IDLE_SHIMS, IDLE_SHIMS));
+}
+
+#[test]
+fn a_process_of_a_container_is_no_shim() {
+    let path = "/docker/4fa3b2c1d0e9a5f6071829384756afbecd0e1f2a3b4c5d6e7f8091a2b3c4d5e6";
+    let cgroup = by(0, EventKind::CgroupFound { cgroup: CgroupId(1), path: path.into() });
+    let tracker = tracker_after(&[cgroup, created(7, 3, 1), identified(7)]);
+    assert_eq!(tracker.process(7).unwrap().shim, None);
+}
+
 proptest! {
     #[test]
     fn agrees_with_the_naive_model(steps in vec(step(), 0..60)) {
@@ -370,7 +424,8 @@ proptest! {
 fn parts_hold_what_paths_do_not_tell() {
     let own = CgroupId(7);
     let runtime = Some(crate::identity::Runtime::Runc);
-    let container = Container { runtime, id: "web".to_owned(), pod: None, qos: None };
+    let id = "web".to_owned();
+    let container = Container { runtime, id, pod: None, qos: None, outer: None };
     let found = |id, path: &str| EventKind::CgroupFound { cgroup: CgroupId(id), path: path.into() };
     let told = EventKind::ContainerNamed {
         cgroup: own,

@@ -1,14 +1,11 @@
 //! Resolves a time on the command line to a moment of the recordings.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Write as _},
-};
+use std::{fmt::Write as _, io};
 
 use anyhow::{Context as _, anyhow, bail};
 use jiff::{RoundMode, Timestamp, TimestampRound, ToSpan as _, Unit, Zoned, civil, tz::TimeZone};
 
-use super::Moment;
+use super::{super::say::say, Moment};
 use crate::feed::Replay;
 
 /// The number of runs that the error for a time outside of all runs names.
@@ -157,7 +154,7 @@ impl Coverage {
         if !matches!(moment, Moment::TimeOfDay(_)) {
             return Ok(());
         }
-        writeln!(io::stderr().lock(), "inotify-trace: {option} {moment} is {}", self.shown(time))
+        say(format_args!("inotify-trace: {option} {moment} is {}", self.shown(time)))
     }
 
     /// The error for a moment outside of all runs.

@@ -1,4 +1,5 @@
-//! Whether the kernel has closed the descriptors that a process gave up.
+//! Whether the kernel has closed the descriptors that a process gave up, and whether it is the process
+//! that had its number before.
 
 use std::{fs, path::Path};
 
@@ -26,11 +27,25 @@ pub fn has_closed(pid: u32, fd: i32) -> bool {
     !is_inotify(pid, fd)
 }
 
-/// Parses `/proc/PID/stat`; the command's name before these fields may contain any character.
-fn state_and_flags(stat: &[u8]) -> Option<(u8, u64)> {
+/// When a process started, in clock ticks since boot: with its number it identifies a process. None if
+/// it is gone.
+#[must_use]
+pub fn start_time(pid: u32) -> Option<u64> {
+    started(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn started(stat: &[u8]) -> Option<u64> {
+    fields(stat)?.nth(19)?.parse().ok()
+}
+
+/// The fields of `/proc/PID/stat` after the command's name, which may contain any character.
+fn fields(stat: &[u8]) -> Option<std::str::SplitAsciiWhitespace<'_>> {
     let end_of_name = stat.iter().rposition(|&byte| byte == b')')?;
-    let rest = std::str::from_utf8(&stat[end_of_name + 1..]).ok()?;
-    let mut fields = rest.split_ascii_whitespace();
+    Some(std::str::from_utf8(&stat[end_of_name + 1..]).ok()?.split_ascii_whitespace())
+}
+
+fn state_and_flags(stat: &[u8]) -> Option<(u8, u64)> {
+    let mut fields = fields(stat)?;
     let state = *fields.next()?.as_bytes().first()?;
     // Parent, group, session, terminal and its group come between.
     Some((state, fields.nth(5)?.parse().ok()?))
@@ -48,6 +63,15 @@ mod tests {
         assert_eq!(state_and_flags(stat), Some((b'Z', 4_228_364)));
         assert_eq!(state_and_flags(b"7 (a"), None);
         assert_eq!(state_and_flags(b"7 (a) Z 1"), None);
+    }
+
+    #[test]
+    fn a_process_is_known_by_its_start() {
+        let stat = b"7 (a) R (b) S 1 7 7 0 -1 64 0 0 0 0 0 0 0 0 20 0 1 0 4711 9 9";
+        assert_eq!(started(stat), Some(4711));
+        let own = start_time(std::process::id());
+        assert!(own.is_some() && own == start_time(std::process::id()));
+        assert_eq!(start_time(u32::MAX), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod build_info;
 mod exit;
 mod fdinfo;
 mod handle;
+mod root;
 mod targets;
 
 use std::{
@@ -13,9 +14,10 @@ use std::{
 };
 
 pub use build_info::go_build_info;
-pub use exit::{has_closed, has_exited};
+pub use exit::{has_closed, has_exited, start_time};
 pub use fdinfo::{FdInfo, WatchInfo};
 pub use handle::FileHandle;
+pub use root::is_of_the_machine_s_root;
 pub use targets::{Targets, Whereabouts};
 
 use inotify_trace_model::event::Comm;
@@ -104,6 +106,16 @@ impl Process {
             cgroup: cgroup.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned),
         }
     }
+}
+
+/// The name of the file that a process runs, without the folder; None if the process is gone, or may
+/// not be read. A file that was replaced has the name it had.
+#[must_use]
+pub fn program_file(pid: u32) -> Option<String> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    // The kernel's suffix for a removed file; a name that has it itself is no known program's.
+    Some(name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned())
 }
 
 /// The most bytes read of a command line: the kernel allows some megabytes.

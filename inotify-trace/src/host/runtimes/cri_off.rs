@@ -2,16 +2,7 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use super::{Container, Names, Runtime};
-
-/// There are no answers.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "never made")]
-pub struct Answer {
-    pub asked: Container,
-    pub names: Option<Names>,
-    pub runtime: Option<Runtime>,
-}
+use super::{Answer, Container};
 
 /// There are no runtimes to ask.
 #[derive(Debug)]

@@ -22,10 +22,19 @@ struct Config {
     labels: Option<Annotations>,
 }
 
-/// The names of a container of Docker; those of Kubernetes, if cri-dockerd runs it.
+/// The names of a container of root's.
 pub(super) fn names(registry: &Registry, id: &str) -> Option<Names> {
-    let text = registry.read(format!("var/lib/docker/containers/{id}/config.v2.json"))?;
-    let note: Note = serde_json::from_str(&text).ok()?;
+    names_in(&registry.read(format!("var/lib/docker/{}", note(id)))?)
+}
+
+/// The daemon's file about a container, below its directory.
+pub(super) fn note(id: &str) -> String {
+    format!("containers/{id}/config.v2.json")
+}
+
+/// The names in such a file; those of Kubernetes, if cri-dockerd runs the container.
+pub(super) fn names_in(text: &str) -> Option<Names> {
+    let note: Note = serde_json::from_str(text).ok()?;
     let labels = note.config.labels.unwrap_or_default();
     let name = Some(note.name.trim_start_matches('/').to_owned());
     Names {

@@ -4,7 +4,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    ffi::OsStr,
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -12,34 +11,39 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{Container, Names, Registry, Runtime, oci::Annotations};
+use super::{
+    Container, Names, Registry, Runtime,
+    files::{self, Changed},
+    machines::Machines,
+    oci::Annotations,
+};
 
 /// The directories of states, with a directory for each container (`*` matches any directory); the
-/// manager of these containers; and the form of the state.
+/// manager of these containers; and the form of the state. `users` reads those of users.
 const PLACES: &[(&str, Runtime, Form)] = &[
     ("run/runc", Runtime::Runc, Form::Runc),
     ("run/crun", Runtime::Crun, Form::Crun),
     // One for each of containerd's namespaces.
     ("run/containerd/runc/*", Runtime::Containerd, Form::Runc),
     ("run/docker/runtime-runc/*", Runtime::Docker, Form::Runc),
-    ("run/user/*/runc", Runtime::Runc, Form::Runc),
-    ("run/user/*/crun", Runtime::Crun, Form::Crun),
 ];
 
-/// The directory of users' runtime files, by user id.
-const OF_USERS: &str = "run/user";
+/// The most namespaces of a place, and the most states in each.
+const MOST_NAMESPACES: usize = 64;
+const MOST: usize = 4096;
 
-/// The most states that are read: users may create any number of directories.
-const MOST: usize = 8192;
+/// The most bytes of a cgroup's path.
+const LONGEST_PATH: usize = 4096;
 
+/// The file of a state.
 #[derive(Clone, Copy, Debug)]
-enum Form {
+pub(super) enum Form {
     Runc,
     Crun,
 }
 
 impl Form {
-    fn file(self) -> &'static str {
+    pub(super) fn file(self) -> &'static str {
         match self {
             Self::Runc => "state.json",
             Self::Crun => "status",
@@ -50,8 +54,6 @@ impl Form {
 /// A container, by its runtime's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
-    /// The container's own cgroup, by its path from the root of the hierarchy.
-    pub cgroup: String,
     /// The container.
     pub container: Container,
     /// Its names.
@@ -62,52 +64,92 @@ pub struct State {
 #[derive(Debug)]
 pub struct States {
     registry: Registry,
+    /// By the directory of states.
+    places: HashMap<PathBuf, Place>,
     /// By the container's directory.
     read: HashMap<PathBuf, Kept>,
     /// The directory, by cgroup; None if several states have the same cgroup.
     by_cgroup: HashMap<String, Option<PathBuf>>,
+    machines: Machines,
+}
+
+/// A directory of states, as it was read last.
+#[derive(Debug, Default)]
+struct Place {
+    changed: Changed,
+    directories: Vec<PathBuf>,
 }
 
 /// A state, and the file it was read from.
 #[derive(Debug)]
 struct Kept {
     file: (u64, i64, i64),
-    state: Option<State>,
+    /// The container's own cgroup, by its path from the root of the hierarchy, and the state.
+    state: Option<(String, State)>,
 }
 
 impl States {
     /// The states of a machine, not read yet.
     #[must_use]
     pub fn new(registry: Registry) -> Self {
-        Self { registry, read: HashMap::new(), by_cgroup: HashMap::new() }
+        Self {
+            registry,
+            places: HashMap::new(),
+            read: HashMap::new(),
+            by_cgroup: HashMap::new(),
+            machines: Machines::default(),
+        }
     }
 
-    /// Reads new states. Each is read once: its cgroup does not change.
+    /// Reads new states. Each is read once: its cgroup does not change. If nothing is new, that costs
+    /// a look at each directory of states.
     pub fn read_new(&mut self) {
+        self.machines.read_new(&self.registry.root);
         let mut there = HashSet::new();
         let mut is_changed = false;
-        for &(place, runtime, form) in PLACES {
-            for root in self.registry.matching(place) {
-                for directory in directories(&root) {
-                    if there.len() < MOST {
-                        is_changed |= self.read_one(&directory, runtime, form);
-                        there.insert(directory);
-                    }
-                }
+        for &(pattern, runtime, form) in PLACES {
+            for root in files::matching(&self.registry.root, pattern, MOST_NAMESPACES) {
+                is_changed |= self.read_place(&root, runtime, form);
+                there.insert(root);
             }
         }
-        let before = self.read.len();
-        self.read.retain(|directory, _| there.contains(directory));
-        if is_changed || self.read.len() != before {
+        let before = self.places.len();
+        self.places.retain(|root, _| there.contains(root));
+        if is_changed || self.places.len() != before {
+            let places = &self.places;
+            self.read.retain(|directory, _| {
+                let place = directory.parent().and_then(|root| places.get(root));
+                place.is_some_and(|place| place.directories.binary_search(directory).is_ok())
+            });
             self.by_cgroup.clear();
             for (directory, kept) in &self.read {
-                let Some(state) = &kept.state else { continue };
+                let Some((cgroup, _)) = &kept.state else { continue };
                 self.by_cgroup
-                    .entry(state.cgroup.clone())
+                    .entry(cgroup.clone())
                     .and_modify(|several| *several = None)
                     .or_insert_with(|| Some(directory.clone()));
             }
         }
+    }
+
+    /// Reads the new states of a directory; returns whether any has come or gone.
+    fn read_place(&mut self, root: &Path, runtime: Runtime, form: Form) -> bool {
+        let place = self.places.entry(root.to_owned()).or_default();
+        let changed = Changed::of(root);
+        let is_new = !changed.is_as(&place.changed);
+        if is_new {
+            place.changed = changed;
+            let names = files::names(root, MOST, files::is_directory);
+            place.directories = names.into_iter().map(|name| root.join(name)).collect();
+            place.directories.sort_unstable();
+        }
+        let read = &self.read;
+        // One that was read may be another one of the same name only if the directory has changed.
+        let wanted = place.directories.iter().filter(|it| is_new || !read.contains_key(*it));
+        let wanted: Vec<_> = wanted.cloned().collect();
+        wanted.iter().fold(is_new, |is_changed, directory| {
+            self.read_one(directory, runtime, form) || is_changed
+        })
     }
 
     /// Reads the state in a directory; returns whether it is new.
@@ -127,41 +169,36 @@ impl States {
         true
     }
 
-    fn state(&self, directory: &Path, runtime: Runtime, parsed: Parsed) -> Option<State> {
+    fn state(&self, directory: &Path, runtime: Runtime, parsed: Parsed) -> Option<(String, State)> {
         let Parsed { cgroup, names } = parsed;
-        let id = directory.file_name().and_then(OsStr::to_str)?.to_owned();
-        let cgroup = cgroup.filter(|path| path.len() > 1 && path.starts_with('/'))?;
-        // Users' states count for their own cgroups only.
-        if let Ok(below) = directory.strip_prefix(self.registry.root.join(OF_USERS)) {
-            let uid = below.components().next()?.as_os_str().to_str()?;
-            if !cgroup.starts_with(&format!("/user.slice/user-{uid}.slice/")) {
-                return None;
-            }
-        }
-        let container = Container { runtime: Some(runtime), id, pod: None, qos: None };
-        let found = self.registry.find(&container).map(|(_, names)| names);
+        let id = directory.file_name()?.to_str()?.to_owned();
+        let container = Container { runtime: Some(runtime), id, pod: None, qos: None, outer: None };
+        let found = self.registry.of_runtime(&container).map(|found| found.names);
         let names = found.or(names).unwrap_or_default();
         let name = match runtime {
             // The user chose the id as the name.
             Runtime::Runc | Runtime::Crun => names.name.or_else(|| Some(container.id.clone())),
             _ => names.name,
         };
-        Some(State { cgroup, container, names: Names { name, ..names } })
+        Some((cgroup?, State { container, names: Names { name, ..names }.bounded() }))
     }
 
     /// The container of a cgroup, as of the last `read_new`. None if several states claim it.
     #[must_use]
     pub fn of(&self, cgroup: &str) -> Option<&State> {
-        let directory = self.by_cgroup.get(cgroup)?.as_ref()?;
-        self.read.get(directory)?.state.as_ref()
+        let of_runtime = self.by_cgroup.get(cgroup).and_then(|directory| {
+            let (_, state) = self.read.get(directory.as_ref()?)?.state.as_ref()?;
+            Some(state)
+        });
+        of_runtime.or_else(|| self.machines.of(cgroup))
     }
 }
 
 /// The content of a state of either form.
-struct Parsed {
-    /// None if the container is in no cgroup of the v2 hierarchy.
-    cgroup: Option<String>,
-    names: Option<Names>,
+pub(super) struct Parsed {
+    /// None if the container is in no cgroup of the v2 hierarchy of its own.
+    pub(super) cgroup: Option<String>,
+    pub(super) names: Option<Names>,
 }
 
 /// `state.json` of runc (`libcontainer.State`).
@@ -188,8 +225,8 @@ struct CrunStatus {
 
 impl Form {
     /// None if the text is no complete state.
-    fn parse(self, text: &str) -> Option<Parsed> {
-        match self {
+    pub(super) fn parse(self, text: &str) -> Option<Parsed> {
+        let parsed = match self {
             Self::Runc => {
                 let state: RuncState = serde_json::from_str(text).ok()?;
                 // runc assumes fixed mount points (`unifiedMountpoint`, `hybridMountpoint`): beside
@@ -200,40 +237,21 @@ impl Form {
                 let labels = state.config.labels.unwrap_or_default();
                 let labels = labels.iter().filter_map(|label| label.split_once('='));
                 let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
-                Some(Parsed {
+                Parsed {
                     cgroup: cgroup.map(str::to_owned),
                     names: labels.collect::<Annotations>().names().or_none(),
-                })
+                }
             }
             Self::Crun => {
                 let status: CrunStatus = serde_json::from_str(text).ok()?;
-                Some(Parsed { cgroup: status.cgroup_path, names: None })
+                Parsed { cgroup: status.cgroup_path, names: None }
             }
-        }
+        };
+        // The root is everybody's.
+        let is_own =
+            |path: &String| path.len() > 1 && path.len() <= LONGEST_PATH && path.starts_with('/');
+        Some(Parsed { cgroup: parsed.cgroup.filter(is_own), names: parsed.names })
     }
-}
-
-impl Registry {
-    /// The directories whose paths match, `*` being any name.
-    fn matching(&self, pattern: &str) -> Vec<PathBuf> {
-        let mut paths = vec![self.root.clone()];
-        for part in pattern.split('/') {
-            paths = match part {
-                "*" => paths.iter().flat_map(|path| directories(path)).collect(),
-                part => paths.into_iter().map(|path| path.join(part)).collect(),
-            };
-        }
-        paths
-    }
-}
-
-/// The directories in a directory, links to others left out.
-fn directories(path: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
-        .collect()
 }
 
 #[cfg(test)]
@@ -246,8 +264,8 @@ mod tests {
         "cgroup_paths": {"": "/sys/fs/cgroup/my/web"}}"#;
 
     /// A state of crun 1.8, cut down.
-    const CRUN: &str = r#"{"pid": 7, "cgroup-path": "/user.slice/user-1000.slice/foo",
-        "scope": "", "bundle": "/b", "detached": true}"#;
+    const CRUN: &str = r#"{"pid": 7, "cgroup-path": "/foo", "scope": "", "bundle": "/b",
+        "detached": true}"#;
 
     struct Machine {
         root: tempfile::TempDir,
@@ -305,21 +323,33 @@ mod tests {
     }
 
     #[test]
-    fn crun_does_too_and_users_speak_for_their_own() {
-        let cgroup = "/user.slice/user-1000.slice/foo";
-        for (path, is_believed) in [
-            ("run/crun/app/status", true),
-            ("run/user/1000/crun/app/status", true),
-            ("run/user/1001/crun/app/status", false),
-        ] {
-            let mut machine = Machine::new();
-            machine.write(path, CRUN);
-            assert_eq!(machine.of(cgroup).is_some(), is_believed, "{path}");
-        }
+    fn crun_does_too() {
         let mut machine = Machine::new();
         machine.write("run/crun/app/status", CRUN);
-        let names = &machine.states.of(cgroup).unwrap().names;
+        let names = &machine.states.of("/foo").unwrap().names;
         assert_eq!(names.name.as_deref(), Some("app"));
+        // Users' states are not among root's.
+        let mut machine = Machine::new();
+        machine.write("run/user/1000/crun/app/status", CRUN);
+        assert_eq!(machine.of("/foo"), None);
+    }
+
+    #[test]
+    fn nothing_is_read_again_that_is_as_before() {
+        let mut machine = Machine::new();
+        machine.write("run/runc/web/state.json", RUNC);
+        let place = machine.root.path().join("run/runc");
+        // Long ago: later changes have another time.
+        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+        fs::File::open(&place).unwrap().set_modified(old).unwrap();
+        machine.states.read_new();
+        let listed = |machine: &Machine| machine.states.places[&place].directories.as_ptr();
+        let before = listed(&machine);
+        machine.states.read_new();
+        assert_eq!(listed(&machine), before);
+        machine.write("run/runc/other/state.json", &RUNC.replace("/my/web", "/my/other"));
+        assert_eq!(machine.of("/my/other").as_deref(), Some("runc:other"));
+        assert_eq!(machine.of("/my/web").as_deref(), Some("runc:web"));
     }
 
     #[test]
@@ -340,26 +370,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_users_put_there_is_waited_for() {
-        let mut machine = Machine::new();
-        let place = machine.root.path().join("run/user/1000/crun/app");
-        fs::create_dir_all(&place).unwrap();
-        let status = place.join("status");
-        rustix::fs::mkfifoat(rustix::fs::CWD, &status, rustix::fs::Mode::RUSR).unwrap();
-        machine.states.read_new();
-        fs::remove_file(&status).unwrap();
-        let elsewhere = machine.root.path().join("elsewhere");
-        fs::write(&elsewhere, CRUN).unwrap();
-        std::os::unix::fs::symlink(&elsewhere, &status).unwrap();
-        machine.states.read_new();
-        assert_eq!(machine.of("/user.slice/user-1000.slice/foo"), None);
-    }
-
-    #[test]
     fn a_cgroup_that_is_everybody_s_is_no_container() {
         let mut machine = Machine::new();
         for path in ["/", "", "relative"] {
-            let text = CRUN.replace("/user.slice/user-1000.slice/foo", path);
+            let text = CRUN.replace("/foo", path);
             machine.write("run/crun/app/status", &text);
             assert_eq!(machine.of(path), None, "{path}");
         }

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 const ID: &str = "4fa3b2c1d0e98a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a3b";
@@ -7,20 +9,28 @@ struct Machine(tempfile::TempDir);
 
 impl Machine {
     fn with(path: &str, text: &str) -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let file = root.path().join(path.replace("ID", ID));
+        let machine = Self(tempfile::tempdir().unwrap());
+        machine.write(path, text);
+        machine
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let file = self.0.path().join(path.replace("ID", ID));
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, text.replace("ID", ID)).unwrap();
-        Self(root)
     }
 
     fn names(&self, runtime: impl Into<Option<Runtime>>, id: &str) -> Option<Names> {
-        Some(self.find(runtime.into(), id)?.1)
+        Some(self.find(runtime.into(), id)?.names)
     }
 
-    fn find(&self, runtime: Option<Runtime>, id: &str) -> Option<(Runtime, Names)> {
-        let container = Container { runtime, id: id.to_owned(), pod: None, qos: None };
-        Registry::below(self.0.path().to_owned()).find(&container)
+    fn find(&self, runtime: Option<Runtime>, id: &str) -> Option<Found> {
+        let id = id.to_owned();
+        self.of(&Container { runtime, id, pod: None, qos: None, outer: None })
+    }
+
+    fn of(&self, container: &Container) -> Option<Found> {
+        Files::new(Registry::below(self.0.path().to_owned())).find(container)
     }
 }
 
@@ -47,7 +57,8 @@ fn containerd_notes_name_pod_namespace_and_image() {
         assert_eq!(names.image.as_deref(), Some("registry.example/shop/web:7"));
         assert!(!names.is_sandbox);
         // kubelet's cgroupfs driver: only the id is known.
-        assert_eq!(machine.find(None, ID), Some((Runtime::Containerd, names)));
+        let runtime = Some(Runtime::Containerd);
+        assert_eq!(machine.find(None, ID), Some(Found { names, runtime, is_whole: true }));
         assert_eq!(machine.names(Runtime::Containerd, "another"), None);
     }
 }
@@ -60,6 +71,65 @@ fn a_sandbox_is_told_apart() {
     let path = "run/containerd/io.containerd.runtime.v2.task/k8s.io/ID/config.json";
     let names = Machine::with(path, text).names(Runtime::Containerd, ID).unwrap();
     assert_eq!(names.display().as_deref(), Some("prod/shop-5d8f/(sandbox)"));
+}
+
+/// The annotations of an app and of its sandbox as containerd 1.4.13 writes them.
+const OF_1_4: [&str; 2] = [
+    r#"{"annotations": {"io.kubernetes.cri.container-name": "app",
+        "io.kubernetes.cri.container-type": "container",
+        "io.kubernetes.cri.sandbox-id": "91b6c0d3"}}"#,
+    r#"{"annotations": {"io.kubernetes.cri.container-type": "sandbox",
+        "io.kubernetes.cri.sandbox-id": "91b6c0d3",
+        "io.kubernetes.cri.sandbox-log-directory": "/var/log/pods/prod_shop-5d8f_1e597579-417e"}}"#,
+];
+const BUNDLES: &str = "run/containerd/io.containerd.runtime.v2.task/k8s.io";
+
+#[test]
+fn containerd_1_4_leaves_the_pod_s_name_with_the_sandbox_alone() {
+    let [app, sandbox] = OF_1_4;
+    let machine = Machine::with(&format!("{BUNDLES}/ID/config.json"), app);
+    let found = |id| machine.find(Some(Runtime::Containerd), id).unwrap();
+    let shown = |id| (found(id).names.display().unwrap(), found(id).is_whole);
+    assert_eq!(shown(ID), ("app".to_owned(), false));
+    machine.write(&format!("{BUNDLES}/91b6c0d3/config.json"), sandbox);
+    // Only the image is missing.
+    assert_eq!(shown(ID), ("prod/shop-5d8f/app".to_owned(), false));
+    assert_eq!(shown("91b6c0d3"), ("prod/shop-5d8f/(sandbox)".to_owned(), true));
+    // A sandbox's annotations are those of the same namespace of containerd.
+    let elsewhere = BUNDLES.replace("k8s.io", "mine");
+    machine.write(&format!("{elsewhere}/91b6c0d3/config.json"), &sandbox.replace("prod", "evil"));
+    assert_eq!(shown(ID), ("prod/shop-5d8f/app".to_owned(), false));
+}
+
+#[test]
+fn kubelet_s_logs_have_the_names_that_containerd_left_out() {
+    let machine = Machine::with(&format!("{BUNDLES}/ID/config.json"), OF_1_4[0]);
+    machine.write("var/log/containers/shop-5d8f_prod_app-ID.log", "");
+    let found = machine.find(Some(Runtime::Containerd), ID).unwrap();
+    assert_eq!(found.names.display().as_deref(), Some("prod/shop-5d8f/app"));
+    // Without any bundle, and by the pod's uid alone.
+    let machine = Machine::with("var/log/pods/prod_shop-5d8f_1e597579/app/0.log", "");
+    let path = format!("/kubepods/burstable/pod1e597579/{ID}");
+    let container = Container::from_cgroup_path(&path).unwrap();
+    let found = machine.of(&container).unwrap();
+    assert_eq!(found.names.display().as_deref(), Some("prod/shop-5d8f"));
+    assert_eq!((found.runtime, found.is_whole), (None, false));
+}
+
+#[test]
+fn a_container_in_another_has_no_name_of_this_machine_s_files() {
+    let path = format!("{BUNDLES}/ID/config.json");
+    let machine = Machine::with(&path, CONTAINERD);
+    let inner = format!("/docker/{}/kubepods/burstable/pod1e597579/{ID}", "d5".repeat(32));
+    assert_eq!(machine.of(&Container::from_cgroup_path(&inner).unwrap()), None);
+}
+
+#[test]
+fn names_have_an_end() {
+    let path = format!("{BUNDLES}/ID/config.json");
+    let long = CONTAINERD.replace("\"web\"", &format!("\"{}\"", "w".repeat(1 << 20)));
+    let names = Machine::with(&path, &long).names(Runtime::Containerd, ID).unwrap();
+    assert_eq!(names.name.map(|name| name.len()), Some(253));
 }
 
 #[test]
@@ -84,7 +154,8 @@ fn docker_has_a_name_of_its_own() {
     assert_eq!(names.display().as_deref(), Some("eager_turing"));
     assert_eq!(names.image.as_deref(), Some("alpine"));
     // `--cgroup-parent` with the cgroupfs driver.
-    assert_eq!(machine.find(None, ID), Some((Runtime::Docker, names)));
+    let runtime = Some(Runtime::Docker);
+    assert_eq!(machine.find(None, ID), Some(Found { names, runtime, is_whole: true }));
 }
 
 #[test]

@@ -159,6 +159,7 @@ fields! {
     root_hierarchy_id: For(&[CREATOR]), Member("cgroup_root.hierarchy_id", 4);
     kn_id: For(&[CREATOR, SERVED]), Member("kernfs_node.id", 8);
     kn_parent: For(&[SERVED]), Renamed(&["kernfs_node.__parent", "kernfs_node.parent"], 8);
+    kn_name: For(&[SERVED]), Member("kernfs_node.name", 8);
 }
 
 const RLIMITS: &str = "signal_struct.rlim";

@@ -84,6 +84,7 @@ expected! {
     root_hierarchy_id: 12, 12, 12, 12, 12;
     kn_id: 104, 104, 96, 96, 96;
     kn_parent: 8, 8, 8, 8, 8;
+    kn_name: 16, 16, 16, 16, 16;
 }
 
 fn btf(data: &[u8]) -> Btf {

@@ -120,6 +120,10 @@ fn own<'a>(
             record.set(Field::ContainerdNamespace, &**namespace);
             record.maybe(Field::ContainerdVersion, version.as_deref());
         }
+        EventKind::ProgramIdentified { exe, arguments } => {
+            record.maybe(Field::Exe, exe.as_deref());
+            record.maybe(Field::Arguments, (!arguments.is_empty()).then(|| arguments.join(" ")));
+        }
         EventKind::Charged { charges } => {
             // The quota that binds the charged user, at any level of user namespaces.
             let payer = charges.first().map(|&charge| User::from(charge));

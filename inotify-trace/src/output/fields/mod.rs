@@ -127,6 +127,7 @@ fields! {
     Image "image" Text Both "container" "image";
     Qos "qos" Text Lines "container" "qos";
     IsSandbox "is_sandbox" Bool Lines "container" "is_sandbox";
+    ContainerOuter "container_outer" Text Both "container" "outer";
     Instance "instance" U64 Both;
     Fd "fd" I32 Both;
     Wd "wd" I32 Both;
@@ -147,6 +148,7 @@ fields! {
     TargetImage "target_image" Text Both "target_container" "image";
     TargetQos "target_qos" Text Lines "target_container" "qos";
     TargetIsSandbox "target_is_sandbox" Bool Lines "target_container" "is_sandbox";
+    TargetContainerOuter "target_container_outer" Text Both "target_container" "outer";
     Errno "errno" Text Both;
     LimitHit "limit_hit" Text Both;
     Counted "counted" Text Columns;
@@ -176,6 +178,8 @@ fields! {
     Charges "charges" Objects Lines;
     ContainerdNamespace "containerd_namespace" Text Lines;
     ContainerdVersion "containerd_version" Text Both;
+    Exe "exe" Text Both;
+    Arguments "arguments" Text Both;
     LostCount "lost_count" U64 Both;
     LostWhat "lost_what" Text Both;
     Verdict "verdict" Text Both;

@@ -14,8 +14,8 @@ use super::{Field, Record, json::Object};
 use crate::output::UserNames;
 
 /// The fields of a cgroup, in this order: its path; its container's id, runtime and name; its pod's
-/// uid, name and namespace; its image; its class; whether it is a sandbox.
-pub(super) type Place = [Field; 10];
+/// uid, name and namespace; its image; its class; whether it is a sandbox; the container it runs in.
+pub(super) type Place = [Field; 11];
 
 pub(super) const TASK: Place = [
     Field::Cgroup,
@@ -28,6 +28,7 @@ pub(super) const TASK: Place = [
     Field::Image,
     Field::Qos,
     Field::IsSandbox,
+    Field::ContainerOuter,
 ];
 
 pub(super) const TARGET: Place = [
@@ -41,6 +42,7 @@ pub(super) const TARGET: Place = [
     Field::TargetImage,
     Field::TargetQos,
     Field::TargetIsSandbox,
+    Field::TargetContainerOuter,
 ];
 
 /// Sets the fields of a cgroup.
@@ -63,18 +65,20 @@ fn of_container<'a>(
     tracker: &'a Tracker,
     fields: &Place,
 ) {
-    let [_, id, runtime, _, pod, .., qos, _] = *fields;
+    let [_, id, runtime, _, pod, .., qos, _, outer] = *fields;
     record.set(id, &*container.id);
     record.maybe(runtime, container.runtime.map(|it| it.as_str()));
     record.maybe(pod, container.pod.as_ref().map(|it| it.as_str()));
     record.maybe(qos, container.qos.map(|it| it.as_str()));
+    let of_outer = |outer: &_| tracker.cgroups().display_container(outer);
+    record.maybe(outer, container.outer.as_deref().map(of_outer));
     if let Some(names) = tracker.cgroups().names(container) {
         of_names(record, names, fields);
     }
 }
 
 fn of_names<'a>(record: &mut Record<'a>, names: &'a Names, fields: &Place) {
-    let [_, _, _, name, _, pod_name, namespace, image, _, is_sandbox] = *fields;
+    let [_, _, _, name, _, pod_name, namespace, image, _, is_sandbox, _] = *fields;
     record.maybe(name, names.name.as_deref());
     record.maybe(pod_name, names.pod_name.as_deref());
     record.maybe(namespace, names.namespace.as_deref());

@@ -94,6 +94,7 @@ fn sized(sizing: &Sizing) -> Value {
         "assumed": sizing.is_assumed,
         "pods": sizing.pods,
         "elsewhere": sizing.elsewhere,
+        "leaked": sizing.leaked,
         "needed": sizing.needed,
         "with_headroom": sizing.with_headroom,
         "floor": sizing.floor,

@@ -65,8 +65,12 @@ pub(super) fn reasoning(sizing: &Sizing) -> String {
         )
     };
     let per = if sizing.is_assumed || *pods_seen == 1 { "" } else { " / as many" };
+    let leaked = match sizing.leaked {
+        0 => String::new(),
+        leaked => format!(" ({leaked} leaked ones left out: see `inotify-trace leaks`)"),
+    };
     let raise = format!(
-        "{each}{per} x {pods} pods + {elsewhere} others = {needed}; x 1.5 for headroom = \
+        "{each}{per} x {pods} pods + {elsewhere} others{leaked} = {needed}; x 1.5 for headroom = \
          {with_headroom}"
     );
     if sizing.value == sizing.floor && sizing.value >= *with_headroom {

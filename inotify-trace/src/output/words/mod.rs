@@ -29,6 +29,12 @@ pub(crate) fn remedy(remedy: Remedy) -> Cow<'static, str> {
         Remedy::RestartAndReport => {
             "restart the process, which releases them all, and report the bug to its authors".into()
         }
+        Remedy::DeleteServed { is_pod } => format!(
+            "delete the {}, which ends this shim and releases them all, and report the bug to the \
+             authors of containerd",
+            if is_pod { "pod" } else { "container" }
+        )
+        .into(),
         Remedy::Wait => "nothing, unless the number grows".into(),
         Remedy::EndOrRaise(resource) => format!(
             "stop the first of these, or raise {} (`inotify-trace limits` recommends a value)",

@@ -79,7 +79,7 @@ fn however_much_a_part_or_an_event_has_it_fits_into_frames() {
     let process = |pid: u32| {
         let task = inotify_trace_model::event::Task { pid, ..Default::default() };
         let descriptors = (0..1024).map(|fd| (fd, InstanceId(u64::MAX))).collect();
-        Part::Process(Process { task, descriptors, made: 0, shim: None })
+        Part::Process(Process { task, descriptors, made: 0, shim: None, program: None })
     };
     let parts: Vec<_> = (0..600).map(process).collect();
     let failed = |time| Event {

@@ -67,6 +67,7 @@ fn target(path: &str, inode: u64) -> Target {
         inode,
         dev: 0x0010_0002,
         cgroup: if inode == 9000 { PLAIN } else { CgroupId(0) },
+        file: (inode == 9000).then(|| "cgroup.events".into()),
     }
 }
 
@@ -87,6 +88,7 @@ fn story() -> Vec<(Option<Task>, EventKind)> {
         id: "plain".to_owned(),
         pod: Some("0d6f4f2e-1111-4222-8333-444455556666".to_owned().into()),
         qos: Some(Qos::Burstable),
+        outer: None,
     };
     let charge = Charge {
         uid: 1000,
@@ -141,6 +143,13 @@ fn story() -> Vec<(Option<Task>, EventKind)> {
                 id: CONTAINER.into(),
                 namespace: "k8s.io".into(),
                 version: Some("1.7.24".into()),
+            },
+        ),
+        (
+            Some(node),
+            EventKind::ProgramIdentified {
+                exe: Some("node".into()),
+                arguments: vec!["server.js".into()],
             },
         ),
         (None, EventKind::Charged { charges: vec![charge].into() }),

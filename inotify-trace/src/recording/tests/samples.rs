@@ -10,7 +10,7 @@ use inotify_trace_model::{
         Target, Task,
     },
     feed::Batch,
-    identity::{Container, Names, PodUid, Qos, Runtime, Shim},
+    identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
     tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User, Watch},
 };
 
@@ -100,15 +100,17 @@ fn charge() -> BoxedStrategy<Charge> {
 }
 
 fn target() -> BoxedStrategy<Target> {
-    let strategy = (option::of(boxed()), any::<bool>(), long(), number(), cgroup());
+    let texts = || option::of(boxed());
+    let strategy = (texts(), any::<bool>(), long(), number(), cgroup(), texts());
     prop_oneof![
         Just(Target::default()),
-        strategy.prop_map(|(path, is_gone, inode, dev, cgroup)| Target {
+        strategy.prop_map(|(path, is_gone, inode, dev, cgroup, file)| Target {
             path,
             is_gone,
             inode,
             dev,
-            cgroup
+            cgroup,
+            file
         }),
     ]
     .boxed()
@@ -126,16 +128,23 @@ fn names() -> BoxedStrategy<Box<Names>> {
 fn container() -> BoxedStrategy<Box<Container>> {
     let runtime = option::of(prop_oneof![Just(Runtime::Containerd), Just(Runtime::Crun)]);
     let qos = option::of(prop_oneof![Just(Qos::Guaranteed), Just(Qos::BestEffort)]);
-    (runtime, text(), option::of(text()), qos)
-        .prop_map(|(runtime, id, pod, qos)| {
-            Box::new(Container { runtime, id, pod: pod.map(PodUid::from), qos })
-        })
+    let one = (runtime, text(), option::of(text()), qos).prop_map(|(runtime, id, pod, qos)| {
+        Box::new(Container { runtime, id, pod: pod.map(PodUid::from), qos, outer: None })
+    });
+    (one.clone(), option::of(one))
+        .prop_map(|(inner, outer)| Box::new(Container { outer, ..*inner }))
         .boxed()
 }
 
 fn shim() -> BoxedStrategy<Shim> {
     (boxed(), boxed(), option::of(boxed()))
         .prop_map(|(id, namespace, version)| Shim { id, namespace, version })
+        .boxed()
+}
+
+fn program() -> BoxedStrategy<Program> {
+    (option::of(boxed()), vec(boxed(), 0..3))
+        .prop_map(|(exe, arguments)| Program { exe, arguments })
         .boxed()
 }
 
@@ -153,7 +162,7 @@ fn loss() -> BoxedStrategy<Loss> {
 
 /// How many kinds there are, and which of them one is. A new one does not compile until it is
 /// here, and [`kind`] has to make it too: `every_kind_is_made` sees to that.
-pub(super) const KINDS: usize = 22;
+pub(super) const KINDS: usize = 23;
 
 pub(super) fn which(kind: &EventKind) -> usize {
     match kind {
@@ -179,6 +188,7 @@ pub(super) fn which(kind: &EventKind) -> usize {
         EventKind::Lost { .. } => 19,
         EventKind::ShimIdentified { .. } => 20,
         EventKind::InstanceHeld { .. } => 21,
+        EventKind::ProgramIdentified { .. } => 22,
     }
 }
 
@@ -245,6 +255,9 @@ fn of_others() -> BoxedStrategy<EventKind> {
         shim().prop_map(|Shim { id, namespace, version }| {
             EventKind::ShimIdentified { id, namespace, version }
         }),
+        program().prop_map(|Program { exe, arguments }| {
+            EventKind::ProgramIdentified { exe, arguments }
+        }),
         (cgroup(), boxed()).prop_map(|(cgroup, path)| EventKind::CgroupCreated { cgroup, path }),
         (cgroup(), boxed()).prop_map(|(cgroup, path)| EventKind::CgroupRenamed { cgroup, path }),
         cgroup().prop_map(|cgroup| EventKind::CgroupRemoved { cgroup }),
@@ -254,7 +267,7 @@ fn of_others() -> BoxedStrategy<EventKind> {
 }
 
 pub(super) fn kind() -> BoxedStrategy<EventKind> {
-    prop_oneof![5 => of_instances(), 4 => of_watches(), 11 => of_others()].boxed()
+    prop_oneof![5 => of_instances(), 4 => of_watches(), 12 => of_others()].boxed()
 }
 
 pub(super) fn event() -> BoxedStrategy<Event> {
@@ -294,11 +307,12 @@ fn instance_state() -> BoxedStrategy<Instance> {
         option::of(time()),
         vec(leaver(), 0..3),
         vec((number(), fd()), 0..5),
+        proptest::collection::btree_set(boxed(), 0..4),
     );
     (identity, history)
         .prop_map(|(identity, history)| {
             let (id, origin, since, creator_cgroup, flags, charged) = identity;
-            let (queued, served, emptied, leavers, descriptors) = history;
+            let (queued, served, emptied, leavers, descriptors, files) = history;
             Instance {
                 id,
                 origin,
@@ -308,6 +322,7 @@ fn instance_state() -> BoxedStrategy<Instance> {
                 charged,
                 queued,
                 served,
+                files,
                 emptied,
                 leavers,
                 ended_by: None,
@@ -324,8 +339,14 @@ pub(super) fn part() -> BoxedStrategy<Part> {
     let account =
         account.prop_map(|(instances, watches, payers)| Account { instances, watches, payers });
     let descriptors = proptest::collection::btree_map(fd(), instance(), 0..5);
-    let process = (task(), descriptors, long(), option::of(shim()))
-        .prop_map(|(task, descriptors, made, shim)| Process { task, descriptors, made, shim });
+    let process = (task(), descriptors, long(), option::of(shim()), option::of(program()));
+    let process = process.prop_map(|(task, descriptors, made, shim, program)| Process {
+        task,
+        descriptors,
+        made,
+        shim,
+        program,
+    });
     let watch =
         (fd(), target(), number()).prop_map(|(wd, target, mask)| (wd, Watch { target, mask }));
     prop_oneof![

@@ -21,7 +21,7 @@ pub(in crate::recording) struct Event {
     pub used: u32,
     #[prost(
         oneof = "Kind",
-        tags = "8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29"
+        tags = "8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 36"
     )]
     pub kind: Option<Kind>,
 }
@@ -73,6 +73,8 @@ pub(in crate::recording) enum Kind {
     ShimIdentified(Shim),
     #[prost(uint32, tag = "29")]
     InstanceHeld(u32),
+    #[prost(message, tag = "36")]
+    ProgramIdentified(Program),
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -112,6 +114,9 @@ pub(in crate::recording) struct Target {
     pub dev: u32,
     #[prost(uint64, tag = "5")]
     pub cgroup: u64,
+    /// Of a file of a cgroup, if a snapshot found it.
+    #[prost(string, optional, tag = "9")]
+    pub file: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -215,6 +220,9 @@ pub(in crate::recording) struct Container {
     /// By name, as in JSON.
     #[prost(string, optional, tag = "4")]
     pub qos: Option<String>,
+    /// The machine's container that it runs in, which runs in none.
+    #[prost(message, optional, boxed, tag = "5")]
+    pub outer: Option<Box<Container>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -281,6 +289,14 @@ pub(in crate::recording) struct Shim {
     pub namespace: String,
     #[prost(string, optional, tag = "3")]
     pub version: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::recording) struct Program {
+    #[prost(string, optional, tag = "1")]
+    pub exe: Option<String>,
+    #[prost(string, repeated, tag = "2")]
+    pub arguments: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]

@@ -2,7 +2,7 @@
 
 use prost::{Message, Oneof};
 
-use super::{Container, ContainerNamed, Level, Shim, Task, WatchFound};
+use super::{Container, ContainerNamed, Level, Program, Shim, Task, WatchFound};
 
 /// A part of the tracker's state.
 #[derive(Clone, PartialEq, Message)]
@@ -80,6 +80,8 @@ pub(in crate::recording) struct Process {
     pub made: u64,
     #[prost(message, optional, tag = "4")]
     pub shim: Option<Shim>,
+    #[prost(message, optional, tag = "9")]
+    pub program: Option<Program>,
 }
 
 /// A descriptor, and its instance.
@@ -118,6 +120,8 @@ pub(in crate::recording) struct Instance {
     pub leavers: Vec<Leaver>,
     #[prost(message, repeated, tag = "12")]
     pub descriptors: Vec<HolderDescriptor>,
+    #[prost(string, repeated, tag = "16")]
+    pub files: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]

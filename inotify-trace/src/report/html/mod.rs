@@ -155,8 +155,7 @@ fn clean(text: &str) -> String {
 
 /// Text without characters that would move the text around it.
 fn plain(text: &str) -> String {
-    let is_direction = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    printable(text).replace(is_direction, "?")
+    printable(text).into_owned()
 }
 
 #[cfg(test)]

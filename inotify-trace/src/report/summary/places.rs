@@ -218,7 +218,8 @@ mod tests {
         tell(EventKind::CgroupFound { cgroup: CgroupId(5), path: "/mine".into() });
         tell(create(1, 3));
         let id = "web".to_owned();
-        let container = Container { runtime: Some(Runtime::Runc), id, pod: None, qos: None };
+        let runtime = Some(Runtime::Runc);
+        let container = Container { runtime, id, pod: None, qos: None, outer: None };
         tell(EventKind::ContainerNamed {
             cgroup: CgroupId(5),
             container: Some(Box::new(container)),

@@ -1,12 +1,15 @@
 //! The part of the Container Runtime Interface that is used, `runtime.v1` of
 //! <https://github.com/kubernetes/cri-api/blob/master/pkg/apis/runtime/v1/api.proto>: a few fields
 //! of a few messages, by hand, so that building needs no protoc. Fields that are missing here are
-//! skipped by the decoder.
+//! skipped by the decoder. `runtime.v1alpha2`, which is all that containerd before 1.6 and CRI-O
+//! before 1.23 serve, has the same fields under the same numbers.
 
 use std::collections::HashMap;
 
 use prost::Message;
-use tonic::{Request, Status, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
+use tonic::{
+    Code, Request, Status, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel,
+};
 use tonic_prost::ProstCodec;
 
 #[derive(Clone, PartialEq, Message)]
@@ -95,40 +98,58 @@ pub(super) struct ContainerStatus {
 /// The most bytes of an answer, as in kubelet.
 const LONGEST: usize = 16 << 20;
 
+/// The services, newest first.
+const SERVICES: [&str; 2] = ["runtime.v1.RuntimeService", "runtime.v1alpha2.RuntimeService"];
+
 /// A client of a runtime.
 #[derive(Debug)]
-pub(super) struct Client(Grpc<Channel>);
+pub(super) struct Client {
+    grpc: Grpc<Channel>,
+    /// The service that the runtime has.
+    service: &'static str,
+}
 
 impl Client {
     pub(super) fn new(channel: Channel) -> Self {
-        Self(Grpc::new(channel).max_decoding_message_size(LONGEST))
+        let grpc = Grpc::new(channel).max_decoding_message_size(LONGEST);
+        Self { grpc, service: SERVICES[0] }
     }
 
+    /// The runtime's version, from the newest service that it has. The first call.
     pub(super) async fn version(&mut self) -> Result<VersionResponse, Status> {
-        self.call("/runtime.v1.RuntimeService/Version", Empty {}).await
+        let mut answer = self.call("Version", Empty {}).await;
+        for older in &SERVICES[1..] {
+            if answer.as_ref().is_err_and(|status: &Status| status.code() == Code::Unimplemented) {
+                self.service = older;
+                answer = self.call("Version", Empty {}).await;
+            }
+        }
+        answer
     }
 
     pub(super) async fn sandboxes(&mut self) -> Result<ListPodSandboxResponse, Status> {
-        self.call("/runtime.v1.RuntimeService/ListPodSandbox", Empty {}).await
+        self.call("ListPodSandbox", Empty {}).await
     }
 
     pub(super) async fn containers(&mut self) -> Result<ListContainersResponse, Status> {
-        self.call("/runtime.v1.RuntimeService/ListContainers", Empty {}).await
+        self.call("ListContainers", Empty {}).await
     }
 
     pub(super) async fn status(&mut self, id: &str) -> Result<ContainerStatusResponse, Status> {
-        let question = ContainerStatusRequest { container_id: id.to_owned() };
-        self.call("/runtime.v1.RuntimeService/ContainerStatus", question).await
+        self.call("ContainerStatus", ContainerStatusRequest { container_id: id.to_owned() }).await
     }
 
-    async fn call<Q, A>(&mut self, method: &'static str, question: Q) -> Result<A, Status>
+    async fn call<Q, A>(&mut self, method: &str, question: Q) -> Result<A, Status>
     where
         Q: Message + Send + Sync + 'static,
         A: Message + Default + Send + Sync + 'static,
     {
-        let ready = self.0.ready().await;
+        let path = format!("/{}/{method}", self.service);
+        let path = PathAndQuery::from_maybe_shared(path);
+        let path = path.map_err(|error| Status::internal(error.to_string()))?;
+        let ready = self.grpc.ready().await;
         ready.map_err(|error| Status::unavailable(error.to_string()))?;
-        let (method, codec) = (PathAndQuery::from_static(method), ProstCodec::<Q, A>::default());
-        Ok(self.0.unary(Request::new(question), method, codec).await?.into_inner())
+        let codec = ProstCodec::<Q, A>::default();
+        Ok(self.grpc.unary(Request::new(question), path, codec).await?.into_inner())
     }
 }

@@ -10,42 +10,26 @@ mod worker;
 
 use std::{
     path::PathBuf,
-    sync::mpsc::{self, Receiver, Sender},
-    thread,
     time::{Duration, Instant},
 };
 
-use super::{Container, Names, Runtime};
+use super::{Answer, Container, Runtime, asking::Asking};
 
 /// The default sockets.
 const SOCKETS: [&str; 3] =
     ["run/containerd/containerd.sock", "run/crio/crio.sock", "run/k3s/containerd/containerd.sock"];
 
-/// The answer to a question about a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The container in the question.
-    pub asked: Container,
-    /// Its names; None if no runtime knows it.
-    pub names: Option<Names>,
-    /// Its runtime, if that was unknown in the question.
-    pub runtime: Option<Runtime>,
-}
-
 /// The runtimes that can be asked.
 #[derive(Debug)]
 pub struct Cri {
     sockets: Vec<PathBuf>,
-    worker: Option<Worker>,
-    /// Questions without an answer.
-    open: usize,
+    worker: Option<Asking<Container, Answer>>,
+    /// When it was seen last that there is no socket.
+    absent: Option<Instant>,
 }
 
-#[derive(Debug)]
-struct Worker {
-    questions: Sender<Container>,
-    answers: Receiver<Answer>,
-}
+/// How long a socket that is not there is not looked for again.
+const ABSENCE: Duration = Duration::from_millis(500);
 
 impl Cri {
     /// The runtimes of a machine whose files are below `root`; or the one that listens on `socket`.
@@ -53,7 +37,7 @@ impl Cri {
     pub fn new(root: &std::path::Path, socket: Option<PathBuf>) -> Self {
         let usual = || SOCKETS.iter().map(|path| root.join(path)).collect();
         let sockets = socket.map_or_else(usual, |socket| vec![socket]);
-        Self { sockets, worker: None, open: 0 }
+        Self { sockets, worker: None, absent: None }
     }
 
     /// Asks for a container's names; returns whether there will be an answer.
@@ -61,50 +45,41 @@ impl Cri {
         let is_kubernetes_s =
             matches!(container.runtime, None | Some(Runtime::Containerd | Runtime::CriO));
         // All ids of Kubernetes runtimes are long.
-        if !is_kubernetes_s || !container.has_long_id() {
+        if !is_kubernetes_s || !container.has_long_id() || container.outer.is_some() {
             return false;
         }
-        if self.worker.is_none() && self.sockets.iter().any(|socket| socket.exists()) {
-            self.worker = self.start();
+        if self.worker.is_none() && self.is_there() {
+            let sockets = self.sockets.clone();
+            self.worker =
+                Asking::start("cri", move |asked, answer| worker::run(sockets, asked, answer));
         }
-        let Some(worker) = &self.worker else { return false };
-        let is_asked = worker.questions.send(container.clone()).is_ok();
-        self.open += usize::from(is_asked);
-        is_asked
+        self.worker.as_mut().is_some_and(|worker| worker.ask(container.clone()))
     }
 
-    fn start(&self) -> Option<Worker> {
-        let ((questions, asked), (answer, answers)) = (mpsc::channel(), mpsc::channel());
-        let sockets = self.sockets.clone();
-        let thread = thread::Builder::new().name("cri".to_owned());
-        let started = thread.spawn(move || worker::run(sockets, &asked, &answer));
-        if let Err(error) = &started {
-            log::info!("no container runtime can be asked for names: {error}");
+    /// Whether there is a socket; false for a while after there was none: each container that has no
+    /// name asks.
+    fn is_there(&mut self) -> bool {
+        if self.absent.is_some_and(|absent| absent.elapsed() < ABSENCE) {
+            return false;
         }
-        started.ok().map(|_| Worker { questions, answers })
+        let is_there = self.sockets.iter().any(|socket| socket.exists());
+        self.absent = (!is_there).then(Instant::now);
+        is_there
     }
 
     /// Whether answers are outstanding.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.open > 0
+        self.worker.as_ref().is_some_and(Asking::is_open)
     }
 
     /// An answer that has arrived.
     pub fn answer(&mut self) -> Option<Answer> {
-        let answer = self.worker.as_ref()?.answers.try_recv();
-        if matches!(answer, Err(mpsc::TryRecvError::Disconnected)) {
-            self.open = 0;
-        }
-        self.open = self.open.saturating_sub(usize::from(answer.is_ok()));
-        answer.ok()
+        self.worker.as_mut()?.answer()
     }
 
     /// Waits for the next answer, until `end`.
     pub fn wait(&mut self, end: Instant) -> Option<Answer> {
-        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
-        let answer = self.worker.as_ref().filter(|_| self.open > 0)?.answers.recv_timeout(left);
-        self.open -= 1;
-        answer.ok()
+        self.worker.as_mut()?.wait(end)
     }
 }

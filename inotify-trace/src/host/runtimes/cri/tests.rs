@@ -2,6 +2,7 @@ use std::{
     io::{Read as _, Write as _},
     os::unix::net::UnixListener,
     path::Path,
+    thread,
 };
 
 use inotify_trace_tests::wait::patience;
@@ -9,7 +10,7 @@ use inotify_trace_tests::wait::patience;
 use super::*;
 
 fn container(runtime: impl Into<Option<Runtime>>) -> Container {
-    Container { runtime: runtime.into(), id: "a1".repeat(32), pod: None, qos: None }
+    Container { runtime: runtime.into(), id: "a1".repeat(32), pod: None, qos: None, outer: None }
 }
 
 /// The answers of the listener below a root.

@@ -11,8 +11,7 @@ use std::{
 use tonic::transport::Endpoint;
 
 use super::{
-    super::{Container, Names, Runtime},
-    Answer,
+    super::{Answer, Container, Names, Runtime},
     api::{self, Client},
 };
 
@@ -128,7 +127,8 @@ impl Asked {
                 names.image = image.and_then(|it| text(&it.image)).or(names.image);
             }
             let runtime = runtime.filter(|_| asked.runtime.is_none());
-            known.push(Answer { asked: asked.clone(), names: Some(names), runtime });
+            let names = Some(names.bounded());
+            known.push(Answer { asked: asked.clone(), names, runtime });
         }
         Ok(())
     }

@@ -1,0 +1,128 @@
+//! The agent's capabilities: which it needs, for what, and which it keeps while it runs.
+
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs,
+};
+
+/// A capability that the agent uses (capabilities(7)).
+#[derive(Clone, Copy, Debug)]
+pub struct Capability {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is needed for.
+    pub purpose: &'static str,
+    /// What is lost without it; None if nothing works without it.
+    pub loss: Option<&'static str>,
+    set: CapabilitySet,
+}
+
+/// All that the agent uses. CAP_SYS_ADMIN takes the place of the first two.
+pub const NEEDED: [Capability; 4] = [
+    Capability {
+        name: "CAP_BPF",
+        purpose: "load the kernel programs, and ask them",
+        loss: None,
+        set: CapabilitySet::BPF,
+    },
+    Capability {
+        name: "CAP_PERFMON",
+        purpose: "attach the kernel programs, which read kernel memory",
+        loss: None,
+        set: CapabilitySet::PERFMON,
+    },
+    Capability {
+        name: "CAP_SYS_PTRACE",
+        purpose: "read /proc/PID of other users' processes",
+        loss: Some("descriptors, names and containers of other users' processes may be missing"),
+        set: CapabilitySet::SYS_PTRACE,
+    },
+    Capability {
+        name: "CAP_DAC_READ_SEARCH",
+        purpose: "find the paths of watches by file handle, and read the states of runtimes",
+        loss: Some("paths of existing watches, and names of containers, may be missing"),
+        set: CapabilitySet::DAC_READ_SEARCH,
+    },
+];
+
+impl Capability {
+    /// Whether this thread has it.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        // If the kernel does not tell, the call that needs it will.
+        capabilities(None).map_or(true, |own| {
+            let is_for_bpf = self.set.intersects(CapabilitySet::BPF | CapabilitySet::PERFMON);
+            let admin = is_for_bpf && own.effective.contains(CapabilitySet::SYS_ADMIN);
+            admin || own.effective.contains(self.set)
+        })
+    }
+}
+
+/// What an agent does later that needs more than running does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Later {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// It creates files, in directories that may be another user's.
+    WriteFiles,
+    /// It loads and attaches kernel programs again, for which it may have to mount tracefs, and
+    /// gives up the rest then.
+    Attach,
+}
+
+/// The capabilities that this thread lacks.
+pub fn missing() -> impl Iterator<Item = &'static Capability> {
+    NEEDED.iter().filter(|it| !it.is_held())
+}
+
+/// Gives up what a running agent does not need, so that a bug in it can do no more than it may; the
+/// same for programs that it could start. Call it before other threads start: each thread has
+/// capabilities of its own, and inherits those of the thread that starts it.
+///
+pub fn give_up_others(later: Later) {
+    if let Err(error) = try_to_give_up_others(later) {
+        log::warn!("cannot give up privileges that are not needed: {error}");
+    }
+}
+
+fn try_to_give_up_others(later: Later) -> rustix::io::Result<()> {
+    let more = match later {
+        Later::Nothing => CapabilitySet::empty(),
+        Later::WriteFiles => CapabilitySet::DAC_OVERRIDE,
+        Later::Attach => return Ok(()),
+    };
+    set_no_new_privs(true)?;
+    let own = capabilities(None)?;
+    let mut kept = NEEDED.iter().fold(more, |all, it| all | it.set);
+    if !own.effective.contains(CapabilitySet::BPF) {
+        // It takes the place of the missing one.
+        kept |= CapabilitySet::SYS_ADMIN;
+    }
+    set_capabilities(
+        None,
+        CapabilitySets {
+            effective: own.effective & kept,
+            permitted: own.permitted & kept,
+            inheritable: CapabilitySet::empty(),
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_keeps_only_what_it_needs() {
+        // Of a thread of its own: other tests run in this process.
+        let after = std::thread::spawn(|| {
+            give_up_others(Later::Nothing);
+            let own = capabilities(None).unwrap();
+            let needed = NEEDED.iter().fold(CapabilitySet::empty(), |all, it| all | it.set);
+            assert!(needed.contains(own.effective) && needed.contains(own.permitted), "{own:?}");
+            assert!(own.inheritable.is_empty());
+            rustix::thread::no_new_privs().unwrap()
+        });
+        assert!(after.join().unwrap());
+    }
+}

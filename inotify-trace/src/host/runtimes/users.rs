@@ -1,0 +1,378 @@
+//! Users' own containers, from the files of rootless Podman, Docker, runc and crun. The owner decides
+//! what is in these files and directories: they are read in a thread of their own, since a user's
+//! file system may never answer, and only as far as it takes little time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, Sender},
+    time::{Duration, Instant},
+};
+
+use inotify_trace_model::identity::{Container, Names, Runtime};
+
+use super::{
+    asking::Asking,
+    docker,
+    files::{self, Below},
+    is_component, podman,
+    states::Form,
+};
+
+/// Users' slices, and the manager below it to which a user's cgroups are left.
+const SLICE: &str = "/user.slice/user-";
+const MANAGER: &str = ".slice/user@";
+
+/// The directory of users' runtime files, by user id.
+const RUNTIME: &str = "run/user";
+
+/// Directories of states below it.
+const STATES: [(&str, Runtime, Form); 2] =
+    [("crun", Runtime::Crun, Form::Crun), ("runc", Runtime::Runc, Form::Runc)];
+
+/// The stores of Podman and Docker below a home directory.
+const PODMAN: &str = ".local/share/containers/storage";
+const DOCKER: &str = ".local/share/docker";
+
+/// Podman's store of containers that are gone with the machine's next start, below the runtime files.
+const TRANSIENT: &str = "containers";
+
+/// The most bytes of a file: a list has a thousand bytes for each container.
+const LONGEST: u64 = 1 << 20;
+
+/// The most bytes of passwd(5).
+const LONGEST_PASSWD: u64 = 4 << 20;
+
+/// The most states of a user.
+const MOST: usize = 512;
+
+/// The time between two looks, and how many times longer than the look before it is at least.
+const PAUSE: Duration = Duration::from_millis(50);
+const RATIO: u32 = 20;
+
+/// The names of a user's container; the cgroup may not have been known to be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfUser {
+    /// The path of the cgroup in the question.
+    pub cgroup: Box<str>,
+    /// Its container, if the question did not name it and the user's files do.
+    pub container: Option<Container>,
+    /// The names; None if the user's files have none.
+    pub names: Option<Names>,
+}
+
+/// A question about a user's cgroup.
+#[derive(Debug)]
+struct Question {
+    uid: u32,
+    cgroup: Box<str>,
+    /// The container, if the path names one.
+    container: Option<Container>,
+}
+
+/// The users of a machine.
+#[derive(Debug)]
+pub struct Users {
+    root: PathBuf,
+    worker: Option<Asking<Question, OfUser>>,
+}
+
+/// The user whose slice a cgroup is in.
+#[must_use]
+fn uid_of(cgroup: &str) -> Option<u32> {
+    cgroup.strip_prefix(SLICE)?.split_once('.')?.0.parse().ok()
+}
+
+impl Users {
+    /// The users of a machine whose files are below `root`.
+    #[must_use]
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), worker: None }
+    }
+
+    /// Whether only the user decides what is in a cgroup: root's files say nothing about it then.
+    #[must_use]
+    pub fn rule(cgroup: &str) -> bool {
+        let rest = cgroup
+            .strip_prefix(SLICE)
+            .map(|it| it.trim_start_matches(|c: char| c.is_ascii_digit()));
+        rest.is_some_and(|rest| rest.starts_with(MANAGER))
+    }
+
+    /// Asks for the container of a cgroup, or the names of one that the path names; returns whether
+    /// there will be an answer.
+    pub fn ask(&mut self, cgroup: &str, container: Option<&Container>) -> bool {
+        let Some(uid) = uid_of(cgroup) else { return false };
+        let is_here = container.is_none_or(|container| {
+            let is_known = matches!(container.runtime, Some(Runtime::Podman | Runtime::Docker));
+            is_known && container.outer.is_none() && is_component(&container.id)
+        });
+        if !is_here {
+            return false;
+        }
+        if self.worker.is_none() {
+            let root = self.root.clone();
+            self.worker = Asking::start("users", move |asked, answer| run(&root, asked, answer));
+        }
+        let container = container.cloned();
+        let question = Question { uid, cgroup: cgroup.into(), container };
+        self.worker.as_mut().is_some_and(|worker| worker.ask(question))
+    }
+
+    /// Whether answers are outstanding.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.worker.as_ref().is_some_and(Asking::is_open)
+    }
+
+    /// An answer that has arrived.
+    pub fn answer(&mut self) -> Option<OfUser> {
+        self.worker.as_mut()?.answer()
+    }
+
+    /// Waits for the next answer, until `end`.
+    pub fn wait(&mut self, end: Instant) -> Option<OfUser> {
+        self.worker.as_mut()?.wait(end)
+    }
+}
+
+/// Answers each of `questions`, until their sender is dropped.
+fn run(root: &Path, questions: &Receiver<Question>, answer: &Sender<OfUser>) {
+    while let Ok(first) = questions.recv() {
+        let began = Instant::now();
+        let mut by_user: BTreeMap<u32, Vec<Question>> = BTreeMap::new();
+        for question in std::iter::once(first).chain(questions.try_iter()) {
+            by_user.entry(question.uid).or_default().push(question);
+        }
+        for (uid, questions) in by_user {
+            let mut user = User::new(root, uid);
+            for Question { cgroup, container, .. } in questions {
+                let (container, names) = match container {
+                    Some(container) => (None, user.names(&container)),
+                    None => user.state(&cgroup).unzip(),
+                };
+                if answer.send(OfUser { cgroup, container, names }).is_err() {
+                    return;
+                }
+            }
+        }
+        std::thread::sleep(PAUSE.max(RATIO * began.elapsed()).saturating_sub(began.elapsed()));
+    }
+}
+
+/// A user's files, as they are now.
+struct User<'a> {
+    root: &'a Path,
+    uid: u32,
+    /// The directories, once one of them is wanted.
+    home: Option<Option<Below>>,
+    runtime: Option<Below>,
+    states: Option<BTreeMap<String, (Container, Names)>>,
+}
+
+impl<'a> User<'a> {
+    fn new(root: &'a Path, uid: u32) -> Self {
+        let runtime = Below::open(&root.join(RUNTIME).join(uid.to_string()));
+        Self { root, uid, home: None, runtime, states: None }
+    }
+
+    fn names(&mut self, container: &Container) -> Option<Names> {
+        let (root, uid) = (self.root, self.uid);
+        let home = self.home.get_or_insert_with(|| Below::open(&home(root, uid)?)).as_ref();
+        let read = |path: &str| home?.read(path, LONGEST);
+        let id = container.id.as_str();
+        let names = match container.runtime? {
+            Runtime::Podman => podman::names_below(|list| read(&format!("{PODMAN}/{list}")), id)
+                .or_else(|| {
+                    let read = |list: &str| {
+                        self.runtime.as_ref()?.read(&format!("{TRANSIENT}/{list}"), LONGEST)
+                    };
+                    podman::names_below(read, id)
+                }),
+            Runtime::Docker => docker::names_in(&read(&format!("{DOCKER}/{}", docker::note(id)))?),
+            _ => None,
+        };
+        // A user has no pods of Kubernetes.
+        let Names { name, image, .. } = names?;
+        Names { name, image, ..Names::default() }.bounded().or_none()
+    }
+
+    /// The container of a cgroup by runc's and crun's states.
+    fn state(&mut self, cgroup: &str) -> Option<(Container, Names)> {
+        let uid = self.uid;
+        let runtime = self.runtime.as_ref()?;
+        let states = self.states.get_or_insert_with(|| states(runtime, uid));
+        states.get(cgroup).cloned()
+    }
+}
+
+/// A user's containers by cgroup, but those of cgroups that several states claim.
+fn states(runtime: &Below, uid: u32) -> BTreeMap<String, (Container, Names)> {
+    let (mut states, mut claimed) = (BTreeMap::new(), BTreeSet::new());
+    for (place, runtime_name, form) in STATES {
+        for id in runtime.names(place, MOST) {
+            let text = runtime.read(&format!("{place}/{id}/{}", form.file()), LONGEST);
+            let Some(parsed) = text.and_then(|text| form.parse(&text)) else { continue };
+            // They count for the user's own cgroups only.
+            let Some(cgroup) = parsed.cgroup.filter(|it| uid_of(it) == Some(uid)) else { continue };
+            let container = Container {
+                runtime: Some(runtime_name),
+                id: id.clone(),
+                pod: None,
+                qos: None,
+                outer: None,
+            };
+            let names = parsed.names.unwrap_or_default();
+            // The user chose the id as the name.
+            let name = names.name.or(Some(id));
+            let names = Names { name, image: names.image, ..Names::default() }.bounded();
+            if states.insert(cgroup.clone(), (container, names)).is_some() {
+                claimed.insert(cgroup);
+            }
+        }
+    }
+    states.retain(|cgroup, _| !claimed.contains(cgroup));
+    states
+}
+
+/// A user's home directory by passwd(5), below `root`. Directory services are not asked: that could
+/// wait for a network that is down.
+fn home(root: &Path, uid: u32) -> Option<PathBuf> {
+    let text = files::read(&root.join("etc/passwd"), LONGEST_PASSWD)?;
+    let home = text.lines().find_map(|line| {
+        let mut fields = line.split(':').skip(2);
+        let is_it = fields.next()?.parse() == Ok(uid);
+        fields.nth(2).filter(|_| is_it)
+    })?;
+    Some(root.join(home.strip_prefix('/')?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    /// A state of crun 1.8, cut down.
+    const CRUN: &str = r#"{"pid": 7, "cgroup-path": "/user.slice/user-1000.slice/foo",
+        "scope": "", "bundle": "/b", "detached": true}"#;
+    const CGROUP: &str = "/user.slice/user-1000.slice/foo";
+
+    struct Machine(tempfile::TempDir);
+
+    impl Machine {
+        fn new() -> Self {
+            let machine = Self(tempfile::tempdir().unwrap());
+            machine.write("etc/passwd", "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:\n");
+            machine
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            let path = self.0.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        /// The container of a cgroup by a user's state.
+        fn state(&self, cgroup: &str) -> Option<String> {
+            let uid = uid_of(cgroup)?;
+            Some(User::new(self.0.path(), uid).state(cgroup)?.0.to_string())
+        }
+
+        /// The name of a user's container.
+        fn name(&self, path: &str) -> Option<String> {
+            let container = Container::from_cgroup_path(path)?;
+            User::new(self.0.path(), uid_of(path)?).names(&container)?.display()
+        }
+    }
+
+    #[test]
+    fn crun_s_states_are_believed_of_the_user_s_own_cgroups() {
+        for (path, is_believed) in
+            [("run/user/1000/crun/app/status", true), ("run/user/1001/crun/app/status", false)]
+        {
+            let machine = Machine::new();
+            machine.write(path, CRUN);
+            assert_eq!(machine.state(CGROUP).as_deref(), is_believed.then_some("crun:app"));
+            assert_eq!(machine.state("/user.slice/user-1001.slice/foo"), None);
+        }
+        let machine = Machine::new();
+        machine.write("run/user/1000/crun/app/status", CRUN);
+        // Two containers in one cgroup: a process in it may belong to either.
+        machine.write("run/user/1000/crun/second/status", CRUN);
+        assert_eq!(machine.state(CGROUP), None);
+    }
+
+    #[test]
+    fn links_and_pipes_of_users_are_not_opened() {
+        let machine = Machine::new();
+        let place = machine.0.path().join("run/user/1000");
+        machine.write("elsewhere/app/status", CRUN);
+        fs::create_dir_all(&place).unwrap();
+        symlink(machine.0.path().join("elsewhere"), place.join("crun")).unwrap();
+        assert_eq!(machine.state(CGROUP), None);
+        fs::remove_file(place.join("crun")).unwrap();
+        fs::create_dir_all(place.join("crun/app")).unwrap();
+        let status = place.join("crun/app/status");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &status, rustix::fs::Mode::RUSR).unwrap();
+        assert_eq!(machine.state(CGROUP), None);
+    }
+
+    /// As Podman 5.4 of Debian 13 writes it, cut down.
+    const PODMAN_LIST: &str = r#"[{"id":"ID","names":["rl-tail"],"image":"5d0d",
+        "layer":"2f00","metadata":"{\"image-name\":\"docker.io/library/busybox:1\",\"image-id\":\"5d0d\",\"name\":\"rl-tail\",\"created-at\":1764000000}","created":"2026-11-01T00:00:00Z","flags":{"MountLabel":""}}]"#;
+
+    #[test]
+    fn rootless_containers_are_named_by_their_owners_stores() {
+        let id = "4f".repeat(32);
+        let service = "/user.slice/user-1000.slice/user@1000.service";
+        let podman = format!("{service}/user.slice/libpod-{id}.scope/container");
+        let quadlet = format!("{service}/app.slice/web.service/libpod-payload-{id}");
+        let store = "home/ann/.local/share/containers/storage";
+        for list in [
+            &format!("{store}/vfs-containers/containers.json"),
+            &format!("{store}/overlay-containers/volatile-containers.json"),
+            "run/user/1000/containers/overlay-containers/volatile-containers.json",
+        ] {
+            let machine = Machine::new();
+            assert_eq!(machine.name(&podman), None);
+            machine.write(list, &PODMAN_LIST.replace("ID", &id));
+            for path in [&podman, &quadlet] {
+                assert_eq!(machine.name(path).as_deref(), Some("rl-tail"), "{list}");
+            }
+            let of_another = podman.replace("1000", "1001");
+            assert_eq!(machine.name(&of_another), None);
+        }
+        let machine = Machine::new();
+        let note = r#"{"Name": "/web", "Config": {"Image": "nginx", "Labels":
+            {"io.kubernetes.pod.name": "victim", "io.kubernetes.pod.namespace": "prod"}}}"#;
+        machine.write(&format!("home/ann/.local/share/docker/{}", docker::note(&id)), note);
+        let docker = format!("{service}/user.slice/docker-{id}.scope");
+        assert_eq!(machine.name(&docker).as_deref(), Some("web"), "and no pod");
+    }
+
+    #[test]
+    fn a_name_that_podman_forbids_is_none() {
+        let id = "4f".repeat(32);
+        let machine = Machine::new();
+        let list = PODMAN_LIST.replace("ID", &id).replace(r#"["rl-tail"]"#, r#"["prod/shop/web"]"#);
+        let path = "home/ann/.local/share/containers/storage/vfs-containers/containers.json";
+        machine.write(path, &list);
+        let scope = format!("/user.slice/user-1000.slice/user@1000.service/libpod-{id}.scope");
+        assert_eq!(machine.name(&scope), None);
+    }
+
+    #[test]
+    fn what_is_left_to_users_is_told_from_their_sessions() {
+        for (path, is_left) in [
+            ("/user.slice/user-1000.slice/user@1000.service/app.slice/x", true),
+            ("/user.slice/user-1000.slice/session-3.scope", false),
+            ("/system.slice/user-1000.slice/user@1000.service", false),
+        ] {
+            assert_eq!(Users::rule(path), is_left, "{path}");
+        }
+        assert_eq!(uid_of("/user.slice/user-1000.slice"), Some(1000));
+        assert_eq!(uid_of("/user.slice/user-.slice"), None);
+        assert_eq!(uid_of("/user.slice"), None);
+    }
+}

@@ -1,0 +1,126 @@
+//! The agent with exactly the capabilities that it says it needs, with each of them missing, and
+//! what it keeps while it runs.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt as _,
+    process::{Command, Output, Stdio},
+};
+
+use inotify_trace_tests::{Agent, agent::binary, live_test};
+
+/// The number (include/uapi/linux/capability.h) and the name of each.
+const NEEDED: [(u32, &str); 4] =
+    [(2, "CAP_DAC_READ_SEARCH"), (19, "CAP_SYS_PTRACE"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
+
+/// For an agent that creates files, in directories that may be another user's.
+const CAP_DAC_OVERRIDE: u32 = 1;
+
+/// Runs an agent that has these capabilities.
+fn run(capabilities: &[u32], arguments: &[&str]) -> Output {
+    let kept = capabilities.to_vec();
+    let mut command = Command::new(binary());
+    command.args(arguments).stdin(Stdio::null());
+    let limit = move || {
+        // Root's programs get whatever the bounding set allows (capabilities(7)).
+        for capability in 0..64 {
+            if !kept.contains(&capability) {
+                // SAFETY: the call takes no pointers. It fails for numbers that are none.
+                unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability)) };
+            }
+        }
+        // Before Linux 5.11, maps are locked memory: a service sets LimitMEMLOCK=infinity.
+        let all = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+        // It fails where root may not, and matters only there.
+        // SAFETY: `all` is valid for reads.
+        unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const all) };
+        Ok(())
+    };
+    // SAFETY: it makes system calls only, and allocates nothing.
+    unsafe { command.pre_exec(limit) };
+    command.output().expect("the agent must start")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[live_test(each = kernel)]
+fn the_capabilities_that_it_names_are_enough_for_every_command() {
+    let all = NEEDED.map(|(number, _)| number);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("a.itrec");
+    let file = file.to_str().expect("a path without oddities");
+    for arguments in [
+        &["check"][..],
+        &["list", "--watches"],
+        &["list", "--walk-proc"],
+        &["limits"],
+        &["leaks"],
+        &["trace", "-d", "500ms"],
+        &["limits", "--watch", "500ms"],
+        &["leaks", "--watch", "500ms"],
+        &["record", "-d", "500ms", "-o", file],
+    ] {
+        let output = run(&all, arguments);
+        let (out, errors) = (text(&output.stdout), text(&output.stderr));
+        // 1 is an answer: a limit that is nearly reached, or a leak.
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{arguments:?}: {out}{errors}");
+        assert!(!errors.contains("CAP_") && !errors.contains("missing"), "{arguments:?}: {errors}");
+        if arguments == ["check"] {
+            let line = out.lines().find(|line| line.starts_with("privileges"));
+            let line = line.expect("a line about privileges");
+            assert!(line.contains(" ok "), "{line}");
+            assert!(NEEDED.iter().all(|(_, name)| line.contains(name)), "{line}");
+        }
+    }
+}
+
+#[live_test(each = kernel)]
+fn a_missing_capability_is_named_by_every_command() {
+    for (missing, name) in NEEDED {
+        let rest: Vec<_> =
+            NEEDED.iter().map(|(number, _)| *number).filter(|it| *it != missing).collect();
+        let is_vital = matches!(name, "CAP_BPF" | "CAP_PERFMON");
+        for arguments in
+            [&["check"][..], &["list"], &["limits"], &["leaks"], &["trace", "-d", "1s"]]
+        {
+            let output = run(&rest, arguments);
+            let (out, errors) = (text(&output.stdout), text(&output.stderr));
+            let told = if arguments == ["check"] { &out } else { &errors };
+            assert!(told.contains(name), "{name}, {arguments:?}: {out}{errors}");
+            // `list` and `limits` answer what they can from /proc.
+            let is_refused = is_vital && matches!(arguments[0], "check" | "leaks" | "trace");
+            let is_failure = output.status.code() == Some(2);
+            assert_eq!(is_failure, is_refused, "{name}, {arguments:?}: {out}{errors}");
+        }
+    }
+}
+
+#[live_test(each = kernel)]
+fn a_running_agent_keeps_only_what_it_needs() {
+    let needed = NEEDED.iter().fold(0_u64, |all, (number, _)| all | 1 << number);
+    // Both kinds start threads: for questions to runtimes, and for the recording.
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("a.itrec");
+    let file = file.to_str().expect("a path without oddities");
+    for (arguments, more) in [(&[][..], 0), (&["--record", file], 1 << CAP_DAC_OVERRIDE)] {
+        let agent = Agent::with(arguments);
+        let tasks = fs::read_dir(format!("/proc/{}/task", agent.pid())).expect("it runs");
+        for task in tasks {
+            let status = task.expect("it runs").path().join("status");
+            let status = fs::read_to_string(status).expect("it runs");
+            let of = |key: &str| {
+                let mut lines = status.lines().filter_map(|line| line.split_once(':'));
+                let value = lines.find(|(name, _)| *name == key).map(|(_, value)| value.trim());
+                u64::from_str_radix(value.unwrap_or_default(), 16).expect("a number")
+            };
+            for set in ["CapEff", "CapPrm", "CapInh"] {
+                let excess = of(set) & !(needed | more);
+                assert_eq!(excess, 0, "{set} {excess:x}, {arguments:?}: {status}");
+            }
+            assert_eq!(of("NoNewPrivs"), 1, "{status}");
+        }
+        let _ = agent.stop();
+    }
+}
