@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 use inotify_trace_model::{
     event::{BootTime, Event, EventKind},
     feed::Batch,
+    resource::Resource,
     story::Audience,
     tracker::{Tracker, User},
     usage::{Level, time_left},
@@ -17,6 +18,8 @@ pub struct Changes {
     direct: BTreeMap<User, (u64, u64)>,
     /// Losses.
     lost: u64,
+    /// The most instances and watches that one user of the initial namespace was charged for.
+    most: (u64, u64),
 }
 
 /// The rate at which a user's instances grow.
@@ -51,6 +54,13 @@ impl Rate {
 impl Changes {
     /// Counts an event that `tracker` has just applied.
     pub fn add(&mut self, event: &Event, tracker: &Tracker) {
+        if let Some(quota) = event.kind.quota().filter(|it| it.payer_userns == User::INITIAL) {
+            let most = match event.kind.counts() {
+                Resource::Instances => &mut self.most.0,
+                Resource::Watches => &mut self.most.1,
+            };
+            *most = u64::from(quota.used).max(*most);
+        }
         let charged = tracker.subject(event).and_then(|instance| instance.charged);
         let mut count = |created, released| {
             if let Some(user) = charged {
@@ -72,6 +82,12 @@ impl Changes {
             EventKind::Lost { count, .. } => self.lost = self.lost.saturating_add(count),
             _ => {}
         }
+    }
+
+    /// The most instances and watches that one user was charged for.
+    #[must_use]
+    pub fn most(&self) -> (u64, u64) {
+        self.most
     }
 
     /// The number of losses.
