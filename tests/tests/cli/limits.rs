@@ -463,6 +463,7 @@ fn the_other_names_of_the_sysctls_are_known() {
     let output = tree.apply();
     assert_eq!(output.status.code(), Some(2));
     assert_says(&words(&output.stderr), &["99-zz.conf:1 sets"]);
+    drop(tree);
     // In the file itself, the line is replaced.
     let tree = Tree::with_enough();
     tree.write(DROP_IN, "user.max_inotify_instances = 5\n");
