@@ -30,7 +30,7 @@ use crate::{
     feed::Options,
     host::{self, procfs},
     kernel::{Backend, Settings},
-    limits::{self, Changes, Counted, DEFAULT_PODS, Seen, apply::Plan, files::Root},
+    limits::{self, Changes, Counted, Pods, PodsFrom, Seen, apply::Plan, files::Root},
     output::{LimitsReport, Patient, UserNames},
 };
 
@@ -52,9 +52,10 @@ pub(super) struct Args {
     /// Exit with 1 if a user has used this percentage of a limit or more [default: 80]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100))]
     warn: Option<u32>,
-    /// Number of pods that the recommended values have room for
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_PODS)]
-    pods: u64,
+    /// Number of pods that the recommended values have room for [default: kubelet's maxPods, if
+    /// there is a kubelet]
+    #[arg(long, value_name = "N")]
+    pods: Option<u64>,
     /// Write the recommended values to the file shown, and set them now, after confirmation
     #[arg(long, conflicts_with_all = ["watch", "recordings"])]
     apply: bool,
@@ -203,7 +204,10 @@ fn report(
     let (sysctls, errors) = root.sysctls();
     let settings = sysctls.settings();
     let mut notes: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    let recommendation = recommend(args, tracker, &settings);
+    let most = changes.map(|(changes, _)| changes.most()).unwrap_or_default();
+    let pods = limits::kubelet::pods(&root);
+    let recommendation = recommend(args, pods, &Seen::by(tracker).at_most(most), &settings);
+    notes.extend(futile(&root));
     let plan = Plan::new(&root, &recommendation).map_err(|error| notes.push(error.to_string()));
     // With --apply, these go to standard error before anything is written.
     if let Ok(plan) = &plan
@@ -242,7 +246,12 @@ fn look_back(args: &Args, past: &Past) -> LimitsReport {
         names: UserNames::from_map(past.header.users.clone()),
         standings: Some(usage::standings(&past.tracker)),
         rates: Some(past.changes.rates(&past.tracker, past.during)),
-        recommendation: recommend(args, &past.tracker, &settings),
+        recommendation: recommend(
+            args,
+            None,
+            &Seen::by(&past.tracker).at_most(past.changes.most()),
+            &settings,
+        ),
         settings,
         plan: None,
         warn: args.warn.unwrap_or(WARN),
@@ -252,17 +261,34 @@ fn look_back(args: &Args, past: &Past) -> LimitsReport {
     }
 }
 
+/// `pods` are those of the machine, if it has a kubelet.
 fn recommend(
     args: &Args,
-    tracker: &Tracker,
+    pods: Option<Pods>,
+    seen: &Seen,
     settings: &[limits::Setting],
 ) -> limits::Recommendation {
     let floor = |sysctl| {
         let setting = settings.iter().find(|setting| setting.sysctl == sysctl);
-        setting.map_or(0, limits::Setting::floor)
+        setting.map(limits::Setting::floor).unwrap_or_default()
     };
-    let floors = (floor(limits::Sysctl::Instances), floor(limits::Sysctl::Watches));
-    limits::recommend(&Seen::by(tracker), args.pods, floors)
+    let floors = [limits::Sysctl::Instances, limits::Sysctl::Watches].map(floor);
+    let asked = args.pods.map(|count| Pods { count, from: PodsFrom::Asked });
+    limits::recommend(seen, asked.or(pods), floors)
+}
+
+/// The note on lines that are meant for inotify and have no effect.
+fn futile(root: &Root) -> Option<String> {
+    let lines = root.futile_lines();
+    let (file, line) = lines.first()?;
+    let more = match lines.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "{}:{line}{more}: no effect; limits.conf(5) has no limit of inotify's, which are sysctls.",
+        file.display()
+    ))
 }
 
 /// The note on rates if events were lost.

@@ -19,6 +19,9 @@ const DIRECTORIES: [&str; 5] = [
     "lib/sysctl.d",
 ];
 
+/// The files of pam_limits, which knows no limit of inotify's: limits.conf(5).
+const PAM: [&str; 2] = ["etc/security/limits.conf", "etc/security/limits.d"];
+
 /// The file that sysctl(8) reads after all others.
 const SYSCTL_CONF: &str = "etc/sysctl.conf";
 
@@ -85,6 +88,36 @@ impl Root {
         let live =
             Sysctl::ALL.map(|sysctl| self.live(sysctl).map_err(|error| errors.push(error)).ok());
         Sysctls { live, files, ends_with_sysctl_conf }
+    }
+
+    /// Lines for pam_limits that are meant for inotify, and have no effect: the file and the number
+    /// of each.
+    #[must_use]
+    pub fn futile_lines(&self) -> Vec<(PathBuf, usize)> {
+        let [file, directory] = PAM.map(|path| self.0.join(path));
+        let mut names = names(&directory).unwrap_or_default();
+        names.sort_unstable();
+        let more = names.iter().filter(|name| name.ends_with(".conf"));
+        let files = std::iter::once(file).chain(more.map(|name| directory.join(name)));
+        let is_futile = |line: &str| {
+            let line = line.trim_start();
+            let words = ["inotify", "max_user_watches", "max_user_instances"];
+            !line.starts_with('#') && words.iter().any(|word| line.contains(word))
+        };
+        files
+            // Files that cannot be read set nothing that is known.
+            .filter_map(|path| source(path, &mut Vec::new()))
+            .flat_map(|Source { path, text }| {
+                let lines = text.lines().enumerate().filter(|(_, line)| is_futile(line));
+                lines.map(|(at, _)| (path.clone(), at + 1)).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// A path below this one.
+    #[must_use]
+    pub fn join(&self, path: &str) -> PathBuf {
+        self.0.join(path.trim_start_matches('/'))
     }
 
     /// The files that `sysctl --system` reads, in its order, and whether the last of them is

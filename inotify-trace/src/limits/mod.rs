@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod files;
+pub mod kubelet;
 mod rate;
 mod recommend;
 mod sysctl;
@@ -13,8 +14,8 @@ use std::{io, path::PathBuf};
 
 pub use rate::{Changes, Counted, Rate};
 pub use recommend::{
-    DEFAULT_PODS, INSTANCE_BYTES, QUEUED_EVENT_BYTES, Recommendation, Seen, Sizing, WATCH_BYTES,
-    recommend,
+    DEFAULT_PODS, Floor, INSTANCE_BYTES, Pods, PodsFrom, QUEUED_EVENT_BYTES, Recommendation, Seen,
+    Sizing, WATCH_BYTES, recommend,
 };
 pub use sysctl::{Assignment, Configured, Source, State, configured, in_order};
 
@@ -52,6 +53,17 @@ impl Sysctl {
             Self::Instances => "fs/inotify/max_user_instances",
             Self::Watches => "fs/inotify/max_user_watches",
             Self::QueuedEvents => "fs/inotify/max_queued_events",
+        }
+    }
+
+    /// The paths of the same variable: in the initial user namespace, the limits of user namespaces
+    /// are those of inotify (`kernel/ucount.c`).
+    #[must_use]
+    pub fn paths(self) -> &'static [&'static str] {
+        match self {
+            Self::Instances => &["fs/inotify/max_user_instances", "user/max_inotify_instances"],
+            Self::Watches => &["fs/inotify/max_user_watches", "user/max_inotify_watches"],
+            Self::QueuedEvents => &["fs/inotify/max_queued_events"],
         }
     }
 }
@@ -202,8 +214,8 @@ impl Setting {
 
     /// The lowest value to recommend: no less than the live or configured one.
     #[must_use]
-    pub fn floor(&self) -> u64 {
-        self.live.max(self.configured.value()).unwrap_or_default()
+    pub fn floor(&self) -> Floor {
+        Floor { live: self.live, configured: self.configured.value() }
     }
 }
 
@@ -269,6 +281,6 @@ mod tests {
         // With Debian's 99-sysctl.conf, a link to it, both agree.
         let sources = [sources[0].clone(), sources[1].clone(), sources[1].clone()];
         let setting = Setting::new(Sysctl::Instances, Some(256), &sources, true);
-        assert_eq!((setting.at_boot.clone(), setting.floor()), (None, 512));
+        assert_eq!((setting.at_boot.clone(), setting.floor().value()), (None, 512));
     }
 }

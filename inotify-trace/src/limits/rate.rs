@@ -26,6 +26,8 @@ pub struct Changes {
     charged: BTreeMap<User, u32>,
     /// Losses.
     lost: u64,
+    /// The most instances and watches that one user of the initial namespace was charged for.
+    most: (u64, u64),
 }
 
 /// The rate at which a user's instances or watches grow.
@@ -70,6 +72,13 @@ impl Changes {
     /// Counts an event that `tracker` has just applied.
     pub fn add(&mut self, event: &Event, tracker: &Tracker) {
         self.add_watches(event, tracker);
+        if let Some(quota) = event.kind.quota().filter(|it| it.payer_userns == User::INITIAL) {
+            let most = match event.kind.counts() {
+                Resource::Instances => &mut self.most.0,
+                Resource::Watches => &mut self.most.1,
+            };
+            *most = u64::from(quota.used).max(*most);
+        }
         let charged = tracker.subject(event).and_then(|instance| instance.charged);
         let mut count = |created, released| {
             if let Some(user) = charged {
@@ -116,6 +125,12 @@ impl Changes {
         let Some(now) = now else { return 0 };
         let before = self.charged.get(&user).copied().unwrap_or_default();
         more.saturating_sub(now.used.saturating_sub(before).into())
+    }
+
+    /// The most instances and watches that one user was charged for.
+    #[must_use]
+    pub fn most(&self) -> (u64, u64) {
+        self.most
     }
 
     /// The number of losses.

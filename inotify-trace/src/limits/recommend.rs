@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use inotify_trace_model::{
     event::CgroupId,
     identity::Container,
-    tracker::{Instance, Tracker},
+    tracker::{Cgroup, Instance, Tracker},
     usage,
     verdict::looks_leaked,
 };
@@ -37,8 +37,51 @@ pub(super) const LARGEST: u64 = i32::MAX as u64;
 /// for the pod's out-of-memory events, and one of its own.
 const ASSUMED_INSTANCES: u64 = 2;
 
-/// Watches that an instance is assumed to have if none are seen.
+/// Watches that an instance is assumed to have.
 const ASSUMED_WATCHES: u64 = 16;
+
+/// Instances that the daemons of a node of a cluster are assumed to have, if fewer are seen.
+const ASSUMED_OTHERS: u64 = 64;
+
+/// The lowest value that is worth a change.
+const LEAST: u64 = 512;
+
+/// The pods to make room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pods {
+    /// How many.
+    pub count: u64,
+    /// Where the number is from.
+    pub from: PodsFrom,
+}
+
+/// The source of the number of pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodsFrom {
+    /// `--pods`.
+    Asked,
+    /// The kubelet's configuration (`maxPods`) or command line.
+    Kubelet,
+    /// The kubelet's default.
+    Default,
+}
+
+/// What a value must not fall below.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Floor {
+    /// The live value; None if it cannot be read.
+    pub live: Option<u64>,
+    /// The configured value; None if no file sets it.
+    pub configured: Option<u64>,
+}
+
+impl Floor {
+    /// The higher of the two.
+    #[must_use]
+    pub fn value(self) -> u64 {
+        self.live.max(self.configured).unwrap_or_default()
+    }
+}
 
 /// Instances, or watches, by where they belong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,8 +99,12 @@ struct Split {
 pub struct Seen {
     /// Pods; a container outside of pods counts as one.
     pods: u64,
+    /// Whether any of them is a pod of a cluster.
+    has_pods: bool,
     instances: Split,
     watches: Split,
+    /// The most instances and watches that one user was charged for; 0 if only a moment was seen.
+    most: (u64, u64),
 }
 
 /// The calculation of one limit.
@@ -67,24 +114,31 @@ pub struct Sizing {
     pub sysctl: Sysctl,
     /// The value to set.
     pub value: u64,
-    /// The use of all pods together; if [`Self::is_assumed`], the assumed use of one pod.
+    /// The assumed use of one pod.
+    pub per_pod: u64,
+    /// The use of all pods seen together.
     pub in_pods: u64,
     /// The number of pods seen.
     pub pods_seen: u64,
-    /// Whether there are no pods, or they use less than assumed.
+    /// Whether the pods seen use less than assumed.
     pub is_assumed: bool,
-    /// Pods to make room for: at least as many as are seen.
-    pub pods: u64,
-    /// The use outside of pods.
+    /// Pods to make room for: at least as many as are seen. None where there are none.
+    pub pods: Option<Pods>,
+    /// The use seen outside of pods.
     pub elsewhere: u64,
+    /// The use outside of pods that is reckoned with: what is seen, or more if that is assumed.
+    pub others: u64,
     /// Those seen that look leaked, which are not needed: they are in no other number.
     pub leaked: u64,
+    /// The most that one user was charged for while it was traced or recorded; 0 if only a moment
+    /// was seen.
+    pub most: u64,
     /// The sum for all these pods and the rest.
     pub needed: u64,
     /// The same with headroom.
     pub with_headroom: u64,
-    /// The value it must not fall below: the live or the configured one.
-    pub floor: u64,
+    /// The values it must not fall below.
+    pub floor: Floor,
     /// Kernel memory that one user can take at this limit, in bytes. An estimate.
     pub memory: u64,
 }
@@ -123,7 +177,12 @@ impl Seen {
             let container = cgroups.get(id).and_then(|cgroup| cgroup.container.as_ref());
             container.is_some_and(|container| pods.contains(pod(container)))
         };
-        let mut seen = Self { pods: pods.len() as u64, ..Self::default() };
+        let is_pod = |cgroup: &Cgroup| {
+            let container = cgroup.container.as_ref().filter(|_| cgroup.removed.is_none());
+            container.is_some_and(|container| container.pod.is_some())
+        };
+        let has_pods = cgroups.iter().any(is_pod);
+        let mut seen = Self { pods: pods.len() as u64, has_pods, ..Self::default() };
         for instance in tracker.instances() {
             let belongs = cgroups_of(tracker, instance).any(is_pod_s);
             let is_leaked = looks_leaked(tracker, instance);
@@ -148,11 +207,10 @@ impl Seen {
         seen
     }
 
-    /// Watches of an instance, on average, rounded up.
-    fn watches_each(&self) -> u64 {
-        let all = |split: Split| split.in_pods.saturating_add(split.elsewhere);
-        let (instances, watches) = (all(self.instances), all(self.watches));
-        if instances == 0 { ASSUMED_WATCHES } else { watches.div_ceil(instances).max(1) }
+    /// Adds the most that one user was charged for over time: instances and watches.
+    #[must_use]
+    pub fn at_most(self, most: (u64, u64)) -> Self {
+        Self { most, ..self }
     }
 }
 
@@ -167,51 +225,58 @@ fn cgroups_of<'a>(
     holders.chain(watched).filter_map(CgroupId::known)
 }
 
-/// Values with room for `pods` pods, and half as much again, that are not below `floors`: of
-/// instances, and of watches.
+/// Values that are not below `floors`: of instances, and of watches.
 ///
 /// The limits apply to each user; all use is assumed to be one user's, as if all containers run as
-/// root.
+/// root. What pods use is assumed and not what is seen of them at the moment, which would give another
+/// value at the next: that is only the least.
 #[must_use]
-pub fn recommend(seen: &Seen, pods: u64, floors: (u64, u64)) -> Recommendation {
-    let pods = pods.max(seen.pods);
-    let size = |sysctl, split: Split, assumed: u64, floor: u64, bytes: u64| {
-        // Pods that are idle now may not stay so: the assumed use is the least.
-        let is_assumed = split.in_pods < assumed.saturating_mul(seen.pods.max(1));
-        let (in_pods, of) = if is_assumed { (assumed, 1) } else { (split.in_pods, seen.pods) };
-        let needed = in_pods.saturating_mul(pods).div_ceil(of).saturating_add(split.elsewhere);
+pub fn recommend(seen: &Seen, pods: Option<Pods>, floors: [Floor; 2]) -> Recommendation {
+    let default = Pods { count: DEFAULT_PODS, from: PodsFrom::Default };
+    let pods = pods.or(seen.has_pods.then_some(default));
+    let pods = pods.map(|it| Pods { count: it.count.max(seen.pods), ..it });
+    let size = |sysctl, split: Split, most: u64, floor: Floor, bytes: u64| {
+        let (per_pod, others) = match sysctl {
+            Sysctl::Instances => (ASSUMED_INSTANCES, ASSUMED_OTHERS),
+            _ => (ASSUMED_INSTANCES * ASSUMED_WATCHES, ASSUMED_OTHERS * ASSUMED_WATCHES),
+        };
+        let (in_pods, elsewhere) = match pods {
+            Some(pods) => {
+                (split.in_pods.max(per_pod.saturating_mul(pods.count)), split.elsewhere.max(others))
+            }
+            None => (split.in_pods, split.elsewhere),
+        };
+        let needed = in_pods.saturating_add(elsewhere).max(most.saturating_sub(split.leaked));
         let with_headroom = needed.saturating_mul(3).div_ceil(2);
-        let value = if with_headroom <= floor {
-            floor
+        let least = floor.value();
+        let value = if with_headroom <= least {
+            least
         } else {
-            with_headroom.checked_next_power_of_two().unwrap_or(LARGEST)
+            with_headroom.max(LEAST).checked_next_power_of_two().unwrap_or(LARGEST)
         };
         let value = value.min(LARGEST);
         Sizing {
             sysctl,
             value,
-            in_pods,
+            per_pod,
+            in_pods: split.in_pods,
             pods_seen: seen.pods,
-            is_assumed,
+            is_assumed: pods.is_some() && split.in_pods < in_pods,
             pods,
             elsewhere: split.elsewhere,
+            others: elsewhere,
             leaked: split.leaked,
+            most,
             needed,
             with_headroom,
             floor,
-            memory: value * bytes,
+            memory: value.saturating_mul(bytes),
         }
     };
-    let assumed_watches = ASSUMED_INSTANCES * seen.watches_each();
+    let [instances, watches] = floors;
     Recommendation {
-        instances: size(
-            Sysctl::Instances,
-            seen.instances,
-            ASSUMED_INSTANCES,
-            floors.0,
-            INSTANCE_BYTES,
-        ),
-        watches: size(Sysctl::Watches, seen.watches, assumed_watches, floors.1, WATCH_BYTES),
+        instances: size(Sysctl::Instances, seen.instances, seen.most.0, instances, INSTANCE_BYTES),
+        watches: size(Sysctl::Watches, seen.watches, seen.most.1, watches, WATCH_BYTES),
     }
 }
 
@@ -225,57 +290,88 @@ mod tests {
 
     fn seen(pods: u64, instances: (u64, u64), watches: (u64, u64)) -> Seen {
         let split = |(in_pods, elsewhere)| Split { in_pods, elsewhere, leaked: 0 };
-        Seen { pods, instances: split(instances), watches: split(watches) }
+        let (instances, watches) = (split(instances), split(watches));
+        Seen { pods, has_pods: pods > 0, instances, watches, most: (0, 0) }
+    }
+
+    fn live(value: u64) -> Floor {
+        Floor { live: Some(value), configured: None }
+    }
+
+    fn kubelet(count: u64) -> Option<Pods> {
+        Some(Pods { count, from: PodsFrom::Kubelet })
     }
 
     #[test]
     fn the_arithmetic() {
         // pods seen, in pods, elsewhere, pods, floor -> needed, with headroom, value
         for (pods_seen, in_pods, elsewhere, pods, floor, expected) in [
-            // Assumed: 2 * 110 + 7 = 227, 340.5.
-            (0, 0, 7, 110, 128, (227, 341, 512)),
-            (0, 0, 0, 110, 128, (220, 330, 512)),
-            // 5 / 2 * 110 + 10 = 285, 427.5.
-            (2, 5, 10, 110, 128, (285, 428, 512)),
-            // Seven thirds each: 256.7.
-            (3, 7, 0, 110, 128, (257, 386, 512)),
-            // Less than the assumed use: 2 * 110.
-            (3, 1, 0, 110, 128, (220, 330, 512)),
+            // Assumed: 2 * 110 + 64 = 284.
+            (0, 0, 7, 110, 128, (284, 426, 512)),
+            (2, 5, 10, 110, 128, (284, 426, 512)),
+            (66, 132, 20, 110, 128, (284, 426, 512)),
+            // More others than assumed, and more in pods.
+            (3, 1, 100, 110, 128, (320, 480, 512)),
+            (50, 400, 20, 110, 128, (464, 696, 1024)),
             // More pods than asked for.
-            (200, 400, 5, 110, 128, (405, 608, 1024)),
-            // Exactly a power of two stays one.
-            (1, 2, 462, 110, 128, (682, 1023, 1024)),
+            (200, 300, 5, 110, 128, (464, 696, 1024)),
+            (1, 2, 64, 250, 128, (564, 846, 1024)),
             // Never below what is set, power of two or not.
-            (0, 0, 0, 110, 8192, (220, 330, 8192)),
-            (0, 0, 0, 110, 1000, (220, 330, 1000)),
-            (0, 0, 0, 110, 2_147_483_647, (220, 330, 2_147_483_647)),
-            // Pods that use none now.
-            (5, 0, 3, 110, 128, (223, 335, 512)),
+            (0, 0, 0, 110, 8192, (284, 426, 8192)),
+            (0, 0, 0, 110, 1000, (284, 426, 1000)),
+            (0, 0, 0, 110, 2_147_483_647, (284, 426, 2_147_483_647)),
         ] {
             let seen = seen(pods_seen, (in_pods, elsewhere), (0, 0));
-            let sizing = recommend(&seen, pods, (floor, 0)).instances;
+            let sizing = recommend(&seen, kubelet(pods), [live(floor), live(0)]).instances;
             let found = (sizing.needed, sizing.with_headroom, sizing.value);
             assert_eq!(found, expected, "{seen:?} {pods} {floor}");
             assert_eq!(sizing.memory, sizing.value * 1024);
-            assert_eq!(sizing.is_assumed, in_pods < 2 * pods_seen.max(1));
         }
+    }
+
+    #[test]
+    fn without_pods_what_is_used_counts() {
+        let value = |elsewhere, most| {
+            let seen = seen(0, (0, elsewhere), (0, 0)).at_most((most, 0));
+            let sizing = recommend(&seen, None, [live(128), live(0)]).instances;
+            assert_eq!(sizing.pods, None);
+            (sizing.needed, sizing.value)
+        };
+        assert_eq!(value(10, 0), (10, 128));
+        assert_eq!(value(85, 0), (85, 128));
+        assert_eq!(value(86, 0), (86, 512));
+        // What was used at most while it was watched.
+        assert_eq!(value(10, 120), (120, 512));
+        // Pods are a reason to speak of them.
+        let sizing = recommend(&seen(1, (2, 0), (0, 0)), None, [live(128); 2]).instances;
+        assert_eq!(sizing.pods, Some(Pods { count: 110, from: PodsFrom::Default }));
+    }
+
+    #[test]
+    fn the_moment_does_not_decide() {
+        let at = |pods, in_pods, elsewhere| {
+            recommend(&seen(pods, (in_pods, elsewhere), (0, 0)), kubelet(110), [live(128); 2])
+                .instances
+                .value
+        };
+        let values = [at(2, 2, 30), at(2, 9, 5), at(1, 10, 60), at(66, 70, 12), at(0, 0, 120)];
+        assert_eq!(values, [512; 5]);
     }
 
     #[test]
     fn numbers_beyond_reason_end_at_the_largest() {
         let seen = seen(1, (u64::MAX / 2, u64::MAX / 2), (u64::MAX, u64::MAX));
-        let found = recommend(&seen, u64::MAX, (0, 0));
+        let found = recommend(&seen, kubelet(u64::MAX), [live(0); 2]);
         assert_eq!((found.instances.value, found.watches.value), (LARGEST, LARGEST));
     }
 
     #[test]
-    fn watches_where_no_pod_is_seen() {
-        // 10 instances with 45 watches: 5 each, 10 for a pod, 1100 + 45, 1717.5.
-        let found = recommend(&seen(0, (0, 10), (0, 45)), 110, (128, 1024)).watches;
-        assert_eq!((found.in_pods, found.needed, found.with_headroom), (10, 1145, 1718));
-        assert_eq!((found.value, found.memory), (2048, 2048 * WATCH_BYTES));
-        // Nothing at all is seen.
-        assert_eq!(recommend(&Seen::default(), 110, (128, 0)).watches.in_pods, 32);
+    fn watches_of_assumed_instances() {
+        // 16 for each of 284 instances.
+        let found = recommend(&seen(0, (0, 10), (0, 45)), kubelet(110), [live(128), live(1024)]);
+        let watches = found.watches;
+        assert_eq!((watches.per_pod, watches.needed, watches.with_headroom), (32, 4544, 6816));
+        assert_eq!((watches.value, watches.memory), (8192, 8192 * WATCH_BYTES));
     }
 
     fn event(task: Option<Task>, kind: EventKind) -> Event {
@@ -350,8 +446,8 @@ mod tests {
         let mut expected = seen(2, (3, 1 + 4), (1, 4));
         (expected.instances.leaked, expected.watches.leaked) = (1, 1);
         assert_eq!(Seen::by(&tracker), expected);
-        let sizing = recommend(&expected, 110, (128, 1024)).instances;
-        // 3 / 2 pods, 2 each assumed.
-        assert_eq!((sizing.leaked, sizing.needed), (1, 2 * 110 + 5));
+        let sizing = recommend(&expected, kubelet(110), [live(128), live(1024)]).instances;
+        // 2 for each pod and 64 others are assumed; the leaked one is not.
+        assert_eq!((sizing.leaked, sizing.needed), (1, 2 * 110 + 64));
     }
 }

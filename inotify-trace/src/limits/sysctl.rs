@@ -1,9 +1,6 @@
 //! Parses settings of sysctls in files, by the rules of sysctl.d(5) and sysctl.conf(5). Pure.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use super::Sysctl;
 
@@ -27,6 +24,8 @@ pub struct Assignment {
     pub text: String,
     /// The number that the kernel reads it as; None if the kernel refuses it.
     pub value: Option<u64>,
+    /// The other name of the sysctl that it sets, as sysctl(8) writes it; None if its own.
+    pub alias: Option<String>,
 }
 
 /// The assignments of a sysctl in files.
@@ -102,25 +101,66 @@ pub fn in_order(directories: &[(PathBuf, Vec<String>)]) -> Vec<PathBuf> {
     chosen.into_values().collect()
 }
 
-/// The assignments of a sysctl in `sources`, which are in the order in which they are read; the last
-/// one takes effect. A line with the key itself overrides all patterns; a key with `-` before it and
-/// no value cancels earlier assignments and patterns.
+/// The assignments of a sysctl in `sources`, which are in the order in which they are read, by any of
+/// its names; of the names, the one that is set last takes effect.
 #[must_use]
 pub fn configured(sources: &[Source], sysctl: Sysctl) -> Configured {
-    let mut named: Vec<Assignment> = Vec::new();
-    let mut by_pattern: Vec<Assignment> = Vec::new();
+    let mut winners = Vec::new();
+    let mut overridden = Vec::new();
+    for path in sysctl.paths() {
+        let mut of_name = configured_by(sources, path, *path != sysctl.path());
+        winners.extend(of_name.pop_winner());
+        overridden.append(&mut of_name.others);
+    }
+    winners.sort_by_key(|(position, _)| *position);
+    let winner = winners.pop();
+    overridden.append(&mut winners);
+    // In the order in which they are read, those of patterns first for each name.
+    if sysctl.paths().len() > 1 && overridden.iter().any(|(_, it)| it.alias.is_some()) {
+        overridden.sort_by_key(|(position, _)| *position);
+    }
+    Configured {
+        winner: winner.map(|(_, winner)| winner),
+        overridden: overridden.into_iter().map(|(_, it)| it).collect(),
+    }
+}
+
+/// The position of a line: its file's, and its own.
+type Position = (usize, usize);
+
+/// The assignments of one name.
+struct OfName {
+    winner: Option<(Position, Assignment)>,
+    others: Vec<(Position, Assignment)>,
+}
+
+impl OfName {
+    fn pop_winner(&mut self) -> Option<(Position, Assignment)> {
+        self.winner.take()
+    }
+}
+
+/// The assignments of one name of a sysctl; the last one takes effect. A line with the key itself
+/// overrides all patterns; a key with `-` before it and no value cancels earlier assignments and
+/// patterns.
+fn configured_by(sources: &[Source], path: &str, is_alias: bool) -> OfName {
+    let mut named: Vec<(Position, Assignment)> = Vec::new();
+    let mut by_pattern: Vec<(Position, Assignment)> = Vec::new();
     let mut excluded_from = None;
-    for source in sources {
+    for (file, source) in sources.iter().enumerate() {
         for (at, line) in source.text.lines().enumerate() {
             let Some(statement) = Statement::parse(line) else { continue };
-            if !matches(&statement.key, sysctl.path()) {
+            if !matches(&statement.key, path) {
                 continue;
             }
-            let is_pattern = statement.key != sysctl.path();
+            let is_pattern = statement.key != path;
             match statement.value {
                 Some(text) => {
                     let list = if is_pattern { &mut by_pattern } else { &mut named };
-                    list.push(assignment(&source.path, at + 1, text));
+                    let alias = is_alias.then(|| path.replace('/', "."));
+                    let (value, text) = (number(text), text.to_owned());
+                    let (path, line) = (source.path.clone(), at + 1);
+                    list.push(((file, at), Assignment { file: path, line, text, value, alias }));
                 }
                 None if !is_pattern => excluded_from = Some(named.len()),
                 None => {}
@@ -136,16 +176,12 @@ pub fn configured(sources: &[Source], sysctl: Sysctl) -> Configured {
         None
     };
     by_pattern.append(&mut named);
-    Configured { winner, overridden: by_pattern }
+    OfName { winner, others: by_pattern }
 }
 
-/// Whether a line sets, or cancels, exactly this sysctl.
+/// Whether a line sets, or cancels, exactly this sysctl, by any of its names.
 pub(super) fn is_about(line: &str, sysctl: Sysctl) -> bool {
-    Statement::parse(line).is_some_and(|statement| statement.key == sysctl.path())
-}
-
-fn assignment(file: &Path, line: usize, text: &str) -> Assignment {
-    Assignment { file: file.to_path_buf(), line, text: text.to_owned(), value: number(text) }
+    Statement::parse(line).is_some_and(|it| sysctl.paths().contains(&it.key.as_str()))
 }
 
 /// A line that is no comment.
@@ -279,7 +315,12 @@ mod tests {
             ("fs.inotify.max_user_instances = -1", None),
             ("fs.inotify.max_user_instances = 0x+9", None),
             ("fs.inotify.max_user_instances =", None),
+            // The same variable.
+            ("user.max_inotify_instances=512", Some(512)),
+            ("-user/max_inotify_instances = 512", Some(512)),
+            ("user.max_inotify_* = 512", Some(512)),
             // Other lines.
+            ("user.max_inotify_watches = 512", None),
             ("# fs.inotify.max_user_instances = 512", None),
             ("; fs.inotify.max_user_instances = 512", None),
             ("fs.inotify.max_user_watches = 512", None),
@@ -313,6 +354,28 @@ mod tests {
         let lines: Vec<_> = found.overridden.iter().map(|it| (it.line, it.value)).collect();
         assert_eq!(lines, [(3, Some(1)), (1, Some(2))]);
         assert_eq!(configured(&sources, Sysctl::Watches), Configured::default());
+    }
+
+    #[test]
+    fn of_two_names_of_a_variable_the_last_set_wins() {
+        let (own, alias) = ("fs.inotify.max_user_instances=1", "user.max_inotify_instances=2");
+        for (first, last, expected) in [(own, alias, 2), (alias, own, 1)] {
+            let found = configured(
+                &[source("/etc/sysctl.d/10.conf", first), source("/etc/sysctl.conf", last)],
+                Sysctl::Instances,
+            );
+            let winner = found.winner.as_ref().unwrap();
+            assert_eq!((found.value(), winner.line), (Some(expected), 1));
+            assert_eq!(winner.file.to_str(), Some("/etc/sysctl.conf"));
+            let alias = (expected == 2).then_some("user.max_inotify_instances");
+            assert_eq!(winner.alias.as_deref(), alias);
+            assert_eq!(found.overridden.len(), 1);
+        }
+        // Each name has its own patterns, and its own line that takes it back.
+        let text = format!("{alias}\nfs.inotify.* = 3\n-fs.inotify.max_user_instances\n");
+        assert_eq!(value_of(&text), Some(2));
+        assert_eq!(value_of(&format!("{alias}\nfs.inotify.* = 3\n")), Some(3));
+        assert_eq!(value_of(&format!("{own}\nuser.* = 3\n{own}\n")), Some(1));
     }
 
     #[test]

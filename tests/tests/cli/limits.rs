@@ -434,3 +434,88 @@ fn what_overrides_it_is_told_before_it_is_written() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(!text(&output.stderr).contains("99-zz.conf"), "{}", text(&output.stderr));
 }
+
+/// `user.max_inotify_*` are the same variables in the initial user namespace.
+#[test]
+fn the_other_names_of_the_sysctls_are_known() {
+    let tree = Tree::new();
+    let alias = "user.max_inotify_instances=8192\nuser.max_inotify_watches = 524288\n";
+    tree.write("etc/sysctl.d/99-sysctl.conf", alias);
+    let report = tree.json(&[]);
+    let expected = [(INSTANCES, 1, 8192), (WATCHES, 2, 524_288)];
+    for (key, line, value) in expected {
+        let told = &sysctl(&report, key)["configured"];
+        let file = tree.path("etc/sysctl.d/99-sysctl.conf");
+        assert_eq!((&told["file"], &told["line"]), (&json!(file), &json!(line)), "{told}");
+        assert_eq!(told["value"], value, "{told}");
+        assert!(told["alias"].as_str().is_some_and(|it| it.starts_with("user.max_inotify")));
+    }
+    // What is proposed agrees with the file, which is read later.
+    let proposed = report["recommendation"]["text"].as_str().unwrap();
+    let values = expected.map(|(key, _, value)| format!("{key} = {value}\n"));
+    assert!(values.iter().all(|it| proposed.contains(it)), "{proposed}");
+    let said = words(&tree.limits(&[]).stdout);
+    assert_says(&said, &["99-sysctl.conf:1 (user.max_inotify_instances, the same) says 8192"]);
+    assert_says(&said, &["a file sets 8192, which is enough, but 128 is live"]);
+    assert_eq!(tree.apply().status.code(), Some(0));
+    // A later file that says less would win over what is written.
+    tree.write("etc/sysctl.d/99-zz.conf", "user/max_inotify_instances = 64\n");
+    let output = tree.apply();
+    assert_eq!(output.status.code(), Some(2));
+    assert_says(&words(&output.stderr), &["99-zz.conf:1 sets"]);
+    drop(tree);
+    // In the file itself, the line is replaced.
+    let tree = Tree::with_enough();
+    tree.write(DROP_IN, "user.max_inotify_instances = 5\n");
+    assert_eq!(tree.apply().status.code(), Some(0));
+    assert!(!tree.read(DROP_IN).contains("user."), "{}", tree.read(DROP_IN));
+}
+
+#[test]
+fn a_file_that_lowers_the_live_value_is_told() {
+    let tree = Tree::new();
+    tree.write(&live("max_user_instances"), "4096\n");
+    tree.write("etc/sysctl.d/10.conf", format!("{INSTANCES} = 256\n"));
+    let said = words(&tree.limits(&[]).stdout);
+    assert_says(&said, &["10.conf:1 says 256, live is 4096", "`sysctl --system`, lowers it"]);
+    assert_says(&said, &["4096 is live, and is enough, but a file sets 256: the next boot"]);
+}
+
+#[test]
+fn lines_for_pam_limits_have_no_effect() {
+    let tree = Tree::new();
+    let comment = "# inotify\n* soft nofile 1024\n";
+    tree.write("etc/security/limits.conf", comment);
+    assert!(!words(&tree.limits(&[]).stdout).contains("no effect"));
+    tree.write("etc/security/limits.conf", format!("{comment}* hard inotify 8192\n"));
+    tree.write("etc/security/limits.d/90.conf", "root - max_user_watches 9\n");
+    assert_says(&words(&tree.limits(&[]).stdout), &["limits.conf:3 and 1 more: no effect"]);
+}
+
+#[test]
+fn pods_are_those_that_kubelet_takes() {
+    let tree = Tree::new();
+    let sized = |arguments: &[&str]| tree.json(arguments)["recommendation"].clone();
+    let pods = |arguments: &[&str]| {
+        let sized = &sized(arguments)["max_user_instances"];
+        (sized["pods"].as_u64(), sized["pods_from"].as_str().unwrap_or_default().to_owned())
+    };
+    // No kubelet, and no container on this machine: no word of pods.
+    if pods(&[]).0.is_none() {
+        let text = words(&tree.limits(&[]).stdout);
+        assert!(!text.contains("pod"), "{text}");
+    }
+    tree.write("var/lib/kubelet/config.yaml", "kind: KubeletConfiguration\n");
+    assert_eq!(pods(&[]), (Some(110), "default".to_owned()));
+    tree.write("var/lib/kubelet/config.yaml", "kind: KubeletConfiguration\nmaxPods: 250\n");
+    assert_eq!(pods(&[]), (Some(250), "kubelet".to_owned()));
+    assert_says(&words(&tree.limits(&[]).stdout), &["a pod (assumed) x 250 pods (kubelet's"]);
+    assert_eq!(pods(&["--pods", "400"]), (Some(400), "asked".to_owned()));
+    // The running kubelet has another file, and an option goes before that.
+    tree.write("etc/kubelet.yaml", "maxPods: 300\n");
+    tree.write("proc/77/comm", "kubelet\n");
+    tree.write("proc/77/cmdline", b"/usr/bin/kubelet\0--config\0/etc/kubelet.yaml\0");
+    assert_eq!(pods(&[]), (Some(300), "kubelet".to_owned()));
+    tree.write("proc/77/cmdline", b"/usr/bin/kubelet\0--config=/etc/kubelet.yaml\0--max-pods=64\0");
+    assert_eq!(pods(&[]), (Some(64), "kubelet".to_owned()));
+}

@@ -94,6 +94,7 @@ fn what_an_event_has_is_documented() {
         "tid",
         "uid",
         "comm",
+        "thread",
         "cgroup_id",
         "cgroup",
         "container",

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{LimitsReport, words::reasoning};
 use crate::{
-    limits::{Assignment, Rate, Recommendation, Setting, Sizing},
+    limits::{Assignment, Pods, PodsFrom, Rate, Recommendation, Setting, Sizing},
     output::fields,
 };
 
@@ -83,6 +83,8 @@ fn setting(setting: &Setting) -> Value {
         fields.insert("line".to_owned(), json!(assignment.line));
         fields.insert("text".to_owned(), json!(assignment.text));
         fields.extend(assignment.value.map(|value| ("value".to_owned(), value.into())));
+        let alias = assignment.alias.as_deref();
+        fields.extend(alias.map(|alias| ("alias".to_owned(), alias.into())));
         Value::Object(fields)
     };
     let mut fields = Map::new();
@@ -100,18 +102,32 @@ fn setting(setting: &Setting) -> Value {
 }
 
 fn sized(sizing: &Sizing) -> Value {
-    json!({
-        "value": sizing.value,
-        "in_pods": sizing.in_pods,
-        "pods_seen": sizing.pods_seen,
-        "assumed": sizing.is_assumed,
-        "pods": sizing.pods,
-        "elsewhere": sizing.elsewhere,
-        "leaked": sizing.leaked,
-        "needed": sizing.needed,
-        "with_headroom": sizing.with_headroom,
-        "floor": sizing.floor,
-        "memory_bytes": sizing.memory,
-        "reasoning": reasoning(sizing),
-    })
+    let mut fields = Map::new();
+    let mut add = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
+    add("value", sizing.value.into());
+    add("in_pods", sizing.in_pods.into());
+    add("pods_seen", sizing.pods_seen.into());
+    if let Some(Pods { count, from }) = sizing.pods {
+        add("per_pod", sizing.per_pod.into());
+        add("assumed", sizing.is_assumed.into());
+        add("pods", count.into());
+        let from = match from {
+            PodsFrom::Asked => "asked",
+            PodsFrom::Kubelet => "kubelet",
+            PodsFrom::Default => "default",
+        };
+        add("pods_from", from.into());
+    }
+    add("elsewhere", sizing.elsewhere.into());
+    add("others", sizing.others.into());
+    add("leaked", sizing.leaked.into());
+    if sizing.most > 0 {
+        add("most", sizing.most.into());
+    }
+    add("needed", sizing.needed.into());
+    add("with_headroom", sizing.with_headroom.into());
+    add("floor", sizing.floor.value().into());
+    add("memory_bytes", sizing.memory.into());
+    add("reasoning", reasoning(sizing).into());
+    fields.into()
 }

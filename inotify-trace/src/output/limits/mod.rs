@@ -85,6 +85,14 @@ impl LimitsReport {
             if standing.payers.is_empty() && standing.binding == 0 {
                 continue;
             }
+            if let Some(level) = standing.watches.filter(|_| standing.binding_watches == 0) {
+                notes.push(format!(
+                    "{}: its own limit of watches ({}, user.max_inotify_watches in its user \
+                     namespace) binds first.",
+                    self.names.payer(*user),
+                    level.limit
+                ));
+            }
             let name = self.names.payer(*user);
             let above = usize::try_from(standing.binding).ok().and_then(|it| it.checked_sub(1));
             let payer = above.and_then(|at| standing.payers.get(at));

@@ -171,10 +171,14 @@ fn sentences(setting: &Setting) -> Vec<String> {
     if let Some(winner) = &setting.configured.winner {
         let (place, text) = (place(winner), &winner.text);
         match setting.state() {
-            State::Differs => said.push(format!(
-                "{key}: {place} says {text}, live is {live}: not applied, or changed since \
-                 (`sysctl --system` applies it)."
-            )),
+            State::Differs => {
+                let lowers = winner.value.is_some_and(|value| Some(value) < setting.live);
+                let then = if lowers { "lowers it" } else { "loads it" };
+                said.push(format!(
+                    "{key}: {place} says {text}, live is {live}: not applied, or changed since; \
+                     the next boot, or `sysctl --system`, {then}."
+                ));
+            }
             State::Invalid => said.push(format!(
                 "{key}: {place} says {text:?}, which the kernel refuses as no number up to \
                  2147483647; live is {live}."

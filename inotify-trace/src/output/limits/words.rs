@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, time::Duration};
 
 use crate::{
-    limits::{Assignment, INSTANCE_BYTES, Sizing, Sysctl, WATCH_BYTES},
+    limits::{Assignment, Floor, INSTANCE_BYTES, Pods, PodsFrom, Sizing, Sysctl, WATCH_BYTES},
     output::printable,
 };
 
@@ -46,37 +46,56 @@ impl fmt::Display for Wrapped<'_> {
 }
 
 pub(super) fn place(assignment: &Assignment) -> String {
-    format!("{}:{}", assignment.file.display(), assignment.line)
+    let alias = assignment.alias.as_ref().map(|alias| format!(" ({alias}, the same)"));
+    format!("{}:{}{}", assignment.file.display(), assignment.line, alias.unwrap_or_default())
 }
 
 /// The reasoning behind a value.
 pub(super) fn reasoning(sizing: &Sizing) -> String {
-    let Sizing { in_pods, pods_seen, pods, elsewhere, needed, with_headroom, .. } = sizing;
-    let each = if sizing.is_assumed {
-        match pods_seen {
-            0 => format!("{in_pods} a pod (assumed: no container is seen)"),
-            1 => format!("{in_pods} a pod (assumed: the one seen has fewer)"),
-            seen => format!("{in_pods} a pod (assumed: the {seen} seen have fewer)"),
-        }
-    } else {
-        format!(
-            "{in_pods} in {pods_seen} {} seen",
-            if *pods_seen == 1 { "pod or container" } else { "pods and containers" }
-        )
-    };
-    let per = if sizing.is_assumed || *pods_seen == 1 { "" } else { " / as many" };
+    let Sizing { per_pod, in_pods, pods_seen, elsewhere, others, needed, with_headroom, .. } =
+        sizing;
     let leaked = match sizing.leaked {
         0 => String::new(),
         leaked => format!(" ({leaked} leaked ones left out: see `inotify-trace leaks`)"),
     };
-    let raise = format!(
-        "{each}{per} x {pods} pods + {elsewhere} others{leaked} = {needed}; x 1.5 for headroom = \
-         {with_headroom}"
-    );
-    if sizing.value == sizing.floor && sizing.value >= *with_headroom {
-        format!("{raise}; {} is set, and is enough", sizing.floor)
-    } else {
-        format!("{raise}; the next power of two")
+    let sum = match sizing.pods {
+        _ if sizing.most.saturating_sub(sizing.leaked) == *needed && *needed > 0 => {
+            format!("{} used at most in the time seen{leaked}", sizing.most)
+        }
+        None => format!("{needed} in use{leaked}"),
+        Some(Pods { count, from }) => {
+            let from = match from {
+                PodsFrom::Asked => "--pods",
+                PodsFrom::Kubelet => "kubelet's maxPods",
+                PodsFrom::Default => "kubelet's default",
+            };
+            let pods = if sizing.is_assumed {
+                format!("{per_pod} a pod (assumed) x {count} pods ({from})")
+            } else {
+                format!("{in_pods} in {pods_seen} pods and containers seen")
+            };
+            let assumed = if others > elsewhere { " (assumed)" } else { "" };
+            format!("{pods} + {others} others{assumed}{leaked} = {needed}")
+        }
+    };
+    let raise = format!("{sum}; x 1.5 for headroom = {with_headroom}");
+    if sizing.value != sizing.floor.value() || sizing.value < *with_headroom {
+        return format!("{raise}; the next power of two");
+    }
+    let value = sizing.value;
+    match sizing.floor {
+        Floor { live: Some(live), configured } if live == value => match configured {
+            Some(file) if file < value => format!(
+                "{raise}; {value} is live, and is enough, but a file sets {file}: the next boot \
+                 or `sysctl --system` loads that"
+            ),
+            _ => format!("{raise}; {value} is set, and is enough"),
+        },
+        Floor { live: Some(live), .. } => format!(
+            "{raise}; a file sets {value}, which is enough, but {live} is live: `sysctl --system` \
+             or a reboot loads the file"
+        ),
+        Floor { live: None, .. } => format!("{raise}; a file sets {value}, which is enough"),
     }
 }
 
