@@ -88,6 +88,7 @@ fn lines_are_those_of_replay_and_all_the_others() {
         ("create", 204),
         ("release", 200),
         ("watch", 3),
+        ("shim", 3),
         ("create-failed", 1),
         ("watch-failed", 1),
         ("lost", 1),
