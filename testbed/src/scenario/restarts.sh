@@ -42,7 +42,7 @@ quota() {
 # How many instances the latest verdict on the shim is about.
 told() {
     local count
-    count=$(jq -s "[.[] | select(.event == \"verdict\" and .pid == $shim) | .instances] | last // 0" "$1")
+    count=$(jq -s "[.[] | select(.verdict == \"target-gone\" and .pid == $shim) | .instances] | last // 0" "$1")
     echo "${count:-0}"
 }
 

@@ -57,7 +57,9 @@ fn queries() -> Vec<String> {
 /// Creates and removes a container; the shim keeps the instance that watched it.
 fn leak(machine: &mut Machine, shim: u32, pod: Pod) {
     let cgroup = machine.container(pod);
-    machine.serve(task(shim, "containerd-shim", CgroupId(1)), cgroup);
+    let shim = task(shim, "containerd-shim", CgroupId(1));
+    machine.serve(shim, cgroup);
+    machine.identify(shim, cgroup);
     machine.remove(cgroup);
 }
 

@@ -29,7 +29,9 @@ pub fn made(directory: &Path) -> PathBuf {
     let tail = task(70, "tail", home);
     for _ in 0..3 {
         let cgroup = machine.container(POD);
-        machine.serve(task(500, "containerd-shim", CgroupId(1)), cgroup);
+        let shim = task(500, "containerd-shim", CgroupId(1));
+        machine.serve(shim, cgroup);
+        machine.identify(shim, cgroup);
         machine.remove(cgroup);
     }
     machine.wait(60);
@@ -65,7 +67,7 @@ fn lines_are_those_of_replay_and_all_the_others() {
     let shown = lines(&shown.stdout);
     let is_shown = |line: &&Value| {
         let event = line["event"].as_str().unwrap();
-        let hidden = ["cgroup-found", "cgroup-create", "cgroup-remove", "container-name"];
+        let hidden = ["cgroup-found", "cgroup-create", "cgroup-remove", "container-name", "shim"];
         !hidden.contains(&event)
     };
     let mut same: Vec<_> = all.iter().filter(is_shown).cloned().collect();
@@ -86,6 +88,7 @@ fn lines_are_those_of_replay_and_all_the_others() {
         ("create", 204),
         ("release", 200),
         ("watch", 3),
+        ("shim", 3),
         ("create-failed", 1),
         ("watch-failed", 1),
         ("lost", 1),

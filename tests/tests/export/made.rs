@@ -183,6 +183,12 @@ impl Machine {
         self.happens(Some(task), EventKind::InstanceReleased { instance, fd, quota });
     }
 
+    /// The process, which must hold an instance, is the shim that was started for this container.
+    pub fn identify(&mut self, shim: Task, container: CgroupId) {
+        let (id, namespace) = (container_id(container).into(), "k8s.io".into());
+        self.happens(Some(shim), EventKind::ShimIdentified { id, namespace, version: None });
+    }
+
     /// Creates an instance that watches a file of a cgroup.
     pub fn serve(&mut self, task: Task, cgroup: CgroupId) -> InstanceId {
         let instance = self.create(task);

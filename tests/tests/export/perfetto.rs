@@ -104,6 +104,7 @@ fn lives_counts_and_failures_are_where_they_were() {
     lives.push(machine.now());
     let served = machine.container(POD);
     machine.serve(shim, served);
+    machine.identify(shim, served);
     machine.remove(served);
     machine.create_failed(tail, app(64, 64));
     let failed = machine.now();
