@@ -22,6 +22,9 @@ pub struct Layout {
     pub task_signal: u32,
     /// `signal_struct.live`: threads not yet exited (int).
     pub signal_live: u32,
+    /// `signal_struct.rlim[RLIMIT_NOFILE].rlim_cur`: descriptors that the process may have (unsigned
+    /// long).
+    pub signal_nofile: u32,
 
     /// `files_struct.fdt`.
     pub files_fdt: u32,
@@ -29,6 +32,10 @@ pub struct Layout {
     pub fdt_max_fds: u32,
     /// `fdtable.fd`: array of `struct file *`.
     pub fdt_fd: u32,
+    /// `fdtable.open_fds`: a bit for each descriptor, set if it is open.
+    pub fdt_open_fds: u32,
+    /// `fdtable.full_fds_bits`: a bit for each word of `open_fds`, set if all its bits are.
+    pub fdt_full_fds_bits: u32,
 
     /// `file.f_op`: equal to `inotify_fops` for an inotify descriptor.
     pub file_f_op: u32,

@@ -38,11 +38,10 @@ pub enum Kind {
     InstanceGone,
     /// The agent asked about an instance, and it still has references, of known holders or others.
     InstanceHeld,
-    /// The agent asked for the charges of the user of `payer`: this many instances, at the level in
-    /// `quota`.
-    InstancesCharged,
-    /// And this many watches.
-    WatchesCharged,
+    /// The counters of the user of `payer`, in each user namespace from its own to the initial one:
+    /// a [`LevelsRecord`]. Sent when the agent asks, and before the first instance of a user in a
+    /// user namespace.
+    Charged,
     /// A cgroup of the v2 hierarchy was made; its id is `target_cgroup`, its path follows.
     CgroupCreated,
     /// A cgroup of the v2 hierarchy was removed.
@@ -59,7 +58,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of their values.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 20] = [
         Self::InstanceCreated,
         Self::CreateFailed,
         Self::WatchAdded,
@@ -73,8 +72,7 @@ impl Kind {
         Self::CgroupWatchFound,
         Self::InstanceGone,
         Self::InstanceHeld,
-        Self::InstancesCharged,
-        Self::WatchesCharged,
+        Self::Charged,
         Self::CgroupCreated,
         Self::CgroupRemoved,
         Self::CgroupRenamed,
@@ -106,12 +104,55 @@ pub struct Quota {
     /// The number of user namespaces from that one up to the counter and limit shown here: a charge
     /// counts in every parent too, and the tightest one binds.
     pub level: u32,
+    /// The user who pays at that level, as seen from the initial user namespace: `uid` itself, or the
+    /// owner of a namespace between; [`ABSENT`] if unknown.
+    pub payer_uid: u32,
+    /// The user namespace of that counter and limit, by inode number; [`ABSENT`] if unknown.
+    pub payer_userns: u32,
 }
 
 impl Quota {
     /// An unknown quota.
-    pub const UNKNOWN: Self =
-        Self { used: ABSENT, limit: ABSENT, uid: ABSENT, userns: ABSENT, level: 0 };
+    pub const UNKNOWN: Self = Self {
+        used: ABSENT,
+        limit: ABSENT,
+        uid: ABSENT,
+        userns: ABSENT,
+        level: 0,
+        payer_uid: ABSENT,
+        payer_userns: ABSENT,
+    };
+}
+
+/// A user's counters in one user namespace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// The user, as seen from the initial user namespace.
+    pub uid: u32,
+    /// The user namespace, by inode number; 0 above the initial one, where there is none.
+    pub userns: u32,
+    /// Instances charged; [`ABSENT`] if unknown.
+    pub instances: u32,
+    /// The limit of instances.
+    pub max_instances: u32,
+    /// Watches charged; [`ABSENT`] if unknown.
+    pub watches: u32,
+    /// The limit of watches.
+    pub max_watches: u32,
+}
+
+/// User namespaces from the deepest possible one to the initial one (`create_user_ns` in
+/// `kernel/user_namespace.c` refuses a parent at level 33).
+pub const LEVELS: usize = 34;
+
+/// A [`Record`] with the counters of its user at every level, innermost first.
+#[repr(C)]
+pub struct LevelsRecord {
+    /// The record; `path_len` is the size of `levels`.
+    pub record: Record,
+    /// The levels; those above the initial user namespace have no `userns`.
+    pub levels: [Level; LEVELS],
 }
 
 /// One event. Fields that a [`Kind`] does not use are zero.
@@ -159,10 +200,27 @@ pub struct Record {
     pub dev: u32,
     /// Unread events in the instance's queue.
     pub queued: u32,
-    /// Bytes of the path after this record, without a terminating zero.
+    /// Bytes of the path after this record, without a terminating zero; or those of its levels.
     pub path_len: u32,
+    /// How many descriptors the process may have (`RLIMIT_NOFILE`), if a creation failed for lack of
+    /// one or of an instance; 0 if unknown.
+    pub nofile: u32,
+    /// Whether they were all open when the call returned: a [`Full`].
+    pub nofile_full: u32,
     /// The task's command name, padded with zeros.
     pub comm: [u8; 16],
+}
+
+/// Whether a process has as many descriptors as it may; the value of [`Record::nofile_full`].
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// Not known.
+    Unknown = 0,
+    /// One was free.
+    No,
+    /// None was free.
+    Yes,
 }
 
 /// A [`Record`] with room for a path of at most `N - 1` bytes.
@@ -195,4 +253,4 @@ impl Loss {
 }
 
 // The two sides are compiled apart: what the ring buffer carries must not depend on padding.
-const _: () = assert!(size_of::<Record>() == 144 && size_of::<Record>().is_multiple_of(8));
+const _: () = assert!(size_of::<Record>() == 160 && size_of::<Record>().is_multiple_of(8));

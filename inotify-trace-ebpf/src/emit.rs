@@ -8,12 +8,12 @@ use aya_ebpf::{
 };
 use inotify_trace_common::{
     Kind, Quota, Record,
-    record::{LONG_PATH, Loss, PathRecord, SHORT_PATH},
+    record::{Full, LEVELS, LONG_PATH, Level, LevelsRecord, Loss, PathRecord, SHORT_PATH},
 };
 
 use crate::{
     maps::{EVENTS, lost, wake_up},
-    task,
+    quota, task,
 };
 
 /// The memory that a path is read from.
@@ -97,6 +97,26 @@ fn emit_sized<const N: usize>(
     true
 }
 
+/// Sends the counters of `payer` at every level of user namespaces.
+#[inline(always)]
+pub(crate) fn emit_levels(payer: u64) {
+    let Some(mut entry) = EVENTS.reserve::<LevelsRecord>(0) else {
+        lost(Loss::RingFull);
+        return;
+    };
+    // SAFETY: `record` is the first field, so its address is the entry's, and the projections do
+    // not read the uninitialised memory; any bytes are a `Level`, and `fill` writes all of them.
+    let (record, levels) = unsafe {
+        let whole = entry.as_mut_ptr();
+        (&mut *(&raw mut (*whole).record).cast::<MaybeUninit<Record>>(), &mut (*whole).levels)
+    };
+    let record = start(Kind::Charged, record);
+    record.payer = payer;
+    record.path_len = size_of::<[Level; LEVELS]>() as u32;
+    quota::fill(levels, payer);
+    entry.submit(wake_up(Kind::Charged));
+}
+
 /// Initialises a record with its kind, the time and the current task.
 #[inline(always)]
 fn start(kind: Kind, record: &mut MaybeUninit<Record>) -> &mut Record {
@@ -121,6 +141,8 @@ fn start(kind: Kind, record: &mut MaybeUninit<Record>) -> &mut Record {
         dev: 0,
         queued: 0,
         path_len: 0,
+        nofile: 0,
+        nofile_full: Full::Unknown as u32,
         comm: [0; 16],
     });
     task::describe(record);

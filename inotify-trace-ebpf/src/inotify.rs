@@ -4,7 +4,8 @@ use inotify_trace_common::{ABSENT, Kind};
 
 use crate::{
     call::Call,
-    emit::{Path, emit, emit_with_path},
+    descriptors,
+    emit::{Path, emit, emit_levels, emit_with_path},
     instance::Instance,
     maps::hold,
     quota::{self, Counted},
@@ -29,10 +30,13 @@ pub(crate) fn init_returned(flags: u32, result: i32) {
 #[inline(always)]
 pub(crate) fn create_failed(flags: u32, error: i32) {
     let quota = quota::of_current_user(Counted::Instances);
+    let (nofile, full) = descriptors::in_use(error);
     emit(Kind::CreateFailed, |record| {
         record.result = error;
         record.mask = flags;
         record.quota = quota;
+        record.nofile = nofile;
+        record.nofile_full = full as u32;
     });
 }
 
@@ -41,6 +45,10 @@ pub(crate) fn create_failed(flags: u32, error: i32) {
 pub(crate) fn created(flags: u32, fd: i32, instance: Instance) {
     hold(task::pid());
     if let Some(payer) = instance.payer() {
+        // Before the instance: who pays for it is known when it is.
+        if quota::is_new(payer) {
+            emit_levels(payer);
+        }
         quota::remember(payer);
     }
     emit(Kind::InstanceCreated, |record| {

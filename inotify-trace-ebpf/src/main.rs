@@ -7,6 +7,7 @@
 
 mod call;
 mod cgroup;
+mod descriptors;
 mod emit;
 mod function;
 mod hooks;

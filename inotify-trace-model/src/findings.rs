@@ -104,6 +104,22 @@ pub enum Remedy {
     Wait,
     /// End the first of those who hold most, or raise the limit.
     EndOrRaise(Resource),
+    /// The same, where the limit is that of a user namespace.
+    EndOrRaiseInside {
+        /// The resource.
+        resource: Resource,
+        /// The user namespace, by inode number.
+        userns: u32,
+        /// A process in it, if one is known.
+        pid: Option<u32>,
+    },
+    /// Let the process have more descriptors, or fewer.
+    RaiseDescriptors {
+        /// The process.
+        pid: Option<u32>,
+    },
+    /// Let the machine have more open files, or fewer.
+    RaiseFiles,
     /// Raise the limit.
     Raise,
 }
@@ -237,13 +253,15 @@ pub struct Exhausted {
     pub others: (usize, u32),
     /// How many are charged that no known process holds.
     pub unseen: u32,
+    /// A process in the user namespace of `user`, if that is not the initial one.
+    pub inside: Option<u32>,
 }
 
 impl Exhausted {
     /// Those who use up what somebody was just refused.
     #[must_use]
     pub fn by(culprits: &Culprits, tracker: &Tracker) -> Self {
-        let Culprits { user, resource, ref holders, unseen, used, limit } = *culprits;
+        let Culprits { user, resource, ref holders, unseen, used, limit, inside } = *culprits;
         let named = holders.iter().take(NAMED);
         let others = holders.get(NAMED..).unwrap_or_default();
         Self {
@@ -254,12 +272,18 @@ impl Exhausted {
             holders: named.map(|it| (Holder::of(it.pid, tracker), it.count, it.shared)).collect(),
             others: (others.len(), others.iter().map(|it| it.count).sum()),
             unseen,
+            inside,
         }
     }
 
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
-        Remedy::EndOrRaise(self.resource)
+        let Self { user: User { userns, .. }, resource, inside: pid, .. } = *self;
+        if userns == User::INITIAL {
+            Remedy::EndOrRaise(resource)
+        } else {
+            Remedy::EndOrRaiseInside { resource, userns, pid }
+        }
     }
 }

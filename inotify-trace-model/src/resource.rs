@@ -42,4 +42,13 @@ impl Resource {
             Self::Watches => "fs.inotify.max_user_watches",
         }
     }
+
+    /// The sysctl that limits it in a user namespace of its own, set by a process in that namespace.
+    #[must_use]
+    pub fn namespace_sysctl(self) -> &'static str {
+        match self {
+            Self::Instances => "user.max_inotify_instances",
+            Self::Watches => "user.max_inotify_watches",
+        }
+    }
 }

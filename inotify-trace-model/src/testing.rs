@@ -90,7 +90,7 @@ impl Machine {
     pub fn emptied(&mut self, seconds: u64, instance: u64) -> &mut Self {
         let (instance, fd) = (InstanceId(instance), i32::try_from(instance).unwrap());
         let (flags, creator_cgroup, queued) = (0, CgroupId(0), 1);
-        let quota = Some(Quota { used: 9, limit: 128, uid: 0, userns: 1, level: 0 });
+        let quota = Some(Quota::own(9, 128, 0, 1));
         let kind = EventKind::InstanceFound { instance, fd, flags, creator_cgroup, queued, quota };
         self.tell(seconds, Some(shim()), kind)
     }
@@ -100,7 +100,7 @@ impl Machine {
     }
 
     pub fn create(&mut self, seconds: u64, task: Task, instance: u64) -> &mut Self {
-        let quota = Some(Quota { used: 28, limit: 128, uid: 0, userns: 1, level: 0 });
+        let quota = Some(Quota::own(28, 128, 0, 1));
         let fd = i32::try_from(instance).unwrap();
         let instance = InstanceId(instance);
         self.tell(seconds, Some(task), EventKind::InstanceCreated { instance, fd, flags: 0, quota })
@@ -142,7 +142,15 @@ impl Machine {
         for wd in wds {
             let used = self.0.instance(InstanceId(instance)).map_or(0, |it| it.watches().len());
             let used = u32::try_from(used).unwrap() + 100;
-            let quota = Some(Quota { used, limit: 65_536, uid: 0, userns: 1, level: 0 });
+            let quota = Some(Quota {
+                used,
+                limit: 65_536,
+                uid: 0,
+                userns: 1,
+                level: 0,
+                payer_uid: 0,
+                payer_userns: 1,
+            });
             let target = target(&format!("/srv/{wd}"), CgroupId(0));
             let (instance, fd, mask) = (InstanceId(instance), 3, 2);
             let kind = EventKind::WatchAdded { instance, fd, wd, target, mask, quota };

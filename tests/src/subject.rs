@@ -92,6 +92,11 @@ impl Subject {
                         let full = fields.get("used") == fields.get("limit");
                         let limit = if full { "inotify-instances" } else { "rlimit-nofile" };
                         fields.insert("limit_hit".to_owned(), json!(limit));
+                        let files = system::max_descriptors(actor.pid);
+                        fields.insert("files_limit".to_owned(), json!(files));
+                        if !full {
+                            fields.insert("files_used".to_owned(), json!(files));
+                        }
                         // The agent reports culprits at most once a second.
                         fields.insert("culprits".to_owned(), json!(ANY));
                         fields.insert("not_visible".to_owned(), json!(ANY));

@@ -113,6 +113,16 @@ pub fn number_in(path: &str) -> u32 {
     text.trim().parse::<u64>().map_or(u32::MAX, |number| u32::try_from(number).unwrap_or(u32::MAX))
 }
 
+/// The most descriptors that a process may have.
+#[must_use]
+pub fn max_descriptors(pid: u32) -> u64 {
+    let path = format!("/proc/{pid}/limits");
+    let limits = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next());
+    soft.and_then(|soft| soft.parse().ok()).unwrap_or_else(|| panic!("{path}: {limits}"))
+}
+
 /// A setting of the machine that is restored after the test.
 #[derive(Debug)]
 pub struct Setting {

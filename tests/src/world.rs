@@ -31,6 +31,8 @@ pub struct Payer {
     pub userns: u64,
     /// How many namespaces above `userns` the limit is set.
     pub level: u32,
+    /// The user who pays there, and the user namespace: at level 0 the user itself.
+    pub binding: (u32, u64),
     /// The limit on instances.
     pub max_instances: u32,
     /// The limit on watches.
@@ -144,6 +146,7 @@ impl World {
             uid,
             userns,
             level,
+            binding: (uid, if level == 0 { userns } else { system::INITIAL_USERNS }),
             max_instances: system::number_in("/proc/sys/fs/inotify/max_user_instances"),
             max_watches: system::number_in("/proc/sys/fs/inotify/max_user_watches"),
             above: None,
@@ -255,6 +258,8 @@ impl Payer {
         }));
         if self.level > 0 {
             fields.insert("limit_level".to_owned(), json!(self.level));
+            fields.insert("payer_uid".to_owned(), json!(self.binding.0));
+            fields.insert("payer_userns".to_owned(), json!(self.binding.1));
         }
         fields
     }
@@ -282,7 +287,10 @@ impl Ledger {
         let about = |event: &Value| {
             event["instance"].as_u64().is_some_and(|instance| instances.contains(&instance))
         };
-        events.iter().filter(|event| ours(event) || about(event)).collect()
+        // What a process runs is read when the agent comes to it, if it still runs: a test of its own
+        // is about that.
+        let events = events.iter().filter(|event| event["event"] != "program");
+        events.filter(|event| ours(event) || about(event)).collect()
     }
 
     pub(crate) fn expect(
@@ -374,7 +382,10 @@ impl Ledger {
         // The agent reads the charge when it notices the end: the kernel may not have lowered it
         // yet, or may have dropped a user without charges.
         let used = (!ordered).then(|| {
-            for field in ["used", "limit", "charged_uid", "charged_userns", "limit_level"] {
+            for field in ["used", "limit", "charged_uid", "charged_userns"] {
+                fields.insert(field.to_owned(), json!(ANY));
+            }
+            for field in ["limit_level", "payer_uid", "payer_userns"] {
                 fields.insert(field.to_owned(), json!(ANY));
             }
             let now = self.payers[payer].instances;

@@ -7,7 +7,7 @@ use aya_log_ebpf::{info, warn};
 use inotify_trace_common::{Kind, Quota};
 
 use crate::{
-    emit::emit,
+    emit::{emit, emit_levels},
     inotify::found,
     instance::{Instance, operations_of_descriptor},
     maps::{forget, learn_inotify_fops},
@@ -54,25 +54,13 @@ pub fn ask_forget(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// `(payer, uid, level)`: reads the charges of the user of these counters, if that is still `uid`,
-/// `level` user namespaces above. Answers with `InstancesCharged` and `WatchesCharged`; with
-/// nothing if there is no such level.
+/// `(payer, uid)`: reads the charges of the user of these counters, if that is still `uid`, at every
+/// level of user namespaces. Answers with `Charged`.
 #[raw_tracepoint]
 pub fn ask_charged(ctx: RawTracePointContext) -> i32 {
     let (payer, uid) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1) as u32);
-    let level = ctx.arg::<u64>(2) as u32;
-    if field::<u32>(payer, offset!(ucounts_uid)) != Some(uid) {
-        return 0;
-    }
-    let Some(counter) = quota::above(payer, level) else { return 0 };
-    for (kind, counted) in
-        [(Kind::InstancesCharged, Counted::Instances), (Kind::WatchesCharged, Counted::Watches)]
-    {
-        let quota = quota::of_level(counter, level, counted);
-        emit(kind, |record| {
-            record.payer = payer;
-            record.quota = quota;
-        });
+    if field::<u32>(payer, offset!(ucounts_uid)) == Some(uid) {
+        emit_levels(payer);
     }
     0
 }

@@ -133,9 +133,20 @@ pub struct Quota {
     /// The number of user namespaces from the user's own up to the one whose limit binds; 0 is its
     /// own.
     pub level: u32,
+    /// The user who pays there, as seen from the initial user namespace: the charged user itself at
+    /// level 0, above that the owner of a namespace between.
+    pub payer_uid: u32,
+    /// The user namespace whose limit binds, by inode number.
+    pub payer_userns: u32,
 }
 
 impl Quota {
+    /// A count in the namespace of the charged user.
+    #[must_use]
+    pub const fn own(used: u32, limit: u32, uid: u32, userns: u32) -> Self {
+        Self { used, limit, uid, userns, level: 0, payer_uid: uid, payer_userns: userns }
+    }
+
     /// Whether nothing more can be charged.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -149,6 +160,39 @@ impl Quota {
     }
 }
 
+/// Open files when a call failed: with `EMFILE` the descriptors of the process (`RLIMIT_NOFILE`), with
+/// `ENFILE` all files of the machine (`fs.file-max`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// How many are open; None if fewer than `limit`, and not counted.
+    pub used: Option<u64>,
+    /// How many may be.
+    pub limit: u64,
+}
+
+impl Files {
+    /// Whether no more can be opened.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.used.is_some_and(|used| used >= self.limit)
+    }
+}
+
+/// A counter of the kernel's against its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// The number charged.
+    pub used: u32,
+    /// The limit of `used`.
+    pub limit: u32,
+}
+
+impl From<Quota> for Level {
+    fn from(quota: Quota) -> Self {
+        Self { used: quota.used, limit: quota.limit }
+    }
+}
+
 /// The kernel's counters of a user in one user namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge {
@@ -157,26 +201,18 @@ pub struct Charge {
     /// The user namespace, by inode number.
     pub userns: u32,
     /// Instances; None if the count could not be read.
-    pub instances: Option<Quota>,
+    pub instances: Option<Level>,
     /// Watches; None if the count could not be read.
-    pub watches: Option<Quota>,
+    pub watches: Option<Level>,
 }
 
 impl Charge {
     /// The count of one resource; None if it could not be read.
     #[must_use]
-    pub fn of(&self, resource: Resource) -> Option<Quota> {
+    pub fn of(&self, resource: Resource) -> Option<Level> {
         match resource {
             Resource::Instances => self.instances,
             Resource::Watches => self.watches,
-        }
-    }
-
-    /// The count of one resource, mutable.
-    pub fn of_mut(&mut self, resource: Resource) -> &mut Option<Quota> {
-        match resource {
-            Resource::Instances => &mut self.instances,
-            Resource::Watches => &mut self.watches,
         }
     }
 }
@@ -241,6 +277,8 @@ pub enum EventKind {
         errno: i32,
         /// Instances charged to the user of the call.
         quota: Option<Quota>,
+        /// Open files of the process, or of the machine, if the error is about these.
+        files: Option<Files>,
     },
     /// A watch was added, or an existing one changed.
     WatchAdded {

@@ -50,6 +50,14 @@ impl From<Quota> for User {
     }
 }
 
+impl User {
+    /// The user who pays at the limit that binds: the charged user, or one in a namespace above.
+    #[must_use]
+    pub fn payer(quota: Quota) -> Self {
+        Self { userns: quota.payer_userns, uid: quota.payer_uid }
+    }
+}
+
 impl From<Charge> for User {
     fn from(charge: Charge) -> Self {
         Self { userns: charge.userns, uid: charge.uid }
@@ -105,8 +113,10 @@ impl Tracker {
         }
         match &event.kind {
             EventKind::InstanceFound { instance: id, fd, flags, creator_cgroup, quota, queued } => {
+                let user = quota.map(User::from);
                 let instance = self.instances.entry(*id).or_insert_with(|| {
-                    Instance::found(*id, event.time, *flags, *creator_cgroup, quota.map(User::from))
+                    self.users.hold(user);
+                    Instance::found(*id, event.time, *flags, *creator_cgroup, user)
                 });
                 instance.queued = Some(*queued);
                 if let Some(task) = event.task {
@@ -121,7 +131,10 @@ impl Tracker {
                     instance.add_descriptor(task.pid, *fd);
                     self.own(event, task, *fd, *id);
                 }
-                self.instances.insert(*id, instance);
+                self.users.hold(user);
+                if let Some(replaced) = self.instances.insert(*id, instance) {
+                    self.users.let_go(replaced.charged, quota.map(User::payer));
+                }
                 if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
                     process.began.get_or_insert(event.time);
                 }
@@ -178,11 +191,7 @@ impl Tracker {
                 self.cgroups.name_container(*cgroup, container.as_deref(), names);
             }
             EventKind::ShimIdentified { id, namespace, version } => {
-                let process = pid.and_then(|pid| self.processes.get_mut(&pid));
-                // A process of a container is none, whatever it says.
-                let place = process.as_ref().and_then(|it| self.cgroups.get(it.task.cgroup));
-                let is_outside = place.is_none_or(|cgroup| cgroup.container.is_none());
-                if let Some(process) = process.filter(|_| is_outside) {
+                if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
                     let (id, namespace, version) = (id.clone(), namespace.clone(), version.clone());
                     process.shim = Some(Shim { id, namespace, version });
                 }
@@ -372,6 +381,8 @@ impl Tracker {
     /// Removes an instance and all its descriptors.
     fn release(&mut self, id: InstanceId, event: &Event) {
         let Some(instance) = self.instances.remove(&id) else { return };
+        // The user whose count the event has.
+        self.users.let_go(instance.charged, event.kind.quota().map(User::payer));
         let time = instance.ended(event);
         if let Origin::Created(task) = instance.origin
             && let Some(creator) = self.processes.get_mut(&task.pid)

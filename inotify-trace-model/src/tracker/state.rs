@@ -138,7 +138,10 @@ impl Tracker {
             }
             Part::Instance(instance) => match self.instances.entry(instance.id) {
                 Entry::Occupied(known) => known.into_mut().descriptors.extend(instance.descriptors),
-                Entry::Vacant(place) => drop(place.insert(*instance)),
+                Entry::Vacant(place) => {
+                    self.users.hold(instance.charged);
+                    place.insert(*instance);
+                }
             },
             Part::Watches { instance, watches } => {
                 if let Some(instance) = self.instances.get_mut(&instance) {

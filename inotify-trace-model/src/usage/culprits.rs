@@ -22,7 +22,7 @@ pub struct Culprit {
 /// The holders of a used-up quota.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Culprits {
-    /// The charged user.
+    /// The user who pays at the limit that is used up: the charged one, or one above.
     pub user: User,
     /// The resource that is used up.
     pub resource: Resource,
@@ -34,6 +34,9 @@ pub struct Culprits {
     pub used: u32,
     /// The limit of `used`.
     pub limit: u32,
+    /// A process in the user namespace of `user`, if that is not the initial one: there its limit is
+    /// raised. None if none is known.
+    pub inside: Option<u32>,
 }
 
 impl Culprits {
@@ -41,24 +44,29 @@ impl Culprits {
     #[must_use]
     pub fn of(event: &Event, tracker: &Tracker) -> Option<Self> {
         let (quota, resource) = refused(event)?;
-        Some(Self::in_quota(quota, resource, tracker))
+        let mut culprits = Self::in_quota(quota, resource, tracker);
+        if let EventKind::CreateFailed { .. } = event.kind
+            && quota.level == 0
+            && culprits.user.userns != User::INITIAL
+        {
+            // It was refused in its own namespace.
+            culprits.inside = event.task.map(|task| task.pid).or(culprits.inside);
+        }
+        Some(culprits)
     }
 
-    /// The user whose quota is used up, and the resource.
+    /// The user who pays at the limit that is used up, and the resource.
     #[must_use]
     pub fn quota_of(event: &Event) -> Option<(User, Resource)> {
-        refused(event).map(|(quota, resource)| (User::from(quota), resource))
+        refused(event).map(|(quota, resource)| (User::payer(quota), resource))
     }
 
     fn in_quota(quota: Quota, resource: Resource, tracker: &Tracker) -> Self {
-        let user = User::from(quota);
-        let payer = payer_at(tracker, user, quota.level);
-        let mut seen = 0_u32;
+        let user = User::payer(quota);
+        let (mut seen, mut inside) = (0_u32, None);
         let mut by_process: BTreeMap<u32, Culprit> = BTreeMap::new();
         for instance in tracker.instances() {
-            let pays = instance
-                .charged
-                .is_some_and(|charged| charged == payer || is_above(tracker, charged, payer));
+            let pays = instance.charged.is_some_and(|it| tracker.users().pays_for(user, it));
             if !pays {
                 continue;
             }
@@ -72,6 +80,9 @@ impl Culprits {
             pids.sort_unstable();
             pids.dedup();
             let is_shared = pids.len() > 1;
+            if instance.charged.is_some_and(|it| it.userns == user.userns) {
+                inside = inside.or(pids.first().copied().filter(|_| user.userns != User::INITIAL));
+            }
             for pid in pids {
                 let none = Culprit { pid, count: 0, shared: 0 };
                 let culprit = by_process.entry(pid).or_insert(none);
@@ -83,7 +94,7 @@ impl Culprits {
         holders.retain(|culprit| culprit.count > 0);
         holders.sort_by_key(|culprit| (Reverse(culprit.count), culprit.pid));
         let unseen = quota.used.saturating_sub(seen);
-        Self { user, resource, holders, unseen, used: quota.used, limit: quota.limit }
+        Self { user, resource, holders, unseen, used: quota.used, limit: quota.limit, inside }
     }
 }
 
@@ -95,17 +106,4 @@ fn refused(event: &Event) -> Option<(Quota, Resource)> {
         _ => return None,
     };
     quota.is_full().then_some((quota, event.kind.counts()))
-}
-
-/// The user who is charged `level` namespaces above `user`.
-fn payer_at(tracker: &Tracker, user: User, level: u32) -> User {
-    let account = tracker.users().get(user);
-    let charge = account.and_then(|it| it.levels.get(usize::try_from(level).ok()?));
-    charge.map_or(user, |&charge| User::from(charge))
-}
-
-/// Whether the charges of `user` are also charged to `payer`.
-fn is_above(tracker: &Tracker, user: User, payer: User) -> bool {
-    let levels = tracker.users().get(user).map(|account| account.levels.as_slice());
-    levels.unwrap_or_default().iter().any(|&charge| User::from(charge) == payer)
 }

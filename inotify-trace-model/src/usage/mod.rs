@@ -14,7 +14,9 @@ use std::{
 
 pub use culprits::{Culprit, Culprits};
 pub use time_left::time_left;
-pub use totals::{Level, Standing, standings};
+pub use totals::{Standing, standings};
+
+pub use crate::event::Level;
 
 use crate::{
     event::{CgroupId, InstanceId, Task},

@@ -8,8 +8,8 @@ fn user(uid: u32) -> User {
     User { userns: User::INITIAL, uid }
 }
 
-fn quota(payer: User, used: u32, limit: u32, level: u32) -> Quota {
-    Quota { used, limit, uid: payer.uid, userns: payer.userns, level }
+fn quota(user: User, used: u32, limit: u32) -> Quota {
+    Quota::own(used, limit, user.uid, user.userns)
 }
 
 /// A tracker that tests fill with events.
@@ -37,7 +37,7 @@ impl Machine {
                 flags: 0,
                 creator_cgroup: CgroupId(0),
                 queued: 2,
-                quota: Some(quota(payer, 5, 128, 0)),
+                quota: Some(quota(payer, 5, 128)),
             },
         )
     }
@@ -49,16 +49,13 @@ impl Machine {
 
     /// What is charged at each level: user, instances, watches; the limit is 128 and 1000.
     fn charged(&mut self, levels: &[(User, u32, u32)]) -> &mut Self {
-        let charge = |(level, &(payer, instances, watches)): (usize, &(User, u32, u32))| {
-            let level = u32::try_from(level).unwrap();
-            Charge {
-                uid: payer.uid,
-                userns: payer.userns,
-                instances: Some(quota(payer, instances, 128, level)),
-                watches: Some(quota(payer, watches, 1000, level)),
-            }
+        let charge = |&(payer, instances, watches): &(User, u32, u32)| Charge {
+            uid: payer.uid,
+            userns: payer.userns,
+            instances: Some(quota(payer, instances, 128).into()),
+            watches: Some(quota(payer, watches, 1000).into()),
         };
-        let charges = levels.iter().enumerate().map(charge).collect();
+        let charges = levels.iter().map(charge).collect();
         self.tell(1, EventKind::Charged { charges })
     }
 
@@ -169,10 +166,14 @@ fn users_above_pay_too_and_see_what_they_pay_for() {
     assert_eq!(standings[&inner].binding, 1);
 }
 
-fn refused(payer: User, used: u32, level: u32) -> Event {
-    let quota = Some(quota(payer, used, 128, level));
-    let kind = EventKind::CreateFailed { flags: 0, errno: EMFILE, quota };
-    Event { time: BootTime(2), task: None, kind }
+/// An instance is refused to `user`, since `payer` uses `used` of 128.
+fn refused(user: User, payer: User, used: u32) -> Event {
+    let (payer_uid, payer_userns) = (payer.uid, payer.userns);
+    let level = u32::from(user != payer);
+    let quota = Some(Quota { level, payer_uid, payer_userns, ..quota(user, used, 128) });
+    let kind = EventKind::CreateFailed { flags: 0, errno: EMFILE, quota, files: None };
+    let task = Task { pid: 99, tid: 99, ..Task::default() };
+    Event { time: BootTime(2), task: Some(task), kind }
 }
 
 #[test]
@@ -182,15 +183,47 @@ fn culprits_are_those_who_hold_what_this_user_pays_for() {
     machine.found(10, 3, 1, user(5)).found(11, 3, 1, user(5)).found(10, 4, 2, user(5));
     machine.found(20, 3, 3, user(6)).found(30, 3, 4, inner);
     machine.charged(&[(inner, 1, 0), (user(5), 128, 0)]);
-    let event = refused(user(5), 128, 0);
+    let event = refused(user(5), user(5), 128);
     machine.0.apply(&event);
     let culprits = Culprits::of(&event, &machine.0).unwrap();
     let culprit = |pid, count, shared| Culprit { pid, count, shared };
     assert_eq!(culprits.holders, [culprit(10, 2, 1), culprit(11, 1, 1), culprit(30, 1, 0)]);
     assert_eq!((culprits.unseen, culprits.used), (125, 128));
     // Someone in the namespace is refused because of the limit above: the same are to blame.
-    let event = refused(inner, 128, 1);
-    assert_eq!(Culprits::of(&event, &machine.0).unwrap().holders.len(), 3);
+    let event = refused(inner, user(5), 128);
+    let culprits = Culprits::of(&event, &machine.0).unwrap();
+    assert_eq!((culprits.user, culprits.inside, culprits.holders.len()), (user(5), None, 3));
     // The quota was not used up: it was RLIMIT_NOFILE, and there are no culprits.
-    assert_eq!(Culprits::of(&refused(user(5), 127, 0), &machine.0), None);
+    assert_eq!(Culprits::of(&refused(user(5), user(5), 127), &machine.0), None);
+}
+
+#[test]
+fn namespaces_that_share_a_payer_are_blamed_together() {
+    let inner = |number| User { userns: 70 + number, uid: 1_000_000 };
+    let mut machine = Machine::new();
+    for number in 0..4 {
+        let pid = 10 + number;
+        machine.charged(&[(inner(number), 1, 0), (user(5), number + 1, 0)]);
+        machine.found(pid, 3, pid.into(), inner(number));
+    }
+    // A namespace of which nothing is known but what the refusal says.
+    let culprits = Culprits::of(&refused(inner(9), user(5), 128), &machine.0).unwrap();
+    assert_eq!((culprits.user, culprits.unseen, culprits.holders.len()), (user(5), 124, 4));
+    // One whose own limit is used up is to blame alone, and is reached through a process in it.
+    let culprits = Culprits::of(&refused(inner(2), inner(2), 128), &machine.0).unwrap();
+    assert_eq!((culprits.user, culprits.inside), (inner(2), Some(99)));
+    assert_eq!(culprits.holders, [Culprit { pid: 12, count: 1, shared: 0 }]);
+}
+
+#[test]
+fn a_watch_that_is_refused_is_the_instance_s_user_s() {
+    let inner = User { userns: 77, uid: 1000 };
+    let mut machine = Machine::new();
+    machine.charged(&[(inner, 1, 0), (user(5), 1, 0)]).found(30, 3, 4, inner).watch(4, 1);
+    let quota = Some(quota(inner, 12, 12));
+    let (instance, path) = (Some(InstanceId(4)), "/x".into());
+    let kind = EventKind::WatchFailed { instance, fd: 3, path, mask: 2, errno: 28, quota };
+    let event = Event { time: BootTime(2), task: None, kind };
+    let culprits = Culprits::of(&event, &machine.0).unwrap();
+    assert_eq!((culprits.user, culprits.inside, culprits.unseen), (inner, Some(30), 11));
 }

@@ -156,9 +156,8 @@ pub(super) fn phantoms(tracker: &Tracker) -> BTreeMap<User, u32> {
         }
     }
     for (user, known) in &mut phantoms {
-        let quota = tracker.users().get(*user).and_then(|account| account.watches);
-        // At a level above, others are counted too.
-        let used = quota.filter(|it| it.level == 0).map_or(u32::MAX, |it| it.used);
+        let own = tracker.users().get(*user).and_then(|account| account.own(Resource::Watches));
+        let used = own.map_or(u32::MAX, |it| it.used);
         *known = known.saturating_sub(used);
     }
     phantoms
@@ -258,7 +257,7 @@ pub(super) fn quota_of(
     instance: &Instance,
     resource: Resource,
 ) -> Option<Quota> {
-    tracker.users().get(instance.charged?)?.latest(resource)
+    tracker.users().binding(instance.charged?, resource)
 }
 
 /// The instance quota of the user who is charged for a process's instances.

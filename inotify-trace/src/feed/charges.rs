@@ -2,41 +2,47 @@
 
 use std::collections::BTreeSet;
 
-use inotify_trace_common::{ABSENT, Kind};
-use inotify_trace_model::event::{Charge, Event, EventKind, Quota};
+use inotify_trace_common::ABSENT;
+use inotify_trace_model::{
+    event::{Event, InstanceId},
+    tracker::User,
+};
 
-use super::{intake::Intake, now, reader::Answers};
-use crate::kernel::KernelError;
-
-/// The deepest nesting of user namespaces (`create_user_ns` in `kernel/user_namespace.c`).
-const DEEPEST: u32 = 32;
+use super::intake::Intake;
+use crate::kernel::{InstanceAddress, KernelError};
 
 /// Asks for the charges of every user who is charged for a known instance.
 pub(super) fn ask(intake: &mut Intake, events: &mut Vec<Event>) -> Result<(), KernelError> {
-    let addresses = intake.known.addresses.values();
-    let payers: BTreeSet<_> = addresses.map(|address| (address.payer, address.uid)).collect();
+    ask_for(intake, events, |_, _| true)
+}
+
+/// The same for instances that became known after `newest`.
+pub(super) fn ask_since(
+    intake: &mut Intake,
+    newest: InstanceId,
+    events: &mut Vec<Event>,
+) -> Result<(), KernelError> {
+    ask_for(intake, events, |instance, _| instance > newest)
+}
+
+/// The same for users in user namespaces: an event has only the count that binds, so that those at
+/// other levels grow old.
+pub(super) fn refresh(intake: &mut Intake, events: &mut Vec<Event>) -> Result<(), KernelError> {
+    ask_for(intake, events, |_, address| address.userns != User::INITIAL)
+}
+
+fn ask_for(
+    intake: &mut Intake,
+    events: &mut Vec<Event>,
+    is_asked: impl Fn(InstanceId, &InstanceAddress) -> bool,
+) -> Result<(), KernelError> {
+    let asked = intake.known.addresses.iter().filter(|(id, address)| is_asked(**id, address));
+    let payers: BTreeSet<_> = asked.map(|(_, address)| (address.payer, address.uid)).collect();
     for (payer, uid) in payers {
-        if payer == 0 || uid == ABSENT {
-            continue;
-        }
-        let mut charges = Vec::new();
-        for level in 0..DEEPEST {
-            intake.programs.ask().charged(payer, uid, level)?;
+        if payer != 0 && uid != ABSENT {
+            intake.programs.ask().charged(payer, uid)?;
             intake.drain_all(events);
-            let Some(charge) = charge(&std::mem::take(&mut intake.answers)) else { break };
-            charges.push(charge);
-        }
-        if !charges.is_empty() {
-            events.push(now(EventKind::Charged { charges: charges.into() }));
         }
     }
     Ok(())
-}
-
-/// The charge of one level; None if there is no such level, or the counters are gone.
-fn charge(answers: &Answers) -> Option<Charge> {
-    let of = |kind| answers.iter().find(|answer| answer.0 == kind).and_then(|answer| answer.1);
-    let (instances, watches) = (of(Kind::InstancesCharged), of(Kind::WatchesCharged));
-    let Quota { uid, userns, .. } = instances.or(watches)?;
-    Some(Charge { uid, userns, instances, watches })
 }

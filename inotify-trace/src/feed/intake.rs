@@ -9,8 +9,7 @@ use inotify_trace_model::event::{Event, EventKind, Loss};
 use super::{
     naming::Naming,
     now,
-    reader::{Answers, Known, Reader},
-    shims::Shims,
+    reader::{Known, Reader},
     sweep::Schedule,
 };
 use crate::{
@@ -30,11 +29,8 @@ pub(super) struct Intake {
     pub(super) programs: Programs,
     pub(super) known: Known,
     pub(super) naming: Naming,
-    pub(super) shims: Shims,
     /// When to ask which instances are gone; records give hints.
     pub(super) sweep: Schedule,
-    /// Answers to questions about charges.
-    pub(super) answers: Answers,
     /// Whether events were lost, which may include ends of instances.
     has_lost: bool,
     /// Whether the last batch left records in the ring buffer.
@@ -47,9 +43,7 @@ impl Intake {
             programs,
             known: Known::default(),
             naming: Naming::new(registry),
-            shims: Shims::default(),
             sweep: Schedule::new(Instant::now()),
-            answers: Answers::new(),
             has_lost: false,
             more: false,
         }
@@ -80,15 +74,15 @@ impl Intake {
         }
         self.naming.name(first, events);
         self.tell_losses(events);
-        self.shims.identify(first, events);
+        self.naming.identify_shims(first, events);
         taken
     }
 
     /// Takes a batch out of the ring buffer; processes that executed a program go to `executed`.
     fn take(&mut self, events: &mut Vec<Event>, executed: &mut Vec<u32>) -> usize {
         let exact = self.is_exact();
-        let Self { programs, known, sweep, answers, .. } = self;
-        let mut reader = Reader { known, executed, answers, hinted: false };
+        let Self { programs, known, sweep, .. } = self;
+        let mut reader = Reader { known, executed, hinted: false };
         let taken = programs.drain(BATCH, |raw| reader.read(raw, events));
         if reader.hinted && !exact {
             sweep.hint(Instant::now());

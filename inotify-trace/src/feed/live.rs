@@ -12,7 +12,7 @@ use inotify_trace_model::{
 };
 use tokio::time::{Duration, sleep_until};
 
-use super::{Options, batch_now, intake::Intake, programs, snapshot, sweep::Search};
+use super::{Options, batch_now, charges, intake::Intake, programs, snapshot, sweep::Search};
 use crate::{
     host::{privileges, procfs},
     kernel::{Backend, KernelError, Programs},
@@ -157,6 +157,8 @@ impl Live {
             let _ = self.ask_what_is_gone(tracker);
         }
         self.intake.drain_all(events);
+        // As above.
+        let _ = charges::refresh(&mut self.intake, events);
     }
 
     fn ask_what_is_gone(&mut self, tracker: &Tracker) -> Result<(), KernelError> {

@@ -1,16 +1,23 @@
 //! Turns the kernel programs' records into events, and addresses into instances.
 
-use std::collections::{BTreeMap, HashMap};
-
-use inotify_trace_common::{ABSENT, Kind, Record};
-use inotify_trace_model::event::{
-    BootTime, CgroupId, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task,
+use std::{
+    collections::{BTreeMap, HashMap},
+    mem::offset_of,
 };
 
-use crate::kernel::{InstanceAddress, RawEvent};
+use inotify_trace_common::{
+    ABSENT, Kind, Record,
+    record::{self, Full},
+};
+use inotify_trace_model::event::{
+    BootTime, CgroupId, Charge, Comm, Event, EventKind, Files, InstanceId, Level, Loss, Quota,
+    Target, Task,
+};
 
-/// Answers to one question: the kind of counter, and its value if it could be read.
-pub(super) type Answers = Vec<(Kind, Option<Quota>)>;
+use crate::{
+    host,
+    kernel::{InstanceAddress, RawEvent},
+};
 
 /// Open instances by address. The kernel reuses addresses as soon as instances are gone.
 #[derive(Debug, Default)]
@@ -38,6 +45,7 @@ impl Known {
             group: record.group,
             payer: record.payer,
             uid: record.quota.uid,
+            userns: record.quota.userns,
         };
         self.by_group.insert(record.group, instance);
         self.addresses.insert(instance, address);
@@ -76,8 +84,6 @@ pub(super) struct Reader<'a> {
     pub(super) known: &'a mut Known,
     /// Processes that executed a program.
     pub(super) executed: &'a mut Vec<u32>,
-    /// Answers about charges.
-    pub(super) answers: &'a mut Answers,
     /// Whether an instance may have ended without a record of its own.
     pub(super) hinted: bool,
 }
@@ -89,7 +95,8 @@ impl Reader<'_> {
             events.push(super::now(EventKind::Lost { count: 1, what: Loss::Records }));
             return;
         };
-        let path = || String::from_utf8_lossy(path).into_owned().into_boxed_str();
+        let bytes = path;
+        let path = || String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
         let cgroup = CgroupId(record.target_cgroup);
         let quota = quota(&record);
         let kind = match kind {
@@ -118,7 +125,8 @@ impl Reader<'_> {
                 mask: 0,
             },
             Kind::CreateFailed => {
-                EventKind::CreateFailed { flags: record.mask, errno: -record.result, quota }
+                let errno = record.result.saturating_neg();
+                EventKind::CreateFailed { flags: record.mask, errno, quota, files: files(&record) }
             }
             Kind::WatchAdded => EventKind::WatchAdded {
                 instance: self.used(&record, events),
@@ -183,8 +191,12 @@ impl Reader<'_> {
                 }
                 return;
             }
-            Kind::InstancesCharged | Kind::WatchesCharged => {
-                self.answers.push((kind, quota));
+            Kind::Charged => {
+                let charges = charges(bytes);
+                if !charges.is_empty() {
+                    let kind = EventKind::Charged { charges };
+                    events.push(Event { time: BootTime(record.time), task: None, kind });
+                }
                 return;
             }
             Kind::RangeClosed => {
@@ -256,6 +268,54 @@ fn task(record: &Record) -> Task {
 }
 
 fn quota(record: &Record) -> Option<Quota> {
-    let inotify_trace_common::Quota { used, limit, uid, userns, level } = record.quota;
-    (used != ABSENT && limit != ABSENT).then_some(Quota { used, limit, uid, userns, level })
+    let inotify_trace_common::Quota { used, limit, uid, userns, level, payer_uid, payer_userns } =
+        record.quota;
+    let quota = Quota { used, limit, uid, userns, level, payer_uid, payer_userns };
+    (used != ABSENT && limit != ABSENT).then_some(quota)
+}
+
+/// The counters of a user at every level of user namespaces.
+fn charges(bytes: &[u8]) -> Box<[Charge]> {
+    let (levels, _) = bytes.as_chunks::<{ size_of::<record::Level>() }>();
+    let levels = levels.iter().map(|bytes| {
+        let word = |at: usize| {
+            let bytes = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+            u32::from_ne_bytes(bytes)
+        };
+        record::Level {
+            uid: word(offset_of!(record::Level, uid)),
+            userns: word(offset_of!(record::Level, userns)),
+            instances: word(offset_of!(record::Level, instances)),
+            max_instances: word(offset_of!(record::Level, max_instances)),
+            watches: word(offset_of!(record::Level, watches)),
+            max_watches: word(offset_of!(record::Level, max_watches)),
+        }
+    });
+    // Anything else is no counter: its memory was freed and reused.
+    let level = |used, limit| {
+        let is_count = |count: u32| i32::try_from(count).is_ok();
+        (is_count(used) && is_count(limit)).then_some(Level { used, limit })
+    };
+    let charge = |it: record::Level| Charge {
+        uid: it.uid,
+        userns: it.userns,
+        instances: level(it.instances, it.max_instances),
+        watches: level(it.watches, it.max_watches),
+    };
+    levels.take_while(|level| level.userns != 0).map(charge).collect()
+}
+
+/// The descriptors of the process when a creation failed for lack of one or of an instance, and the
+/// open files of the machine when it failed for lack of these.
+fn files(record: &Record) -> Option<Files> {
+    if record.result == -rustix::io::Errno::NFILE.raw_os_error() {
+        return host::open_files();
+    }
+    let limit = u64::from(record.nofile);
+    let used = match record.nofile_full {
+        full if full == Full::Yes as u32 => Some(limit),
+        full if full == Full::No as u32 => None,
+        _ => return None,
+    };
+    Some(Files { used, limit })
 }

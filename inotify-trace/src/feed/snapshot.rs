@@ -9,7 +9,6 @@ use super::{
     intake::{BATCH, Intake},
     naming::Naming,
     now,
-    shims::Shims,
 };
 use crate::{
     host::cgroup,
@@ -39,7 +38,7 @@ pub(super) struct Hierarchy {
 pub(super) fn of_machine(intake: &mut Intake, find_paths: bool) -> Result<Vec<Event>, KernelError> {
     let (mut hierarchy, mut events) = Hierarchy::found(&mut intake.naming, find_paths);
     let look = look(intake)?;
-    look.complete(&mut hierarchy, &mut intake.shims, &mut events);
+    look.complete(&mut hierarchy, &mut intake.naming, &mut events);
     charges::ask(intake, &mut events)?;
     Ok(events)
 }
@@ -63,8 +62,8 @@ pub(super) fn find_overlooked(
         events.append(&mut look.events);
         return Ok(());
     }
-    look.complete(&mut Hierarchy::read(|_, _| ()), &mut intake.shims, events);
-    Ok(())
+    look.complete(&mut Hierarchy::read(|_, _| ()), &mut intake.naming, events);
+    charges::ask_since(intake, newest, events)
 }
 
 /// Asks for all existing instances. Events that happen meanwhile come with the answers.
@@ -107,7 +106,7 @@ impl Look {
     pub(super) fn complete(
         self,
         hierarchy: &mut Hierarchy,
-        shims: &mut Shims,
+        naming: &mut Naming,
         events: &mut Vec<Event>,
     ) {
         let Self { events: mut found, vanished } = self;
@@ -151,7 +150,7 @@ impl Look {
                 }));
             }
         }
-        shims.identify(first, events);
+        naming.identify_shims(first, events);
     }
 }
 

@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
-use inotify_trace_model::{clock::Clock, event::BootTime};
+use inotify_trace_model::{
+    clock::Clock,
+    event::{BootTime, Files},
+};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -20,6 +23,16 @@ pub fn now() -> BootTime {
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or_default();
     BootTime(seconds * 1_000_000_000 + nanoseconds)
+}
+
+/// The open files of the machine and their limit; None if they cannot be read.
+#[must_use]
+pub fn open_files() -> Option<Files> {
+    // Allocated, unused (always 0 since Linux 2.6), and the limit: proc(5).
+    let text = fs::read_to_string("/proc/sys/fs/file-nr").ok()?;
+    let mut numbers = text.split_whitespace().map(str::parse);
+    let (used, _, limit) = (numbers.next()?.ok()?, numbers.next(), numbers.next()?.ok()?);
+    Some(Files { used: Some(used), limit })
 }
 
 /// A clock for this machine, in its time zone.

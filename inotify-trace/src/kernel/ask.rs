@@ -31,6 +31,8 @@ pub struct InstanceAddress {
     pub payer: u64,
     /// Uid of the charged user, to verify those `ucounts`.
     pub uid: u32,
+    /// The user namespace of that user, by inode number.
+    pub userns: u32,
 }
 
 /// Asks the kernel, through the programs that answer questions.
@@ -77,7 +79,7 @@ impl Asker<'_> {
     }
 
     fn gone_or_held(self, instance: &InstanceAddress, tell_held: bool) -> Result<(), KernelError> {
-        let InstanceAddress { file, group, payer, uid } = *instance;
+        let InstanceAddress { file, group, payer, uid, .. } = *instance;
         self.run("ask_gone", &[file, group, payer, u64::from(uid), u64::from(tell_held)])
     }
 
@@ -89,13 +91,13 @@ impl Asker<'_> {
         self.run("ask_forget", &[u64::from(pid)])
     }
 
-    /// Asks for the charges of the user of `payer`, `level` user namespaces above it. The answers
-    /// are `InstancesCharged` and `WatchesCharged` records; none if there is no such level.
+    /// Asks for the charges of the user of `payer`, if that is still `uid`, at every level of user
+    /// namespaces. The answer is a `Charged` record.
     ///
     /// # Errors
     /// If the kernel refuses to run the program.
-    pub fn charged(self, payer: u64, uid: u32, level: u32) -> Result<(), KernelError> {
-        self.run("ask_charged", &[payer, u64::from(uid), u64::from(level)])
+    pub fn charged(self, payer: u64, uid: u32) -> Result<(), KernelError> {
+        self.run("ask_charged", &[payer, u64::from(uid)])
     }
 
     fn run(self, name: &str, arguments: &[u64]) -> Result<(), KernelError> {

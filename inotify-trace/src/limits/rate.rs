@@ -132,10 +132,8 @@ impl Changes {
                 released += self.unseen(user, created.saturating_sub(released), tracker);
             }
             let account = tracker.users().get(user);
-            let above = account.map(|account| account.levels.as_slice()).unwrap_or_default();
-            let payers = above.iter().map(|&charge| User::from(charge));
-            let itself = above.is_empty().then_some(user);
-            for payer in payers.chain(itself) {
+            let above = account.map(|account| account.payers.as_slice()).unwrap_or_default();
+            for &payer in std::iter::once(&user).chain(above) {
                 let none = Rate { created: 0, released: 0, during };
                 let rate = rates.entry((payer, resource)).or_insert(none);
                 rate.created += created;
@@ -188,7 +186,7 @@ mod tests {
     const ABOVE: User = User { userns: 8, uid: 0 };
 
     fn quota(user: User, used: u32) -> Quota {
-        Quota { used, limit: 128, uid: user.uid, userns: user.userns, level: 0 }
+        Quota::own(used, 128, user.uid, user.userns)
     }
 
     fn by_somebody(kind: EventKind) -> Event {
@@ -224,7 +222,7 @@ mod tests {
         let charge = |user: User| Charge {
             uid: user.uid,
             userns: user.userns,
-            instances: Some(quota(user, 1)),
+            instances: Some(quota(user, 1).into()),
             watches: None,
         };
         let charges = [charge(USER), charge(ABOVE)];

@@ -285,7 +285,7 @@ mod tests {
     fn found(instance: u64, cgroup: u64) -> Event {
         let pid = u32::try_from(instance).unwrap();
         let task = Task { pid, tid: pid, cgroup: CgroupId(cgroup), ..Task::default() };
-        let quota = Quota { used: 0, limit: 128, uid: 0, userns: User::INITIAL, level: 0 };
+        let quota = Quota::own(0, 128, 0, User::INITIAL);
         event(
             Some(task),
             EventKind::InstanceFound {
@@ -317,12 +317,12 @@ mod tests {
             format!("/kubepods.slice/kubepods-burstable.slice/{pod}/cri-containerd-{id}.scope")
         };
         let docker = format!("/system.slice/docker-{}.scope", "c".repeat(64));
-        let charge = |used| Quota { used, limit: 128, uid: 0, userns: User::INITIAL, level: 0 };
+        let charge = |used| Quota::own(used, 128, 0, User::INITIAL);
         let charges = [Charge {
             uid: 0,
             userns: User::INITIAL,
-            instances: Some(charge(9)),
-            watches: Some(charge(6)),
+            instances: Some(charge(9).into()),
+            watches: Some(charge(6).into()),
         }];
         let events = [
             cgroup(1, "/system.slice/containerd.service"),

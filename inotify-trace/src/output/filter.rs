@@ -129,7 +129,7 @@ mod tests {
     }
 
     fn failure() -> Event {
-        event(EventKind::CreateFailed { flags: 0, errno: 24, quota: None })
+        event(EventKind::CreateFailed { flags: 0, errno: 24, quota: None, files: None })
     }
 
     fn shows(filter: &Filter, event: &Event) -> bool {

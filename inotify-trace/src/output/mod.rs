@@ -4,6 +4,7 @@ mod blame;
 mod bytes;
 mod columns;
 mod duration;
+mod errno;
 mod failure;
 pub(crate) mod fields;
 mod filter;
@@ -22,7 +23,10 @@ pub(crate) mod words;
 pub use bytes::Bytes;
 pub use columns::Column;
 pub use duration::Approximate;
-pub(crate) use failure::{Limit, errno_name, limit as failed_limit};
+pub(crate) use errno::errno_name;
+pub(crate) use failure::{
+    Limit, files as failed_files, limit as failed_limit, remedy as limit_remedy,
+};
 pub use fields::{Context, Field, Form, Record, Run, Type, Value};
 pub use filter::{Filter, Filtered};
 pub use json::Json;

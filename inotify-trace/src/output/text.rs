@@ -8,7 +8,7 @@ use std::{
 
 use inotify_trace_model::{
     clock::{Clock, Timestamps},
-    event::{BootTime, Charge, Event, EventKind, EventName, Quota},
+    event::{BootTime, Charge, Event, EventKind, EventName, Level, Quota},
     findings::{Exhausted, Finding},
     story::Audience,
     tracker::{Departure, Instance, Leaver, Origin, Tracker},
@@ -175,6 +175,14 @@ impl<W: Write> Audience for Text<W> {
         } else {
             self.line.push('\n');
             self.out.write_all(self.line.as_bytes())?;
+        }
+        if self.blame.is_due_for(event) {
+            if let Some(explained) = words::explained(event) {
+                writeln!(self.out, "  {explained}")?;
+            }
+            if let Some(remedy) = failure::remedy_of(event) {
+                writeln!(self.out, "  remedy: {}", words::remedy(remedy))?;
+            }
         }
         let Some(culprits) = self.blame.of(event, tracker) else { return Ok(()) };
         let exhausted = Exhausted::by(&culprits, tracker);
@@ -381,7 +389,7 @@ fn describe(line: &mut String, event: &Event, subject: Option<&Instance>) {
 
 /// The charges of users, from the user who is charged first outwards.
 fn charged(line: &mut String, charges: &[Charge]) -> std::fmt::Result {
-    let count = |quota: Option<Quota>| {
+    let count = |quota: Option<Level>| {
         quota.map_or_else(|| "?".to_owned(), |quota| format!("{}/{}", quota.used, quota.limit))
     };
     for (level, charge) in charges.iter().enumerate() {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use inotify_trace_model::{
     event::{
-        BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task,
+        BootTime, CgroupId, Charge, Comm, Event, EventKind, Files, InstanceId, Level, Loss, Quota,
+        Target, Task,
     },
     feed::Batch,
     identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
@@ -48,8 +49,10 @@ impl Decoder {
     fn event(&mut self, event: wire::Event) -> Event {
         self.before = self.before.wrapping_add(event.time.cast_unsigned());
         let quota = at(&self.payers, event.payer).map(|payer| {
-            let wire::Payer { limit, uid, userns, level } = *payer;
-            Quota { used: event.used, limit, uid, userns, level }
+            let wire::Payer { limit, uid, userns, level, above } = *payer;
+            let wire::User { uid: payer_uid, userns: payer_userns } =
+                above.unwrap_or(wire::User { uid, userns });
+            Quota { used: event.used, limit, uid, userns, level, payer_uid, payer_userns }
         });
         Event {
             time: BootTime(self.before),
@@ -83,7 +86,8 @@ fn to_kind(kind: Option<wire::Kind>, instance: InstanceId, quota: Option<Quota>)
             EventKind::InstanceCreated { instance, fd: it.fd, flags: it.flags, quota }
         }
         wire::Kind::CreateFailed(it) => {
-            EventKind::CreateFailed { flags: it.flags, errno: it.errno, quota }
+            let files = it.files.map(|wire::Files { used, limit }| Files { used, limit });
+            EventKind::CreateFailed { flags: it.flags, errno: it.errno, quota, files }
         }
         wire::Kind::WatchAdded(it) => EventKind::WatchAdded {
             instance,
@@ -164,9 +168,9 @@ pub(super) fn to_part(part: wire::Part) -> Option<Part> {
         wire::PartKind::Account(it) => Part::Account {
             user: to_user(it.user?),
             account: Account {
-                instances: it.instances.map(to_quota),
-                watches: it.watches.map(to_quota),
-                levels: it.levels.into_iter().map(to_charge).collect(),
+                instances: it.instances.map(to_level),
+                watches: it.watches.map(to_level),
+                payers: it.payers.into_iter().map(to_user).collect(),
             },
         },
         wire::PartKind::Process(it) => Part::Process(Process {
@@ -293,14 +297,14 @@ fn to_user(user: wire::User) -> User {
     User { userns: user.userns, uid: user.uid }
 }
 
-fn to_quota(quota: wire::Quota) -> Quota {
-    let wire::Quota { used, limit, uid, userns, level } = quota;
-    Quota { used, limit, uid, userns, level }
+fn to_level(level: wire::Level) -> Level {
+    let wire::Level { used, limit } = level;
+    Level { used, limit }
 }
 
 fn to_charge(charge: wire::Charge) -> Charge {
     let wire::Charge { uid, userns, instances, watches } = charge;
-    Charge { uid, userns, instances: instances.map(to_quota), watches: watches.map(to_quota) }
+    Charge { uid, userns, instances: instances.map(to_level), watches: watches.map(to_level) }
 }
 
 fn to_loss(what: i32) -> Loss {

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use inotify_trace_model::{
-    event::{BootTime, CgroupId, Charge, Event, EventKind, Loss, Quota, Target, Task},
+    event::{
+        BootTime, CgroupId, Charge, Event, EventKind, Files, Level, Loss, Quota, Target, Task,
+    },
     feed::Batch,
     identity::{Container, Names, Program, Runtime, Shim},
     tracker::{Account, Departure, Instance, Leaver, Origin, Part, Process, User},
@@ -66,7 +68,7 @@ impl Encoder {
                 wire::PartKind::Names(self.names(cgroup, container, *names))
             }
             Part::Account { user, account } => {
-                self.events += account.levels.len();
+                self.events += account.payers.len();
                 wire::PartKind::Account(to_account(user, &account))
             }
             Part::Process(process) => {
@@ -137,7 +139,8 @@ impl Encoder {
 
     fn payer(&mut self, quota: Quota) -> u32 {
         let Quota { limit, uid, userns, level, .. } = quota;
-        let payer = wire::Payer { limit, uid, userns, level };
+        let above = (User::payer(quota) != User::from(quota)).then(|| to_user(User::payer(quota)));
+        let payer = wire::Payer { limit, uid, userns, level, above };
         *self.payers.entry(payer).or_insert_with(|| {
             self.frame.payers.push(payer);
             place(self.frame.payers.len())
@@ -157,8 +160,9 @@ impl Encoder {
             EventKind::InstanceCreated { fd, flags, .. } => {
                 wire::Kind::InstanceCreated(wire::Descriptor { fd, flags })
             }
-            EventKind::CreateFailed { flags, errno, .. } => {
-                wire::Kind::CreateFailed(wire::CreateFailed { flags, errno })
+            EventKind::CreateFailed { flags, errno, files, .. } => {
+                let files = files.map(|Files { used, limit }| wire::Files { used, limit });
+                wire::Kind::CreateFailed(wire::CreateFailed { flags, errno, files })
             }
             EventKind::WatchAdded { fd, wd, target, mask, .. } => {
                 let target = self.target(target);
@@ -286,14 +290,14 @@ fn to_task(task: &Task) -> wire::Task {
     wire::Task { pid, tid, uid, comm, cgroup: cgroup.0 }
 }
 
-fn to_quota(quota: Quota) -> wire::Quota {
-    let Quota { used, limit, uid, userns, level } = quota;
-    wire::Quota { used, limit, uid, userns, level }
+fn to_level(level: Level) -> wire::Level {
+    let Level { used, limit } = level;
+    wire::Level { used, limit }
 }
 
 fn to_charge(charge: Charge) -> wire::Charge {
     let Charge { uid, userns, instances, watches } = charge;
-    let (instances, watches) = (instances.map(to_quota), watches.map(to_quota));
+    let (instances, watches) = (instances.map(to_level), watches.map(to_level));
     wire::Charge { uid, userns, instances, watches }
 }
 
@@ -304,9 +308,9 @@ fn to_user(user: User) -> wire::User {
 fn to_account(user: User, account: &Account) -> wire::Account {
     wire::Account {
         user: Some(to_user(user)),
-        instances: account.instances.map(to_quota),
-        watches: account.watches.map(to_quota),
-        levels: account.levels.iter().copied().map(to_charge).collect(),
+        instances: account.instances.map(to_level),
+        watches: account.watches.map(to_level),
+        payers: account.payers.iter().copied().map(to_user).collect(),
     }
 }
 

@@ -144,7 +144,7 @@ impl Page {
                 Cell::from(&it.comm[..]),
                 Cell::from(&it.place[..]),
                 Cell::from(it.resource.singular()),
-                Cell::from(&words::failure(it.errno, it.limit)[..]),
+                Cell::from(&words::failure(it.errno, it.limit, it.files)[..]),
                 Cell::from(it.count),
                 Cell::from(&run.times.short(it.first)[..]),
                 Cell::from(&run.times.short(it.last)[..]),

@@ -82,7 +82,7 @@ impl Maker {
     }
 
     pub fn quota(&self) -> Quota {
-        Quota { used: self.used, limit: 128, uid: 0, userns: User::INITIAL, level: 0 }
+        Quota::own(self.used, 128, 0, User::INITIAL)
     }
 
     pub fn event(&mut self, task: Option<Task>, kind: EventKind) {
@@ -167,7 +167,7 @@ impl Maker {
 
     pub fn refuse(&mut self, task: Task) {
         let quota = Some(self.quota());
-        self.event(Some(task), EventKind::CreateFailed { flags: 0, errno: 24, quota });
+        self.event(Some(task), EventKind::CreateFailed { flags: 0, errno: 24, quota, files: None });
     }
 
     pub fn is_full(&self) -> bool {

@@ -91,6 +91,7 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "uid" => one(call(libc::SYS_setresuid, [number(1)?; 3])),
         "euid" => one(call(libc::SYS_setresuid, [-1, number(1)?, -1])),
         "open_files" => one(limit_open_files(number(1)?)),
+        "seccomp" => one(refuse_by_filter(number(1)?, number(2)?)),
         "unshare" => one(call(libc::SYS_unshare, [number(1)?, 0, 0])),
         "remove" => one(remove(&bytes(1)?)),
         "dumpable" => one(call(libc::SYS_prctl, [libc::PR_SET_DUMPABLE.into(), 1, 0])),
@@ -387,6 +388,38 @@ fn limit_open_files(limit: i64) -> i64 {
     let limits = libc::rlimit { rlim_cur: limit, rlim_max: limit };
     // SAFETY: the kernel reads a structure that lives until the call returns.
     outcome(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limits) }.into())
+}
+
+/// Makes a seccomp filter answer a system call with an errno.
+fn refuse_by_filter(call_number: i64, errno: i64) -> i64 {
+    let (Ok(number), Ok(errno)) = (u32::try_from(call_number), u16::try_from(errno)) else {
+        return -i64::from(libc::EINVAL);
+    };
+    let statement = |code: u32, k: u32| libc::sock_filter {
+        code: u16::try_from(code).unwrap_or_default(),
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    let mut filter = [
+        // The call's number is the first field of `seccomp_data`.
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+        libc::sock_filter {
+            jf: 1,
+            ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number)
+        },
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | u32::from(errno)),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
+    // SAFETY: the call has no pointers.
+    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } < 0 {
+        return outcome(-1);
+    }
+    // SAFETY: the kernel copies the program during the call.
+    outcome(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program)
+    })
 }
 
 fn write_file(path: &[u8], text: &[u8]) -> i64 {

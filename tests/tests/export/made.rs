@@ -202,7 +202,8 @@ impl Machine {
 
     /// Fails to create an instance.
     pub fn create_failed(&mut self, task: Task, quota: Quota) {
-        let kind = EventKind::CreateFailed { flags: 0, errno: EMFILE, quota: Some(quota) };
+        let kind =
+            EventKind::CreateFailed { flags: 0, errno: EMFILE, quota: Some(quota), files: None };
         self.happens(Some(task), kind);
     }
 
@@ -284,12 +285,12 @@ fn written(directory: &Path) -> u64 {
 
 /// A quota with `used` of root's 128 instances.
 pub fn root(used: u32) -> Quota {
-    Quota { used, limit: 128, uid: 0, userns: User::INITIAL, level: 0 }
+    Quota::own(used, 128, 0, User::INITIAL)
 }
 
 /// A quota of another user.
 pub fn app(used: u32, limit: u32) -> Quota {
-    Quota { used, limit, uid: 1000, userns: User::INITIAL, level: 0 }
+    Quota::own(used, limit, 1000, User::INITIAL)
 }
 
 pub fn task(pid: u32, comm: &str, cgroup: CgroupId) -> Task {

@@ -114,11 +114,15 @@ fn the_limit_of_a_namespace_in_between_binds() {
         return;
     }
     limit(&mut subject, "max_inotify_instances", 4);
+    let between = system::user_namespace(subject.pid());
     if !enter_below(&mut subject) {
         return;
     }
     pays_in_its_namespace(&world, &mut subject, 1);
-    world.change_payer(subject.payer, |payer| payer.max_instances = 4);
+    let binding = (subject.actor.uid, between);
+    world.change_payer(subject.payer, |payer| {
+        (payer.max_instances, payer.binding) = (4, binding);
+    });
     for _ in 0..4 {
         subject.create(0).unwrap();
     }

@@ -72,7 +72,7 @@ fn failures_name_their_limit() {
     assert!(line.contains("RLIMIT_NOFILE") && line.contains(&pid.to_string()), "{line}");
     let line = told.iter().find(|line| line.contains("ENOENT")).expect("a failed watch");
     assert!(line.contains("missing"), "{line}");
-    assert_eq!(told.len(), 3, "a header and two failures: {told:#?}");
+    assert_eq!(told.len(), 5, "a header, two failures, descriptors and a remedy: {told:#?}");
 
     let agent = Agent::unparsed(&["-x"]);
     let world = World::new();

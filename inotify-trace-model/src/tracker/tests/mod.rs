@@ -348,14 +348,6 @@ fn shims_that_hold_nothing_are_kept_within_bounds() {
     assert_eq!((tracker.processes.len(), tracker.idle_shims.len()), (IDLE_SHIMS, IDLE_SHIMS));
 }
 
-#[test]
-fn a_process_of_a_container_is_no_shim() {
-    let path = "/docker/4fa3b2c1d0e9a5f6071829384756afbecd0e1f2a3b4c5d6e7f8091a2b3c4d5e6";
-    let cgroup = by(0, EventKind::CgroupFound { cgroup: CgroupId(1), path: path.into() });
-    let tracker = tracker_after(&[cgroup, created(7, 3, 1), identified(7)]);
-    assert_eq!(tracker.process(7).unwrap().shim, None);
-}
-
 proptest! {
     #[test]
     fn agrees_with_the_naive_model(steps in vec(step(), 0..60)) {
@@ -455,9 +447,9 @@ fn parts_hold_what_is_known_of_cgroups_and_users() {
     let id = "a".repeat(64);
     let path = format!("/kubepods/pod1/{id}");
     let names = Names { name: Some("web".to_owned()), ..Names::default() };
-    let quota = Quota { used: 3, limit: 128, uid: 5, userns: 9, level: 0 };
-    let charge = Charge { uid: 5, userns: 9, instances: Some(quota), watches: None };
-    let failed = EventKind::CreateFailed { flags: 0, errno: 24, quota: Some(quota) };
+    let quota = Quota::own(3, 128, 5, 9);
+    let charge = Charge { uid: 5, userns: 9, instances: Some(quota.into()), watches: None };
+    let failed = EventKind::CreateFailed { flags: 0, errno: 24, quota: Some(quota), files: None };
     let tracker = tracker_after(&[
         by(1, EventKind::CgroupFound { cgroup: pod, path: path.as_str().into() }),
         by(

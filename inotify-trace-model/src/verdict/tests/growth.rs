@@ -232,7 +232,15 @@ fn a_verdict_is_told_again_when_the_limit_is_very_near() {
         if second % 4 == 0 {
             let (instance, fd) = (InstanceId(1 + second), i32::try_from(second).unwrap());
             let used = 28 + u32::try_from(second / 4).unwrap();
-            let quota = Some(Quota { used, limit: 128, uid: 0, userns: 1, level: 0 });
+            let quota = Some(Quota {
+                used,
+                limit: 128,
+                uid: 0,
+                userns: 1,
+                level: 0,
+                payer_uid: 0,
+                payer_userns: 1,
+            });
             let kind = EventKind::InstanceCreated { instance, fd, flags: 0, quota };
             machine.tell(second, Some(app), kind);
         }

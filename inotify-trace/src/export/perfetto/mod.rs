@@ -174,7 +174,7 @@ impl Perfetto {
     /// Writes a user's charge.
     fn count(&mut self, time: u64, quota: Quota, resource: Resource) -> Result<(), ExportError> {
         let what = resource.name();
-        let user = self.run.users.payer(User::from(quota));
+        let user = self.run.users.payer(User::payer(quota));
         let name = format!("{user}: {what} of {}", quota.limit);
         let track = match self.run.counters.get(&name) {
             Some(&track) => track,
@@ -275,9 +275,10 @@ impl Audience for Perfetto {
             self.count(time, quota, event.kind.counts())?;
         }
         if let EventKind::Charged { charges } = &event.kind {
-            let account = charges.first().and_then(|it| tracker.users().get(User::from(*it)));
+            let user = charges.first().map(|&it| User::from(it));
             for resource in Resource::ALL {
-                if let Some(quota) = account.and_then(|it| it.latest(resource)) {
+                let quota = user.and_then(|user| tracker.users().binding(user, resource));
+                if let Some(quota) = quota {
                     self.count(time, quota, resource)?;
                 }
             }

@@ -54,6 +54,10 @@ const USED_AT_FAILURE: LostFeature = LostFeature {
     feature: "how much of the limit a user has used when creating an instance fails",
     needs: "Linux 5.14 or later",
 };
+const NOFILE: LostFeature = LostFeature {
+    feature: "whether a creation failed for lack of descriptors (RLIMIT_NOFILE)",
+    needs: "a kernel that inotify-trace knows",
+};
 const UNREAD: LostFeature = LostFeature {
     feature: "how many events an instance has unread",
     needs: "a kernel that inotify-trace knows",
@@ -72,7 +76,8 @@ const SERVED: LostFeature = LostFeature {
 };
 
 /// All features that a kernel may lack.
-pub(super) const FEATURES: [LostFeature; 5] = [USED_AT_FAILURE, UNREAD, CREATOR, WATCHES, SERVED];
+pub(super) const FEATURES: [LostFeature; 6] =
+    [USED_AT_FAILURE, NOFILE, UNREAD, CREATOR, WATCHES, SERVED];
 
 macro_rules! fields {
     ($($name:ident: $need:expr, $source:expr;)*) => {
@@ -99,10 +104,13 @@ fields! {
     task_cred: Always, Member("task_struct.cred", 8);
     task_signal: Always, Member("task_struct.signal", 8);
     signal_live: Always, Member("signal_struct.live", 4);
+    signal_nofile: For(&[NOFILE]), Computed(&[RLIMITS], nofile);
 
     files_fdt: Always, Member("files_struct.fdt", 8);
     fdt_max_fds: Always, Member("fdtable.max_fds", 4);
     fdt_fd: Always, Member("fdtable.fd", 8);
+    fdt_open_fds: For(&[NOFILE]), Member("fdtable.open_fds", 8);
+    fdt_full_fds_bits: For(&[NOFILE]), Member("fdtable.full_fds_bits", 8);
 
     file_f_op: Always, Member("file.f_op", 8);
     file_private_data: Always, Member("file.private_data", 8);
@@ -152,6 +160,18 @@ fields! {
     kn_id: For(&[CREATOR, SERVED]), Member("kernfs_node.id", 8);
     kn_parent: For(&[SERVED]), Renamed(&["kernfs_node.__parent", "kernfs_node.parent"], 8);
     kn_name: For(&[SERVED]), Member("kernfs_node.name", 8);
+}
+
+const RLIMITS: &str = "signal_struct.rlim";
+
+/// `RLIM_NLIMITS` and `RLIMIT_NOFILE` of `include/uapi/asm-generic/resource.h`, and the size of a
+/// `struct rlimit`: two unsigned longs, the first of them `rlim_cur`.
+const RLIM_NLIMITS: u32 = 16;
+const RLIMIT_NOFILE: u32 = 7;
+const RLIMIT: u32 = 16;
+
+fn nofile(btf: &Btf) -> Option<u32> {
+    Some(member(btf, RLIMITS, RLIM_NLIMITS * RLIMIT)? + RLIMIT_NOFILE * RLIMIT)
 }
 
 /// A file's reference count, which starts at zero in the first member, and at one in the second.

@@ -38,9 +38,12 @@ expected! {
     task_cred: 2720, 2960, 2960, 1736, 3328;
     task_signal: 2832, 3072, 3072, 1848, 3448;
     signal_live: 4, 4, 4, 4, 4;
+    signal_nofile: 784, 800, 792, 792, 816;
     files_fdt: 32, 32, 32, 32, 32;
     fdt_max_fds: 0, 0, 0, 0, 0;
     fdt_fd: 8, 8, 8, 8, 8;
+    fdt_open_fds: 24, 24, 24, 24, 24;
+    fdt_full_fds_bits: 32, 32, 32, 32, 32;
     file_f_op: 40, 40, 16, 8, 8;
     file_private_data: 200, 200, 32, 24, 24;
     file_refs: 56, 56, 0, 176, 168;
@@ -214,5 +217,5 @@ fn an_unknown_pointer_to_the_inode_is_not_guessed() {
 #[test]
 fn a_kernel_without_anything_loses_everything() {
     let features = lost_features(&Layout::UNKNOWN);
-    assert_eq!(features.len(), 5);
+    assert_eq!(features.len(), 6);
 }

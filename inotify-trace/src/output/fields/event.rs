@@ -1,7 +1,7 @@
 //! The fields of events.
 
 use inotify_trace_model::{
-    event::{CgroupId, Charge, Event, EventKind, Quota, Target},
+    event::{CgroupId, Charge, Event, EventKind, Files, Level, Quota, Target},
     findings::{Holder, NAMED},
     resource::Resource,
     tracker::{Instance, Tracker, User},
@@ -56,9 +56,13 @@ fn own<'a>(
             record.set(Field::Fd, *fd);
             record.set(Field::Flags, instance_flags(*flags));
         }
-        EventKind::CreateFailed { flags, errno, .. } => {
+        EventKind::CreateFailed { flags, errno, files, .. } => {
             record.set(Field::Flags, instance_flags(*flags));
             record.set(Field::Errno, errno_name(*errno));
+            if let Some(Files { used, limit }) = files {
+                record.maybe(Field::FilesUsed, *used);
+                record.set(Field::FilesLimit, *limit);
+            }
         }
         EventKind::WatchFound { wd, target, mask, .. } => {
             record.set(Field::Wd, *wd);
@@ -123,8 +127,8 @@ fn own<'a>(
         EventKind::Charged { charges } => {
             // The quota that binds the charged user, at any level of user namespaces.
             let payer = charges.first().map(|&charge| User::from(charge));
-            let account = payer.and_then(|payer| tracker.users().get(payer));
-            let instances = account.and_then(|account| account.instances);
+            let users = tracker.users();
+            let instances = payer.and_then(|payer| users.binding(payer, Resource::Instances));
             quota(record, context, instances, Resource::Instances);
             record.set(Field::Charges, charges.iter().map(charge).collect::<Vec<_>>());
         }
@@ -171,7 +175,13 @@ fn quota<'a>(record: &mut Record<'a>, context: &Context, quota: Option<Quota>, c
     record.set(Field::ChargedUid, quota.uid);
     record.set(Field::ChargedUser, context.users.payer(User::from(quota)));
     record.set(Field::ChargedUserns, quota.userns);
-    record.maybe(Field::LimitLevel, (quota.level > 0).then_some(quota.level));
+    if quota.level > 0 {
+        let payer = User::payer(quota);
+        record.set(Field::LimitLevel, quota.level);
+        record.set(Field::PayerUid, payer.uid);
+        record.set(Field::PayerUser, context.users.payer(payer));
+        record.set(Field::PayerUserns, payer.userns);
+    }
 }
 
 /// Adds the fields of a watch's target.
@@ -194,7 +204,7 @@ fn charge(charge: &Charge) -> Value {
     fields.insert("uid".to_owned(), charge.uid.into());
     fields.insert("userns".to_owned(), charge.userns.into());
     for resource in Resource::ALL {
-        if let Some(Quota { used, limit, .. }) = charge.of(resource) {
+        if let Some(Level { used, limit }) = charge.of(resource) {
             let [name_of_used, name_of_limit, _] = objects::names_of_level(resource);
             fields.insert(name_of_used.to_owned(), used.into());
             fields.insert(name_of_limit.to_owned(), limit.into());

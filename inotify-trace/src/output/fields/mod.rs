@@ -158,6 +158,11 @@ fields! {
     ChargedUser "charged_user" Text Columns;
     ChargedUserns "charged_userns" U32 Both;
     LimitLevel "limit_level" U32 Lines;
+    PayerUid "payer_uid" U32 Both;
+    PayerUser "payer_user" Text Columns;
+    PayerUserns "payer_userns" U32 Both;
+    FilesUsed "files_used" U64 Both;
+    FilesLimit "files_limit" U64 Both;
     Culprits "culprits" Objects Lines;
     NotVisible "not_visible" U32 Lines;
     How "how" Text Both;

@@ -103,6 +103,8 @@ fn what_an_event_has_is_documented() {
         "charged_uid",
         "charged_userns",
         "limit_level",
+        "payer_uid",
+        "payer_userns",
     ];
     let documented = documented_of_events();
     let mut seen = BTreeMap::new();

@@ -6,7 +6,7 @@ use crate::output::{UserNames, printable};
 
 /// The quota that is used up and its holders, in one line without a newline.
 pub(crate) fn used_up(exhausted: &Exhausted, names: &UserNames) -> String {
-    let Exhausted { user, resource, used, limit, ref holders, others, unseen } = *exhausted;
+    let Exhausted { user, resource, used, limit, ref holders, others, unseen, .. } = *exhausted;
     let mut parts: Vec<_> =
         holders.iter().map(|(holder, count, shared)| share(holder, *count, *shared)).collect();
     if let (more @ 1.., count) = others {

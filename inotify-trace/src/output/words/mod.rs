@@ -11,13 +11,13 @@ pub(crate) use exhausted::used_up;
 pub(crate) use finding::{Detail, SINCE, Text, details, heading, in_lines, line};
 
 use inotify_trace_model::{
-    event::EventKind,
+    event::{Event, EventKind, Files},
     findings::{Afterwards, Remedy, Served},
     identity::Names,
     resource::Resource,
 };
 
-use super::{Limit, errno_name, failed_limit, printable};
+use super::{Limit, errno_name, failed_files, failed_limit, printable};
 
 /// The number of characters of an id that are shown.
 const SHORT: usize = 12;
@@ -63,6 +63,31 @@ pub(crate) fn remedy(remedy: Remedy) -> Cow<'static, str> {
             resource.sysctl()
         )
         .into(),
+        Remedy::EndOrRaiseInside { resource, userns, pid } => {
+            let sysctl = resource.namespace_sysctl();
+            // Only a process in the namespace can raise it, with CAP_SYS_RESOURCE there.
+            match pid {
+                Some(pid) => format!(
+                    "stop the first of these, or raise the limit inside their user namespace: \
+                     `nsenter -t {pid} -U sysctl -w {sysctl}=N`"
+                ),
+                None => format!(
+                    "stop the first of these, or raise {sysctl} inside user namespace {userns}"
+                ),
+            }
+            .into()
+        }
+        Remedy::RaiseDescriptors { pid } => {
+            let now = pid.map(|pid| format!(" (now: `prlimit --pid={pid} --nofile=N:N`)"));
+            format!(
+                "raise LimitNOFILE= of its unit{}, or find the descriptors it leaks",
+                now.unwrap_or_default()
+            )
+            .into()
+        }
+        Remedy::RaiseFiles => {
+            "raise fs.file-max, or look for the process with the most open files".into()
+        }
         Remedy::Raise => "raise the limit (`inotify-trace limits` recommends a value)".into(),
     }
 }
@@ -75,20 +100,49 @@ pub(crate) fn limit(limit: Limit) -> &'static str {
         Limit::RlimitNofile => "RLIMIT_NOFILE",
         Limit::FileMax => "fs.file-max",
         Limit::InstancesOrNofile => "instance limit or RLIMIT_NOFILE",
+        Limit::Neither => "no limit is reached",
+        Limit::NotKnown => "limit not known",
     }
 }
 
-/// The reason of a failed call, as in `EMFILE: inotify instance limit`.
-pub(crate) fn failure(errno: i32, limit: Option<Limit>) -> String {
+/// The reason of a failed call, as in `EMFILE: inotify instance limit`, and the open files if it is
+/// about these.
+pub(crate) fn failure(errno: i32, limit: Option<Limit>, files: Option<Files>) -> String {
     let name = errno_name(errno);
-    limit.map_or_else(|| name.clone().into_owned(), |it| format!("{name}: {}", self::limit(it)))
+    let Some(limit) = limit else { return name.into_owned() };
+    let what = if limit == Limit::FileMax { "files of the machine" } else { "descriptors" };
+    let files = files.and_then(|Files { used, limit }| Some((used?, limit)));
+    let files = files.map(|(used, limit)| format!(", {used} of {limit} {what}"));
+    let why = if limit == Limit::Neither { NEITHER } else { self::limit(limit) };
+    format!("{name}: {why}{}", files.unwrap_or_default())
 }
 
-/// The reason of an event's failure; None if the event is no failure.
+const NEITHER: &str = "neither its instances nor its descriptors were used up when it was refused; \
+                       a seccomp filter refuses calls like that";
+
+/// What a failure that is no user's quota is about, in a line of its own; None if there is nothing to
+/// add to the reason.
+pub(crate) fn explained(event: &Event) -> Option<String> {
+    let limit = failed_limit(&event.kind)?;
+    if limit == Limit::Neither {
+        return Some(NEITHER.to_owned());
+    }
+    let Files { used, limit: most } = failed_files(&event.kind)?;
+    let files = format!("{} of {most}", used?);
+    if limit == Limit::FileMax {
+        return Some(format!("{files} files of the machine"));
+    }
+    let task = event.task?;
+    let comm = task.comm.to_str();
+    Some(format!("{files} descriptors of {} ({})", printable(&comm), task.pid))
+}
+
+/// The reason of an event's failure, in few words; None if the event is no failure.
 pub(crate) fn failed(kind: &EventKind) -> Option<String> {
     match kind {
         EventKind::CreateFailed { errno, .. } | EventKind::WatchFailed { errno, .. } => {
-            Some(failure(*errno, failed_limit(kind)))
+            let (name, limit) = (errno_name(*errno), failed_limit(kind).map(limit));
+            Some(limit.map_or_else(|| name.to_string(), |limit| format!("{name}: {limit}")))
         }
         _ => None,
     }

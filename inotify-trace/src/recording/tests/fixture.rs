@@ -3,7 +3,10 @@
 use std::{fs, path::Path, time::Duration};
 
 use inotify_trace_model::{
-    event::{BootTime, CgroupId, Charge, Event, EventKind, InstanceId, Loss, Quota, Target, Task},
+    event::{
+        BootTime, CgroupId, Charge, Event, EventKind, Files, InstanceId, Level, Loss, Quota,
+        Target, Task,
+    },
     feed::Batch,
     identity::{Container, Names, Qos, Runtime},
     tracker::{Part, Tracker},
@@ -52,7 +55,9 @@ fn task(pid: u32, uid: u32, comm: &str, cgroup: CgroupId) -> Task {
 }
 
 fn quota(used: u32, limit: u32) -> Option<Quota> {
-    Some(Quota { used, limit, uid: 1000, userns: 4_026_531_837, level: 1 })
+    let (payer_uid, payer_userns) = (1000, 4_026_531_837);
+    let (uid, userns) = (101_000, 4_026_532_009);
+    Some(Quota { used, limit, uid, userns, level: 1, payer_uid, payer_userns })
 }
 
 fn target(path: &str, inode: u64) -> Target {
@@ -89,8 +94,8 @@ fn story() -> Vec<(Option<Task>, EventKind)> {
     let charge = Charge {
         uid: 1000,
         userns: 4_026_531_837,
-        instances: quota(2, 128),
-        watches: quota(3, 65_536),
+        instances: quota(2, 128).map(Level::from),
+        watches: quota(3, 65_536).map(Level::from),
     };
     let pod_path = format!(
         "/kubepods.slice/kubepods-pod0d6f4f2e_1111_4222_8333_444455556666.slice/\
@@ -191,7 +196,15 @@ fn story() -> Vec<(Option<Task>, EventKind)> {
                 quota: quota(65_536, 65_536),
             },
         ),
-        (Some(node), EventKind::CreateFailed { flags: 0, errno: 24, quota: quota(128, 128) }),
+        (
+            Some(node),
+            EventKind::CreateFailed {
+                flags: 0,
+                errno: 24,
+                quota: quota(128, 128),
+                files: Some(Files { used: Some(1024), limit: 1024 }),
+            },
+        ),
         (Some(node), EventKind::ProcessForked { child: 302 }),
         (Some(task(302, 1000, "node", POD)), EventKind::ProcessExec { kept: Some(vec![20, 22]) }),
         (Some(task(302, 1000, "sh", POD)), EventKind::ProcessExec { kept: None }),

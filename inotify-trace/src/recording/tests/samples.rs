@@ -6,7 +6,8 @@ use proptest::{collection::vec, option, prelude::*};
 
 use inotify_trace_model::{
     event::{
-        BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Loss, Quota, Target, Task,
+        BootTime, CgroupId, Charge, Comm, Event, EventKind, Files, InstanceId, Level, Loss, Quota,
+        Target, Task,
     },
     feed::Batch,
     identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
@@ -73,13 +74,30 @@ fn task() -> BoxedStrategy<Task> {
 }
 
 fn quota() -> BoxedStrategy<Quota> {
-    (number(), number(), number(), number(), number())
-        .prop_map(|(used, limit, uid, userns, level)| Quota { used, limit, uid, userns, level })
+    (number(), number(), user(), number(), user())
+        .prop_map(|(used, limit, user, level, payer)| Quota {
+            used,
+            limit,
+            uid: user.uid,
+            userns: user.userns,
+            level,
+            payer_uid: payer.uid,
+            payer_userns: payer.userns,
+        })
         .boxed()
 }
 
+fn level() -> BoxedStrategy<Level> {
+    (number(), number()).prop_map(|(used, limit)| Level { used, limit }).boxed()
+}
+
+fn files() -> BoxedStrategy<Option<Files>> {
+    let files = (option::of(long()), long());
+    option::of(files.prop_map(|(used, limit)| Files { used, limit })).boxed()
+}
+
 fn charge() -> BoxedStrategy<Charge> {
-    (number(), number(), option::of(quota()), option::of(quota()))
+    (number(), number(), option::of(level()), option::of(level()))
         .prop_map(|(uid, userns, instances, watches)| Charge { uid, userns, instances, watches })
         .boxed()
 }
@@ -188,10 +206,8 @@ fn of_instances() -> BoxedStrategy<EventKind> {
         (instance(), fd(), number(), quota()).prop_map(|(instance, fd, flags, quota)| {
             EventKind::InstanceCreated { instance, fd, flags, quota }
         }),
-        (number(), fd(), quota()).prop_map(|(flags, errno, quota)| EventKind::CreateFailed {
-            flags,
-            errno,
-            quota
+        (number(), fd(), quota(), files()).prop_map(|(flags, errno, quota, files)| {
+            EventKind::CreateFailed { flags, errno, quota, files }
         }),
         (instance(), fd(), number(), quota()).prop_map(|(instance, fd, left, quota)| {
             EventKind::DescriptorClosed { instance, fd, left, quota }
@@ -332,9 +348,9 @@ fn instance_state() -> BoxedStrategy<Instance> {
 }
 
 pub(super) fn part() -> BoxedStrategy<Part> {
-    let account = (option::of(quota()), option::of(quota()), vec(charge(), 0..3));
+    let account = (option::of(level()), option::of(level()), vec(user(), 0..3));
     let account =
-        account.prop_map(|(instances, watches, levels)| Account { instances, watches, levels });
+        account.prop_map(|(instances, watches, payers)| Account { instances, watches, payers });
     let descriptors = proptest::collection::btree_map(fd(), instance(), 0..5);
     let process = (
         task(),

@@ -155,6 +155,18 @@ pub(in crate::recording) struct CreateFailed {
     pub flags: u32,
     #[prost(int32, tag = "2")]
     pub errno: i32,
+    #[prost(message, optional, tag = "3")]
+    pub files: Option<Files>,
+}
+
+/// Open files.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(in crate::recording) struct Files {
+    /// Absent if fewer than the limit, and not counted.
+    #[prost(uint64, optional, tag = "1")]
+    pub used: Option<u64>,
+    #[prost(uint64, tag = "2")]
+    pub limit: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -255,23 +267,18 @@ pub(in crate::recording) struct Charge {
     #[prost(uint32, tag = "2")]
     pub userns: u32,
     #[prost(message, optional, tag = "3")]
-    pub instances: Option<Quota>,
+    pub instances: Option<Level>,
     #[prost(message, optional, tag = "4")]
-    pub watches: Option<Quota>,
+    pub watches: Option<Level>,
 }
 
+/// A user's count in one user namespace.
 #[derive(Clone, Copy, PartialEq, Message)]
-pub(in crate::recording) struct Quota {
+pub(in crate::recording) struct Level {
     #[prost(uint32, tag = "1")]
     pub used: u32,
     #[prost(uint32, tag = "2")]
     pub limit: u32,
-    #[prost(uint32, tag = "3")]
-    pub uid: u32,
-    #[prost(uint32, tag = "4")]
-    pub userns: u32,
-    #[prost(uint32, tag = "5")]
-    pub level: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

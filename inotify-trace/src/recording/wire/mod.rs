@@ -140,6 +140,9 @@ pub(super) struct Payer {
     pub userns: u32,
     #[prost(uint32, tag = "4")]
     pub level: u32,
+    /// The user who pays at that level; absent at level 0, where it is the one above.
+    #[prost(message, optional, tag = "5")]
+    pub above: Option<User>,
 }
 
 /// Events that were read together.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::{Message, Oneof};
 
-use super::{Charge, Container, ContainerNamed, Program, Quota, Shim, Task, WatchFound};
+use super::{Container, ContainerNamed, Level, Program, Shim, Task, WatchFound};
 
 /// A part of the tracker's state.
 #[derive(Clone, PartialEq, Message)]
@@ -52,7 +52,7 @@ pub(in crate::recording) struct CgroupPart {
     pub container: Option<Container>,
 }
 
-#[derive(Clone, Copy, PartialEq, Message)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Message)]
 pub(in crate::recording) struct User {
     #[prost(uint32, tag = "1")]
     pub uid: u32,
@@ -65,11 +65,12 @@ pub(in crate::recording) struct Account {
     #[prost(message, optional, tag = "1")]
     pub user: Option<User>,
     #[prost(message, optional, tag = "2")]
-    pub instances: Option<Quota>,
+    pub instances: Option<Level>,
     #[prost(message, optional, tag = "3")]
-    pub watches: Option<Quota>,
+    pub watches: Option<Level>,
+    /// Those who are charged as well, in the namespaces above.
     #[prost(message, repeated, tag = "4")]
-    pub levels: Vec<Charge>,
+    pub payers: Vec<User>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -95,7 +95,7 @@ fn failures(run: &Run, rows: usize) -> Markup {
             Cell::from(&it.comm[..]),
             Cell::from(&it.place[..]),
             Cell::from(it.resource.singular()),
-            Cell::from(&words::failure(it.errno, it.limit)[..]),
+            Cell::from(&words::failure(it.errno, it.limit, it.files)[..]),
             it.refused.map(|user| names.payer(user)).as_deref().into(),
             Cell::from(it.count),
             Cell::from(&run.times.short(it.first)[..]),

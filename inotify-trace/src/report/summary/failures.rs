@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry};
 
 use inotify_trace_model::{
-    event::{BootTime, Comm, Event, EventKind},
+    event::{BootTime, Comm, Event, EventKind, Files},
     findings::Exhausted,
     resource::Resource,
     tracker::{Tracker, User},
@@ -12,7 +12,7 @@ use inotify_trace_model::{
 };
 
 use super::places::{self, Key};
-use crate::output::{Limit, failed_limit};
+use crate::output::{Limit, failed_files, failed_limit};
 
 /// The most sorts of failures that are kept apart.
 const SORTS: usize = 500;
@@ -44,6 +44,8 @@ pub struct Failure {
     pub errno: i32,
     /// The limit that was hit, if there is one.
     pub limit: Option<Limit>,
+    /// The open files at the last of them, if that was for lack of these.
+    pub files: Option<Files>,
     /// The user whose quota was used up, if it was a quota.
     pub refused: Option<User>,
     /// The number of failures.
@@ -61,7 +63,7 @@ pub struct Failure {
 /// A limit that was reached, and its culprits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The user who is charged.
+    /// The user who pays at the limit that was reached.
     pub user: User,
     /// The resource that was used up.
     pub resource: Resource,
@@ -108,6 +110,7 @@ impl Failures {
                 resource,
                 errno,
                 limit,
+                files: None,
                 refused: user,
                 count: 0,
                 first: event.time,
@@ -120,6 +123,7 @@ impl Failures {
             }
             failure.count += 1;
             failure.last = event.time;
+            failure.files = failed_files(&event.kind);
             if failure.pids.len() < EXAMPLES {
                 failure.pids.insert(task.pid);
             }

@@ -10,7 +10,7 @@ use inotify_trace_model::{
 use super::{Failure, Leak, Refusal};
 use crate::{
     limits::reaches,
-    output::{UserNames, words},
+    output::{UserNames, limit_remedy, words},
     report::Times,
 };
 
@@ -103,7 +103,7 @@ impl Headline<'_> {
             (Some(ran_out), _, None) => ran_out,
             (None, Some(failure), _) => {
                 let when = self.times.short(failure.first);
-                let why = words::failure(failure.errno, failure.limit);
+                let why = words::failure(failure.errno, failure.limit, failure.files);
                 format!("{} failed at {when}: {why}", failure.comm)
             }
             (None, None, Some(leaking)) => format!("{leaking} {verb} inotify {leaked}"),
@@ -139,7 +139,7 @@ impl Headline<'_> {
         }
         for failure in self.other_limits().take(NAMED) {
             let when = self.when(failure.count, failure.first, failure.last);
-            let why = words::failure(failure.errno, failure.limit);
+            let why = words::failure(failure.errno, failure.limit, failure.files);
             all.push(format!("{} in {} failed, {when}: {why}.", failure.comm, failure.place));
         }
         for leak in self.leaks().take(NAMED) {
@@ -179,8 +179,12 @@ impl Headline<'_> {
         let told = self.leaks().filter(|leak| !leak.is_over);
         let leaks = told.map(|leak| (Some(&leak.comm), leak.finding.remedy()));
         let refusals = self.refusals.iter().map(|it| (None, it.by.remedy()));
+        let files = self.other_limits().filter_map(|it| {
+            let pid = it.pids.first().copied().filter(|_| it.pids.len() == 1);
+            Some((None, limit_remedy(it.limit?, pid)?))
+        });
         let mut all = Vec::new();
-        for remedy in leaks.chain(refusals) {
+        for remedy in leaks.chain(refusals).chain(files) {
             if !all.contains(&remedy) && all.len() < 2 * NAMED {
                 all.push(remedy);
             }

@@ -8,7 +8,10 @@ mod places;
 mod run;
 mod series;
 
-use std::{collections::BTreeMap, convert::Infallible};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+};
 
 pub use drawn::{Charged, Charts, Levels};
 pub use failures::{Failure, Refusal};
@@ -24,7 +27,7 @@ use self::{
 };
 use crate::recording::Header;
 use inotify_trace_model::{
-    event::{BootTime, Event, EventKind, Loss},
+    event::{BootTime, Event, EventKind, Level, Loss},
     feed::Batch,
     resource::Resource,
     story::Audience,
@@ -120,8 +123,14 @@ impl Builder {
                 self.failed.add(point);
             }
             EventKind::Charged { charges } => {
-                if let Some(&first) = charges.first() {
-                    self.charge(User::from(first), tracker, point, event.time);
+                if let Some(user) = charges.first().map(|&first| User::from(first)) {
+                    let users = tracker.users();
+                    for resource in Resource::ALL {
+                        if let Some(quota) = users.binding(user, resource) {
+                            let key = (User::payer(quota), resource);
+                            self.charge(key, tracker, point, event.time);
+                        }
+                    }
                 }
             }
             EventKind::Lost { count, what } => {
@@ -133,30 +142,33 @@ impl Builder {
             _ => {}
         }
         if let Some(quota) = event.kind.quota() {
-            self.charge(User::from(quota), tracker, point, event.time);
+            let user = User::payer(quota);
+            self.charge((user, event.kind.counts()), tracker, point, event.time);
+            // All of a user's counts end with the last instance.
+            if tracker.users().get(user).is_none() {
+                self.charge((user, Resource::Watches), tracker, point, event.time);
+            }
         }
     }
 
-    /// Records a user's counts at a time.
-    fn charge(&mut self, user: User, tracker: &Tracker, point: usize, time: BootTime) {
-        let account = tracker.users().get(user);
-        let latest = Resource::ALL.map(|it| (it, account.and_then(|account| account.latest(it))));
-        for (resource, quota) in latest {
-            let key = (user, resource);
-            let is_news = !self.users.contains_key(&key);
-            if is_news && (quota.is_none() || self.users.len() >= COUNTS) {
-                continue;
-            }
-            let line = self.users.entry(key).or_default();
-            let Some(quota) = quota else {
-                line.used.set(point, time, 0);
-                continue;
-            };
-            line.used.set(point, time, quota.used);
-            line.limit.set(point, time, quota.limit);
-            if line.closest.1 == 0 || share(quota.used, quota.limit) > line.share() {
-                line.closest = (quota.used, quota.limit, time);
-            }
+    /// Records the count of a user in its own namespace at a time: the user whose limit binds, who
+    /// may pay for others in namespaces below.
+    fn charge(&mut self, key: (User, Resource), tracker: &Tracker, point: usize, time: BootTime) {
+        let account = tracker.users().get(key.0);
+        let level = account.and_then(|account| account.own(key.1));
+        let is_news = !self.users.contains_key(&key);
+        if is_news && (level.is_none() || self.users.len() >= COUNTS) {
+            return;
+        }
+        let line = self.users.entry(key).or_default();
+        let Some(Level { used, limit }) = level else {
+            line.used.set(point, time, 0);
+            return;
+        };
+        line.used.set(point, time, used);
+        line.limit.set(point, time, limit);
+        if line.closest.1 == 0 || share(used, limit) > line.share() {
+            line.closest = (used, limit, time);
         }
     }
 
@@ -170,9 +182,12 @@ impl Builder {
         }
         let point = self.point(time);
         self.places.resample(tracker, point, time);
-        let mut users: Vec<_> = self.users.keys().map(|(user, _)| *user).collect();
-        users.extend(tracker.users().iter().map(|(user, _)| user));
-        users.into_iter().for_each(|user| self.charge(user, tracker, point, time));
+        let mut keys: BTreeSet<_> = self.users.keys().copied().collect();
+        for resource in Resource::ALL {
+            let payers = tracker.users().binding_payers(resource);
+            keys.extend(payers.into_iter().map(|payer| (payer, resource)));
+        }
+        keys.into_iter().for_each(|key| self.charge(key, tracker, point, time));
     }
 
     /// The point in all series that a moment belongs to.
