@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 pub use cgroups::{Cgroup, Cgroups};
 pub use counts::{Counts, Summary};
 pub use floors::{Floors, Row, STRETCHES};
-pub use instance::{Departure, Instance, Leaver, MANY, Origin, SERVED, Watch};
+pub use instance::{Departure, Instance, Leaver, MANY, Origin, Overflow, SERVED, Watch};
 pub use lifetimes::Lifetimes;
 pub use process::Process;
 pub use state::Part;
@@ -159,6 +159,11 @@ impl Tracker {
             EventKind::InstanceHeld { instance, .. } => {
                 if let Some(instance) = self.instances.get_mut(instance) {
                     instance.outlived_leavers();
+                }
+            }
+            EventKind::QueueOverflowed { instance, queued, limit, was_seen } => {
+                if let Some(instance) = self.instances.get_mut(instance) {
+                    instance.overflow(event.time, *queued, *limit, *was_seen);
                 }
             }
             EventKind::InstanceReleased { instance: id, fd, .. } => {

@@ -9,7 +9,7 @@ use super::{
     Confidence, Detail, Evidence, Grace, Growth, Kind, Near, Verdict, Watched, alike,
     growth::{self, Instances},
     patterns, piles, steady,
-    suspects::{holder, suspect},
+    suspects::{holder, queue_full, suspect},
 };
 use crate::{
     event::{BootTime, InstanceId, Quota},
@@ -79,6 +79,10 @@ impl Judge<'_> {
         let mut leaked = HashSet::new();
         let mut all: BTreeMap<(Kind, u32), Vec<Evidence>> = BTreeMap::new();
         for instance in self.tracker.instances() {
+            let overflowed = queue_full(instance).zip(holder(self.tracker, instance));
+            if let Some((evidence, holder)) = overflowed {
+                all.entry((Kind::QueueFull, holder.task.pid)).or_default().push(evidence);
+            }
             let Some((kind, evidence)) = suspect(self.tracker, instance) else { continue };
             let wait = if kind == Kind::Idle { self.grace.idle } else { self.grace.target };
             if kind.is_leak() {
@@ -97,7 +101,7 @@ impl Judge<'_> {
                 evidence.iter().filter(|it| !it.was_found).map(|it| (it.since, ())).collect();
             let process = self.tracker.process(pid);
             let growth = process
-                .filter(|_| kind != Kind::Idle)
+                .filter(|_| kind.is_leak())
                 .and_then(|it| growth::of_leaks(self.tracker, it, &times));
             self.add(kind, pid, evidence, growth, Detail::None);
         }

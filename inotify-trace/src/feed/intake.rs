@@ -10,6 +10,7 @@ use super::{
     naming::Naming,
     now,
     reader::{Known, Reader},
+    resolving,
     sweep::Schedule,
 };
 use crate::{
@@ -72,6 +73,7 @@ impl Intake {
         if !executed.is_empty() {
             self.look_after_exec(&executed, first, events);
         }
+        resolving::resolve(first, events);
         self.naming.name(first, events);
         self.tell_losses(events);
         self.naming.identify_shims(first, events);
@@ -148,6 +150,11 @@ impl Intake {
             events.push(now(EventKind::Lost { count, what: Loss::Runs }));
             self.has_lost = true;
         }
+    }
+
+    /// Whether queues may overflow without a record.
+    pub(super) fn may_miss_overflows(&self) -> bool {
+        !self.programs.sees_overflows() || self.has_lost
     }
 
     /// Whether instances may begin or end without a record. If none does, the agent must not ask

@@ -10,6 +10,7 @@ mod naming;
 mod programs;
 mod reader;
 mod replay;
+mod resolving;
 mod session;
 mod shims;
 mod snapshot;

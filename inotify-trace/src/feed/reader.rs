@@ -1,7 +1,7 @@
 //! Turns the kernel programs' records into events, and addresses into instances.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     mem::offset_of,
 };
 
@@ -24,6 +24,8 @@ use crate::{
 pub(super) struct Known {
     by_group: HashMap<u64, InstanceId>,
     pub(super) addresses: BTreeMap<InstanceId, InstanceAddress>,
+    /// Those whose queue has overflowed, and is not known to have been read since.
+    pub(super) overflowed: HashSet<InstanceId>,
     last_id: u64,
 }
 
@@ -64,6 +66,7 @@ impl Known {
     fn remove(&mut self, group: u64) -> Option<InstanceId> {
         let instance = self.by_group.remove(&group)?;
         self.addresses.remove(&instance);
+        self.overflowed.remove(&instance);
         Some(instance)
     }
 
@@ -95,8 +98,9 @@ impl Reader<'_> {
             events.push(super::now(EventKind::Lost { count: 1, what: Loss::Records }));
             return;
         };
-        let bytes = path;
-        let path = || String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
+        let bytes = path.unwrap_or_default();
+        let given = || path.map(|it| String::from_utf8_lossy(it).into_owned().into_boxed_str());
+        let path = || given().unwrap_or_default();
         let cgroup = CgroupId(record.target_cgroup);
         let quota = quota(&record);
         let kind = match kind {
@@ -133,7 +137,8 @@ impl Reader<'_> {
                 fd: record.fd,
                 wd: record.wd,
                 target: Target {
-                    path: Some(path()),
+                    path: given(),
+                    resolved: None,
                     is_gone: false,
                     inode: record.inode,
                     dev: record.dev,
@@ -146,7 +151,7 @@ impl Reader<'_> {
             Kind::WatchFailed => EventKind::WatchFailed {
                 instance: (record.group != 0).then(|| self.used(&record, events)),
                 fd: record.fd,
-                path: path(),
+                path: given(),
                 mask: record.mask,
                 errno: -record.result,
                 quota,
@@ -191,6 +196,22 @@ impl Reader<'_> {
                 }
                 return;
             }
+            Kind::QueueOverflowed => {
+                // The hook knows no file. It may see a queue before the snapshot has its instance,
+                // which looks at the queue, too.
+                let known = match record.file {
+                    0 => self.known.by_group.get(&record.group).copied(),
+                    _ => self.known.still_at(&record),
+                };
+                events.extend(known.and_then(|it| self.overflowed(it, &record)));
+                return;
+            }
+            Kind::QueueRead => {
+                if let Some(instance) = self.known.still_at(&record) {
+                    self.known.overflowed.remove(&instance);
+                }
+                return;
+            }
             Kind::Charged => {
                 let charges = charges(bytes);
                 if !charges.is_empty() {
@@ -219,7 +240,22 @@ impl Reader<'_> {
             Kind::CgroupRenamed => EventKind::CgroupRenamed { cgroup, path: path() },
             Kind::CgroupRemoved => EventKind::CgroupRemoved { cgroup },
         };
+        let found = match kind {
+            EventKind::InstanceFound { instance, .. } if record.overflowed != 0 => Some(instance),
+            _ => None,
+        };
         events.push(Event { time: BootTime(record.time), task: Some(task(&record)), kind });
+        events.extend(found.and_then(|instance| self.overflowed(instance, &record)));
+    }
+
+    /// The overflow of an instance's queue; None if it was told.
+    fn overflowed(&mut self, instance: InstanceId, record: &Record) -> Option<Event> {
+        let Record { queued, queue_limit: limit, .. } = *record;
+        let was_seen = record.file == 0;
+        let kind = EventKind::QueueOverflowed { instance, queued, limit, was_seen };
+        let is_new = self.known.overflowed.insert(instance);
+        // The task of the record caused the event that was dropped, or asked.
+        is_new.then_some(Event { time: BootTime(record.time), task: None, kind })
     }
 
     /// Adds a new instance. An instance known at its address has ended unseen.

@@ -29,6 +29,10 @@ pub(super) struct Look {
 #[derive(Debug, Default)]
 pub(super) struct Hierarchy {
     by_path: HashMap<String, CgroupId>,
+    /// All that were there at the last look.
+    ids: HashSet<CgroupId>,
+    /// Whether that was when the watches were already known.
+    is_fresh: bool,
     mount: Option<cgroup::Mount>,
     /// Finds the paths of watches, if wanted.
     pub(super) targets: Option<Targets>,
@@ -150,6 +154,7 @@ impl Look {
                 }));
             }
         }
+        hierarchy.search(&mut events[first..]);
         naming.identify_shims(first, events);
     }
 }
@@ -174,7 +179,9 @@ impl Hierarchy {
             by_path.insert(path.to_owned(), CgroupId(id));
             each(CgroupId(id), path);
         });
-        Self { by_path, mount: cgroup::Mount::open(&mount_point), targets: None }
+        let ids = by_path.values().copied().collect();
+        let mount = cgroup::Mount::open(&mount_point);
+        Self { by_path, ids, is_fresh: false, mount, targets: None }
     }
 
     /// An existing process, as the task of the events about its instances.
@@ -183,6 +190,35 @@ impl Hierarchy {
         let cgroup = process.cgroup.and_then(|path| self.by_path.get(&path).copied());
         let (uid, comm) = (process.euid, process.comm);
         Task { pid, tid: pid, uid, comm, cgroup: cgroup.unwrap_or_default() }
+    }
+
+    /// Whether a cgroup may exist; true if there is none.
+    fn may_exist(&mut self, cgroup: CgroupId) -> bool {
+        if self.mount.is_none() || cgroup.known().is_none() || self.ids.contains(&cgroup) {
+            return true;
+        }
+        // It may be younger than the last look.
+        if !std::mem::replace(&mut self.is_fresh, true) {
+            let ids = &mut self.ids;
+            if let Some(mount_point) = cgroup::mount_point() {
+                cgroup::walk(&mount_point, &mut |id, _| _ = ids.insert(CgroupId(id)));
+            }
+        }
+        self.ids.contains(&cgroup)
+    }
+
+    /// Adds the paths that take a search.
+    fn search(&mut self, events: &mut [Event]) {
+        let found = self.targets.as_mut().map(Targets::search).unwrap_or_default();
+        for event in events.iter_mut().filter(|_| !found.is_empty()) {
+            if let EventKind::WatchFound { target, .. } = &mut event.kind
+                && target.path.is_none()
+                && !target.is_gone
+                && let Some(path) = found.get(&(target.dev, target.inode))
+            {
+                target.path = Some(path.to_string_lossy().into());
+            }
+        }
     }
 
     /// A watch from fdinfo. For an instance's newest watches the kernel programs have read the
@@ -201,12 +237,17 @@ impl Hierarchy {
         let Target { cgroup, file, .. } = told
             .unwrap_or_else(|| Target { cgroup: asked().unwrap_or_default(), ..Target::default() });
         let found = self.targets.as_mut().map(|targets| targets.find(watch, holder));
-        let is_gone = found == Some(Whereabouts::Gone);
+        // Linux 5.10 still opens the files of removed cgroups.
+        let is_lost = found == Some(Whereabouts::Unknown) && !self.may_exist(cgroup);
+        let is_gone = is_lost || matches!(found, Some(Whereabouts::Gone(_)));
         let path = match found {
-            Some(Whereabouts::Path(path)) => Some(path.to_string_lossy().into()),
+            Some(Whereabouts::Path(path) | Whereabouts::Gone(Some(path))) => {
+                Some(path.to_string_lossy().into())
+            }
             _ => None,
         };
-        let target = Target { path, is_gone, inode: watch.inode, dev: watch.dev, cgroup, file };
+        let (inode, dev) = (watch.inode, watch.dev);
+        let target = Target { path, is_gone, inode, dev, cgroup, file, ..Target::default() };
         EventKind::WatchFound { instance, wd: watch.wd, mask: watch.mask, target }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use inotify_trace_model::{
-    event::{BootTime, Event, EventKind, InstanceId, Quota},
+    event::{BootTime, Event, EventKind, InstanceId},
     feed::Batch,
     resource::Resource,
     story::Audience,
@@ -63,7 +63,8 @@ impl Changes {
         let count = |it: &Instance| (it.id, it.watches().len() as u64);
         self.watches = tracker.instances().map(count).collect();
         let users = tracker.users().iter();
-        self.charged = users.filter_map(|(user, it)| Some((user, own(it.watches)?))).collect();
+        self.charged =
+            users.filter_map(|(user, it)| Some((user, it.own(Resource::Watches)?.used))).collect();
     }
 
     /// Counts an event that `tracker` has just applied.
@@ -111,10 +112,10 @@ impl Changes {
     /// How many watches of a user went unseen, with their targets, if `more` came than went: the
     /// kernel has fewer. Not every backend sees these.
     fn unseen(&self, user: User, more: u64, tracker: &Tracker) -> u64 {
-        let now = tracker.users().get(user).and_then(|account| own(account.watches));
+        let now = tracker.users().get(user).and_then(|it| it.own(Resource::Watches));
         let Some(now) = now else { return 0 };
         let before = self.charged.get(&user).copied().unwrap_or_default();
-        more.saturating_sub(now.saturating_sub(before).into())
+        more.saturating_sub(now.used.saturating_sub(before).into())
     }
 
     /// The number of losses.
@@ -142,11 +143,6 @@ impl Changes {
         }
         rates
     }
-}
-
-/// The user's own charges; None if others are counted too.
-fn own(quota: Option<Quota>) -> Option<u32> {
-    quota.filter(|it| it.level == 0).map(|it| it.used)
 }
 
 /// Counts changes after the first batch, which is the snapshot.

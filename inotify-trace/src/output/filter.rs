@@ -2,6 +2,7 @@
 
 use inotify_trace_model::{
     event::{BootTime, Event, EventName, Task},
+    pass_on_the_rest,
     story::Audience,
     tracker::Tracker,
     verdict::Verdict,
@@ -53,7 +54,7 @@ impl Filter {
     }
 
     fn picks_actor(&self, event: &Event, tracker: &Tracker) -> bool {
-        self.picks_task(actor(event, tracker.subject(event)), tracker)
+        self.picks_task(actor(event, tracker), tracker)
     }
 
     fn picks_task(&self, task: Option<Task>, tracker: &Tracker) -> bool {
@@ -103,13 +104,7 @@ impl<A: Audience> Audience for Filtered<A> {
         }
     }
 
-    fn flush(&mut self) -> Result<(), A::Error> {
-        self.inner.flush()
-    }
-
-    fn end(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), A::Error> {
-        self.inner.end(tracker, now)
-    }
+    pass_on_the_rest!();
 }
 
 /// Whether a path is `ancestor` or below it.

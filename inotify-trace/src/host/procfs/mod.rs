@@ -4,6 +4,7 @@ mod build_info;
 mod exit;
 mod fdinfo;
 mod handle;
+mod resolve;
 mod root;
 mod targets;
 
@@ -17,6 +18,7 @@ pub use build_info::go_build_info;
 pub use exit::{has_closed, has_exited, start_time};
 pub use fdinfo::{FdInfo, WatchInfo};
 pub use handle::FileHandle;
+pub use resolve::{Asked, is_private, resolve};
 pub use root::is_of_the_machine_s_root;
 pub use targets::{Targets, Whereabouts};
 
