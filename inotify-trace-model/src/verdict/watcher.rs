@@ -8,6 +8,10 @@ use crate::{event::BootTime, tracker::Tracker};
 /// The shortest time between two looks for leaks, in nanoseconds.
 const PERIOD: u64 = 500_000_000;
 
+/// The same for each open instance, so that looks at many take no more than a small share of the
+/// time.
+const PERIOD_EACH: u64 = 100_000;
+
 /// How near a limit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Urgency {
@@ -35,6 +39,8 @@ pub struct Watcher {
     /// The size of each verdict when it was last reported, and how near the limit was.
     reported: HashMap<(Kind, u32), (usize, Urgency)>,
     last: Option<BootTime>,
+    /// The shortest time until the next look, in nanoseconds.
+    period: u64,
     /// When to look again, even without events.
     due: Option<BootTime>,
 }
@@ -43,14 +49,14 @@ impl Watcher {
     /// A watcher that has reported nothing yet.
     #[must_use]
     pub fn new(grace: Grace) -> Self {
-        Self { grace, reported: HashMap::new(), last: None, due: None }
+        Self { grace, reported: HashMap::new(), last: None, period: PERIOD, due: None }
     }
 
     /// Whether it is time to look again. With many instances a look takes long, so looks are
     /// spaced.
     pub fn is_due(&mut self, now: BootTime) -> bool {
         let Some(last) = self.last else { return true };
-        let earliest = BootTime(last.0.saturating_add(PERIOD));
+        let earliest = BootTime(last.0.saturating_add(self.period));
         if now < earliest {
             // Events since the last look may have led to a verdict.
             self.due = Some(earliest);
@@ -68,6 +74,8 @@ impl Watcher {
     /// reported, or have come much nearer to a limit.
     pub fn reached(&mut self, tracker: &Tracker, now: BootTime) -> Vec<Verdict> {
         self.last = Some(now);
+        let each = PERIOD_EACH.saturating_mul(tracker.instances().count() as u64);
+        self.period = PERIOD.max(each);
         let (found, due) = judgement(tracker, now, &self.grace);
         self.due = due;
         let key = |verdict: &Verdict| (verdict.kind, verdict.pid);
