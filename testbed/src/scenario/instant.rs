@@ -49,7 +49,8 @@ pub fn row(
         Said {
             leaks: verdicts(&text("leaks.json")?)?,
             watch: verdicts(&text("watch-instant.json")?)?,
-            trace: verdicts(&events)?,
+            // The one that runs all along: the pod's own shows chosen events and no verdicts.
+            trace: verdicts(&text("trace.json")?)?,
             recording: verdicts(&recording)?,
             listed: in_list(&text("containers.json")?, &pod.name)?,
             left_out: serde_json::from_str::<Value>(&text("limits.json")?)

@@ -152,10 +152,10 @@ instant() {
     echo "settled $backend $(descriptors "$shim" | wc -l)" >>$truth
     describe
     left=$(($(descriptors "$shim" | wc -l) - before))
-    # The trace has the grace period that everybody has.
+    # The trace that runs all along has the grace period that everybody has.
     for tries in $(seq 300); do
         [ $((2 * $(told "$watch") + (left == 0))) -gt "$left" ] &&
-            [ $((2 * $(told "$trace") + (left == 0))) -gt "$left" ] && break
+            [ $((2 * $(told /out/trace.json) + (left == 0))) -gt "$left" ] && break
         sleep 0.2
     done
     echo "used $backend $(quota)" >>$truth
