@@ -144,8 +144,10 @@ impl States {
             place.directories.sort_unstable();
         }
         let read = &self.read;
-        // One that was read may be another one of the same name only if the directory has changed.
-        let wanted = place.directories.iter().filter(|it| is_new || !read.contains_key(*it));
+        // One that was read may be another one of the same name only if the directory has changed. One
+        // without a cgroup may get it later.
+        let is_known = |it: &PathBuf| read.get(it).is_some_and(|kept| kept.state.is_some());
+        let wanted = place.directories.iter().filter(|it| is_new || !is_known(it));
         let wanted: Vec<_> = wanted.cloned().collect();
         wanted.iter().fold(is_new, |is_changed, directory| {
             self.read_one(directory, runtime, form) || is_changed
