@@ -88,8 +88,15 @@ pub struct Layout {
     pub group_ucounts: u32,
     /// `fsnotify_group.refcnt` (int): 0 once the group is being freed.
     pub group_refcnt: u32,
+    /// `fsnotify_group.ops`: equal to `inotify_fsnotify_ops` for an instance's group.
+    pub group_ops: u32,
     /// `fsnotify_group.q_len`: unread events (unsigned int).
     pub group_q_len: u32,
+    /// `fsnotify_group.max_events`: how many may wait before others are dropped (unsigned int).
+    pub group_max_events: u32,
+    /// `fsnotify_group.overflow_event`: the event that is queued when others are dropped; its first
+    /// member is its link in the queue, which is empty otherwise.
+    pub group_overflow_event: u32,
     /// `fsnotify_group.shutdown` (bool): set when the group ends, before its marks go.
     pub group_shutdown: u32,
     /// `fsnotify_group.memcg`: the creator's memory cgroup (`CONFIG_MEMCG`).

@@ -55,11 +55,16 @@ pub enum Kind {
     /// The last thread of a holder is exiting, or with `has_own_table` the last thread with that
     /// descriptor table; its descriptors close right after.
     ProcessExited,
+    /// The queue of an instance is full, and the kernel drops its events: seen as it happened, or
+    /// the agent asked.
+    QueueOverflowed,
+    /// The agent asked about the queue of an instance: its owner has read that events were dropped.
+    QueueRead,
 }
 
 impl Kind {
     /// Every kind, in the order of their values.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::InstanceCreated,
         Self::CreateFailed,
         Self::WatchAdded,
@@ -80,6 +85,8 @@ impl Kind {
         Self::ProcessForked,
         Self::ProcessExec,
         Self::ProcessExited,
+        Self::QueueOverflowed,
+        Self::QueueRead,
     ];
 
     /// The kind with this value, if there is one.
@@ -203,7 +210,12 @@ pub struct Record {
     pub dev: u32,
     /// Unread events in the instance's queue.
     pub queued: u32,
-    /// Bytes of the path after this record, without a terminating zero; or those of its levels.
+    /// How many may wait there before others are dropped; 0 if unknown.
+    pub queue_limit: u32,
+    /// 1 if the queue holds the event that says that others were dropped (`IN_Q_OVERFLOW`).
+    pub overflowed: u32,
+    /// Bytes of the path after this record, without a terminating zero, or those of its levels;
+    /// [`ABSENT`] if the path could not be read.
     pub path_len: u32,
     /// How many descriptors the process may have (`RLIMIT_NOFILE`), if a creation failed for lack of
     /// one or of an instance; 0 if unknown.
@@ -262,4 +274,4 @@ impl Loss {
 }
 
 // The two sides are compiled apart: what the ring buffer carries must not depend on padding.
-const _: () = assert!(size_of::<Record>() == 192 && size_of::<Record>().is_multiple_of(8));
+const _: () = assert!(size_of::<Record>() == 200 && size_of::<Record>().is_multiple_of(8));

@@ -7,7 +7,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user_str},
 };
 use inotify_trace_common::{
-    Kind, Quota, Record,
+    ABSENT, Kind, Quota, Record,
     record::{Full, LEVELS, LONG_PATH, Level, LevelsRecord, Loss, PathRecord, SHORT_PATH},
 };
 
@@ -83,15 +83,14 @@ fn emit_sized<const N: usize>(
             }
         }
     };
-    // They return how many bytes they wrote, the terminating zero included, or an error. An
-    // unreadable path becomes an empty one, so that the event is not lost.
-    let length = if read > 0 { read as usize - 1 } else { 0 };
-    if length > longest {
+    // They return how many bytes they wrote, the terminating zero included, or an error.
+    let length = if read > 0 { Some(read as usize - 1) } else { None };
+    if length.is_some_and(|length| length > longest) {
         entry.discard(0);
         return false;
     }
     let record = start(kind, record);
-    record.path_len = length as u32;
+    record.path_len = length.map_or(ABSENT, |length| length as u32);
     fill(record);
     entry.submit(wake_up(kind));
     true
@@ -141,6 +140,8 @@ fn start(kind: Kind, record: &mut MaybeUninit<Record>) -> &mut Record {
         refs: 0,
         dev: 0,
         queued: 0,
+        queue_limit: 0,
+        overflowed: 0,
         path_len: 0,
         has_own_table: 0,
         pad: 0,

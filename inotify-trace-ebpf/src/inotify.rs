@@ -8,6 +8,7 @@ use crate::{
     emit::{Path, emit, emit_levels, emit_with_path},
     instance::Instance,
     maps::hold,
+    queue,
     quota::{self, Counted},
     read::{field, offset},
     target,
@@ -154,6 +155,7 @@ pub(crate) fn watch_vanishes(mark: u64, group: u64) {
 #[inline(always)]
 pub(crate) fn released(file: u64) {
     let Some(instance) = Instance::of_file(file) else { return };
+    queue::forget(instance.group);
     emit(Kind::InstanceReleased, |record| {
         instance.describe(record, Counted::Instances);
         one_less(&mut record.quota);

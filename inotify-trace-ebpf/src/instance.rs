@@ -5,8 +5,9 @@ use inotify_trace_common::Record;
 use crate::{
     cgroup,
     maps::inotify_fops,
+    queue,
     quota::{self, Counted},
-    read::{field, offset, pointer, value},
+    read::{field, offset, pointer},
     task,
 };
 
@@ -66,7 +67,7 @@ impl Instance {
         record.file = self.file;
         record.payer = self.payer().unwrap_or(0);
         record.refs = self.references();
-        record.queued = value(self.group, offset!(group_q_len));
+        queue::describe(self.group, record);
         record.quota = quota::of(record.payer, counted);
     }
 }

@@ -14,6 +14,7 @@ mod hooks;
 mod inotify;
 mod instance;
 mod maps;
+mod queue;
 mod quota;
 mod read;
 mod target;

@@ -103,6 +103,25 @@ pub(crate) fn learn_inotify_fops(address: u64) {
     }
 }
 
+/// Address of the kernel's `inotify_fsnotify_ops`, which identifies the group of an instance: those
+/// of fanotify share the functions that queue events. Learned together with [`INOTIFY_FOPS`].
+#[map]
+static INOTIFY_OPERATIONS: Array<u64> = Array::with_max_entries(1, 0);
+
+/// The address in [`INOTIFY_OPERATIONS`]; 0 before it is learned.
+#[inline(always)]
+pub(crate) fn inotify_operations() -> u64 {
+    INOTIFY_OPERATIONS.get(0).copied().unwrap_or(0)
+}
+
+/// Sets what [`inotify_operations`] answers.
+pub(crate) fn learn_inotify_operations(address: u64) {
+    if let Some(slot) = INOTIFY_OPERATIONS.get_ptr_mut(0) {
+        // SAFETY: a live map value of this type; the agent learns before it attaches anything.
+        unsafe { *slot = address };
+    }
+}
+
 /// Losses since load: for each CPU one counter for each [`Loss`], which only ever grows. No per-CPU
 /// map: the agent maps this one.
 #[map]

@@ -7,7 +7,7 @@ use crate::{
     event::{BootTime, Comm},
     identity::{Names, Shim},
     resource::Resource,
-    tracker::{Process, Tracker, User},
+    tracker::{Overflow, Process, Tracker, User},
     usage::{Chief, Culprits, Place, Share, chief, shares},
     verdict::{Confidence, Detail, Growth, Kind, Near, Pattern, Restarts, Verdict},
 };
@@ -102,6 +102,8 @@ pub enum Remedy {
     GainTime(Resource),
     /// Nothing, unless the number grows.
     Wait,
+    /// The process must read its events faster, or have a longer queue.
+    ReadFaster,
     /// Raise the limit of this resource.
     RaiseFor(Resource),
     /// The same, where the limit is that of a user namespace.
@@ -149,6 +151,8 @@ pub struct Finding {
     pub growth: Option<Growth>,
     /// What each restart of a container costs, if the holder is a shim.
     pub restarts: Option<Restarts>,
+    /// The longest of its queues that have overflowed.
+    pub queue: Option<Overflow>,
     /// The known bug it looks like.
     pub pattern: Option<&'static Pattern>,
     /// The version of the holder's program, and whether that has the bug, if both are known.
@@ -188,6 +192,7 @@ impl Finding {
             nameless: nameless.len() + emptied,
             growth: verdict.growth,
             restarts: verdict.restarts,
+            queue: queue(verdict, tracker),
             pattern: verdict.pattern,
             version,
         }
@@ -213,9 +218,17 @@ impl Finding {
             (_, Detail::Near(Near { looks_used: true, .. })) => Remedy::Raise,
             (Kind::LimitNear, _) => Remedy::GainTime(resource),
             (Kind::Alike, _) => Remedy::BeSure,
+            (Kind::QueueFull, _) => Remedy::ReadFaster,
             (Kind::Idle, _) => Remedy::Wait,
         }
     }
+}
+
+/// The longest queue of a verdict on queues.
+fn queue(verdict: &Verdict, tracker: &Tracker) -> Option<Overflow> {
+    let instances = verdict.evidence.iter().filter(|_| verdict.kind == Kind::QueueFull);
+    let queues = instances.filter_map(|it| tracker.instance(it.instance)?.overflow);
+    queues.max_by_key(|queue| queue.queued)
 }
 
 /// What became of a leak until the end of a run.

@@ -285,6 +285,61 @@ macro_rules! pass_on {
     };
 }
 
+/// Implements all methods but [`Audience::event`] and [`Audience::verdict`] by passing the calls on to
+/// the field `inner`: for an audience that picks or delays what another gets.
+#[macro_export]
+macro_rules! pass_on_the_rest {
+    () => {
+        fn restarted(
+            &mut self,
+            tracker: &$crate::tracker::Tracker,
+            next: &$crate::feed::Batch,
+        ) -> Result<(), Self::Error> {
+            self.inner.restarted(tracker, next)
+        }
+
+        fn due(&self) -> Option<$crate::event::BootTime> {
+            self.inner.due()
+        }
+
+        fn moment(
+            &mut self,
+            tracker: &$crate::tracker::Tracker,
+            now: $crate::event::BootTime,
+        ) -> Result<(), Self::Error> {
+            self.inner.moment(tracker, now)
+        }
+
+        fn batch(
+            &mut self,
+            batch: &mut $crate::feed::Batch,
+            tracker: &$crate::tracker::Tracker,
+        ) -> Result<(), Self::Error> {
+            self.inner.batch(batch, tracker)
+        }
+
+        fn flush(&mut self) -> Result<(), Self::Error> {
+            self.inner.flush()
+        }
+
+        fn closed(
+            &mut self,
+            tracker: &$crate::tracker::Tracker,
+            time: $crate::event::BootTime,
+        ) -> Result<(), Self::Error> {
+            self.inner.closed(tracker, time)
+        }
+
+        fn end(
+            &mut self,
+            tracker: &$crate::tracker::Tracker,
+            now: $crate::event::BootTime,
+        ) -> Result<(), Self::Error> {
+            self.inner.end(tracker, now)
+        }
+    };
+}
+
 macro_rules! to_inner {
     ($it:ident.$method:ident($($argument:expr),*)) => {
         (**$it).$method($($argument),*)
@@ -470,5 +525,40 @@ mod tests {
         assert_eq!(both.0.lines, expected);
         assert_eq!(both.1.lines, expected, "the other one gets all of the batch");
         assert_eq!(story.tracker().cgroups().len(), 3);
+    }
+
+    /// Passes on no event.
+    struct Quiet {
+        inner: Notes,
+    }
+
+    impl Audience for Quiet {
+        type Error = u64;
+
+        fn event(&mut self, _event: &Event, _tracker: &Tracker) -> Result<(), u64> {
+            Ok(())
+        }
+
+        crate::pass_on_the_rest!();
+    }
+
+    #[test]
+    fn who_picks_events_passes_all_other_calls_on() {
+        let due = Some(BootTime(12));
+        let mut quiet = Quiet { inner: Notes { due, ..Notes::default() } };
+        let mut story = Story::new(BootTime(0), Grace::default());
+        for item in [Item::Restart, batch(30, &[12, 13]), Item::End(BootTime(31))] {
+            story.take(item, &mut quiet).unwrap();
+        }
+        quiet.flush().unwrap();
+        story.end(&mut quiet).unwrap();
+        let expected = [
+            "restarted before 30: 0 known",
+            "moment 30: 2 known",
+            "batch of 2: 2 known",
+            "closed 31: 2 known",
+            "end 31: 2 known",
+        ];
+        assert_eq!(quiet.inner.lines, expected);
     }
 }

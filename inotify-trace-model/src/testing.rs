@@ -140,16 +140,18 @@ impl Machine {
         instance: u64,
         wds: std::ops::Range<i32>,
     ) -> &mut Self {
-        let quota = Some(Quota {
-            used: 100,
-            limit: 65_536,
-            uid: 0,
-            userns: 1,
-            level: 0,
-            payer_uid: 0,
-            payer_userns: 1,
-        });
         for wd in wds {
+            let used = self.0.instance(InstanceId(instance)).map_or(0, |it| it.watches().len());
+            let used = u32::try_from(used).unwrap() + 100;
+            let quota = Some(Quota {
+                used,
+                limit: 65_536,
+                uid: 0,
+                userns: 1,
+                level: 0,
+                payer_uid: 0,
+                payer_userns: 1,
+            });
             let target = target(&format!("/srv/{wd}"), CgroupId(0));
             let (instance, fd, mask) = (InstanceId(instance), 3, 2);
             let kind = EventKind::WatchAdded { instance, fd, wd, target, mask, quota };

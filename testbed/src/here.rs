@@ -25,6 +25,8 @@ pub struct Here<'a> {
     pub tests: &'a Tests,
     /// With packages that read exports, if it is installed.
     pub python: Option<&'a Path>,
+    /// For how many seconds the load of the soak test goes on; None leaves the test out.
+    pub soak: Option<u32>,
 }
 
 impl Here<'_> {
@@ -51,6 +53,9 @@ impl Here<'_> {
         command.env("INOTIFY_TRACE_WORKLOAD", self.tests.program(WORKLOAD)?);
         if let Some(python) = self.python {
             command.env(python::VARIABLE, python);
+        }
+        if let Some(seconds) = self.soak {
+            command.env("INOTIFY_TRACE_SOAK", seconds.to_string());
         }
         step::say("running the tests");
         let status = command.stdin(Stdio::null()).status();

@@ -63,8 +63,8 @@ Tiers, with the time that they take on 2 processors:
             leak of containerd-5670 with the containerd that has it and with one that has not; 15 s
             of fuzzing a target; about half an hour with the build
   --full    everything: each live test on each kernel with each backend, all scenarios, pods that
-            come and go for 10 minutes, 10 minutes of fuzzing a target, the loads of the benchmarks;
-            hours
+            come and go for 10 minutes, 5 minutes of ordinary load, 10 minutes of fuzzing a target,
+            the loads of the benchmarks; hours
 
 What a tier leaves out is said at its end. A test that fails leaves its output, and what its agents
 said and recorded, in a directory that is named with it; --again runs only what failed last time.";
@@ -72,6 +72,9 @@ said and recorded, in a directory that is named with it; --again runs only what 
 /// How long each target is fuzzed, in seconds.
 const FUZZED: u32 = 15;
 const FUZZED_IN_FULL: u32 = 600;
+
+/// How long ordinary load goes on, of which no verdict may be reached, in seconds.
+const SOAKED: u32 = 300;
 
 /// How long pods come and go, in seconds.
 const CHURNED: u64 = 600;
@@ -119,7 +122,8 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         return chosen(workspace, &agent, python.as_deref(), &args.args);
     }
     let tests = stages.run("building the tests", || builds::tests(workspace))?;
-    let here = Here { workspace, agent: &agent, tests: &tests, python: python.as_deref() };
+    let soak = (tier == Tier::Full).then_some(SOAKED);
+    let here = Here { workspace, agent: &agent, tests: &tests, python: python.as_deref(), soak };
     let told = stages.run("tests on this kernel", || here.run(again.as_deref()))?;
 
     let elsewhere = Elsewhere { workspace, agent: &agent, tests: &tests, args, tier };
@@ -427,7 +431,7 @@ fn left_out(tier: Tier, told: &[results::Test]) -> String {
             names(&["each_kernel", "each_backend"])
         ),
         Tier::Usual => format!(
-            "Left out without --full: fuzzing for longer; the scenarios {others}; on other kernels \
+            "Left out without --full: fuzzing for longer; minutes of ordinary load; the scenarios {others}; on other kernels \
              than this one what depends on neither kernel nor backend: {}; and there with other \
              backends than fentry what depends on the kernel only: {}\n",
             names(&["here"]),

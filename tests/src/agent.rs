@@ -22,7 +22,7 @@ use serde_json::Value;
 
 /// All events, so that the tests check all output of an agent.
 pub const EVERYTHING: &str = "found,watch-found,create,create-failed,watch,watch-failed,unwatch,close,held,\
-     release,range-close,fork,exec,exit,program,charged,cgroup-found,cgroup-create,cgroup-rename,cgroup-remove,lost";
+     release,overflow,range-close,fork,exec,exit,charged,program,cgroup-found,cgroup-create,cgroup-rename,cgroup-remove,lost";
 
 /// All events as JSON.
 const ALL: [&str; 4] = ["-o", "json", "-e", EVERYTHING];

@@ -75,6 +75,12 @@ impl Cgroup {
         Self::at(&path, Some(container))
     }
 
+    /// Creates a cgroup at a path from the root of the hierarchy.
+    #[must_use]
+    pub fn at_path(path: &str) -> Option<Self> {
+        Self::at(path.trim_start_matches('/'), None)
+    }
+
     fn at(path: &str, container: Option<Value>) -> Option<Self> {
         let mount = mount_point()?;
         let directory = mount.join(path);

@@ -131,6 +131,14 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// Changes a setting.
+    #[must_use]
+    pub fn exactly(path: &'static str, value: u32) -> Self {
+        let before = std::fs::read_to_string(path).expect("the setting exists");
+        std::fs::write(path, value.to_string()).expect("root may change settings");
+        Self { path, before }
+    }
+
     /// Raises a setting to at least `value`.
     #[must_use]
     pub fn at_least(path: &'static str, value: u32) -> Self {

@@ -287,7 +287,10 @@ impl Ledger {
         let about = |event: &Value| {
             event["instance"].as_u64().is_some_and(|instance| instances.contains(&instance))
         };
-        events.iter().filter(|event| ours(event) || about(event)).collect()
+        // What a process runs is read when the agent comes to it, if it still runs: a test of its own
+        // is about that.
+        let events = events.iter().filter(|event| event["event"] != "program");
+        events.filter(|event| ours(event) || about(event)).collect()
     }
 
     pub(crate) fn expect(

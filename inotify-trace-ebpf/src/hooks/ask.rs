@@ -10,9 +10,10 @@ use crate::{
     emit::{emit, emit_levels},
     inotify::{Found, found},
     instance::{Instance, operations_of_descriptor},
-    maps::{forget, learn_inotify_fops},
+    maps::{forget, learn_inotify_fops, learn_inotify_operations},
+    queue,
     quota::{self, Counted},
-    read::{field, offset, pointer},
+    read::{field, offset, pointer, value},
     task::Table,
 };
 
@@ -24,6 +25,8 @@ pub fn ask_learn(ctx: RawTracePointContext) -> i32 {
     match operations_of_descriptor(fd) {
         Some(address) => {
             learn_inotify_fops(address);
+            let group = Instance::of_descriptor(fd).map_or(0, |instance| instance.group);
+            learn_inotify_operations(value(group, offset!(group_ops)));
             info!(&ctx, "learned from descriptor {} what an instance looks like", fd);
         }
         None => warn!(&ctx, "descriptor {} leads to no file operations", fd),
@@ -105,5 +108,18 @@ pub fn ask_gone(ctx: RawTracePointContext) -> i32 {
         record.group = group;
         record.quota = if quota.uid == uid { quota } else { Quota::UNKNOWN };
     });
+    0
+}
+
+/// `(file, group, tell_read)`: looks whether the queue of this instance has overflowed, if it still
+/// exists. If so, answers with `QueueOverflowed`; if not, with `QueueRead` if `tell_read` is not 0.
+#[raw_tracepoint]
+pub fn ask_queue(ctx: RawTracePointContext) -> i32 {
+    let (file, group) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+    if Instance::of_file(file)
+        .is_some_and(|instance| instance.group == group && instance.references() > 0)
+    {
+        queue::look(file, group, ctx.arg::<u64>(2) != 0);
+    }
     0
 }

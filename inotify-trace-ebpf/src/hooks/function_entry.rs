@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 
 use super::registers::{self, Convention};
-use crate::{call::Call, function, inotify};
+use crate::{call::Call, function, inotify, queue};
 
 /// `static int do_inotify_init(int flags)`.
 #[fexit(function = "do_inotify_init")]
@@ -60,6 +60,16 @@ pub fn fentry_inotify_update_watch(ctx: FEntryContext) -> i32 {
 #[fentry(function = "inotify_ignored_and_remove_idr")]
 pub fn fentry_inotify_ignored(ctx: FEntryContext) -> i32 {
     function::watch_ignored(ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+    0
+}
+
+/// `int fsnotify_insert_event(struct fsnotify_group *group, struct fsnotify_event *event, merge,
+/// insert)`.
+#[fexit(function = "fsnotify_insert_event")]
+pub fn fexit_insert_event(ctx: FExitContext) -> i32 {
+    if ctx.arg::<i32>(4) == queue::DROPPED {
+        queue::dropped(ctx.arg::<u64>(0));
+    }
     0
 }
 

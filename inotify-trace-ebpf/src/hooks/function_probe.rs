@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 
 use super::registers::{self, Convention};
-use crate::{call::Call, function, inotify, maps::inotify_fops};
+use crate::{call::Call, function, inotify, maps::inotify_fops, queue};
 
 /// `do_inotify_init(flags)`.
 #[kprobe]
@@ -84,6 +84,20 @@ pub fn kprobe_inotify_update_watch(ctx: ProbeContext) -> u32 {
 #[kprobe]
 pub fn kprobe_inotify_ignored(ctx: ProbeContext) -> u32 {
     function::watch_ignored(ctx.arg::<u64>(0).unwrap_or(0), ctx.arg::<u64>(1).unwrap_or(0));
+    0
+}
+
+/// `fsnotify_insert_event(group, event, merge, insert)`.
+#[kprobe]
+pub fn kprobe_insert_event(ctx: ProbeContext) -> u32 {
+    queue::adding(ctx.arg::<u64>(0).unwrap_or(0));
+    0
+}
+
+/// Its end.
+#[kretprobe]
+pub fn kretprobe_insert_event(ctx: RetProbeContext) -> u32 {
+    queue::added(ctx.ret::<i32>());
     0
 }
 

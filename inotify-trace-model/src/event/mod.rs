@@ -332,8 +332,8 @@ pub enum EventKind {
         instance: Option<InstanceId>,
         /// The descriptor used.
         fd: i32,
-        /// The path as the program gave it.
-        path: Box<str>,
+        /// The path as the program gave it; None if the kernel could not read it either.
+        path: Option<Box<str>>,
         /// The mask given (`IN_*`).
         mask: u32,
         /// The error, as a positive errno.
@@ -381,6 +381,19 @@ pub enum EventKind {
         fd: Option<i32>,
         /// Instances charged to its user, without this one.
         quota: Option<Quota>,
+    },
+    /// Events of an instance were dropped, since as many as it may have were unread
+    /// (`IN_Q_OVERFLOW`). Told once, until its owner has read of it.
+    QueueOverflowed {
+        /// The instance.
+        instance: InstanceId,
+        /// Events that wait to be read, the one that says so included.
+        queued: u32,
+        /// How many may wait; 0 if unknown.
+        limit: u32,
+        /// Whether it was seen as it happened. If not, the queue was looked at: it had happened
+        /// before.
+        was_seen: bool,
     },
     /// A process closed a range of descriptors.
     RangeClosed {
@@ -474,6 +487,9 @@ pub struct Target {
     /// The path as the program gave it. For a watch of the snapshot: the target's path at that
     /// time, if it was looked up.
     pub path: Option<Box<str>>,
+    /// The path from the root, where the program gave one that only it understands: a relative one,
+    /// or one of its descriptors.
+    pub resolved: Option<Box<str>>,
     /// Whether the target no longer existed when it was looked up.
     pub is_gone: bool,
     /// Inode number; 0 if unknown.
@@ -493,6 +509,14 @@ impl Target {
     pub fn file_name(&self) -> Option<&str> {
         let of_path = || self.path.as_deref()?.rsplit('/').find(|part| !part.is_empty());
         self.file.as_deref().or_else(of_path)
+    }
+}
+
+impl Target {
+    /// The path that leads to it from the root, or else as the program gave it.
+    #[must_use]
+    pub fn best_path(&self) -> Option<&str> {
+        self.resolved.as_deref().or(self.path.as_deref())
     }
 }
 
@@ -540,6 +564,7 @@ impl EventKind {
             | Self::WatchRemoved { instance, .. }
             | Self::DescriptorClosed { instance, .. }
             | Self::InstanceHeld { instance, .. }
+            | Self::QueueOverflowed { instance, .. }
             | Self::InstanceReleased { instance, .. } => Some(instance),
             Self::WatchFailed { instance, .. } => instance,
             _ => None,

@@ -59,6 +59,8 @@ event_names! {
     Close = "close",
     /// An instance is still held, though every known holder has given it up
     Held = "held",
+    /// Events of an instance were dropped: too many were unread
+    Overflow = "overflow",
     /// An instance is gone
     Release = "release",
     /// A holder closed a range of descriptors
@@ -102,6 +104,7 @@ impl EventName {
                 | Self::WatchFailed
                 | Self::Unwatch
                 | Self::Close
+                | Self::Overflow
                 | Self::Release
                 | Self::Lost
         )
@@ -122,6 +125,7 @@ impl EventKind {
             Self::WatchRemoved { .. } => EventName::Unwatch,
             Self::DescriptorClosed { .. } => EventName::Close,
             Self::InstanceHeld { .. } => EventName::Held,
+            Self::QueueOverflowed { .. } => EventName::Overflow,
             Self::InstanceReleased { .. } => EventName::Release,
             Self::RangeClosed { .. } => EventName::RangeClose,
             Self::ProcessForked { .. } => EventName::Fork,

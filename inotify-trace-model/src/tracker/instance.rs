@@ -32,6 +32,8 @@ pub struct Instance {
     pub charged: Option<User>,
     /// Unread events at the time of the snapshot; None if its creation was seen.
     pub queued: Option<u32>,
+    /// Its queue's overflow, if there was one.
+    pub overflow: Option<Overflow>,
     /// The cgroups whose files it watches or has watched: at most one more than [`SERVED`].
     pub served: BTreeSet<CgroupId>,
     /// The names of these files, the empty one for those unknown: at most one more than [`SERVED`].
@@ -80,6 +82,21 @@ pub struct Watch {
     pub target: Target,
     /// The events it waits for (`IN_*`).
     pub mask: u32,
+}
+
+/// The overflows of an instance's queue: the kernel has dropped events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow {
+    /// The first time.
+    pub since: BootTime,
+    /// The last time that one began.
+    pub last: BootTime,
+    /// Whether the first was seen as it happened; if not, `since` is when the queue was looked at.
+    pub was_seen: bool,
+    /// Events that waited to be read at the last time.
+    pub queued: u32,
+    /// How many may wait; 0 if unknown.
+    pub limit: u32,
 }
 
 /// A process that gave up a descriptor. The kernel may free the instance later: even then, this
@@ -137,6 +154,7 @@ impl Instance {
             flags,
             charged,
             queued: None,
+            overflow: None,
             served: BTreeSet::new(),
             files: BTreeSet::new(),
             emptied: None,
@@ -158,6 +176,12 @@ impl Instance {
     #[must_use]
     pub fn watches(&self) -> &BTreeMap<i32, Watch> {
         &self.watches
+    }
+
+    /// Events that waited to be read when that was last known; 0 if it never was.
+    #[must_use]
+    pub fn unread(&self) -> u32 {
+        self.overflow.map(|it| it.queued).or(self.queued).unwrap_or_default()
     }
 
     /// When it ended: the time its last holder left, if the end was noticed only afterwards.
@@ -257,10 +281,11 @@ impl Instance {
         }
         if target.path.is_some() {
             watch.target.path.clone_from(&target.path);
+            watch.target.resolved.clone_from(&target.resolved);
         }
         if target.inode != 0 {
-            let path = watch.target.path.take();
-            watch.target = Target { path, ..target.clone() };
+            let (path, resolved) = (watch.target.path.take(), watch.target.resolved.take());
+            watch.target = Target { path, resolved, ..target.clone() };
         }
         self.number_changed(before, time);
     }
@@ -273,6 +298,13 @@ impl Instance {
         }
         let number = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         self.floors.get_or_insert_default().change(time, number(before), number(now));
+    }
+
+    /// Its queue has overflowed.
+    pub(super) fn overflow(&mut self, time: BootTime, queued: u32, limit: u32, was_seen: bool) {
+        let new = Overflow { since: time, last: time, was_seen, queued, limit };
+        let overflow = self.overflow.get_or_insert(new);
+        (overflow.last, overflow.queued, overflow.limit) = (time, queued, limit);
     }
 
     /// Removes a watch, on the holder's request or with its target.

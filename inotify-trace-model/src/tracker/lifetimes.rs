@@ -41,19 +41,19 @@ impl Lifetimes {
     pub fn most(&self) -> Duration {
         let all: u64 = self.0.iter().map(|&it| u64::from(it)).sum();
         let mut borders = self.longer_than();
-        let border = borders.find(|&(_, longer)| longer * 10 <= all);
-        border.filter(|_| all > 0).map_or(Duration::ZERO, |it| it.0)
+        borders.find(|&(_, longer)| longer * 10 <= all).map_or(Duration::ZERO, |it| it.0)
     }
 
-    /// The borders between the classes, each with the number of lifetimes that may have been
+    /// Zero and the borders between the classes, each with the number of lifetimes that may have been
     /// longer; the last number is 0.
     pub fn longer_than(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         let mut longer: u64 = self.0.iter().map(|&it| u64::from(it)).sum();
-        // Without any, the shortest class still has a border.
-        (0..self.0.len().max(1)).map(move |class| {
-            longer -= self.0.get(class).map_or(0, |&it| u64::from(it));
-            (Duration::from_secs(1 << class), longer)
-        })
+        let classes = self.0.iter().enumerate().map(|(class, count)| (1 << class, count));
+        let borders = classes.map(move |(seconds, &count)| {
+            longer -= u64::from(count);
+            (Duration::from_secs(seconds), longer)
+        });
+        std::iter::once((Duration::ZERO, longer)).chain(borders)
     }
 }
 
@@ -69,7 +69,7 @@ mod tests {
         }
         assert_eq!(lifetimes.counts(), [2, 2, 1, 0, 0, 0, 1]);
         let longer: Vec<_> = lifetimes.longer_than().map(|(it, n)| (it.as_secs(), n)).collect();
-        assert_eq!(longer, [(1, 4), (2, 2), (4, 1), (8, 1), (16, 1), (32, 1), (64, 0)]);
+        assert_eq!(longer, [(0, 6), (1, 4), (2, 2), (4, 1), (8, 1), (16, 1), (32, 1), (64, 0)]);
         assert_eq!(lifetimes.most(), Duration::from_secs(64));
         (0..10).for_each(|_| lifetimes.add(Duration::from_secs(1)));
         assert_eq!(lifetimes.most(), Duration::from_secs(4));
@@ -79,9 +79,9 @@ mod tests {
     }
 
     #[test]
-    fn without_any_nothing_lives_longer_than_a_second() {
+    fn without_any_none_is_longer_than_nothing() {
         let longer: Vec<_> = Lifetimes::default().longer_than().collect();
-        assert_eq!(longer, [(Duration::from_secs(1), 0)]);
+        assert_eq!(longer, [(Duration::ZERO, 0)]);
         assert_eq!(Lifetimes::default().most(), Duration::ZERO);
         assert_eq!(Lifetimes::from_counts(vec![0, 3, 0, 0]).counts(), [0, 3]);
         assert_eq!(Lifetimes::from_counts(vec![1; 99]).counts().len(), CLASSES);

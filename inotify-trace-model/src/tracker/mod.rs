@@ -17,7 +17,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 pub use cgroups::{Cgroup, Cgroups};
 pub use counts::{Counts, Summary};
 pub use floors::{Floors, Row, STRETCHES};
-pub use instance::{Departure, Descriptor, Instance, Leaver, MANY, Origin, SERVED, Watch};
+pub use instance::{
+    Departure, Descriptor, Instance, Leaver, MANY, Origin, Overflow, SERVED, Watch,
+};
 pub use lifetimes::Lifetimes;
 pub use process::Process;
 pub use state::Part;
@@ -173,6 +175,11 @@ impl Tracker {
                     instance.outlived_leavers();
                 }
             }
+            EventKind::QueueOverflowed { instance, queued, limit, was_seen } => {
+                if let Some(instance) = self.instances.get_mut(instance) {
+                    instance.overflow(event.time, *queued, *limit, *was_seen);
+                }
+            }
             EventKind::InstanceReleased { instance: id, fd, .. } => {
                 let holder = self.only_holder(*id);
                 if let Some(instance) = self.instances.get_mut(id) {
@@ -211,11 +218,7 @@ impl Tracker {
                 self.cgroups.name_container(*cgroup, container.as_deref(), names);
             }
             EventKind::ShimIdentified { id, namespace, version } => {
-                let process = pid.and_then(|pid| self.processes.get_mut(&pid));
-                // A process of a container is none, whatever it says.
-                let place = process.as_ref().and_then(|it| self.cgroups.get(it.task.cgroup));
-                let is_outside = place.is_none_or(|cgroup| cgroup.container.is_none());
-                if let Some(process) = process.filter(|_| is_outside) {
+                if let Some(process) = pid.and_then(|pid| self.processes.get_mut(&pid)) {
                     let (id, namespace, version) = (id.clone(), namespace.clone(), version.clone());
                     process.shim = Some(Shim { id, namespace, version });
                 }

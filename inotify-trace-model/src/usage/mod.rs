@@ -84,6 +84,8 @@ pub struct Group {
     pub watches: u64,
     /// The sum of their unread events, as far as known.
     pub queued: u64,
+    /// The number of instances whose queue has overflowed.
+    pub overflowed: u64,
     /// The number of descriptors with which the group's processes hold them.
     pub descriptors: u64,
     /// The number of instances that processes of other groups hold as well.
@@ -111,6 +113,7 @@ impl Group {
             instances: BTreeSet::new(),
             watches: 0,
             queued: 0,
+            overflowed: 0,
             descriptors: 0,
             shared: 0,
             processes: BTreeSet::new(),
@@ -128,7 +131,8 @@ impl Group {
             return;
         }
         self.watches += instance.watches().len() as u64;
-        self.queued += u64::from(instance.queued.unwrap_or_default());
+        self.queued += u64::from(instance.unread());
+        self.overflowed += u64::from(instance.overflow.is_some());
         self.users.insert(instance.charged);
         let watched = instance.watches().values().filter_map(|watch| watch.target.cgroup.known());
         self.serves.extend(watched);

@@ -228,7 +228,7 @@ fn a_watch_that_is_refused_is_the_instance_s_user_s() {
     let mut machine = Machine::new();
     machine.charged(&[(inner, 1, 0), (user(5), 1, 0)]).found(30, 3, 4, inner).watch(4, 1);
     let quota = Some(quota(inner, 12, 12));
-    let (instance, path) = (Some(InstanceId(4)), "/x".into());
+    let (instance, path) = (Some(InstanceId(4)), Some("/x".into()));
     let kind = EventKind::WatchFailed { instance, fd: 3, path, mask: 2, errno: 28, quota };
     let event = Event { time: BootTime(2), task: None, kind };
     let culprits = Culprits::of(&event, &machine.0).unwrap();

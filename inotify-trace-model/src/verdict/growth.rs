@@ -1,6 +1,6 @@
 //! Holders whose number of instances or watches grows, and how fast.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Confidence, Evidence, alike,
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     event::{BootTime, Quota},
     resource::Resource,
-    tracker::{Instance, MANY, Origin, Process, STRETCHES, Tracker},
+    tracker::{Instance, MANY, Origin, Process, STRETCHES, Tracker, User},
     usage::time_left,
 };
 
@@ -126,12 +126,46 @@ pub(super) fn of_leaks(tracker: &Tracker, process: &Process, times: &Begun<()>) 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Watches {
     pub(super) growth: Growth,
-    /// How many there were when it began.
+    /// How many there were when it began, and how many more there are now.
     pub(super) from: u32,
+    pub(super) added: u32,
     /// When that was.
     pub(super) since: BootTime,
     /// Whether it has gone on for long enough for a verdict.
     pub(super) is_decided: bool,
+}
+
+impl Watches {
+    /// Whether they grow even if as many of them as `phantoms` are gone: what is added and removed
+    /// in turns is at most twice as much as was removed.
+    pub(super) fn is_more_than(&self, phantoms: u32) -> bool {
+        let added = self.added.saturating_sub(phantoms.saturating_mul(2));
+        if self.is_decided { is_much(self.from, added) } else { added > 0 }
+    }
+}
+
+/// The known watches of each user that the kernel has no more: not every backend sees the kernel
+/// remove a watch with its target. Nobody knows whose they were.
+pub(super) fn phantoms(tracker: &Tracker) -> BTreeMap<User, u32> {
+    let mut phantoms: BTreeMap<User, u32> = BTreeMap::new();
+    for instance in tracker.instances() {
+        if let Some(user) = instance.charged {
+            let count = u32::try_from(instance.watches().len()).unwrap_or(u32::MAX);
+            let known = phantoms.entry(user).or_default();
+            *known = known.saturating_add(count);
+        }
+    }
+    for (user, known) in &mut phantoms {
+        let own = tracker.users().get(*user).and_then(|account| account.own(Resource::Watches));
+        let used = own.map_or(u32::MAX, |it| it.used);
+        *known = known.saturating_sub(used);
+    }
+    phantoms
+}
+
+/// Whether watches were added to `from` in a number that matters.
+fn is_much(from: u32, added: u32) -> bool {
+    added >= FEWEST_WATCHES && added >= from / 10
 }
 
 /// More watches than this must have stayed.
@@ -157,6 +191,7 @@ pub(super) fn of_watches(tracker: &Tracker, instance: &Instance, now: BootTime) 
         let found = |rise: Rise| Watches {
             growth: Growth::of(tracker, Some(instance), Resource::Watches, rise.per_minute),
             from: rise.from,
+            added: rise.to - rise.from,
             since: BootTime(now.0.saturating_sub(now.0 % width + rise.steps * width)),
             is_decided: true,
         };
@@ -212,10 +247,7 @@ impl Rise {
     /// Nearly every step rises, and what came is much and not only a small part of all.
     fn is_trend(&self) -> bool {
         let added = self.to - self.from;
-        self.rising + 2 >= self.steps
-            && self.goes_on
-            && added >= FEWEST_WATCHES
-            && added >= self.from / 10
+        self.rising + 2 >= self.steps && self.goes_on && is_much(self.from, added)
     }
 }
 

@@ -9,10 +9,10 @@ use super::{
     Confidence, Detail, Evidence, Grace, Growth, Kind, Near, Verdict, Watched, alike,
     growth::{self, Instances},
     patterns, piles, steady,
-    suspects::{holder, suspect},
+    suspects::{holder, queue_full, suspect},
 };
 use crate::{
-    event::{BootTime, InstanceId},
+    event::{BootTime, InstanceId, Quota},
     tracker::{Instance, Process, Tracker},
 };
 
@@ -79,6 +79,10 @@ impl Judge<'_> {
         let mut leaked = HashSet::new();
         let mut all: BTreeMap<(Kind, u32), Vec<Evidence>> = BTreeMap::new();
         for instance in self.tracker.instances() {
+            let overflowed = queue_full(instance).zip(holder(self.tracker, instance));
+            if let Some((evidence, holder)) = overflowed {
+                all.entry((Kind::QueueFull, holder.task.pid)).or_default().push(evidence);
+            }
             let Some((kind, evidence)) = suspect(self.tracker, instance) else { continue };
             let wait = if kind == Kind::Idle { self.grace.idle } else { self.grace.target };
             if kind.is_leak() {
@@ -97,7 +101,7 @@ impl Judge<'_> {
                 evidence.iter().filter(|it| !it.was_found).map(|it| (it.since, ())).collect();
             let process = self.tracker.process(pid);
             let growth = process
-                .filter(|_| kind != Kind::Idle)
+                .filter(|_| kind.is_leak())
                 .and_then(|it| growth::of_leaks(self.tracker, it, &times));
             self.add(kind, pid, evidence, growth, Detail::None);
         }
@@ -141,7 +145,9 @@ impl Judge<'_> {
         let Some(growth) = growth.filter(is_near) else { return };
         let first = evidence.first().and_then(|it| self.tracker.instance(it.instance));
         let quota = first.and_then(|it| growth::quota_of(self.tracker, it, growth.resource));
-        if let Some(quota) = quota {
+        // Use usually ends before it reaches a limit.
+        let is_worth_it = |it: &Quota| !looks_used || u64::from(it.used) * 2 >= it.limit.into();
+        if let Some(quota) = quota.filter(is_worth_it) {
             let near = Detail::Near(Near { quota, looks_used });
             self.add(Kind::LimitNear, pid, evidence, Some(growth), near);
         }
@@ -163,7 +169,14 @@ impl Judge<'_> {
                 *most = new;
             }
         }
+        // Nothing to count, usually.
+        let phantoms =
+            if by_holder.is_empty() { BTreeMap::new() } else { growth::phantoms(self.tracker) };
         for (pid, (watches, instance)) in by_holder {
+            let phantoms = instance.charged.and_then(|user| phantoms.get(&user).copied());
+            if !watches.is_more_than(phantoms.unwrap_or_default()) {
+                continue;
+            }
             let evidence =
                 vec![Evidence::new(instance, watches.since, Vec::new(), Confidence::Likely)];
             if watches.is_decided {

@@ -70,6 +70,8 @@ pub enum Kind {
     /// Many instances of its holder watch the same target, or none. A look at another time shows
     /// whether they become more.
     Alike,
+    /// Its queue has overflowed: its holder has missed events. No leak.
+    QueueFull,
     /// It has had no watch for long. Unusual, but no leak by itself.
     Idle,
 }
@@ -86,6 +88,7 @@ impl Kind {
             Self::PilingUp => "piling-up",
             Self::LimitNear => "limit-near",
             Self::Alike => "alike",
+            Self::QueueFull => "queue-full",
             Self::Idle => "idle",
         }
     }
@@ -99,7 +102,7 @@ impl Kind {
     /// Whether it is a leak, and not only a note.
     #[must_use]
     pub fn is_leak(self) -> bool {
-        !matches!(self, Self::LimitNear | Self::Alike | Self::Idle)
+        !matches!(self, Self::QueueFull | Self::LimitNear | Self::Alike | Self::Idle)
     }
 }
 

@@ -3,15 +3,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{
-    Evidence, alike, growth,
-    growth::Growth,
-    steady::{FEWEST, increase},
-};
+use super::{Evidence, alike, growth, growth::Growth, steady::increase};
 use crate::{
     event::{BootTime, CgroupId, Comm},
     tracker::{Process, Tracker},
 };
+
+/// Fewer processes than this are no pile: a service that is scaled up starts some, too.
+const FEWEST: usize = 12;
 
 /// A process with more instances than this is judged by itself.
 const FEW: usize = 4;
@@ -72,7 +71,7 @@ fn of(
         }
     }
     let ended = tracker.ended(cgroup, comm)?;
-    let more = increase(&begun, &ended, now, span)?;
+    let more = increase(&begun, &ended, now, span).filter(|it| it.len() >= FEWEST)?;
     let (first, last) = (more.first()?.1, more.last()?.1);
     let evidence = more.iter().flat_map(|it| growth::evidence(it.1.1)).collect();
     let growth = growth::of_times(tracker, first.1.first().map(|it| it.1), more);

@@ -108,5 +108,6 @@ fn ended(
 fn pod<'a>(tracker: &'a Tracker, process: &Process) -> Option<&'a PodUid> {
     let shim = process.shim.as_ref()?;
     let containers = tracker.cgroups().iter().filter_map(|cgroup| cgroup.container.as_ref());
-    containers.filter(|it| it.id == *shim.id).find_map(|it| it.pod.as_ref())
+    let mut its = containers.filter(|it| it.outer.is_none() && it.id == *shim.id);
+    its.find_map(|it| it.pod.as_ref())
 }

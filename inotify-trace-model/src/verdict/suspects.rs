@@ -45,6 +45,14 @@ fn target_gone(tracker: &Tracker, instance: &Instance) -> Option<Evidence> {
     evidence(since, instance.served.iter().copied().collect(), Confidence::Certain)
 }
 
+/// The evidence if the queue of an instance has overflowed. Its holder may have read of it since, but
+/// what was dropped stays missing.
+pub(super) fn queue_full(instance: &Instance) -> Option<Evidence> {
+    let overflow = instance.overflow?;
+    let evidence = Evidence::new(instance, overflow.since, Vec::new(), Confidence::Certain);
+    Some(Evidence { was_found: !overflow.was_seen, ..evidence })
+}
+
 /// The evidence if the container that an instance was created in is gone, and a process elsewhere
 /// holds it.
 fn container_gone(tracker: &Tracker, instance: &Instance) -> Option<Evidence> {

@@ -105,7 +105,7 @@ async fn look(args: &Args) -> anyhow::Result<ExitCode> {
     session::warn_of_missing_capabilities()?;
     let at_once = Grace { target: Duration::ZERO, idle: Duration::MAX, growth: Duration::MAX };
     let mut grace = at_once;
-    if !verdicts(story.tracker(), story.now(), &at_once).is_empty() {
+    if verdicts(story.tracker(), story.now(), &at_once).iter().any(|it| it.kind.is_leak()) {
         // An instance that still looks leaked after the settling time is a leak. The session
         // follows it meanwhile: a second snapshot could not tell it from a new instance.
         let mut session = Session::new(Live::start(args.options())?);
@@ -132,7 +132,7 @@ fn tell(mut say: Say, tracker: &Tracker, now: BootTime, grace: &Grace) -> anyhow
     for verdict in &found {
         say.verdict(verdict, tracker, now)?;
     }
-    if let (Said::Text(out, _), true) = (&mut say.format, found.is_empty()) {
+    if let (Said::Text(out, _), false) = (&mut say.format, say.has_leak) {
         let instances = tracker.instances().count();
         writeln!(out, "No leak found among {instances} instances.")?;
         out.flush()?;

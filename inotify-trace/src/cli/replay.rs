@@ -10,6 +10,7 @@ use std::{
 use inotify_trace_model::{
     clock::Clock,
     event::{BootTime, Event},
+    pass_on_the_rest,
     story::{Audience, Story},
     tracker::Tracker,
     verdict::{Grace, Verdict},
@@ -163,13 +164,7 @@ impl<A: Audience> Audience for Since<A> {
         if now >= self.start { self.inner.verdict(verdict, tracker, now) } else { Ok(()) }
     }
 
-    fn flush(&mut self) -> Result<(), A::Error> {
-        self.inner.flush()
-    }
-
-    fn end(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), A::Error> {
-        self.inner.end(tracker, now)
-    }
+    pass_on_the_rest!();
 }
 
 /// Passes on events at their original pace, or a multiple of it.
@@ -215,13 +210,7 @@ impl<A: Audience> Audience for Paced<A> {
         self.inner.verdict(verdict, tracker, now)
     }
 
-    fn flush(&mut self) -> Result<(), A::Error> {
-        self.inner.flush()
-    }
-
-    fn end(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), A::Error> {
-        self.inner.end(tracker, now)
-    }
+    pass_on_the_rest!();
 }
 
 #[cfg(test)]

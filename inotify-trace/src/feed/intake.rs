@@ -10,7 +10,7 @@ use super::{
     naming::Naming,
     now,
     reader::{Known, Reader},
-    shims::Shims,
+    resolving,
     sweep::Schedule,
 };
 use crate::{
@@ -30,7 +30,6 @@ pub(super) struct Intake {
     pub(super) programs: Programs,
     pub(super) known: Known,
     pub(super) naming: Naming,
-    pub(super) shims: Shims,
     /// When to ask which instances are gone; records give hints.
     pub(super) sweep: Schedule,
     /// Whether events were lost, which may include ends of instances.
@@ -45,7 +44,6 @@ impl Intake {
             programs,
             known: Known::default(),
             naming: Naming::new(registry),
-            shims: Shims::default(),
             sweep: Schedule::new(Instant::now()),
             has_lost: false,
             more: false,
@@ -75,9 +73,10 @@ impl Intake {
         if !executed.is_empty() {
             self.look_after_exec(&executed, first, events);
         }
+        resolving::resolve(first, events);
         self.naming.name(first, events);
         self.tell_losses(events);
-        self.shims.identify(first, events);
+        self.naming.identify_shims(first, events);
         taken
     }
 
@@ -151,6 +150,11 @@ impl Intake {
             events.push(now(EventKind::Lost { count, what: Loss::Runs }));
             self.has_lost = true;
         }
+    }
+
+    /// Whether queues may overflow without a record.
+    pub(super) fn may_miss_overflows(&self) -> bool {
+        !self.programs.sees_overflows() || self.has_lost
     }
 
     /// Whether instances may begin or end without a record. If none does, the agent must not ask

@@ -14,7 +14,7 @@ use tokio::time::{Duration, sleep_until};
 
 use super::{
     Options, batch_now, charges, intake::Intake, programs, refused::Refusals, snapshot,
-    sweep::Search,
+    sweep::Routine,
 };
 use crate::{
     host::{
@@ -33,7 +33,8 @@ const REST: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Live {
     intake: Intake,
-    search: Search,
+    search: Routine,
+    queues: Routine,
     refusals: Refusals,
     /// The snapshot, until the first call of `next`.
     found: Vec<Event>,
@@ -56,8 +57,9 @@ impl Live {
         intake.programs.count_lost_calls();
         intake.programs.free_loading_memory();
         let now = Instant::now();
-        let (search, refusals) = (Search::new(now), Refusals::new(now));
-        Ok(Self { intake, search, refusals, found, resting: false })
+        let (search, queues) = (Routine::search(now), Routine::queues(now));
+        let refusals = Refusals::new(now);
+        Ok(Self { intake, search, queues, refusals, found, resting: false })
     }
 
     /// Takes a snapshot without tracing.
@@ -122,7 +124,11 @@ impl Live {
             if self.intake.may_miss() {
                 snapshot::find_overlooked(&mut self.intake, events)?;
             }
-            self.search.searched(now, Instant::now());
+            self.search.done(now, Instant::now());
+        }
+        if self.queues.due() <= now {
+            self.look_at_queues()?;
+            self.queues.done(now, Instant::now());
         }
         // Set before draining, so that no later record wakes the agent early ...
         self.rest(true);
@@ -136,12 +142,17 @@ impl Live {
 
     /// Waits until the ring buffer should be read, or a question is due.
     async fn wait(&mut self) -> Result<(), KernelError> {
-        let resting = self.resting;
+        let (resting, due) = (self.resting, self.due());
         tokio::select! {
             ready = self.intake.programs.readable() => ready,
             () = tokio::time::sleep(REST), if resting => Ok(()),
-            () = sleep_until(self.intake.sweep.due().min(self.search.due()).into()) => Ok(()),
+            () = sleep_until(due.into()) => Ok(()),
         }
+    }
+
+    /// When the next question is due.
+    fn due(&self) -> Instant {
+        self.intake.sweep.due().min(self.search.due()).min(self.queues.due())
     }
 
     fn rest(&mut self, resting: bool) {
@@ -171,9 +182,23 @@ impl Live {
             // A failed question must not hold back the other events.
             let _ = self.ask_what_is_gone(tracker);
         }
+        let _ = self.look_at_queues();
         self.intake.drain_all(events);
         // As above.
         let _ = charges::refresh(&mut self.intake, events);
+    }
+
+    /// Asks whose queues have overflowed, and who has read of it since: of all instances, if there
+    /// are overflows without a record.
+    fn look_at_queues(&self) -> Result<(), KernelError> {
+        let (known, all) = (&self.intake.known, self.intake.may_miss_overflows());
+        for (instance, address) in &known.addresses {
+            let is_told = known.overflowed.contains(instance);
+            if all || is_told {
+                self.intake.programs.ask().queue(address, is_told)?;
+            }
+        }
+        Ok(())
     }
 
     fn ask_what_is_gone(&mut self, tracker: &Tracker) -> Result<(), KernelError> {

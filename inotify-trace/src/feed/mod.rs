@@ -11,6 +11,7 @@ mod programs;
 mod reader;
 mod refused;
 mod replay;
+mod resolving;
 mod session;
 mod shims;
 mod snapshot;

@@ -10,7 +10,7 @@ use inotify_trace_model::{
     identity::{Container, Location, Names, Runtime},
 };
 
-use super::now;
+use super::{now, shims::Shims};
 use crate::host::runtimes::{Answer, Cri, Files, Found, OfUser, Registry, States, Users};
 
 /// The pause before a container is looked up again, which doubles each time: runc creates the cgroup
@@ -33,6 +33,7 @@ pub(super) struct Naming {
     states: States,
     cri: Cri,
     users: Users,
+    shims: Shims,
     /// Containers without a name, or not all of their names.
     unnamed: VecDeque<Waiting<Unnamed>>,
     /// Cgroups whose paths name no container.
@@ -79,6 +80,7 @@ impl Naming {
             states: States::new(registry.clone()),
             cri: registry.cri(),
             users: registry.users(),
+            shims: Shims::default(),
             files: Files::new(registry),
             unnamed: VecDeque::new(),
             unidentified: VecDeque::new(),
@@ -97,16 +99,30 @@ impl Naming {
         if new.iter().any(is_cgroup_s) || self.is_due(now) {
             self.states.read_new();
             self.name_waiting(now, &mut earlier);
+            let before = (self.unnamed.len(), self.unidentified.len());
             // From the back, so that indices stay valid.
             for at in (first..events.len()).rev() {
                 if let Some(event) = self.name_one(&events[at], &removed) {
                     events.insert(at + 1, event);
                 }
             }
+            self.unnamed.make_contiguous()[before.0..].reverse();
+            self.unidentified.make_contiguous()[before.1..].reverse();
         }
         self.unnamed.drain(..self.unnamed.len().saturating_sub(WAITING));
         self.unidentified.drain(..self.unidentified.len().saturating_sub(WAITING));
         events.splice(first..first, earlier);
+    }
+
+    /// Adds an event for each shim in `events` from `first` on, right after the event that shows that
+    /// it holds an instance.
+    pub(super) fn identify_shims(&mut self, first: usize, events: &mut Vec<Event>) {
+        let Self { shims, states, .. } = self;
+        // Those that the path names are told by procfs.
+        shims.identify(first, events, |cgroup| {
+            let above = cgroup.match_indices('/').map(|(at, _)| &cgroup[..at]);
+            above.chain([cgroup]).any(|cgroup| states.of(cgroup).is_some())
+        });
     }
 
     /// Whether a cgroup should be looked up again.
@@ -299,4 +315,127 @@ fn removed(event: &Event) -> Option<CgroupId> {
 fn named(cgroup: CgroupId, container: Option<Container>, names: Names) -> Event {
     let container = container.map(Box::new);
     now(EventKind::ContainerNamed { cgroup, container, names: names.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, mem::MaybeUninit, path::Path};
+
+    use inotify_trace_model::event::BootTime;
+    use rustix::fs::inotify;
+
+    use super::*;
+
+    /// Where containerd keeps its bundles.
+    const BUNDLES: &str = "run/containerd/io.containerd.runtime.v2.task";
+
+    /// A machine, whose directory of bundles is watched: each look-up of a container opens it.
+    struct Machine {
+        root: tempfile::TempDir,
+        opened: std::os::fd::OwnedFd,
+        naming: Naming,
+    }
+
+    impl Machine {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let bundles = root.path().join(BUNDLES);
+            fs::create_dir_all(&bundles).unwrap();
+            let opened = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+            inotify::add_watch(&opened, &bundles, inotify::WatchFlags::OPEN).unwrap();
+            let naming = Naming::new(Registry::below(root.path().to_owned()));
+            Self { root, opened, naming }
+        }
+
+        /// Passes events on, and returns the names that come with them.
+        fn pass(&mut self, kinds: impl IntoIterator<Item = EventKind>) -> Vec<String> {
+            let event = |kind| Event { time: BootTime(0), task: None, kind };
+            let mut events: Vec<_> = kinds.into_iter().map(event).collect();
+            self.naming.name(0, &mut events);
+            let name = |event: Event| match event.kind {
+                EventKind::ContainerNamed { names, .. } => names.display(),
+                _ => None,
+            };
+            events.into_iter().filter_map(name).collect()
+        }
+
+        /// How often a container was looked up since the last time.
+        fn look_ups(&self) -> usize {
+            let mut buffer = [MaybeUninit::uninit(); 4096];
+            let mut reader = inotify::Reader::new(&self.opened, &mut buffer);
+            std::iter::from_fn(|| reader.next().ok().map(drop)).count()
+        }
+    }
+
+    fn path_of(number: u64) -> Box<str> {
+        format!("/kubepods/burstable/pod1e597579-417e-482f-bf65-5fe170c3aebd/{number:064x}").into()
+    }
+
+    fn created(number: u64) -> EventKind {
+        EventKind::CgroupCreated { cgroup: CgroupId(number), path: path_of(number) }
+    }
+
+    fn removed(number: u64) -> EventKind {
+        EventKind::CgroupRemoved { cgroup: CgroupId(number) }
+    }
+
+    #[test]
+    fn a_container_without_a_name_is_looked_up_a_few_times_and_none_that_is_gone() {
+        let mut machine = Machine::new();
+        // The kernel joins equal events that follow each other: one container at a time.
+        let mut look_ups = 0;
+        for number in 0..40 {
+            machine.pass([created(number)]);
+            look_ups += machine.look_ups();
+            machine.pass([removed(number)]);
+            look_ups += machine.look_ups();
+        }
+        assert!((40..=80).contains(&look_ups), "{look_ups}");
+        assert!(machine.naming.unnamed.is_empty());
+        // One that stays.
+        machine.pass([created(1)]);
+        let mut look_ups = machine.look_ups();
+        let end = Instant::now() + 4 * PAUSE;
+        while Instant::now() < end {
+            machine.pass([]);
+            look_ups += machine.look_ups();
+        }
+        // At 0, 1 and 3 pauses, and once more if the machine was busy.
+        assert!((1..=4).contains(&look_ups), "{look_ups}");
+        for _ in 0..TRIES {
+            machine.naming.unnamed.iter_mut().for_each(|it| it.due = Instant::now());
+            machine.pass([]);
+        }
+        assert!(machine.naming.unnamed.is_empty(), "in the end it has no name");
+    }
+
+    #[test]
+    fn a_name_that_comes_later_is_found() {
+        let mut machine = Machine::new();
+        assert_eq!(machine.pass([created(1)]), [""; 0]);
+        let bundle = machine.root.path().join(BUNDLES).join(format!("k8s.io/{:064x}", 1));
+        fs::create_dir_all(&bundle).unwrap();
+        let write = |path: &Path, text: &str| fs::write(path.join("config.json"), text).unwrap();
+        write(&bundle, r#"{"annotations": {"io.kubernetes.cri.container-name": "web"}}"#);
+        let again = |machine: &mut Machine| {
+            machine.naming.unnamed.iter_mut().for_each(|it| it.due = Instant::now());
+            machine.pass([])
+        };
+        assert_eq!(again(&mut machine), ["web"]);
+        assert_eq!(again(&mut machine), [""; 0], "it is told once");
+        // What is missing of it is looked for, too.
+        let logs = machine.root.path().join("var/log/containers");
+        fs::create_dir_all(&logs).unwrap();
+        fs::write(logs.join(format!("shop_prod_web-{:064x}.log", 1)), "").unwrap();
+        assert_eq!(again(&mut machine), ["prod/shop/web"]);
+    }
+
+    #[test]
+    fn those_that_wait_are_the_newest() {
+        let mut machine = Machine::new();
+        let many = WAITING as u64 + 100;
+        machine.pass((0..many).map(created));
+        let first = machine.naming.unnamed.front().map(|it| it.cgroup);
+        assert_eq!((machine.naming.unnamed.len(), first), (WAITING, Some(CgroupId(100))));
+    }
 }

@@ -55,7 +55,8 @@ fn program(exe: &str, arguments: &[String]) -> Program {
         known_arguments().filter(|it| is_given(it)).map(Into::into).collect();
     known.sort_unstable();
     known.dedup();
-    let end = exe.floor_char_boundary(Program::LONGEST);
+    let longest = exe.len().min(Program::LONGEST);
+    let end = (0..=longest).rfind(|&at| exe.is_char_boundary(at)).unwrap_or_default();
     Program { exe: Some(exe[..end].into()), arguments: known }
 }
 

@@ -1,7 +1,7 @@
 //! Turns the kernel programs' records into events, and addresses into instances.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     mem::offset_of,
 };
 
@@ -30,6 +30,8 @@ pub(super) struct Known {
     by_group: HashMap<u64, InstanceId>,
     pub(super) addresses: BTreeMap<InstanceId, InstanceAddress>,
     tables: OwnTables,
+    /// Those whose queue has overflowed, and is not known to have been read since.
+    pub(super) overflowed: HashSet<InstanceId>,
     last_id: u64,
 }
 
@@ -70,6 +72,7 @@ impl Known {
     fn remove(&mut self, group: u64) -> Option<InstanceId> {
         let instance = self.by_group.remove(&group)?;
         self.addresses.remove(&instance);
+        self.overflowed.remove(&instance);
         Some(instance)
     }
 
@@ -101,8 +104,9 @@ impl Reader<'_> {
             events.push(super::now(EventKind::Lost { count: 1, what: Loss::Records }));
             return;
         };
-        let bytes = path;
-        let path = || text_of(bytes).into_owned().into_boxed_str();
+        let bytes = path.unwrap_or_default();
+        let given = || path.map(|it| text_of(it).into_owned().into_boxed_str());
+        let path = || given().unwrap_or_default();
         let cgroup = CgroupId(record.target_cgroup);
         let quota = quota(&record);
         let kind = match kind {
@@ -139,7 +143,8 @@ impl Reader<'_> {
                 fd: record.fd,
                 wd: record.wd,
                 target: Target {
-                    path: Some(path()),
+                    path: given(),
+                    resolved: None,
                     is_gone: false,
                     inode: record.inode,
                     dev: record.dev,
@@ -152,7 +157,7 @@ impl Reader<'_> {
             Kind::WatchFailed => EventKind::WatchFailed {
                 instance: (record.group != 0).then(|| self.used(&record, events)),
                 fd: record.fd,
-                path: path(),
+                path: given(),
                 mask: record.mask,
                 errno: -record.result,
                 quota,
@@ -194,6 +199,22 @@ impl Reader<'_> {
                 if let Some(instance) = self.known.still_at(&record) {
                     let kind = EventKind::InstanceHeld { instance, left: record.refs, quota };
                     events.push(Event { time: BootTime(record.time), task: None, kind });
+                }
+                return;
+            }
+            Kind::QueueOverflowed => {
+                // The hook knows no file. It may see a queue before the snapshot has its instance,
+                // which looks at the queue, too.
+                let known = match record.file {
+                    0 => self.known.by_group.get(&record.group).copied(),
+                    _ => self.known.still_at(&record),
+                };
+                events.extend(known.and_then(|it| self.overflowed(it, &record)));
+                return;
+            }
+            Kind::QueueRead => {
+                if let Some(instance) = self.known.still_at(&record) {
+                    self.known.overflowed.remove(&instance);
                 }
                 return;
             }
@@ -240,8 +261,13 @@ impl Reader<'_> {
             Kind::CgroupRenamed => EventKind::CgroupRenamed { cgroup, path: path() },
             Kind::CgroupRemoved => EventKind::CgroupRemoved { cgroup },
         };
+        let found = match kind {
+            EventKind::InstanceFound { instance, .. } if record.overflowed != 0 => Some(instance),
+            _ => None,
+        };
         let task = Some(self.task(&record));
         events.push(Event { time: BootTime(record.time), task, kind });
+        events.extend(found.and_then(|instance| self.overflowed(instance, &record)));
     }
 
     fn task(&mut self, record: &Record) -> Task {
@@ -256,6 +282,16 @@ impl Reader<'_> {
             table: self.known.tables.of(record),
             cgroup: CgroupId(record.cgroup),
         }
+    }
+
+    /// The overflow of an instance's queue; None if it was told.
+    fn overflowed(&mut self, instance: InstanceId, record: &Record) -> Option<Event> {
+        let Record { queued, queue_limit: limit, .. } = *record;
+        let was_seen = record.file == 0;
+        let kind = EventKind::QueueOverflowed { instance, queued, limit, was_seen };
+        let is_new = self.known.overflowed.insert(instance);
+        // The task of the record caused the event that was dropped, or asked.
+        is_new.then_some(Event { time: BootTime(record.time), task: None, kind })
     }
 
     /// Adds a new instance. An instance known at its address has ended unseen.

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 
 use inotify_trace_model::{
-    event::{Event, EventKind, Task},
+    event::{Event, EventKind},
     identity::Shim,
+    text::text_of,
 };
 
 use crate::host::procfs;
@@ -32,8 +33,14 @@ struct Seen {
 
 impl Shims {
     /// Adds an event for each shim that appears in `events` from `first` on, right after the event
-    /// that shows that it holds an instance.
-    pub(super) fn identify(&mut self, first: usize, events: &mut Vec<Event>) {
+    /// that shows that it holds an instance. `is_container_s` says of a cgroup whether it is one of a
+    /// container.
+    pub(super) fn identify(
+        &mut self,
+        first: usize,
+        events: &mut Vec<Event>,
+        is_container_s: impl Fn(&str) -> bool,
+    ) {
         let mut at = first;
         while let Some(Event { time, task, kind }) = events.get(at) {
             at += 1;
@@ -55,7 +62,7 @@ impl Shims {
             }
             let Some(task) = task.filter(Shim::may_be) else { continue };
             if self.is_new(task.pid)
-                && let Some(kind) = shim(task)
+                && let Some(kind) = shim(task.pid, &is_container_s)
             {
                 events.insert(at, Event { time, task: Some(task), kind });
                 at += 1;
@@ -80,11 +87,13 @@ impl Shims {
 }
 
 /// None if the process is gone already, or no shim of the machine's containerd.
-fn shim(task: Task) -> Option<EventKind> {
-    if !procfs::is_of_the_machine_s_root(task.pid) {
+fn shim(pid: u32, is_container_s: impl Fn(&str) -> bool) -> Option<EventKind> {
+    let is_root_s = procfs::is_of_the_machine_s_root(pid);
+    let cgroup = procfs::Process::read(pid).cgroup;
+    if !is_root_s || cgroup.is_some_and(|path| is_container_s(&text_of(&path))) {
         return None;
     }
-    let Shim { id, namespace, .. } = Shim::from_arguments(&procfs::arguments(task.pid)?)?;
-    let version = procfs::go_build_info(task.pid).and_then(|it| Shim::version_in(&it));
+    let Shim { id, namespace, .. } = Shim::from_arguments(&procfs::arguments(pid)?)?;
+    let version = procfs::go_build_info(pid).and_then(|it| Shim::version_in(&it));
     Some(EventKind::ShimIdentified { id, namespace, version })
 }

@@ -17,7 +17,6 @@ use super::{
     intake::{BATCH, Intake},
     naming::Naming,
     now,
-    shims::Shims,
 };
 use crate::{
     host::cgroup,
@@ -38,6 +37,10 @@ pub(super) struct Look {
 #[derive(Debug, Default)]
 pub(super) struct Hierarchy {
     by_path: HashMap<Vec<u8>, CgroupId>,
+    /// All that were there at the last look.
+    ids: HashSet<CgroupId>,
+    /// Whether that was when the watches were already known.
+    is_fresh: bool,
     mount: Option<cgroup::Mount>,
     /// Finds the paths of watches, if wanted.
     pub(super) targets: Option<Targets>,
@@ -47,7 +50,7 @@ pub(super) struct Hierarchy {
 pub(super) fn of_machine(intake: &mut Intake, find_paths: bool) -> Result<Vec<Event>, KernelError> {
     let (mut hierarchy, mut events) = Hierarchy::found(&mut intake.naming, find_paths);
     let look = look(intake)?;
-    look.complete(&mut hierarchy, &mut intake.shims, &mut events);
+    look.complete(&mut hierarchy, &mut intake.naming, &mut events);
     charges::ask(intake, &mut events)?;
     // Instances that were created between the look and the question are charged and were not seen.
     for _ in 0..AGAIN {
@@ -62,7 +65,7 @@ pub(super) fn of_machine(intake: &mut Intake, find_paths: bool) -> Result<Vec<Ev
             events.append(&mut look.events);
             break;
         }
-        look.complete(&mut hierarchy, &mut intake.shims, &mut events);
+        look.complete(&mut hierarchy, &mut intake.naming, &mut events);
         charges::ask(intake, &mut events)?;
     }
     Ok(events)
@@ -96,7 +99,7 @@ pub(super) fn find_overlooked(
         events.append(&mut look.events);
         return Ok(());
     }
-    look.complete(&mut Hierarchy::read(|_, _| ()), &mut intake.shims, events);
+    look.complete(&mut Hierarchy::read(|_, _| ()), &mut intake.naming, events);
     charges::ask_since(intake, newest, events)
 }
 
@@ -112,7 +115,7 @@ pub(super) fn of_overlooked(intake: &mut Intake) -> Result<(Vec<Event>, Vec<Even
     look.events = found;
     let mut events = Vec::new();
     if look.has_found() {
-        look.complete(&mut Hierarchy::read(|_, _| ()), &mut intake.shims, &mut events);
+        look.complete(&mut Hierarchy::read(|_, _| ()), &mut intake.naming, &mut events);
     }
     Ok((events, meanwhile))
 }
@@ -171,7 +174,7 @@ impl Look {
     pub(super) fn complete(
         self,
         hierarchy: &mut Hierarchy,
-        shims: &mut Shims,
+        naming: &mut Naming,
         events: &mut Vec<Event>,
     ) {
         let Self { events: mut found, vanished } = self;
@@ -218,7 +221,8 @@ impl Look {
                 }));
             }
         }
-        shims.identify(first, events);
+        hierarchy.search(&mut events[first..]);
+        naming.identify_shims(first, events);
     }
 }
 
@@ -242,7 +246,9 @@ impl Hierarchy {
             by_path.insert(path.to_vec(), CgroupId(id));
             each(CgroupId(id), &text_of(path));
         });
-        Self { by_path, mount: cgroup::Mount::open(&mount_point), targets: None }
+        let ids = by_path.values().copied().collect();
+        let mount = cgroup::Mount::open(&mount_point);
+        Self { by_path, ids, is_fresh: false, mount, targets: None }
     }
 
     /// An existing process, or the thread with that table, as the task of the events about its
@@ -254,6 +260,35 @@ impl Hierarchy {
         let thread = owner.and_then(|tid| procfs::thread_name(pid, tid));
         let thread = thread.filter(|&thread| thread != comm);
         Task { pid, tid: owner.unwrap_or(pid), uid, comm, thread, table: owner, cgroup }
+    }
+
+    /// Whether a cgroup may exist; true if there is none.
+    fn may_exist(&mut self, cgroup: CgroupId) -> bool {
+        if self.mount.is_none() || cgroup.known().is_none() || self.ids.contains(&cgroup) {
+            return true;
+        }
+        // It may be younger than the last look.
+        if !std::mem::replace(&mut self.is_fresh, true) {
+            let ids = &mut self.ids;
+            if let Some(mount_point) = cgroup::mount_point() {
+                cgroup::walk(&mount_point, &mut |id, _| _ = ids.insert(CgroupId(id)));
+            }
+        }
+        self.ids.contains(&cgroup)
+    }
+
+    /// Adds the paths that take a search.
+    fn search(&mut self, events: &mut [Event]) {
+        let found = self.targets.as_mut().map(Targets::search).unwrap_or_default();
+        for event in events.iter_mut().filter(|_| !found.is_empty()) {
+            if let EventKind::WatchFound { target, .. } = &mut event.kind
+                && target.path.is_none()
+                && !target.is_gone
+                && let Some(path) = found.get(&(target.dev, target.inode))
+            {
+                target.path = Some(text_of(path.as_os_str().as_bytes()).into());
+            }
+        }
     }
 
     /// A watch from fdinfo. For an instance's newest watches the kernel programs have read the
@@ -272,12 +307,17 @@ impl Hierarchy {
         let Target { cgroup, file, .. } = told
             .unwrap_or_else(|| Target { cgroup: asked().unwrap_or_default(), ..Target::default() });
         let found = self.targets.as_mut().map(|targets| targets.find(watch, holder));
-        let is_gone = found == Some(Whereabouts::Gone);
+        // Linux 5.10 still opens the files of removed cgroups.
+        let is_lost = found == Some(Whereabouts::Unknown) && !self.may_exist(cgroup);
+        let is_gone = is_lost || matches!(found, Some(Whereabouts::Gone(_)));
         let path = match found {
-            Some(Whereabouts::Path(path)) => Some(text_of(path.as_os_str().as_bytes()).into()),
+            Some(Whereabouts::Path(path) | Whereabouts::Gone(Some(path))) => {
+                Some(text_of(path.as_os_str().as_bytes()).into())
+            }
             _ => None,
         };
-        let target = Target { path, is_gone, inode: watch.inode, dev: watch.dev, cgroup, file };
+        let (inode, dev) = (watch.inode, watch.dev);
+        let target = Target { path, is_gone, inode, dev, cgroup, file, ..Target::default() };
         EventKind::WatchFound { instance, wd: watch.wd, mask: watch.mask, target }
     }
 }

@@ -66,26 +66,39 @@ const SEARCH: Duration = Duration::from_secs(10);
 /// At most one part in this many of the time is spent searching.
 const SEARCH_SHARE: u32 = 200;
 
-/// When to search for missed instances next.
+/// The interval of looks at the queues of instances.
+const QUEUES: Duration = Duration::from_secs(1);
+
+/// At most one part in this many of the time is spent looking at queues.
+const QUEUES_SHARE: u32 = 100;
+
+/// When to do next what is done again and again, without hints.
 #[derive(Debug)]
-pub(super) struct Search {
+pub(super) struct Routine {
     due: Instant,
+    interval: Duration,
+    share: u32,
 }
 
-impl Search {
-    /// The snapshot was just made.
-    pub(super) fn new(now: Instant) -> Self {
-        Self { due: now + SEARCH }
+impl Routine {
+    /// Searches for missed instances. The snapshot was just made.
+    pub(super) fn search(now: Instant) -> Self {
+        Self { due: now + SEARCH, interval: SEARCH, share: SEARCH_SHARE }
     }
 
-    /// When to search.
+    /// Looks at queues. The snapshot was just made.
+    pub(super) fn queues(now: Instant) -> Self {
+        Self { due: now + QUEUES, interval: QUEUES, share: QUEUES_SHARE }
+    }
+
+    /// When to do it.
     pub(super) fn due(&self) -> Instant {
         self.due
     }
 
-    /// The agent has searched, from `started` until `now`.
-    pub(super) fn searched(&mut self, started: Instant, now: Instant) {
-        self.due = now + SEARCH.max(SEARCH_SHARE * now.duration_since(started));
+    /// It was done, from `started` until `now`.
+    pub(super) fn done(&mut self, started: Instant, now: Instant) {
+        self.due = now + self.interval.max(self.share * now.duration_since(started));
     }
 }
 

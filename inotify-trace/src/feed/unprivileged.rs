@@ -9,7 +9,6 @@ use super::{
     batch_now,
     naming::Naming,
     now,
-    shims::Shims,
     snapshot::{Hierarchy, Look},
 };
 use crate::host::{
@@ -62,7 +61,7 @@ pub fn survey(find_paths: bool, registry: &Registry) -> Survey {
         };
         look.events.push(Event { task, ..now(kind) });
     }
-    look.complete(&mut hierarchy, &mut Shims::default(), &mut events);
+    look.complete(&mut hierarchy, &mut naming, &mut events);
     naming.wait(&mut events);
     Survey { found: batch_now(events), hidden: procfs::hidden_processes() }
 }

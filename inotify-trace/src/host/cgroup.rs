@@ -1,8 +1,12 @@
 //! The mounted cgroup v2 hierarchy: paths and ids of its cgroups.
 
 use std::{
+    ffi::OsString,
     fs,
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    os::unix::{
+        ffi::{OsStrExt as _, OsStringExt as _},
+        fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -20,7 +24,7 @@ fn mount_point_in(mounts: &[u8]) -> Option<PathBuf> {
     procfs::lines(mounts).find_map(|line| {
         let mut fields = line.split(|&byte| byte == b' ');
         let (place, kind) = (fields.nth(1)?, fields.next()?);
-        (kind == b"cgroup2").then(|| procfs::unescape(place))
+        (kind == b"cgroup2").then(|| OsString::from_vec(procfs::unescape(place)).into())
     })
 }
 

@@ -89,6 +89,15 @@ impl Asker<'_> {
         self.run("ask_gone", &[file, group, payer, u64::from(uid), u64::from(tell_held)])
     }
 
+    /// Asks whether the queue of an instance has overflowed. If so, the answer is a `QueueOverflowed`
+    /// record; if not, a `QueueRead` record, if `tell_read`.
+    ///
+    /// # Errors
+    /// If the kernel refuses to run the program.
+    pub fn queue(self, instance: &InstanceAddress, tell_read: bool) -> Result<(), KernelError> {
+        self.run("ask_queue", &[instance.file, instance.group, u64::from(tell_read)])
+    }
+
     /// Removes a process from the holders, unless it created or used an instance since its last exec.
     ///
     /// # Errors

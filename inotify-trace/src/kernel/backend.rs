@@ -113,6 +113,7 @@ pub(super) const QUESTIONS: &[Hook] = &[ask("ask_learn"), ask("ask_charged")];
 /// hooks on beginnings, so that the end of an instance is never missed if its beginning was seen.
 const COMMON: &[Hook] = &[
     ask("ask_gone"),
+    ask("ask_queue"),
     ask("ask_forget"),
     raw("cgroup_mkdir", "cgroup_mkdir"),
     raw("cgroup_rmdir", "cgroup_rmdir"),
@@ -126,6 +127,8 @@ const VANISHED: &str = "watches that go because their target does";
 const COMPAT: &str = "watches of 32-bit programs";
 #[cfg(target_arch = "x86_64")]
 const LEGACY: &str = "failures of inotify_init, if the compiler made it a function of its own";
+/// Without the hook, the agent looks once a second.
+pub(super) const OVERFLOWS: &str = "overflows of queues that are read again within a second";
 const INODE: &str = "the inode of a watch that is changed";
 
 /// The kernel's names of the system calls' own functions.
@@ -145,6 +148,8 @@ macro_rules! sys {
 const FENTRY: &[Hook] = &[
     function("fentry_inotify_release", "inotify_release"),
     function("fentry_inotify_ignored", "inotify_ignored_and_remove_idr").or_lose(VANISHED),
+    // Linux 5.15 and older call it fsnotify_add_event, with other arguments in each version.
+    function("fexit_insert_event", "fsnotify_insert_event").or_lose(OVERFLOWS),
     function("fexit_rm_watch", sys!("inotify_rm_watch")),
     // The BTF of Linux 5.10 lacks the type of the registers that these calls get.
     function("fentry_rm_watch", sys!("inotify_rm_watch")).or_use("kprobe_rm_watch"),
@@ -170,6 +175,8 @@ const FENTRY: &[Hook] = &[
 const KPROBE: &[Hook] = &[
     function("kprobe_inotify_release", "inotify_release"),
     function("kprobe_inotify_ignored", "inotify_ignored_and_remove_idr").or_lose(VANISHED),
+    function("kretprobe_insert_event", "fsnotify_insert_event").or_lose(OVERFLOWS),
+    function("kprobe_insert_event", "fsnotify_insert_event").or_lose(OVERFLOWS),
     function("kretprobe_rm_watch", sys!("inotify_rm_watch")),
     function("kprobe_rm_watch", sys!("inotify_rm_watch")),
     function("kretprobe_rm_watch", sys!(compat "inotify_rm_watch")).or_lose(COMPAT),

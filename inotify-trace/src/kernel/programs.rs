@@ -12,6 +12,7 @@ use tokio::io::unix::AsyncFd;
 use super::{
     Backend, KernelError, RawEvent,
     ask::{self, Asker},
+    backend::OVERFLOWS,
     error::map_error,
     iterate::Iteration,
     loader::{Installed, Loader, readiness_of},
@@ -157,6 +158,12 @@ impl Programs {
     #[must_use]
     pub fn unseen(&self) -> &[&'static str] {
         &self.losses
+    }
+
+    /// Whether each overflow of a queue makes a record. If not, the agent looks for them.
+    #[must_use]
+    pub fn sees_overflows(&self) -> bool {
+        self.backend.is_some_and(Backend::is_exact) && !self.losses.contains(&OVERFLOWS)
     }
 
     /// Finds existing instances by an iterator over the descriptors of all processes. The answers

@@ -1,13 +1,14 @@
 //! Parses the records in the ring buffer.
 
-use inotify_trace_common::{Kind, Record};
+use inotify_trace_common::{ABSENT, Kind, Record};
 
 /// An entry of the ring buffer.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, on the stack, which takes no memory")]
 pub enum RawEvent<'a> {
-    /// A record, its kind, and the bytes of its path (empty if it has none).
-    Known(Kind, Record, &'a [u8]),
+    /// A record, its kind, and the bytes of its path (empty if it has none, None if it could not be
+    /// read).
+    Known(Kind, Record, Option<&'a [u8]>),
     /// A record that this version does not know.
     Unknown,
 }
@@ -21,10 +22,14 @@ pub fn decode(entry: &[u8]) -> RawEvent<'_> {
     // SAFETY: `head` has the size of a `Record`, which is `repr(C)`, has only integers, for which
     // any bytes are a value, and need not be aligned for this read.
     let record = unsafe { head.as_ptr().cast::<Record>().read_unaligned() };
+    let Some(kind) = Kind::from_u32(record.kind) else { return RawEvent::Unknown };
+    if record.path_len == ABSENT {
+        return RawEvent::Known(kind, record, None);
+    }
     let path_len = usize::try_from(record.path_len).unwrap_or(usize::MAX);
-    match (Kind::from_u32(record.kind), path.get(..path_len)) {
-        (Some(kind), Some(path)) => RawEvent::Known(kind, record, path),
-        _ => RawEvent::Unknown,
+    match path.get(..path_len) {
+        Some(path) => RawEvent::Known(kind, record, Some(path)),
+        None => RawEvent::Unknown,
     }
 }
 
@@ -48,7 +53,7 @@ mod tests {
     fn a_record_keeps_its_fields_and_its_path() {
         let bytes = entry(Kind::WatchAdded as u32, 4, b"/etc\0rubbish");
         let RawEvent::Known(kind, record, path) = decode(&bytes) else { panic!("not understood") };
-        assert_eq!((kind, record.pid, path), (Kind::WatchAdded, 4711, &b"/etc"[..]));
+        assert_eq!((kind, record.pid, path), (Kind::WatchAdded, 4711, Some(&b"/etc"[..])));
     }
 
     #[test]
@@ -70,7 +75,7 @@ mod tests {
             assert!(matches!(decode(&whole[..length]), RawEvent::Unknown), "{length} bytes");
         }
         assert!(matches!(
-            decode(&entry(Kind::WatchAdded as u32, u32::MAX, b"/")),
+            decode(&entry(Kind::WatchAdded as u32, u32::MAX - 1, b"/")),
             RawEvent::Unknown
         ));
     }

@@ -22,6 +22,8 @@ pub struct Changes {
     direct: BTreeMap<(User, Resource), (u64, u64)>,
     /// How many watches each instance has.
     watches: HashMap<InstanceId, u64>,
+    /// How many watches the kernel had charged each user at the beginning.
+    charged: BTreeMap<User, u32>,
     /// Losses.
     lost: u64,
 }
@@ -60,6 +62,9 @@ impl Changes {
     pub fn begin(&mut self, tracker: &Tracker) {
         let count = |it: &Instance| (it.id, it.watches().len() as u64);
         self.watches = tracker.instances().map(count).collect();
+        let users = tracker.users().iter();
+        self.charged =
+            users.filter_map(|(user, it)| Some((user, it.own(Resource::Watches)?.used))).collect();
     }
 
     /// Counts an event that `tracker` has just applied.
@@ -104,6 +109,15 @@ impl Changes {
         }
     }
 
+    /// How many watches of a user went unseen, with their targets, if `more` came than went: the
+    /// kernel has fewer. Not every backend sees these.
+    fn unseen(&self, user: User, more: u64, tracker: &Tracker) -> u64 {
+        let now = tracker.users().get(user).and_then(|it| it.own(Resource::Watches));
+        let Some(now) = now else { return 0 };
+        let before = self.charged.get(&user).copied().unwrap_or_default();
+        more.saturating_sub(now.used.saturating_sub(before).into())
+    }
+
     /// The number of losses.
     #[must_use]
     pub fn lost(&self) -> u64 {
@@ -114,7 +128,10 @@ impl Changes {
     #[must_use]
     pub fn rates(&self, tracker: &Tracker, during: Duration) -> BTreeMap<(User, Resource), Rate> {
         let mut rates = BTreeMap::new();
-        for (&(user, resource), &(created, released)) in &self.direct {
+        for (&(user, resource), &(created, mut released)) in &self.direct {
+            if resource == Resource::Watches {
+                released += self.unseen(user, created.saturating_sub(released), tracker);
+            }
             let account = tracker.users().get(user);
             let above = account.map(|account| account.payers.as_slice()).unwrap_or_default();
             for &payer in std::iter::once(&user).chain(above) {
@@ -254,6 +271,14 @@ mod tests {
         assert_eq!(batch(&[watched(1), watched(2), watched(3), watched(3)]), Some((2, 0)));
         assert_eq!(batch(&[unwatched(2), unwatched(9)]), Some((2, 1)));
         assert_eq!(batch(&[released(1, USER)]), Some((2, 3)));
+        // Three come, and the kernel has one then: two went with their targets.
+        let counted = |wd, used| {
+            let quota = Some(quota(USER, used));
+            let (instance, target) = (InstanceId(2), Target::default());
+            by_somebody(EventKind::WatchAdded { instance, fd: 1, wd, target, mask: 2, quota })
+        };
+        let events = [created(2, USER), counted(1, 1), counted(2, 2), counted(3, 1)];
+        assert_eq!(batch(&events), Some((5, 4)));
     }
 
     #[test]

@@ -75,6 +75,8 @@ columns! {
     Shared = "shared" "SHARED" "shared",
     /// Events that wait to be read
     Queued = "queued" "QUEUED" "queued",
+    /// Instances whose queue has overflowed: the kernel has dropped events
+    Overflowed = "overflowed" "OVERFLOWED" "overflowed",
     /// Pod
     Pod = "pod" "POD" "pod",
     /// Container runtime
@@ -123,11 +125,11 @@ impl Column {
         let (narrow, more): (&[C], &[C]) = match by {
             By::Process => (
                 &[C::Pid, C::Comm, C::User, C::Instances, C::Watches, C::Fds, C::Container],
-                &[C::Leaked, C::Shared, C::Queued, C::Pod, C::Serves, C::Cgroup],
+                &[C::Leaked, C::Shared, C::Queued, C::Overflowed, C::Pod, C::Serves, C::Cgroup],
             ),
             By::Instance => (
                 &[C::Instance, C::User, C::Watches, C::Fds, C::Pid, C::Comm, C::Container],
-                &[C::Queued, C::Pod, C::Serves, C::Cgroup],
+                &[C::Queued, C::Overflowed, C::Pod, C::Serves, C::Cgroup],
             ),
             By::Container => (
                 &[
@@ -140,7 +142,16 @@ impl Column {
                     C::User,
                     C::HeldIn,
                 ],
-                &[C::Outside, C::Shared, C::Queued, C::Runtime, C::Pod, C::Serves, C::Cgroup],
+                &[
+                    C::Outside,
+                    C::Shared,
+                    C::Queued,
+                    C::Overflowed,
+                    C::Runtime,
+                    C::Pod,
+                    C::Serves,
+                    C::Cgroup,
+                ],
             ),
             By::User => (
                 &[
@@ -182,6 +193,7 @@ impl Column {
                 | C::Shared
                 | C::Outside
                 | C::Queued
+                | C::Overflowed
                 | C::Used
                 | C::Limit
                 | C::Use

@@ -125,7 +125,7 @@ mod tests {
         for errno in [0, -1, 4096, i32::MIN, i32::MAX] {
             let (quota, files) = (None, None);
             assert_eq!(limit(&EventKind::CreateFailed { flags: 0, errno, quota, files }), None);
-            let path = "".into();
+            let path = None;
             let failed =
                 EventKind::WatchFailed { instance: None, fd: 0, path, mask: 0, errno, quota };
             assert_eq!(limit(&failed), None);

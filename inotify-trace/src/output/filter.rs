@@ -2,6 +2,7 @@
 
 use inotify_trace_model::{
     event::{BootTime, Event, EventName, Task},
+    pass_on_the_rest,
     story::Audience,
     tracker::Tracker,
     verdict::Verdict,
@@ -56,7 +57,7 @@ impl Filter {
     }
 
     fn picks_actor(&self, event: &Event, tracker: &Tracker) -> bool {
-        self.picks_task(actor(event, tracker.subject(event)), tracker)
+        self.picks_task(actor(event, tracker), tracker)
     }
 
     fn picks_task(&self, task: Option<Task>, tracker: &Tracker) -> bool {
@@ -106,21 +107,7 @@ impl<A: Audience> Audience for Filtered<A> {
         }
     }
 
-    fn due(&self) -> Option<BootTime> {
-        self.inner.due()
-    }
-
-    fn moment(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), A::Error> {
-        self.inner.moment(tracker, now)
-    }
-
-    fn flush(&mut self) -> Result<(), A::Error> {
-        self.inner.flush()
-    }
-
-    fn end(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), A::Error> {
-        self.inner.end(tracker, now)
-    }
+    pass_on_the_rest!();
 }
 
 /// Whether a path is `ancestor` or below it.

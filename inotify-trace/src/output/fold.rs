@@ -36,7 +36,7 @@ impl Sort {
     fn of(event: &Event) -> Option<Self> {
         let (errno, path) = match &event.kind {
             EventKind::CreateFailed { errno, .. } => (*errno, None),
-            EventKind::WatchFailed { errno, path, .. } => (*errno, Some(path.clone())),
+            EventKind::WatchFailed { errno, path, .. } => (*errno, path.clone()),
             _ => return None,
         };
         let task = event.task?;
@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn watch(milliseconds: u64, path: &str, errno: i32) -> Event {
-        let (path, quota) = (path.into(), None);
+        let (path, quota) = (Some(path.into()), None);
         let kind = EventKind::WatchFailed { instance: None, fd: 3, path, mask: 2, errno, quota };
         failure(milliseconds, "node", kind)
     }

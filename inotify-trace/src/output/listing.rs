@@ -7,16 +7,20 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{Cell, Column, Table, UserNames, device, mask, shorten, table::percent};
+use super::{Cell, Column, Table, UserNames, device, mask, shorten, table::percent, words};
 use inotify_trace_model::{
     event::CgroupId,
+    findings::Holder,
     identity::Container,
-    tracker::{Instance, Process, Tracker, User, Watch},
+    tracker::{Instance, Overflow, Process, Tracker, User, Watch},
     usage::{self, By, Group, Key, Standing},
 };
 
 /// The greatest length of a name: a longer one could fill the line.
 const NAME: usize = 40;
+
+/// The most full queues that the summary names.
+const OVERFLOWS: usize = 5;
 
 /// The instances of a tracker, ready to be shown.
 #[derive(Debug)]
@@ -120,6 +124,18 @@ impl<'a> Listing<'a> {
         if !wide && self.groups.iter().all(|group| group.leaked == 0) {
             columns.retain(|column| *column != Column::Leaked);
         }
+        // Shown in a narrow table, too, if there is anything to show.
+        for (column, count) in [
+            (Column::Queued, (|group| group.queued) as fn(&Group) -> u64),
+            (Column::Overflowed, |group| group.overflowed),
+        ] {
+            let is_listed = self.by != By::User && !watches && !columns.contains(&column);
+            if is_listed && self.groups.iter().any(|group| count(group) > 0) {
+                let after = |it: &Column| matches!(it, Column::Fds | Column::Queued);
+                let place = columns.iter().rposition(after).map_or(columns.len(), |at| at + 1);
+                columns.insert(place, column);
+            }
+        }
         columns
     }
 
@@ -155,7 +171,28 @@ impl<'a> Listing<'a> {
                 text += &format!(", {} of {} watches", watches.used, watches.limit);
             }
         }
-        text
+        text + &self.overflows()
+    }
+
+    /// A line for each instance whose queue has overflowed.
+    fn overflows(&self) -> String {
+        let mut all: Vec<_> = self.tracker.instances().filter(|it| it.overflow.is_some()).collect();
+        all.sort_by_key(|instance| (Reverse(instance.unread()), instance.id));
+        let mut text = String::new();
+        for instance in all.iter().take(OVERFLOWS) {
+            let Some(Overflow { queued, limit, .. }) = instance.overflow else { continue };
+            let holder = instance.descriptors().first();
+            let holder = holder.map(|it| (Holder::of(it.pid, self.tracker), it.fd));
+            let holder = holder.map_or_else(
+                || "an instance that no process seen holds".to_owned(),
+                |(holder, fd)| format!("descriptor {fd} of {}", words::who(&holder)),
+            );
+            text += &format!("\n{holder} has {}", words::overflowed(queued, limit));
+        }
+        match all.len().saturating_sub(OVERFLOWS) {
+            0 => text,
+            more => text + &format!("\n... and {more} more whose queues are full"),
+        }
     }
 
     fn instances(&self, group: &Group) -> impl Iterator<Item = &'a Instance> {
@@ -179,7 +216,8 @@ impl<'a> Listing<'a> {
     fn target(&self, watch: &Watch) -> String {
         let target = &watch.target;
         let cgroup = target.cgroup.known().and_then(|id| self.tracker.cgroups().get(id));
-        match (&target.path, cgroup) {
+        match (target.best_path(), cgroup) {
+            (Some(path), _) if target.is_gone => format!("{path} (deleted)"),
             (Some(path), _) => path.to_string(),
             (None, Some(cgroup)) => format!("cgroup {}", cgroup.path),
             (None, None) => {
@@ -223,6 +261,7 @@ impl<'a> Listing<'a> {
             Column::Leaked => group.leaked.into(),
             Column::Shared => group.shared.into(),
             Column::Queued => group.queued.into(),
+            Column::Overflowed => group.overflowed.into(),
             Column::Pod => list(
                 self.containers(group).filter_map(|it| Some(it.pod.as_ref()?.as_str().to_owned())),
             ),

@@ -44,15 +44,20 @@ pub use table::{Cell, Table};
 pub use text::{Text, Width};
 
 use inotify_trace_model::{
-    event::{Comm, Event, Task},
+    event::{Comm, Event, EventKind, Task},
     tracker::{Departure, Instance, Origin, Tracker},
 };
 
-/// The task behind an event: its own task; or, for an end that was noticed afterwards, the process
-/// that gave up the last known descriptor; or else the instance's creator.
-pub(crate) fn actor(event: &Event, subject: Option<&Instance>) -> Option<Task> {
+/// The task behind an event: its own task; for a queue that overflowed, the process that has held the
+/// instance longest; or, for an end that was noticed afterwards, the process that gave up the last
+/// known descriptor; or else the instance's creator.
+pub(crate) fn actor(event: &Event, tracker: &Tracker) -> Option<Task> {
     event.task.or_else(|| {
-        let subject = subject?;
+        let subject = tracker.subject(event)?;
+        if matches!(event.kind, EventKind::QueueOverflowed { .. }) {
+            let holder = subject.descriptors().first();
+            return Some(tracker.process(holder?.pid)?.task);
+        }
         subject.ended_by.map(|leaver| leaver.task).or(match subject.origin {
             Origin::Created(task) => Some(task),
             Origin::Found | Origin::CreatedUnseen => None,

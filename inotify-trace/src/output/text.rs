@@ -9,8 +9,8 @@ use std::{
 
 use inotify_trace_model::{
     clock::{Clock, Timestamps},
-    event::{BootTime, Charge, Event, EventKind, EventName, Level, Quota},
-    findings::{Exhausted, Finding},
+    event::{BootTime, Charge, Event, EventKind, EventName, Level},
+    findings::{Exhausted, Finding, Remedy},
     story::Audience,
     tracker::{Departure, Instance, Leaver, Origin, Tracker},
     verdict::Verdict,
@@ -113,7 +113,7 @@ impl<W: Write> Text<W> {
 
     fn fill(&mut self, event: &Event, tracker: &Tracker) {
         let subject = tracker.subject(event);
-        let task = actor(event, subject);
+        let task = actor(event, tracker);
         let line = &mut self.line;
         line.clear();
         self.clock.write(line, event.time, self.timestamps);
@@ -133,8 +133,8 @@ impl<W: Write> Text<W> {
         };
         let _ = write!(line, " {container:CONTAINER$}");
         place(line, &event.kind, subject);
-        match event.kind.quota() {
-            Some(Quota { used, limit, .. }) => {
+        match used_of(&event.kind) {
+            Some((used, limit)) => {
                 let start = line.len();
                 let _ = write!(line, " {used}/{limit}");
                 pad_left(line, start + 1, USED);
@@ -180,7 +180,7 @@ impl<W: Write> Text<W> {
     /// Writes the filled line, in the colour of an event.
     fn write_line(&mut self, kind: &EventKind) -> io::Result<()> {
         let colour = match kind.name() {
-            EventName::CreateFailed | EventName::Lost => RED,
+            EventName::CreateFailed | EventName::Overflow | EventName::Lost => RED,
             EventName::WatchFailed if failure::limit(kind).is_some() => RED,
             EventName::Release | EventName::Close | EventName::Unwatch => DIM,
             _ => "",
@@ -226,6 +226,9 @@ impl<W: Write> Audience for Text<W> {
         }
         self.fill(event, tracker);
         self.write_line(&event.kind)?;
+        if matches!(event.kind, EventKind::QueueOverflowed { .. }) {
+            writeln!(self.out, "  remedy: {}", words::remedy(Remedy::ReadFaster))?;
+        }
         if self.blame.is_due_for(event) {
             if let Some(explained) = words::explained(event) {
                 writeln!(self.out, "  {explained}")?;
@@ -294,6 +297,14 @@ impl<W: Write> Audience for Text<W> {
     }
 }
 
+/// The count of an event and its limit: of its quota, or of the events in a full queue.
+fn used_of(kind: &EventKind) -> Option<(u32, u32)> {
+    match *kind {
+        EventKind::QueueOverflowed { queued, limit, .. } => Some((queued, limit)),
+        _ => kind.quota().map(|quota| (quota.used, quota.limit)),
+    }
+}
+
 /// The label of an event in a line. Labels of failures are in capitals.
 fn label(kind: &EventKind) -> &'static str {
     match kind.name() {
@@ -306,6 +317,7 @@ fn label(kind: &EventKind) -> &'static str {
         EventName::Unwatch => "unwatch",
         EventName::Close => "close",
         EventName::Held => "held",
+        EventName::Overflow => "OVERFLOW",
         EventName::Release => "release",
         EventName::RangeClose => "range-close",
         EventName::Fork => "fork",
@@ -339,6 +351,12 @@ fn place(line: &mut String, kind: &EventKind, subject: Option<&Instance>) {
         | EventKind::WatchFailed { fd, .. }
         | EventKind::DescriptorClosed { fd, .. }
         | EventKind::InstanceReleased { fd: Some(fd), .. } => write!(line, "{fd}"),
+        EventKind::QueueOverflowed { .. } => {
+            match subject.and_then(|instance| instance.descriptors().first()) {
+                Some(held) => write!(line, "{}", held.fd),
+                None => write!(line, "-"),
+            }
+        }
         EventKind::InstanceReleased { fd: None, .. } => {
             match subject.and_then(|instance| instance.ended_by) {
                 Some(Leaver { fd: Some(fd), .. }) => write!(line, "{fd}"),
@@ -363,10 +381,10 @@ fn pad_left(line: &mut String, start: usize, width: usize) {
 fn path<'a>(kind: &'a EventKind, tracker: &'a Tracker) -> Option<Cow<'a, str>> {
     let path: &str = match kind {
         EventKind::WatchAdded { target, .. } | EventKind::WatchFound { target, .. } => {
-            target.path.as_deref()?
+            target.best_path()?
         }
-        EventKind::WatchFailed { path, .. }
-        | EventKind::CgroupFound { path, .. }
+        EventKind::WatchFailed { path, .. } => path.as_deref()?,
+        EventKind::CgroupFound { path, .. }
         | EventKind::CgroupCreated { path, .. }
         | EventKind::CgroupRenamed { path, .. } => path,
         EventKind::ContainerNamed { cgroup, .. } => {
@@ -416,6 +434,11 @@ fn describe(line: &mut String, event: &Event, subject: Option<&Instance>) {
         EventKind::WatchRemoved { fd: None, .. } => write!(line, "target gone or one shot"),
         EventKind::DescriptorClosed { left, .. } | EventKind::InstanceHeld { left, .. } => {
             write!(line, "{left} reference{} left", if *left == 1 { "" } else { "s" })
+        }
+        EventKind::QueueOverflowed { was_seen, .. } => {
+            // The count stands where a quota does.
+            let found = if *was_seen { "queue full" } else { "queue found full" };
+            write!(line, "{found}: events dropped")
         }
         EventKind::InstanceReleased { .. } => {
             released(line, event, subject);

@@ -11,8 +11,8 @@ use inotify_trace_model::{
     feed::Batch,
     identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
     tracker::{
-        Account, Departure, Descriptor, Floors, Instance, Leaver, Lifetimes, Origin, Part, Process,
-        Row, User, Watch,
+        Account, Departure, Descriptor, Floors, Instance, Leaver, Lifetimes, Origin, Overflow,
+        Part, Process, Row, User, Watch,
     },
 };
 
@@ -100,7 +100,7 @@ fn to_kind(kind: Option<wire::Kind>, instance: InstanceId, quota: Option<Quota>)
         wire::Kind::WatchFailed(it) => EventKind::WatchFailed {
             instance: (instance.0 != 0).then_some(instance),
             fd: it.fd,
-            path: it.path.into(),
+            path: it.path.map(Into::into),
             mask: it.mask,
             errno: it.errno,
             quota,
@@ -112,6 +112,10 @@ fn to_kind(kind: Option<wire::Kind>, instance: InstanceId, quota: Option<Quota>)
             EventKind::DescriptorClosed { instance, fd: it.fd, left: it.left, quota }
         }
         wire::Kind::InstanceHeld(left) => EventKind::InstanceHeld { instance, left, quota },
+        wire::Kind::QueueOverflowed(it) => {
+            let wire::QueueOverflowed { queued, limit, was_seen } = it;
+            EventKind::QueueOverflowed { instance, queued, limit, was_seen }
+        }
         wire::Kind::InstanceReleased(it) => {
             EventKind::InstanceReleased { instance, fd: it.fd, quota }
         }
@@ -215,6 +219,7 @@ fn to_instance(instance: &wire::Instance) -> Instance {
         flags: instance.flags,
         charged: instance.charged.map(to_user),
         queued: instance.queued,
+        overflow: instance.overflow.map(to_overflow),
         served: instance.served.iter().copied().map(CgroupId).collect(),
         files: instance.files.iter().map(|file| file.as_str().into()).collect(),
         emptied: instance.emptied.map(BootTime),
@@ -229,6 +234,11 @@ fn to_instance(instance: &wire::Instance) -> Instance {
         watches: BTreeMap::new(),
         floors: (!instance.floors.is_empty()).then(|| Box::new(to_floors(&instance.floors))),
     }
+}
+
+fn to_overflow(overflow: wire::Overflow) -> Overflow {
+    let wire::Overflow { since, last, was_seen, queued, limit } = overflow;
+    Overflow { since: BootTime(since), last: BootTime(last), was_seen, queued, limit }
 }
 
 fn to_floors(rows: &[wire::Floors]) -> Floors {
@@ -259,11 +269,11 @@ fn to_task(task: &wire::Task) -> Task {
 }
 
 fn to_target(target: Option<wire::Target>) -> Target {
-    let Some(wire::Target { path, is_gone, inode, dev, cgroup, file }) = target else {
+    let Some(wire::Target { path, is_gone, inode, dev, cgroup, resolved, file }) = target else {
         return Target::default();
     };
-    let [path, file] = [path, file].map(|text| text.map(Into::into));
-    Target { path, is_gone, inode, dev, cgroup: CgroupId(cgroup), file }
+    let [path, resolved, file] = [path, resolved, file].map(|text| text.map(Into::into));
+    Target { path, resolved, is_gone, inode, dev, cgroup: CgroupId(cgroup), file }
 }
 
 fn to_container(container: wire::Container) -> Box<Container> {

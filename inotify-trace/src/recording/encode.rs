@@ -8,7 +8,9 @@ use inotify_trace_model::{
     },
     feed::Batch,
     identity::{Container, Names, Program, Runtime, Shim},
-    tracker::{Account, Departure, Descriptor, Instance, Leaver, Origin, Part, Process, User},
+    tracker::{
+        Account, Departure, Descriptor, Instance, Leaver, Origin, Overflow, Part, Process, User,
+    },
 };
 
 use super::wire;
@@ -169,7 +171,7 @@ impl Encoder {
                 wire::Kind::WatchAdded(wire::WatchAdded { fd, wd, mask, target })
             }
             EventKind::WatchFailed { fd, path, mask, errno, .. } => {
-                let path = self.text(path);
+                let path = path.map(|path| self.text(path));
                 wire::Kind::WatchFailed(wire::WatchFailed { fd, path, mask, errno })
             }
             EventKind::WatchRemoved { fd, wd, .. } => {
@@ -179,6 +181,9 @@ impl Encoder {
                 wire::Kind::DescriptorClosed(wire::DescriptorClosed { fd, left })
             }
             EventKind::InstanceHeld { left, .. } => wire::Kind::InstanceHeld(left),
+            EventKind::QueueOverflowed { queued, limit, was_seen, .. } => {
+                wire::Kind::QueueOverflowed(wire::QueueOverflowed { queued, limit, was_seen })
+            }
             EventKind::InstanceReleased { fd, .. } => {
                 wire::Kind::InstanceReleased(wire::Released { fd })
             }
@@ -238,9 +243,9 @@ impl Encoder {
         if target == Target::default() {
             return None;
         }
-        let Target { path, is_gone, inode, dev, cgroup, file } = target;
-        let [path, file] = [path, file].map(|text| Some(self.text(text?)));
-        Some(wire::Target { path, is_gone, inode, dev, cgroup: cgroup.0, file })
+        let Target { path, resolved, is_gone, inode, dev, cgroup, file } = target;
+        let [path, resolved, file] = [path, resolved, file].map(|text| Some(self.text(text?)));
+        Some(wire::Target { path, is_gone, inode, dev, cgroup: cgroup.0, resolved, file })
     }
 
     fn cgroup(&mut self, id: CgroupId, path: Box<str>) -> wire::Cgroup {
@@ -353,8 +358,14 @@ fn to_instance(instance: Instance) -> wire::Instance {
         descriptors: descriptors
             .map(|Descriptor { pid, table, fd }| wire::HolderDescriptor { pid, fd, table })
             .collect(),
+        overflow: instance.overflow.map(to_overflow),
         files: instance.files.into_iter().map(Into::into).collect(),
     }
+}
+
+fn to_overflow(overflow: Overflow) -> wire::Overflow {
+    let Overflow { since, last, was_seen, queued, limit } = overflow;
+    wire::Overflow { since: since.0, last: last.0, was_seen, queued, limit }
 }
 
 fn to_shim(shim: &Shim) -> wire::Shim {

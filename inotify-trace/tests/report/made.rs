@@ -290,7 +290,7 @@ fn make_night(made: &mut Maker) -> Truth {
                 EventKind::WatchFailed {
                     instance: None,
                     fd: 3,
-                    path: EVIL_PATH.into(),
+                    path: Some(EVIL_PATH.into()),
                     mask: 2,
                     errno: 2,
                     quota: None,

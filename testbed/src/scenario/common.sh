@@ -43,10 +43,11 @@ id_of() {
 }
 
 # What a container of the pod is, for runc: specification NAME TYPE ID SCRIPT. Containers share a
-# shim if their annotations name the same sandbox.
+# shim if their annotations name the same sandbox. The annotations are those of this containerd's
+# CRI plugin: 1.4 gives a container its name, and a sandbox its directory of logs.
 specification() {
-    jq --arg name "$1" --arg type "$2" --arg id "$3" --arg script "$4" --arg pod "$pod" \
-        --arg sandbox "$sandbox" --arg pod_name "$pod_name" --arg root $root --arg image $image '
+    jq --argjson is_old $is_old --arg name "$1" --arg type "$2" --arg id "$3" --arg script "$4" \
+        --arg pod "$pod" --arg sandbox "$sandbox" --arg pod_name "$pod_name" --arg root $root --arg image $image '
         .process.args = ["/bin/sh", "-c", $script]
         | .process.env = ["PATH=/bin"]
         | .process.terminal = false
@@ -55,13 +56,20 @@ specification() {
         | .linux.resources.memory = {limit: 67108864}
         | .annotations = {
             "io.kubernetes.cri.container-type": $type,
-            "io.kubernetes.cri.sandbox-id": $sandbox,
-            "io.kubernetes.cri.sandbox-name": $pod_name,
-            "io.kubernetes.cri.sandbox-namespace": "default",
-            "io.kubernetes.cri.image-name": $image
+            "io.kubernetes.cri.sandbox-id": $sandbox
         }
         | if $type == "container" then
-            .annotations["io.kubernetes.cri.container-name"] = $name else . end
+            .annotations["io.kubernetes.cri.container-name"] = $name
+        else
+            .annotations["io.kubernetes.cri.sandbox-log-directory"] =
+                "/var/log/pods/default_\($pod_name)_\($pod | ltrimstr("pod"))"
+        end
+        | if $is_old then . else
+            .annotations["io.kubernetes.cri.sandbox-name"] = $pod_name
+            | .annotations["io.kubernetes.cri.sandbox-namespace"] = "default"
+            | if $type == "container" then
+                .annotations["io.kubernetes.cri.image-name"] = $image else . end
+        end
     ' /tmp/plain.json
 }
 
@@ -128,4 +136,6 @@ begin() {
         containerd --version | sed 's/.* \([^ ]*\) \([^ ]*\)$/containerd \1/'
     } >$truth
     cat $truth
+    is_old=false
+    grep -q '^containerd 1\.4\.' $truth && is_old=true
 }

@@ -73,6 +73,7 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "init1" => one(create(number(1)?)),
         "create" => one(create_many(number(1)?)),
         "watch" => one(watch(number(1)?, &bytes(2)?, number(3)?)),
+        "watch_null" => one(call(libc::SYS_inotify_add_watch, [number(1)?, 0, number(2)?])),
         "unwatch" => one(call(libc::SYS_inotify_rm_watch, [number(1)?, number(2)?, 0])),
         "close" => one(close(number(1)?)),
         "dup" => one(call(libc::SYS_dup, [number(1)?, 0, 0])),
@@ -80,6 +81,7 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "dup3" => one(call(libc::SYS_dup3, [number(1)?, number(2)?, number(3)?])),
         "close_range" => one(call(libc::SYS_close_range, [number(1)?, number(2)?, number(3)?])),
         "read" => one(read(number(1)?)),
+        "drain" => Some(drain(number(1)?)),
         "fork" => one(fork(&bytes(1)?)),
         "thread" => one(thread(bytes(1)?)),
         "wait" => one(wait(number(1)?)),
@@ -107,6 +109,8 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "open" => one(open(&bytes(1)?)),
         "mount_namespace" => one(mount_namespace()),
         "mount" => one(mount(&bytes(1)?)),
+        "overlay" => one(overlay(&bytes(1)?, &bytes(2)?)),
+        "chdir" => one(change_directory(&bytes(1)?)),
         "bind" => one(bind(&bytes(1)?, &bytes(2)?)),
         "mkdir" => one(make_directory(&bytes(1)?)),
         "chroot" => one(change_root(&bytes(1)?)),
@@ -260,6 +264,30 @@ fn read(fd: i64) -> i64 {
     outcome(unsafe { libc::syscall(libc::SYS_read, fd, buffer.as_mut_ptr(), buffer.len()) })
 }
 
+/// Reads all events of a non-blocking instance. Returns their number, and whether one of them says
+/// that others were dropped.
+fn drain(fd: i64) -> Vec<i64> {
+    /// `struct inotify_event`, which its name follows.
+    const HEADER: usize = 16;
+    let (mut count, mut overflowed) = (0, 0);
+    let mut buffer = [0_u8; 4096];
+    loop {
+        // SAFETY: the kernel writes no more than the buffer holds.
+        let read = unsafe { libc::syscall(libc::SYS_read, fd, buffer.as_mut_ptr(), buffer.len()) };
+        let Ok(read @ 1..) = usize::try_from(read) else { return vec![count, overflowed] };
+        let mut rest = &buffer[..read];
+        while let Some((header, after)) = rest.split_at_checked(HEADER) {
+            let number = |at: usize| {
+                let bytes = header.get(at..at + 4).and_then(|it| it.try_into().ok());
+                bytes.map_or(0, u32::from_ne_bytes)
+            };
+            count += 1;
+            overflowed |= i64::from(number(4) & libc::IN_Q_OVERFLOW != 0);
+            rest = after.get(number(12) as usize..).unwrap_or_default();
+        }
+    }
+}
+
 fn connect(name: &[u8]) -> UnixStream {
     SocketAddr::from_abstract_name(name)
         .and_then(|address| UnixStream::connect_addr(&address))
@@ -361,6 +389,22 @@ fn mount(path: &[u8]) -> i64 {
     let (none, kind) = (c"none".as_ptr(), c"tmpfs".as_ptr());
     // SAFETY: texts that end with a zero and live until the call returns; no data.
     outcome(unsafe { libc::mount(none, path.as_ptr(), kind, 0, std::ptr::null()) }.into())
+}
+
+/// Mounts an overlay with these options.
+fn overlay(path: &[u8], options: &[u8]) -> i64 {
+    let (Ok(path), Ok(options)) = (CString::new(path), CString::new(options)) else {
+        return -i64::from(libc::EINVAL);
+    };
+    let kind = c"overlay".as_ptr();
+    // SAFETY: texts that end with a zero and live until the call returns.
+    outcome(unsafe { libc::mount(kind, path.as_ptr(), kind, 0, options.as_ptr().cast()) }.into())
+}
+
+fn change_directory(path: &[u8]) -> i64 {
+    let Ok(path) = CString::new(path) else { return -i64::from(libc::EINVAL) };
+    // SAFETY: a path that ends with a zero and lives until the call returns.
+    outcome(unsafe { libc::chdir(path.as_ptr()) }.into())
 }
 
 /// Bind-mounts a directory at another path.

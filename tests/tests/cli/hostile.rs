@@ -55,7 +55,7 @@ fn hostile(path: &Path) -> PathBuf {
         EventKind::WatchFailed {
             instance: Some(instance),
             fd: 3,
-            path: NAME.into(),
+            path: Some(NAME.into()),
             mask: 2,
             errno: 2,
             quota: None,

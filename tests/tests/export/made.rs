@@ -211,7 +211,7 @@ impl Machine {
         let kind = EventKind::WatchFailed {
             instance: None,
             fd: 3,
-            path: "/var/log".into(),
+            path: Some("/var/log".into()),
             mask: 2,
             errno,
             quota: Some(quota),

@@ -14,6 +14,7 @@ use inotify_trace_tests::{
     process::{hex, workload},
     system,
     system::boot_ns,
+    wait::Wait,
 };
 use serde_json::{Value, json};
 
@@ -326,4 +327,54 @@ fn the_program_of_a_holder_of_many_is_read_once() {
     assert_eq!(of(&earlier), [[json!("python3.99"), json!("homeassistant")]]);
     assert_eq!(of(&later), [[json!("workload"), Value::Null]]);
     assert!(!is_told(&run.events, &few), "{:?}", run.events);
+}
+
+#[live_test]
+fn a_program_that_grows_is_a_known_bug_only_if_it_watches_what_that_does() {
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let start = |name: &str| {
+        let program = directory.path().join(name);
+        fs::copy(workload(), &program).unwrap();
+        Process::start_as(&program, &[])
+    };
+    let recording = directory.path().join("night.itrec");
+    let span = ["--growth-span", "5s"];
+    let trace = Agent::with(&["-e", "program", "--record", recording.to_str().unwrap()]);
+    let watcher = Agent::unparsed(&["leaks", "--watch", "-o", "json", span[0], span[1]]);
+    // As c-ares watches for aiodns's resolvers, and any other program of the same interpreter.
+    let (mut resolver, mut other) = (start("python3.98"), start("python3.99"));
+    let of_resolver = libc::IN_ONLYDIR | libc::IN_CREATE | libc::IN_MODIFY | libc::IN_MOVED_TO;
+    let verdict = |process: &Process, lines: &[Value]| -> Option<Value> {
+        let all = lines.iter().map(|it| serde_json::from_str(it.as_str().unwrap()).unwrap());
+        all.into_iter().find(|it: &Value| it["pid"] == process.pid && it["verdict"] == "growing")
+    };
+    let wait = Wait::begin();
+    let told = loop {
+        for (process, path, mask) in
+            [(&mut resolver, "/etc", of_resolver), (&mut other, "/var", libc::IN_ALL_EVENTS)]
+        {
+            let fd = process.call("init1 0").unwrap();
+            process.call(&format!("watch {fd} {} {mask}", hex(path.as_bytes()))).unwrap();
+        }
+        let lines = watcher.events();
+        if let Some(both) = verdict(&resolver, &lines).zip(verdict(&other, &lines)) {
+            break both;
+        }
+        assert!(!wait.left().is_zero(), "no verdict: {lines:?}");
+        // Root has 128 instances by default: slowly.
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    };
+    assert_eq!((&told.0["pattern"], told.1.get("pattern")), (&json!("aiodns#175"), None));
+    drop(watcher);
+    drop(trace.stop());
+    let path = recording.to_str().unwrap();
+    let of = |process: &Process| {
+        let (verdicts, _) = leaks(process, &["--recording", path, span[0], span[1]]);
+        let its = verdicts.iter().find(|it| it["verdict"] == "growing");
+        its.map(|it| (it["pattern"].clone(), it["remedy"].clone()))
+    };
+    for (process, told) in [(&resolver, &told.0), (&other, &told.1)] {
+        assert_eq!(of(process), Some((told["pattern"].clone(), told["remedy"].clone())));
+    }
 }

@@ -6,7 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use inotify_trace_tests::{live_test, system};
+use inotify_trace_tests::{
+    Agent, Process,
+    agent::{binary, has},
+    live_test,
+    process::hex,
+    system,
+};
+use serde_json::{Value, json};
 
 use crate::{nothing_lost, scene};
 
@@ -55,4 +62,122 @@ fn odd_paths() {
     subject.watch(fd, "/", libc::IN_MODIFY).unwrap();
     subject.close(fd);
     nothing_lost(&agent.finish(&world));
+}
+
+/// A process with an instance, and the events of its watches.
+struct Watcher {
+    process: Process,
+    fd: i32,
+    agent: Agent,
+}
+
+impl Watcher {
+    fn start() -> Self {
+        let agent = Agent::start();
+        let mut process = Process::start();
+        let fd = process.call("init1 0").unwrap();
+        Self { process, fd, agent }
+    }
+
+    /// Adds a watch on a path, as it is given, and returns its event.
+    fn watch(&mut self, path: &str, mask: u32) -> Value {
+        let is_its = |event: &Value, pid: u32| {
+            event["pid"] == pid && matches!(event["event"].as_str(), Some("watch" | "watch-failed"))
+        };
+        let pid = self.process.pid;
+        let before = self.agent.events().iter().filter(|it| is_its(it, pid)).count();
+        // The test reads the result in the event.
+        let _ = self.process.call(&format!("watch {} {} {mask}", self.fd, hex(path.as_bytes())));
+        self.agent.wait_for("the watch is told", |events| {
+            events.iter().filter(|it| is_its(it, pid)).count() > before
+        });
+        self.agent.events().into_iter().filter(|it| is_its(it, pid)).nth(before).unwrap()
+    }
+}
+
+#[live_test(each = backend)]
+fn what_only_the_process_understands_is_resolved_at_the_call() {
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    // Links on the way would be in the path that is given, and not in the one found.
+    let top = directory.path().canonicalize().unwrap();
+    let (below, file) = (top.join("below"), top.join("below/file"));
+    std::fs::create_dir(&below).unwrap();
+    std::fs::write(&file, "").unwrap();
+    let mut watcher = Watcher::start();
+    let to_below = format!("chdir {}", hex(below.as_os_str().as_bytes()));
+    watcher.process.call(&to_below).unwrap();
+    let open = format!("open {}", hex(file.as_os_str().as_bytes()));
+    let fd = watcher.process.call(&open).unwrap();
+    let of_descriptor = [format!("/proc/self/fd/{fd}"), format!("/dev/fd/{fd}")];
+    let given = [(".", &below), ("file", &file), ("../below/./file", &file), ("..", &top)];
+    let of_descriptor = of_descriptor.iter().map(|path| (&**path, &file));
+    for (path, found) in given.into_iter().chain(of_descriptor) {
+        let event = watcher.watch(path, libc::IN_MODIFY);
+        let expected = json!({ "event": "watch", "path": path, "resolved": found.to_str() });
+        assert!(has(&event, &expected), "{event}");
+    }
+    // Gone from there by now, and never there: as given.
+    let missing = watcher.watch("missing", libc::IN_MODIFY);
+    assert!(has(&missing, &json!({ "path": "missing", "errno": "ENOENT" })), "{missing}");
+    assert_eq!(missing["resolved"], Value::Null);
+    let plain = watcher.watch(top.to_str().unwrap(), libc::IN_MODIFY);
+    assert_eq!(plain["resolved"], Value::Null, "{plain}");
+    let pid = watcher.process.pid;
+    let run = watcher.agent.stop();
+    // The state of the recording has the best path.
+    let list = std::process::Command::new(binary())
+        .args(["list", "--watches", "-o", "json", "--recording"])
+        .arg(run.recording().unwrap())
+        .output()
+        .unwrap();
+    let list: Value = serde_json::from_slice(&list.stdout).unwrap();
+    let row = list["rows"].as_array().unwrap().iter().find(|row| row["pid"] == pid).unwrap();
+    let paths: Vec<_> = row["targets"].as_array().unwrap().iter().map(|it| &it["path"]).collect();
+    assert_eq!(paths, [&json!(below), &json!(file), &json!(top)]);
+}
+
+#[live_test(each = backend)]
+fn a_watch_that_is_changed_has_its_inode() {
+    use std::os::unix::fs::MetadataExt as _;
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let mut watcher = Watcher::start();
+    let path = |number: u32| directory.path().join(number.to_string());
+    for number in 0..20 {
+        std::fs::write(path(number), "").unwrap();
+        watcher.watch(path(number).to_str().unwrap(), libc::IN_MODIFY);
+    }
+    // Far behind the newest watches, of which the kernel's list begins.
+    for (number, mask) in [(3, libc::IN_ATTRIB), (4, libc::IN_ATTRIB | libc::IN_MASK_ADD)] {
+        let event = watcher.watch(path(number).to_str().unwrap(), mask);
+        let metadata = path(number).metadata().unwrap();
+        let (major, minor) = (libc::major(metadata.dev()), libc::minor(metadata.dev()));
+        let expected = json!({
+            "event": "watch", "wd": number + 1, "inode": metadata.ino(),
+            "dev": format!("{major}:{minor}"),
+        });
+        assert!(has(&event, &expected), "{event}");
+    }
+    nothing_lost(&watcher.agent.stop());
+}
+
+#[live_test(each = backend)]
+fn no_path_is_not_an_empty_one() {
+    let _machine = system::the_machine();
+    let mut watcher = Watcher::start();
+    let null = format!("watch_null {} {}", watcher.fd, libc::IN_MODIFY);
+    let errno = watcher.process.call(&null).unwrap_err();
+    assert_eq!(errno, libc::EFAULT);
+    let pid = watcher.process.pid;
+    watcher.agent.wait_for_event(&json!({ "event": "watch-failed", "pid": pid }));
+    let empty = watcher.watch("", libc::IN_MODIFY);
+    let failed = watcher.agent.events();
+    let failed: Vec<_> =
+        failed.iter().filter(|it| it["pid"] == pid && it["event"] == "watch-failed").collect();
+    let [null, also_empty] = failed[..] else { panic!("two failures: {failed:?}") };
+    assert_eq!((&null["errno"], &null["path"]), (&json!("EFAULT"), &Value::Null), "{null}");
+    assert_eq!((&empty["errno"], &empty["path"]), (&json!("ENOENT"), &json!("")), "{empty}");
+    assert_eq!(also_empty, &empty);
+    nothing_lost(&watcher.agent.stop());
 }

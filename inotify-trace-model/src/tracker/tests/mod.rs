@@ -378,14 +378,6 @@ fn shims_that_hold_nothing_are_kept_within_bounds() {
     assert_eq!((tracker.processes.len(), tracker.idle_shims.len()), (IDLE_SHIMS, IDLE_SHIMS));
 }
 
-#[test]
-fn a_process_of_a_container_is_no_shim() {
-    let path = "/docker/4fa3b2c1d0e9a5f6071829384756afbecd0e1f2a3b4c5d6e7f8091a2b3c4d5e6";
-    let cgroup = by(0, EventKind::CgroupFound { cgroup: CgroupId(1), path: path.into() });
-    let tracker = tracker_after(&[cgroup, created(7, 3, 1), identified(7)]);
-    assert_eq!(tracker.process(7).unwrap().shim, None);
-}
-
 proptest! {
     #[test]
     fn agrees_with_the_naive_model(steps in vec(step(), 0..60)) {

@@ -125,7 +125,18 @@ fn one_for_each_of_many_living_targets_is_use() {
         let leaks = machine.verdicts(time).into_iter().filter(|it| it.kind.is_leak());
         assert_eq!(leaks.collect::<Vec<_>>(), [], "after {time} s");
     }
+    assert_eq!(machine.verdicts(601), []);
     // Its limit may be near all the same.
+    let quota = Some(Quota {
+        used: 90,
+        limit: 128,
+        uid: 0,
+        userns: 1,
+        level: 0,
+        payer_uid: 0,
+        payer_userns: 1,
+    });
+    machine.tell(601, None, EventKind::CreateFailed { flags: 0, errno: 24, quota, files: None });
     let near = machine.verdicts(601);
     let [Verdict { kind: Kind::LimitNear, detail: Detail::Near(near), .. }] = &near[..] else {
         panic!("{near:?}")

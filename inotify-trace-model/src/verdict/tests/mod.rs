@@ -216,3 +216,29 @@ fn a_watcher_says_when_a_verdict_can_be_due() {
     assert_eq!(count(&machine, next), (1, Some(at(53))));
     assert_eq!(count(&machine, at(53)), (1, None));
 }
+
+#[test]
+fn a_queue_that_overflowed_is_a_note_on_its_holder() {
+    let tail = task(7, "tail");
+    let mut machine = Machine::new();
+    machine.create(0, tail, 1).create(0, tail, 2).create(0, tail, 3);
+    assert_eq!(machine.short(1), []);
+    let overflow = |instance, queued, was_seen| {
+        let instance = InstanceId(instance);
+        EventKind::QueueOverflowed { instance, queued, limit: 40, was_seen }
+    };
+    machine.tell(2, None, overflow(1, 41, true));
+    assert_eq!(machine.short(2), [(Kind::QueueFull, 7, 1)]);
+    assert!(!Kind::QueueFull.is_leak());
+    machine.tell(3, None, overflow(2, 30, false)).tell(9, None, overflow(1, 35, true));
+    let [note] = &machine.verdicts(9)[..] else { panic!("one note") };
+    // Since the first of them; known to have been found only if each was.
+    assert_eq!((note.evidence.len(), note.since(), note.was_found()), (2, at(2), false));
+    assert_eq!((note.pattern, note.growth, note.restarts), (None, None, None));
+    let finding = crate::findings::Finding::of(note, &machine.0);
+    let queue = finding.queue.unwrap();
+    assert_eq!((queue.since, queue.last, queue.queued, queue.limit), (at(2), at(9), 35, 40));
+    assert_eq!(finding.remedy(), crate::findings::Remedy::ReadFaster);
+    machine.release(10, tail, 1).release(10, tail, 2);
+    assert_eq!(machine.short(10), []);
+}

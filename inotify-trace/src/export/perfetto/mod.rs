@@ -215,7 +215,7 @@ impl Perfetto {
         )
     }
 
-    /// Writes a failure or a loss.
+    /// Writes a failure, an overflow or a loss.
     fn trouble(&mut self, event: &Event, tracker: &Tracker) -> Result<(), ExportError> {
         let time = self.time(event.time);
         let mut notes = Vec::new();
@@ -224,8 +224,13 @@ impl Perfetto {
                 (format!("create failed: {}", errno_name(*errno)), "failure")
             }
             EventKind::WatchFailed { errno, path, .. } => {
-                notes.push(DebugAnnotation::text("path", path));
+                notes.extend(path.as_deref().map(|path| DebugAnnotation::text("path", path)));
                 (format!("watch failed: {}", errno_name(*errno)), "failure")
+            }
+            EventKind::QueueOverflowed { queued, limit, .. } => {
+                notes.push(DebugAnnotation::number("queued", (*queued).into()));
+                notes.push(DebugAnnotation::number("of", (*limit).into()));
+                ("queue overflowed".to_owned(), "overflow")
             }
             EventKind::Lost { count, what } => (format!("lost {count} {what}"), "lost"),
             _ => return Ok(()),
@@ -243,7 +248,7 @@ impl Perfetto {
             debug_annotations: notes,
             ..TrackEvent::default()
         };
-        self.instant(time, actor(event, tracker.subject(event)), tracker, instant)
+        self.instant(time, actor(event, tracker), tracker, instant)
     }
 }
 

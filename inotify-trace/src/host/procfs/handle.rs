@@ -10,6 +10,9 @@ use std::{
 /// Bytes of the longest handle a kernel makes: `MAX_HANDLE_SZ` of `linux/exportfs.h`.
 const LONGEST: usize = 128;
 
+/// `AT_HANDLE_FID` of `linux/fcntl.h`.
+const AT_HANDLE_FID: libc::c_int = 0x200;
+
 /// A file system's identifier of one of its files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileHandle {
@@ -42,6 +45,18 @@ impl FileHandle {
     /// # Errors
     /// `EOPNOTSUPP` if its file system has none.
     pub fn of(file: impl AsFd) -> io::Result<Self> {
+        Self::with(file, 0)
+    }
+
+    /// The identifier of an open file, as fdinfo has it: a handle that the file system may not open.
+    ///
+    /// # Errors
+    /// `EINVAL` before Linux 6.5; `EOPNOTSUPP` if its file system has none.
+    pub fn identifier_of(file: impl AsFd) -> io::Result<Self> {
+        Self::with(file, AT_HANDLE_FID)
+    }
+
+    fn with(file: impl AsFd, flags: libc::c_int) -> io::Result<Self> {
         let mut raw = Raw { length: LONGEST as libc::c_uint, kind: 0, bytes: [0; LONGEST] };
         let mut mount_id: libc::c_int = 0;
         let file = file.as_fd().as_raw_fd();
@@ -54,7 +69,7 @@ impl FileHandle {
                 c"".as_ptr(),
                 &raw mut raw,
                 &raw mut mount_id,
-                libc::AT_EMPTY_PATH,
+                libc::AT_EMPTY_PATH | flags,
             )
         };
         if result != 0 {

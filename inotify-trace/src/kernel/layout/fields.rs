@@ -62,6 +62,10 @@ const UNREAD: LostFeature = LostFeature {
     feature: "how many events an instance has unread",
     needs: "a kernel that inotify-trace knows",
 };
+const OVERFLOW: LostFeature = LostFeature {
+    feature: "whether the kernel drops events, since an instance has too many unread",
+    needs: "a kernel that inotify-trace knows",
+};
 const CREATOR: LostFeature = LostFeature {
     feature: "which cgroup made an instance that is older than the trace",
     needs: "CONFIG_MEMCG and CONFIG_CGROUPS",
@@ -76,8 +80,8 @@ const SERVED: LostFeature = LostFeature {
 };
 
 /// All features that a kernel may lack.
-pub(super) const FEATURES: [LostFeature; 6] =
-    [USED_AT_FAILURE, NOFILE, UNREAD, CREATOR, WATCHES, SERVED];
+pub(super) const FEATURES: [LostFeature; 7] =
+    [USED_AT_FAILURE, NOFILE, UNREAD, OVERFLOW, CREATOR, WATCHES, SERVED];
 
 macro_rules! fields {
     ($($name:ident: $need:expr, $source:expr;)*) => {
@@ -139,7 +143,10 @@ fields! {
 
     group_ucounts: Always, Member("fsnotify_group.inotify_data.ucounts", 8);
     group_refcnt: Always, Member("fsnotify_group.refcnt", 4);
+    group_ops: For(&[OVERFLOW]), Member("fsnotify_group.ops", 8);
     group_q_len: For(&[UNREAD]), Member("fsnotify_group.q_len", 4);
+    group_max_events: For(&[OVERFLOW]), Member("fsnotify_group.max_events", 4);
+    group_overflow_event: For(&[OVERFLOW]), Computed(&[OVERFLOW_EVENT, EVENT_LINK], overflow_event);
     group_shutdown: For(&[]), Member("fsnotify_group.shutdown", 1);
     group_memcg: For(&[CREATOR]), Member("fsnotify_group.memcg", 8);
     group_marks_list: For(&[WATCHES]), Member("fsnotify_group.marks_list", 16);
@@ -194,6 +201,16 @@ fn mark_wd(btf: &Btf) -> Option<u32> {
     let (structure, path) = INOTIFY_MARK.split_once('.')?;
     let mark = btf.member(structure, path)?;
     if mark.offset == 0 { member(btf, MARK_WD, 4) } else { None }
+}
+
+const OVERFLOW_EVENT: &str = "fsnotify_group.overflow_event";
+const EVENT_LINK: &str = "fsnotify_event.list";
+
+/// The programs take an event for its link in the queue, so that must be first.
+fn overflow_event(btf: &Btf) -> Option<u32> {
+    let (structure, path) = EVENT_LINK.split_once('.')?;
+    let link = btf.member(structure, path)?;
+    if link.offset == 0 { member(btf, OVERFLOW_EVENT, 8) } else { None }
 }
 
 const CONNECTOR_OBJ: &str = "fsnotify_mark_connector.obj";

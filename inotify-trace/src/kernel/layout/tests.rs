@@ -67,7 +67,10 @@ expected! {
     ucount_watches: 9, 9, 9, 9, 9;
     group_ucounts: 192, 192, 192, 200, 192;
     group_refcnt: 8, 8, 8, 8, 8;
+    group_ops: 0, 0, 0, 0, 0;
     group_q_len: 56, 56, 56, 56, 56;
+    group_max_events: 60, 60, 60, 60, 60;
+    group_overflow_event: 144, 144, 144, 144, 136;
     group_shutdown: 68, 68, 68, 68, 68;
     group_memcg: 152, 152, 152, 152, 144;
     group_marks_list: 120, 120, 120, 120, 112;
@@ -221,5 +224,5 @@ fn an_unknown_pointer_to_the_inode_is_not_guessed() {
 #[test]
 fn a_kernel_without_anything_loses_everything() {
     let features = lost_features(&Layout::UNKNOWN);
-    assert_eq!(features.len(), 6);
+    assert_eq!(features.len(), 7);
 }

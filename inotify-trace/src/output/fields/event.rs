@@ -29,7 +29,7 @@ pub(crate) fn event<'a>(
     let kind = &event.kind;
     let mut record = context.record_at(event.time);
     record.set(Field::Event, kind.name().as_str());
-    task(&mut record, actor(event, subject), tracker);
+    task(&mut record, actor(event, tracker), tracker);
     record.maybe(Field::Instance, kind.instance().map(|it| it.0));
     quota(&mut record, context, kind.quota(), kind.counts());
     record.maybe(Field::LimitHit, failed_limit(kind).map(name));
@@ -42,7 +42,7 @@ fn own<'a>(
     record: &mut Record<'a>,
     context: &'a Context,
     event: &'a Event,
-    subject: Option<&Instance>,
+    subject: Option<&'a Instance>,
     tracker: &'a Tracker,
 ) {
     match &event.kind {
@@ -73,11 +73,14 @@ fn own<'a>(
             record.set(Field::Fd, *fd);
             record.set(Field::Wd, *wd);
             record.set(Field::Mask, watch_mask(*mask));
-            on(record, target, tracker);
+            // The kernel programs do not find the inode of each watch that is changed; it is that of
+            // before.
+            let known = subject.and_then(|instance| instance.watches().get(wd));
+            on(record, known.map_or(target, |watch| &watch.target), tracker);
         }
         EventKind::WatchFailed { fd, path, mask, errno, .. } => {
             record.set(Field::Fd, *fd);
-            record.set(Field::Path, &**path);
+            record.maybe(Field::Path, path.as_deref());
             record.set(Field::Mask, watch_mask(*mask));
             record.set(Field::Errno, errno_name(*errno));
         }
@@ -91,6 +94,13 @@ fn own<'a>(
             record.set(Field::Left, *left);
         }
         EventKind::InstanceHeld { left, .. } => record.set(Field::Left, *left),
+        EventKind::QueueOverflowed { queued, limit, was_seen, .. } => {
+            record
+                .maybe(Field::Fd, subject.and_then(|it| it.descriptors().first()).map(|it| it.fd));
+            record.set(Field::Queued, *queued);
+            record.maybe(Field::QueueLimit, (*limit > 0).then_some(*limit));
+            record.set(Field::How, if *was_seen { "seen" } else { "found" });
+        }
         EventKind::InstanceReleased { fd, .. } => {
             let leaver = subject.and_then(|instance| instance.ended_by);
             record.maybe(Field::Fd, fd.or(leaver.and_then(|leaver| leaver.fd)));
@@ -215,6 +225,7 @@ fn quota<'a>(record: &mut Record<'a>, context: &Context, quota: Option<Quota>, c
 /// Adds the fields of a watch's target.
 fn on<'a>(record: &mut Record<'a>, target: &'a Target, tracker: &'a Tracker) {
     record.maybe(Field::Path, target.path.as_deref());
+    record.maybe(Field::Resolved, target.resolved.as_deref());
     record.maybe(Field::Gone, target.is_gone.then_some(true));
     record.maybe(Field::Inode, (target.inode != 0).then_some(target.inode));
     record.maybe(Field::Dev, (target.dev != 0).then(|| device(target.dev)));

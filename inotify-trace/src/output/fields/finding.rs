@@ -54,6 +54,10 @@ pub(crate) fn finding<'a>(
         record.maybe(Field::Left, growth.left);
         record.maybe(Field::SecondsLeft, growth.time_left().map(|it| it.as_secs()));
     }
+    if let Some(queue) = finding.queue {
+        record.set(Field::Queued, queue.queued);
+        record.maybe(Field::QueueLimit, (queue.limit > 0).then_some(queue.limit));
+    }
     if let Some(restarts) = finding.restarts {
         record.set(Field::ContainersEnded, restarts.ended as u64);
         record.set(Field::PerRestart, restarts.per_restart);

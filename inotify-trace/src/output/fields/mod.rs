@@ -135,6 +135,7 @@ fields! {
     Flags "flags" Names Both;
     Mask "mask" Names Both;
     Path "path" Text Both;
+    Resolved "resolved" Text Both;
     Gone "gone" Bool Both;
     Inode "inode" U64 Both;
     Dev "dev" Text Both;
@@ -173,6 +174,7 @@ fields! {
     CreatorCgroupId "creator_cgroup_id" U64 Both;
     Left "left" U32 Both;
     Queued "queued" U32 Both;
+    QueueLimit "queue_limit" U32 Both;
     First "first" I32 Both;
     Last "last" I32 Both;
     Child "child" U32 Both;

@@ -94,7 +94,7 @@ impl Listing<'_> {
         fields.insert("mask".to_owned(), json!(mask::watch_mask(watch.mask)));
         fields.insert("inode".to_owned(), json!(target.inode));
         fields.insert("dev".to_owned(), json!(device(target.dev)));
-        if let Some(path) = &target.path {
+        if let Some(path) = target.best_path() {
             fields.insert("path".to_owned(), json!(path));
         }
         if target.is_gone {

@@ -99,6 +99,10 @@ pub(crate) fn heading(finding: &Finding) -> String {
             let what = match kind {
                 Kind::TargetGone => "whose containers or cgroups are gone",
                 Kind::ContainerGone => "of a container that is gone",
+                Kind::QueueFull if finding.count == 1 => {
+                    "whose queue was full: events were dropped"
+                }
+                Kind::QueueFull => "whose queues were full: events were dropped",
                 Kind::Idle => "without a watch",
                 _ => "and seems to keep making more",
             };
@@ -161,6 +165,11 @@ pub(crate) fn details(finding: &Finding, clock: &mut Clock, now: BootTime) -> Ve
     if !purposes.is_empty() {
         details.push(Detail::new("for", purposes.join(", ")));
     }
+    if let Some(queue) = finding.queue {
+        let several = if finding.count == 1 { "" } else { "the longest had " };
+        let words = super::overflowed(queue.queued, queue.limit);
+        details.push(Detail::new("queue", format!("{several}{words}")));
+    }
     details.extend(pace(finding).map(|pace| Detail::new("pace", pace)));
     if let Some(pattern) = finding.pattern {
         let fixed = pattern.fixed_in.as_deref();
@@ -219,7 +228,8 @@ fn purposes(finding: &Finding) -> Vec<String> {
     parts
 }
 
-fn who(holder: &Holder) -> String {
+/// A process: its name, its number, and the place it runs in.
+pub(crate) fn who(holder: &Holder) -> String {
     let comm = holder.comm.map(|comm| printable(&comm.to_str()).into_owned());
     let served = holder.serves.as_ref().map(|it| format!(" of {}", super::served(it)));
     let place = holder.place.as_deref().map(|place| format!(" in {}", printable(place)));

@@ -8,7 +8,7 @@ mod tests;
 use std::borrow::Cow;
 
 pub(crate) use exhausted::{remedy_for, used_up};
-pub(crate) use finding::{Detail, SINCE, Text, details, heading, in_lines, line};
+pub(crate) use finding::{Detail, SINCE, Text, details, heading, in_lines, line, who};
 
 use inotify_trace_model::{
     event::{Event, EventKind, Files},
@@ -28,6 +28,11 @@ pub(crate) fn remedy(remedy: Remedy) -> Cow<'static, str> {
         Remedy::Known(pattern) => Cow::Borrowed(&pattern.remedy),
         Remedy::RestartAndReport => {
             "restart the process, which releases them all, and report the bug to its authors".into()
+        }
+        Remedy::ReadFaster => {
+            "let the process read sooner, and look again at what it watches: it missed changes; a \
+             higher fs.inotify.max_queued_events is for instances made after"
+                .into()
         }
         Remedy::DeleteServed { is_pod } => format!(
             "delete the {}, which ends this shim and releases them all, and report the bug to the \
@@ -87,6 +92,12 @@ pub(crate) fn remedy(remedy: Remedy) -> Cow<'static, str> {
         }
         Remedy::Raise => "raise the limit (`inotify-trace limits` recommends a value)".into(),
     }
+}
+
+/// The state of a queue that has overflowed.
+pub(crate) fn overflowed(queued: u32, limit: u32) -> String {
+    let of = if limit > 0 { format!(" of {limit}") } else { String::new() };
+    format!("{queued}{of} events unread: the kernel drops more")
 }
 
 /// The limit that was hit.

@@ -161,7 +161,7 @@ fn noise(time: u64) -> Batch {
     let failed = inotify_trace_model::event::EventKind::WatchFailed {
         instance: None,
         fd: 3,
-        path: path.into(),
+        path: Some(path.into()),
         mask: 0,
         errno: 2,
         quota: None,

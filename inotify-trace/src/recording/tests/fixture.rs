@@ -66,6 +66,7 @@ fn quota(used: u32, limit: u32) -> Option<Quota> {
 fn target(path: &str, inode: u64) -> Target {
     Target {
         path: Some(path.into()),
+        resolved: (inode == 12).then(|| "/from/the/root".into()),
         is_gone: inode % 2 == 1,
         inode,
         dev: 0x0010_0002,
@@ -182,7 +183,7 @@ fn story() -> Vec<(Option<Task>, EventKind)> {
             EventKind::WatchFailed {
                 instance: None,
                 fd: 21,
-                path: "/srv/none".into(),
+                path: Some("/srv/none".into()),
                 mask: 0x100,
                 errno: 9,
                 quota: None,
@@ -193,7 +194,7 @@ fn story() -> Vec<(Option<Task>, EventKind)> {
             EventKind::WatchFailed {
                 instance: Some(second),
                 fd: 20,
-                path: "/srv/more".into(),
+                path: Some("/srv/more".into()),
                 mask: 0x100,
                 errno: 28,
                 quota: quota(65_536, 65_536),
@@ -249,6 +250,15 @@ fn ending() -> Vec<(Option<Task>, EventKind)> {
     vec![
         (Some(node), EventKind::RangeClosed { first: 3, last: i32::MAX }),
         (None, EventKind::InstanceHeld { instance: first, left: 2, quota: quota(2, 128) }),
+        (
+            None,
+            EventKind::QueueOverflowed {
+                instance: first,
+                queued: 16_385,
+                limit: 16_384,
+                was_seen: true,
+            },
+        ),
         (
             Some(node),
             EventKind::InstanceReleased {

@@ -12,8 +12,8 @@ use inotify_trace_model::{
     feed::Batch,
     identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
     tracker::{
-        Account, Departure, Descriptor, Floors, Instance, Leaver, Lifetimes, Origin, Part, Process,
-        Row, User, Watch,
+        Account, Departure, Descriptor, Floors, Instance, Leaver, Lifetimes, Origin, Overflow,
+        Part, Process, Row, User, Watch,
     },
 };
 
@@ -118,11 +118,13 @@ fn charge() -> BoxedStrategy<Charge> {
 
 fn target() -> BoxedStrategy<Target> {
     let texts = || option::of(boxed());
-    let strategy = (texts(), any::<bool>(), long(), number(), cgroup(), texts());
+    let paths = (texts(), texts());
+    let strategy = (paths, any::<bool>(), long(), number(), cgroup(), texts());
     prop_oneof![
         Just(Target::default()),
-        strategy.prop_map(|(path, is_gone, inode, dev, cgroup, file)| Target {
+        strategy.prop_map(|((path, resolved), is_gone, inode, dev, cgroup, file)| Target {
             path,
+            resolved,
             is_gone,
             inode,
             dev,
@@ -179,7 +181,7 @@ fn loss() -> BoxedStrategy<Loss> {
 
 /// How many kinds there are, and which of them one is. A new one does not compile until it is
 /// here, and [`kind`] has to make it too: `every_kind_is_made` sees to that.
-pub(super) const KINDS: usize = 23;
+pub(super) const KINDS: usize = 24;
 
 pub(super) fn which(kind: &EventKind) -> usize {
     match kind {
@@ -206,6 +208,7 @@ pub(super) fn which(kind: &EventKind) -> usize {
         EventKind::ShimIdentified { .. } => 20,
         EventKind::InstanceHeld { .. } => 21,
         EventKind::ProgramIdentified { .. } => 22,
+        EventKind::QueueOverflowed { .. } => 23,
     }
 }
 
@@ -228,6 +231,11 @@ fn of_instances() -> BoxedStrategy<EventKind> {
         }),
         (instance(), number(), quota())
             .prop_map(|(instance, left, quota)| EventKind::InstanceHeld { instance, left, quota }),
+        (instance(), number(), number(), any::<bool>()).prop_map(
+            |(instance, queued, limit, was_seen)| {
+                EventKind::QueueOverflowed { instance, queued, limit, was_seen }
+            }
+        ),
         (instance(), option::of(fd()), quota()).prop_map(|(instance, fd, quota)| {
             EventKind::InstanceReleased { instance, fd, quota }
         }),
@@ -246,7 +254,7 @@ fn of_watches() -> BoxedStrategy<EventKind> {
                 EventKind::WatchAdded { instance, fd, wd, target, mask, quota }
             }
         ),
-        (option::of(instance()), fd(), boxed(), number(), fd(), quota()).prop_map(
+        (option::of(instance()), fd(), option::of(boxed()), number(), fd(), quota()).prop_map(
             |(instance, fd, path, mask, errno, quota)| {
                 EventKind::WatchFailed { instance, fd, path, mask, errno, quota }
             }
@@ -284,7 +292,7 @@ fn of_others() -> BoxedStrategy<EventKind> {
 }
 
 pub(super) fn kind() -> BoxedStrategy<EventKind> {
-    prop_oneof![5 => of_instances(), 4 => of_watches(), 12 => of_others()].boxed()
+    prop_oneof![6 => of_instances(), 4 => of_watches(), 12 => of_others()].boxed()
 }
 
 pub(super) fn event() -> BoxedStrategy<Event> {
@@ -331,8 +339,11 @@ fn instance_state() -> BoxedStrategy<Instance> {
         task().prop_map(Origin::Created)
     ];
     let identity = (instance(), origin, time(), cgroup(), number(), option::of(user()));
+    let overflow = (time(), time(), any::<bool>(), number(), number()).prop_map(
+        |(since, last, was_seen, queued, limit)| Overflow { since, last, was_seen, queued, limit },
+    );
     let history = (
-        option::of(number()),
+        (option::of(number()), option::of(overflow)),
         proptest::collection::btree_set(cgroup(), 0..5),
         option::of(time()),
         vec(leaver(), 0..3),
@@ -342,7 +353,7 @@ fn instance_state() -> BoxedStrategy<Instance> {
     (identity, history, floors())
         .prop_map(|(identity, history, floors)| {
             let (id, origin, since, creator_cgroup, flags, charged) = identity;
-            let (queued, served, emptied, leavers, descriptors, files) = history;
+            let ((queued, overflow), served, emptied, leavers, descriptors, files) = history;
             Instance {
                 id,
                 origin,
@@ -351,6 +362,7 @@ fn instance_state() -> BoxedStrategy<Instance> {
                 flags,
                 charged,
                 queued,
+                overflow,
                 served,
                 files,
                 emptied,

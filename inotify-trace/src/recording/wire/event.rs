@@ -21,7 +21,7 @@ pub(in crate::recording) struct Event {
     pub used: u32,
     #[prost(
         oneof = "Kind",
-        tags = "8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 36"
+        tags = "8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 36"
     )]
     pub kind: Option<Kind>,
 }
@@ -73,6 +73,8 @@ pub(in crate::recording) enum Kind {
     ShimIdentified(Shim),
     #[prost(uint32, tag = "29")]
     InstanceHeld(u32),
+    #[prost(message, tag = "30")]
+    QueueOverflowed(QueueOverflowed),
     #[prost(message, tag = "36")]
     ProgramIdentified(Program),
 }
@@ -114,6 +116,8 @@ pub(in crate::recording) struct Target {
     pub dev: u32,
     #[prost(uint64, tag = "5")]
     pub cgroup: u64,
+    #[prost(string, optional, tag = "6")]
+    pub resolved: Option<String>,
     /// Of a file of a cgroup, if a snapshot found it.
     #[prost(string, optional, tag = "9")]
     pub file: Option<String>,
@@ -173,8 +177,8 @@ pub(in crate::recording) struct Files {
 pub(in crate::recording) struct WatchFailed {
     #[prost(sint32, tag = "1")]
     pub fd: i32,
-    #[prost(string, tag = "2")]
-    pub path: String,
+    #[prost(string, optional, tag = "2")]
+    pub path: Option<String>,
     #[prost(uint32, tag = "3")]
     pub mask: u32,
     #[prost(int32, tag = "4")]
@@ -252,6 +256,17 @@ pub(in crate::recording) struct InstanceFound {
     pub creator_cgroup: u64,
     #[prost(uint32, tag = "4")]
     pub queued: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(in crate::recording) struct QueueOverflowed {
+    #[prost(uint32, tag = "1")]
+    pub queued: u32,
+    /// 0 if unknown.
+    #[prost(uint32, tag = "2")]
+    pub limit: u32,
+    #[prost(bool, tag = "3")]
+    pub was_seen: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -141,11 +141,28 @@ pub(in crate::recording) struct Instance {
     pub leavers: Vec<Leaver>,
     #[prost(message, repeated, tag = "12")]
     pub descriptors: Vec<HolderDescriptor>,
+    #[prost(message, optional, tag = "13")]
+    pub overflow: Option<Overflow>,
     #[prost(string, repeated, tag = "16")]
     pub files: Vec<String>,
     /// How the number of its watches has changed, if it has had many.
     #[prost(message, repeated, tag = "20")]
     pub floors: Vec<Floors>,
+}
+
+/// The overflows of an instance's queue.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(in crate::recording) struct Overflow {
+    #[prost(uint64, tag = "1")]
+    pub since: u64,
+    #[prost(uint64, tag = "2")]
+    pub last: u64,
+    #[prost(bool, tag = "3")]
+    pub was_seen: bool,
+    #[prost(uint32, tag = "4")]
+    pub queued: u32,
+    #[prost(uint32, tag = "5")]
+    pub limit: u32,
 }
 
 /// The lowest numbers of watches in stretches of one length.

@@ -96,7 +96,7 @@ impl Failures {
         let resource = event.kind.counts();
         let (errno, path) = match &event.kind {
             EventKind::CreateFailed { errno, .. } => (*errno, None),
-            EventKind::WatchFailed { errno, path, .. } => (*errno, Some(path)),
+            EventKind::WatchFailed { errno, path, .. } => (*errno, path.as_ref()),
             _ => return,
         };
         let limit = failed_limit(&event.kind);

@@ -1,9 +1,15 @@
 //! The container an instance serves, and the cgroup that holds it: a shim is outside its
 //! containers.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
-use inotify_trace_tests::{Cgroup, Listing, World, agent, listing::ROADS, live_test, system};
+use inotify_trace_tests::{
+    Cgroup, Listing, Process, World, agent,
+    listing::ROADS,
+    live_test,
+    process::{hex, workload},
+    system,
+};
 use serde_json::{Value, json};
 
 #[live_test(each = kernel)]
@@ -80,4 +86,51 @@ fn an_instance_for_one_container_is_that_container_s() {
     let id = second.container.as_ref().unwrap()["id"].as_str().unwrap();
     let its = table.lines().find(|line| line.starts_with(&format!("containerd:{}", &id[..12])));
     assert!(its.unwrap().ends_with(ours), "{table}");
+}
+
+#[live_test(each = kernel)]
+fn what_a_shim_leaks_is_counted_for_its_pod_as_leaked_and_not_as_needed() {
+    let _machine = system::the_machine();
+    let cgroups = (Cgroup::new(), Cgroup::of_containerd());
+    let (Some(home), Some(sandbox)) = cgroups else {
+        return system::skip(
+            "list::served::what_a_shim_leaks_is_counted_for_its_pod_as_leaked_and_not_as_needed",
+            "no cgroup v2 hierarchy is mounted",
+        );
+    };
+    let id = sandbox.container.as_ref().unwrap()["id"].as_str().unwrap().to_owned();
+    let directory = system::directory();
+    let program = directory.path().join("containerd-shim-runc-v2");
+    fs::copy(workload(), &program).unwrap();
+    let mut shim = Process::start_as(&program, &["-namespace", "k8s.io", "-id", &id]);
+    home.add(shim.pid);
+    let mut watch = |cgroup: &Cgroup| {
+        let fd = shim.call("init1 0").unwrap();
+        let path = hex(cgroup.directory().join("cgroup.events").as_os_str().as_encoded_bytes());
+        shim.call(&format!("watch {fd} {path} {}", libc::IN_MODIFY)).unwrap();
+    };
+    let recommended = || -> Value {
+        let output = Command::new(agent::binary()).args(["limits", "-o", "json"]).output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        report["recommendation"]["max_user_instances"].clone()
+    };
+    watch(&sandbox);
+    let before = recommended();
+    for _ in 0..3 {
+        let gone = Cgroup::of_containerd().unwrap();
+        watch(&gone);
+        gone.remove();
+    }
+    let after = recommended();
+    let more = |name: &str| after[name].as_i64().unwrap() - before[name].as_i64().unwrap();
+    assert_eq!(more("leaked"), 3, "{before} {after}");
+    for road in ROADS {
+        let listing = Listing::by("container", road);
+        let row = listing.rows().iter().find(|row| row["container"]["id"] == *id);
+        let row = row.unwrap_or_else(|| panic!("{id} is missing: {listing:?}"));
+        let numbers = ["instances", "leaked", "outside"].map(|it| row[it].clone());
+        assert_eq!(numbers, [4, 3, 4], "{row}");
+        let by_process = Listing::by("process", road);
+        assert_eq!(by_process.process(shim.pid).unwrap()["leaked"], 3);
+    }
 }

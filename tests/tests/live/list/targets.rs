@@ -3,10 +3,15 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use inotify_trace_tests::{
-    Cgroup, Listing, Process, listing::ROADS, live_test, process::hex, system,
+    Cgroup, Listing, Process, agent,
+    listing::ROADS,
+    live_test,
+    process::{hex, workload},
+    system,
 };
 use serde_json::{Value, json};
 
@@ -44,13 +49,19 @@ fn is_at(process: &Process, path: &Path) {
     }
 }
 
+/// Its target is gone, and had this path.
 #[track_caller]
-fn is_gone(process: &Process) {
+fn was_at(process: &Process, path: &Path) {
     for told in targets(process.pid) {
         assert_eq!(told.len(), 1, "{told:?}");
         assert_eq!(told[0]["gone"], true, "{told:?}");
-        assert_eq!(told[0]["path"], Value::Null, "{told:?}");
+        assert_eq!(told[0]["path"], json!(path.to_str()), "{told:?}");
     }
+    let list = Command::new(agent::binary()).args(["list", "--watches"]).output().unwrap();
+    let list = String::from_utf8(list.stdout).unwrap();
+    let pid = process.pid.to_string();
+    let line = list.lines().find(|line| line.split_whitespace().next() == Some(&pid));
+    assert!(line.unwrap().ends_with(" (deleted)"), "{list}");
 }
 
 /// A process in a private mount namespace that has an empty file system at `point`, and a watch on
@@ -75,7 +86,7 @@ fn a_path_that_only_its_holder_sees() {
     is_at(&process, &file);
     process.call(&format!("open {}", hex_of(&file))).unwrap();
     process.call(&format!("remove {}", hex_of(&file))).unwrap();
-    is_gone(&process);
+    was_at(&process, &file);
 }
 
 #[live_test]
@@ -160,7 +171,7 @@ fn a_file_that_moves_is_where_it_is() {
     let directory = system::directory();
     let before = directory.path().join("before");
     // The kernel appends this to the path of a deleted file; this file exists.
-    let after = directory.path().join("aft er\n (deleted)");
+    let after = directory.path().join("aft er (deleted)");
     fs::write(&before, "").unwrap();
     let (mut process, fd) = watcher();
     watch(&mut process, fd, &before);
@@ -170,7 +181,7 @@ fn a_file_that_moves_is_where_it_is() {
     // The file is removed but open: the watch remains, and its path does not exist.
     let open = fs::File::open(&after).unwrap();
     fs::remove_file(&after).unwrap();
-    is_gone(&process);
+    was_at(&process, &after);
     drop(open);
 }
 
@@ -208,12 +219,70 @@ fn a_file_of_a_cgroup_that_was_removed_is_gone() {
             }
             // The cgroup is known by its id at best, and never taken for another.
             assert_eq!(told.len(), 1, "{told:?}");
-            let named = [&told[0]["path"], &told[0]["target_cgroup"]];
-            assert_eq!(named, [&Value::Null; 2], "{told:?}");
+            assert_eq!(told[0]["target_cgroup"], Value::Null, "{told:?}");
+            // At best the name that it had.
+            let name = &told[0]["path"];
+            assert!(name.is_null() || *name == json!(file.to_str()), "{told:?}");
             let number = &told[0]["target_cgroup_id"];
             assert!(number.is_null() || number == id, "{told:?}");
-            // Linux 5.10 still opens the file, without a name if it has no other descriptor.
-            assert!(told[0]["gone"] == true || number == id, "{told:?}");
+            // Linux 5.10 still opens the file.
+            assert_eq!(told[0]["gone"], true, "{told:?}");
+        }
+    }
+}
+
+#[live_test]
+fn a_file_whose_name_the_kernel_has_dropped_is_found() {
+    let _machine = system::the_machine();
+    // Not on a tmpfs, which keeps all names.
+    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+    let file = directory.path().join("sub").join("file");
+    fs::create_dir(file.parent().unwrap()).unwrap();
+    fs::write(&file, "").unwrap();
+    // What a program watches is often among its arguments; elsewhere it is found if there is time.
+    let mut process = Process::start_as(&workload(), &["-F", file.to_str().unwrap()]);
+    let fd = process.call("init1 0").unwrap();
+    watch(&mut process, fd, &file);
+    // Names and inodes of files that nobody has open; the watch keeps the inode.
+    fs::write("/proc/sys/vm/drop_caches", "2").unwrap();
+    is_at(&process, &file);
+}
+
+#[live_test]
+fn what_is_on_an_overlay_has_its_path_there() {
+    const NAME: &str = "list::targets::what_is_on_an_overlay_has_its_path_there";
+    let _machine = system::the_machine();
+    // An overlay on a tmpfs would need extended attributes there, which not each kernel has.
+    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+    let at = |name: &str| directory.path().join(name);
+    for name in ["first", "second", "upper", "work", "merged", "second/etc", "first/etc"] {
+        fs::create_dir(at(name)).unwrap();
+    }
+    for name in ["first/etc/one", "second/etc/two", "second/etc/hidden", "first/etc/hidden"] {
+        fs::write(at(name), name).unwrap();
+    }
+    let (mut process, fd) = watcher();
+    process.call("mount_namespace").unwrap();
+    let layers = ["first", "second", "upper", "work"].map(at);
+    let [first, second, upper, work] = layers.each_ref().map(|it| it.display());
+    let options = format!("lowerdir={first}:{second},upperdir={upper},workdir={work}");
+    let merged = at("merged");
+    if process.call(&format!("overlay {} {}", hex_of(&merged), hex(options.as_bytes()))).is_err() {
+        return system::skip(NAME, "this kernel has no overlayfs, or none there");
+    }
+    let names = ["etc/one", "etc/two", "etc/hidden", "etc", "etc/new"];
+    process.call(&format!("write {} 61", hex_of(&merged.join("etc/new")))).unwrap();
+    for name in names {
+        watch(&mut process, fd, &merged.join(name));
+    }
+    let expected: Vec<_> = names.iter().map(|name| json!(merged.join(name).to_str())).collect();
+    for drop_names in [false, true] {
+        if drop_names {
+            fs::write("/proc/sys/vm/drop_caches", "2").unwrap();
+        }
+        for told in targets(process.pid) {
+            let paths: Vec<_> = told.iter().map(|target| target["path"].clone()).collect();
+            assert_eq!(paths, expected, "names dropped: {drop_names}: {told:?}");
         }
     }
 }

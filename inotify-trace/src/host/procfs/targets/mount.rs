@@ -1,0 +1,246 @@
+//! Mounted file systems, on which targets are found by their handles.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    io,
+    os::{
+        fd::AsRawFd as _,
+        unix::{
+            ffi::{OsStrExt as _, OsStringExt as _},
+            fs::{MetadataExt as _, OpenOptionsExt as _},
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+
+use super::{
+    super::{FileHandle, handle::path_of},
+    Whereabouts,
+};
+
+/// A file system that is mounted somewhere.
+#[derive(Debug)]
+pub(super) struct Mount {
+    pub(super) root: File,
+    /// Whether it finds files by their handles; if not, a failed look-up means nothing.
+    pub(super) finds: bool,
+    /// Its mount point, the prefix of its files' paths.
+    pub(super) path: PathBuf,
+}
+
+/// A line of a mountinfo file (proc_pid_mountinfo(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    mount_id: u64,
+    /// The mount point.
+    pub(super) point: PathBuf,
+    /// Whether the whole file system is mounted, and not a part.
+    is_whole: bool,
+    /// The type of the file system.
+    pub(super) kind: Vec<u8>,
+    /// The options of the file system, as it shows them.
+    pub(super) options: Vec<u8>,
+}
+
+/// What the kernel appends to the paths of removed files.
+const DELETED: &[u8] = b" (deleted)";
+
+/// File systems that wait for a program or for another machine: that one decides how long a call on
+/// them takes.
+const SLOW: [&[u8]; 9] =
+    [b"fuse", b"nfs", b"cifs", b"smb", b"9p", b"ceph", b"afs", b"lustre", b"autofs"];
+
+/// Whether calls on file systems of this type may take forever.
+pub(super) fn is_slow(kind: &[u8]) -> bool {
+    SLOW.iter().any(|slow| kind.starts_with(slow))
+}
+
+impl Mount {
+    /// A mount of the file system on device `dev` (major << 20 | minor), or of a part of it, that
+    /// the process at `process` sees.
+    pub(super) fn of(dev: u32, process: &str, is_whole: bool) -> Option<Self> {
+        let mounts = fs::read(format!("{process}/mountinfo")).ok()?;
+        let root = PathBuf::from(format!("{process}/root"));
+        let places = places(&mounts, dev).filter(|place| place.is_whole == is_whole);
+        let places = places.filter(|place| !is_slow(&place.kind));
+        places.filter_map(|place| Self::open(&root, &place).ok()).next()
+    }
+
+    fn open(root: &Path, place: &Place) -> io::Result<Self> {
+        let point = place.point.strip_prefix("/").unwrap_or(&place.point);
+        // O_DIRECTORY, since opening a device's file can have side effects.
+        let root =
+            OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(root.join(point))?;
+        if mount_id(&root)? != place.mount_id {
+            // Something else is mounted over it.
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Self::with(root)
+    }
+
+    /// A directory as if a file system were mounted there.
+    #[cfg(test)]
+    pub(super) fn at(directory: &Path) -> io::Result<Self> {
+        Self::with(File::open(directory)?)
+    }
+
+    fn with(root: File) -> io::Result<Self> {
+        let finds = FileHandle::of(&root).and_then(|handle| handle.path(&root)).is_ok();
+        let path = path_of(&root)?;
+        Ok(Self { root, finds, path })
+    }
+
+    /// The place of a file that was opened by its handle.
+    pub(super) fn place_of(&self, file: &File) -> io::Result<Whereabouts> {
+        let (path, here) = (path_of(file)?, file.metadata()?);
+        let last = without_suffix(&path);
+        // The kernel's suffix, or a part of the file's real name.
+        let seems_gone = here.nlink() == 0 || last.is_some();
+        let gone =
+            |last: Option<PathBuf>| Whereabouts::Gone(last.filter(|it| it != Path::new("/")));
+        let hidden = if seems_gone { gone(None) } else { Whereabouts::Unknown };
+        // A file outside the mounted part has a path that begins elsewhere, and is unusable.
+        let Ok(within) = path.strip_prefix(&self.path) else { return Ok(hidden) };
+        let there = self.look_up(within).and_then(|there| there.metadata());
+        let is_there = match there {
+            Ok(there) if there.ino() == here.ino() && there.dev() == here.dev() => true,
+            // The kernel has dropped its name, and shows `/`.
+            Ok(_) if within == Path::new("") => return Ok(hidden),
+            Ok(_) => false,
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ENOTDIR) => false,
+                // Another file system is mounted over it.
+                Some(libc::EXDEV) => return Ok(hidden),
+                // The path may not be looked up, and is trusted.
+                _ => !seems_gone,
+            },
+        };
+        Ok(match path_of(file)? {
+            same if is_there && same == path => Whereabouts::Path(path),
+            // kernfs keeps the names of removed files, at least until Linux 5.10.
+            same if same == path => gone(Some(last.unwrap_or(path))),
+            _ => Whereabouts::Unknown,
+        })
+    }
+
+    /// The path of what is at a path below this mount.
+    pub(super) fn path_of(&self, within: &Path) -> PathBuf {
+        // Joined with nothing, a path would end with a slash.
+        if within == Path::new("") { self.path.clone() } else { self.path.join(within) }
+    }
+
+    /// Opens the file at a path below this mount, without crossing into other mounts.
+    pub(super) fn look_up(&self, within: &Path) -> io::Result<File> {
+        self.open_within(within, OFlags::PATH)
+    }
+
+    /// Opens the directory at a path below this mount, to read its entries.
+    pub(super) fn directory(&self, within: &Path) -> io::Result<File> {
+        self.open_within(within, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
+    fn open_within(&self, within: &Path, flags: OFlags) -> io::Result<File> {
+        let within = if within == Path::new("") { Path::new(".") } else { within };
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let resolve =
+            ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        Ok(openat2(&self.root, within, flags, Mode::empty(), resolve)?.into())
+    }
+}
+
+/// A path without the kernel's suffix of removed files; None if it has none.
+pub(super) fn without_suffix(path: &Path) -> Option<PathBuf> {
+    let bytes = path.as_os_str().as_bytes().strip_suffix(DELETED)?;
+    Some(OsString::from_vec(bytes.to_vec()).into())
+}
+
+/// The id of the mount that an open file is on.
+fn mount_id(file: &File) -> io::Result<u64> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+    id.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The mounts of a device in the text of a mountinfo file.
+pub(super) fn places(mounts: &[u8], dev: u32) -> impl Iterator<Item = Place> {
+    let device = format!("{}:{}", dev >> 20, dev & 0xf_ffff).into_bytes();
+    mounts.split(|&byte| byte == b'\n').filter_map(move |line| {
+        let mut fields = line.split(|&byte| byte == b' ');
+        let mount_id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+        if fields.nth(1)? != device {
+            return None;
+        }
+        let is_whole = fields.next()? == b"/";
+        let point = OsString::from_vec(unescape(fields.next()?)).into();
+        // Optional fields end with a dash; then come the type, the source and the options.
+        let mut fields = fields.skip_while(|&field| field != b"-").skip(1);
+        let kind = fields.next().unwrap_or_default().to_vec();
+        let options = fields.nth(1).map(unescape).unwrap_or_default();
+        Some(Place { mount_id, point, is_whole, kind, options })
+    })
+}
+
+/// Undoes `\040` and the like, with which the kernel escapes separators.
+pub(in crate::host) fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        let octal = after
+            .get(..3)
+            .filter(|_| byte == b'\\')
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        bytes.push(octal.unwrap_or(byte));
+        rest = if octal.is_some() { &after[3..] } else { after };
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_looked_up_in_mountinfo() {
+        let mounts = b"22 27 0:21 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n\
+                      28 22 8:1 /sub /a\\040b\xff rw - ext4 /dev/sda1 rw\n\
+                      31 22 8:1 / / rw - ext4 /dev/sda1 rw\nbroken\n\
+                      40 22 0:50 / /m rw master:1 - overlay overlay rw,lowerdir=/a\\040b:/c,upperdir=/u\n";
+        let found: Vec<_> = places(mounts, 8 << 20 | 1).collect();
+        let place = |mount_id, point: &[u8], is_whole| Place {
+            mount_id,
+            point: OsString::from_vec(point.to_vec()).into(),
+            is_whole,
+            kind: b"ext4".to_vec(),
+            options: b"rw".to_vec(),
+        };
+        assert_eq!(found, [place(28, b"/a b\xff", false), place(31, b"/", true)]);
+        assert_eq!(places(mounts, 0x15).count(), 1);
+        assert_eq!(places(mounts, 9).count(), 0);
+        let overlay = places(mounts, 50).next().unwrap();
+        assert_eq!(
+            (&*overlay.kind, &*overlay.options),
+            (&b"overlay"[..], &b"rw,lowerdir=/a b:/c,upperdir=/u"[..])
+        );
+    }
+
+    #[test]
+    fn escapes_that_are_none_stay() {
+        for text in ["a\\", "a\\9", "\\99999", "ä\\134"] {
+            assert!(!unescape(text.as_bytes()).is_empty(), "{text}");
+        }
+        assert_eq!(unescape(b"\\134040"), b"\\040");
+    }
+
+    #[test]
+    fn what_waits_for_others_is_left_alone() {
+        for kind in ["fuse.sshfs", "fuseblk", "nfs4", "9p"] {
+            assert!(is_slow(kind.as_bytes()), "{kind}");
+        }
+        for kind in ["ext4", "overlay", "tmpfs", "xfs", "btrfs"] {
+            assert!(!is_slow(kind.as_bytes()), "{kind}");
+        }
+    }
+}
