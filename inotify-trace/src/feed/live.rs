@@ -58,7 +58,8 @@ impl Live {
         intake.programs.free_loading_memory();
         let now = Instant::now();
         let (search, queues) = (Routine::search(now), Routine::queues(now));
-        Ok(Self { intake, search, queues, refusals: Refusals::new(now), found, resting: false })
+        let refusals = Refusals::new(now);
+        Ok(Self { intake, search, queues, refusals, found, resting: false })
     }
 
     /// Takes a snapshot without tracing.

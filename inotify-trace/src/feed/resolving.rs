@@ -1,8 +1,14 @@
 //! Resolves the paths that only the process that gave them understands, while it is where it was.
 
-use std::time::{Duration, Instant};
+use std::{
+    os::unix::ffi::OsStrExt as _,
+    time::{Duration, Instant},
+};
 
-use inotify_trace_model::event::{Event, EventKind};
+use inotify_trace_model::{
+    event::{Event, EventKind},
+    text::text_of,
+};
 
 use crate::host::procfs::{self, Asked};
 
@@ -26,6 +32,6 @@ pub(super) fn resolve(first: usize, events: &mut [Event]) {
         }
         let asked = Asked { pid: task.pid, tid: task.tid, dev: target.dev, inode: target.inode };
         let found = procfs::resolve(path, asked);
-        target.resolved = found.map(|path| path.to_string_lossy().into());
+        target.resolved = found.map(|path| text_of(path.as_os_str().as_bytes()).into());
     }
 }

@@ -89,9 +89,8 @@ impl Shims {
 /// None if the process is gone already, or no shim of the machine's containerd.
 fn shim(pid: u32, is_container_s: impl Fn(&str) -> bool) -> Option<EventKind> {
     let is_root_s = procfs::is_of_the_machine_s_root(pid);
-    if !is_root_s
-        || procfs::Process::read(pid).cgroup.is_some_and(|it| is_container_s(&text_of(&it)))
-    {
+    let cgroup = procfs::Process::read(pid).cgroup;
+    if !is_root_s || cgroup.is_some_and(|path| is_container_s(&text_of(&path))) {
         return None;
     }
     let Shim { id, namespace, .. } = Shim::from_arguments(&procfs::arguments(pid)?)?;

@@ -286,7 +286,7 @@ impl Hierarchy {
                 && !target.is_gone
                 && let Some(path) = found.get(&(target.dev, target.inode))
             {
-                target.path = Some(path.to_string_lossy().into());
+                target.path = Some(text_of(path.as_os_str().as_bytes()).into());
             }
         }
     }
