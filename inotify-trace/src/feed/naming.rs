@@ -50,6 +50,9 @@ struct Waiting<T> {
     due: Instant,
     /// Whether another thread looks it up and has not answered yet.
     is_asked: bool,
+    /// Whether one of its processes was seen: its program runs, and what the runtime writes before
+    /// that is there.
+    is_used: bool,
     what: T,
 }
 
@@ -63,7 +66,15 @@ struct Unnamed {
 impl<T> Waiting<T> {
     fn new(cgroup: CgroupId, path: &str, is_asked: bool, what: T) -> Self {
         let due = Instant::now() + PAUSE;
-        Self { cgroup, path: path.into(), tries: 1, due, is_asked, what }
+        Self { cgroup, path: path.into(), tries: 1, due, is_asked, is_used: false, what }
+    }
+
+    /// Has it looked up now if this is the first event of one of its processes, so that the event
+    /// has the name.
+    fn used_by(&mut self, users: &HashSet<CgroupId>, now: Instant) {
+        if !self.is_used && users.contains(&self.cgroup) {
+            (self.is_used, self.due) = (true, now);
+        }
     }
 
     /// Sets when to look it up next; returns whether it is worth it.
@@ -96,6 +107,12 @@ impl Naming {
         let mut earlier = Vec::new();
         self.take_answers(&mut earlier);
         self.forget(&removed);
+        if !self.unnamed.is_empty() || !self.unidentified.is_empty() {
+            let users: HashSet<_> =
+                new.iter().filter_map(|event| Some(event.task?.cgroup)).collect();
+            self.unnamed.iter_mut().for_each(|it| it.used_by(&users, now));
+            self.unidentified.iter_mut().for_each(|it| it.used_by(&users, now));
+        }
         if new.iter().any(is_cgroup_s) || self.is_due(now) {
             self.states.read_new();
             self.name_waiting(now, &mut earlier);
@@ -321,7 +338,7 @@ fn named(cgroup: CgroupId, container: Option<Container>, names: Names) -> Event 
 mod tests {
     use std::{fs, mem::MaybeUninit, path::Path};
 
-    use inotify_trace_model::event::BootTime;
+    use inotify_trace_model::event::{BootTime, EventName, Task};
     use rustix::fs::inotify;
 
     use super::*;
@@ -428,6 +445,24 @@ mod tests {
         fs::create_dir_all(&logs).unwrap();
         fs::write(logs.join(format!("shop_prod_web-{:064x}.log", 1)), "").unwrap();
         assert_eq!(again(&mut machine), ["prod/shop/web"]);
+    }
+
+    #[test]
+    fn the_first_event_of_a_process_in_it_has_the_name() {
+        let mut machine = Machine::new();
+        machine.pass([created(1)]);
+        let bundle = machine.root.path().join(BUNDLES).join(format!("k8s.io/{:064x}", 1));
+        fs::create_dir_all(&bundle).unwrap();
+        let config = r#"{"annotations": {"io.kubernetes.cri.container-name": "web"}}"#;
+        fs::write(bundle.join("config.json"), config).unwrap();
+        // It is not due for long.
+        machine.naming.unnamed[0].due = Instant::now() + Duration::from_secs(3600);
+        let task = Task { cgroup: CgroupId(1), ..Task::default() };
+        let kind = EventKind::ProcessExited;
+        let mut events = vec![Event { time: BootTime(0), task: Some(task), kind }];
+        machine.naming.name(0, &mut events);
+        let kinds: Vec<_> = events.iter().map(|event| event.kind.name()).collect();
+        assert_eq!(kinds, [EventName::ContainerName, EventName::Exit]);
     }
 
     #[test]

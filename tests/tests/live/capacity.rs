@@ -107,6 +107,14 @@ fn lost(events: &[Value], what: &str) -> u64 {
     losses.filter_map(|it| it["lost_count"].as_u64()).sum()
 }
 
+/// The calls that were told; those that were forgotten; and the runs of programs that the kernel
+/// skipped, since another thread was preempted in the same program: so the beginning or the end of a
+/// call may be missing.
+fn of_calls(events: &[Value]) -> (u64, u64, u64) {
+    let told = events.iter().filter(|it| it["event"] == "watch").count() as u64;
+    (told, lost(events, "calls"), lost(events, "runs"))
+}
+
 #[live_test(each = backend)]
 fn calls_that_are_forgotten_are_counted() {
     const CALLS: usize = 300;
@@ -118,18 +126,15 @@ fn calls_that_are_forgotten_are_counted() {
         system::skip(test, &format!("no userfaultfd here: {error}"));
         return;
     }
-    let of_calls = |events: &[Value]| {
-        let told = events.iter().filter(|it| it["event"] == "watch").count() as u64;
-        (told, lost(events, "calls"))
-    };
     agent.wait_for("each call is told or counted", |events| {
-        let (told, lost) = of_calls(events);
-        told + lost >= CALLS as u64
+        let (told, forgotten, skipped) = of_calls(events);
+        told + forgotten + skipped >= CALLS as u64
     });
     let run = agent.stop();
-    let (told, lost) = of_calls(&run.events);
-    assert_eq!(told + lost, CALLS as u64, "{told} told, {lost} lost");
-    assert!(lost > 0, "8 places hold no {CALLS} calls");
+    let (told, forgotten, skipped) = of_calls(&run.events);
+    // Other programs' calls may be forgotten, too.
+    assert!(told + forgotten + skipped >= CALLS as u64, "{told}, {forgotten}, {skipped}");
+    assert!(forgotten > 0, "8 places hold no {CALLS} calls");
 }
 
 #[live_test(each = backend)]
@@ -144,10 +149,12 @@ fn calls_are_lost_only_if_there_are_too_many() {
         return;
     }
     agent.wait_for("each call is told", |events| {
-        events.iter().filter(|it| it["event"] == "watch").count() == CALLS
+        let (told, _, skipped) = of_calls(events);
+        told + skipped >= CALLS as u64
     });
     let run = agent.stop();
-    assert_eq!(lost(&run.events, "calls"), 0);
+    let (_, forgotten, skipped) = of_calls(&run.events);
+    assert!(forgotten <= skipped, "{forgotten} forgotten, {skipped} skipped");
 }
 
 #[live_test(each = kernel)]
