@@ -84,7 +84,8 @@ fn emit_sized<const N: usize>(
         }
     };
     // They return how many bytes they wrote, the terminating zero included, or an error.
-    let length = if read > 0 { Some(read as usize - 1) } else { None };
+    // Linux 5.10 returns 0 for an empty path.
+    let length = if read >= 0 { Some((read as usize).saturating_sub(1)) } else { None };
     if length.is_some_and(|length| length > longest) {
         entry.discard(0);
         return false;

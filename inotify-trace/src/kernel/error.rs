@@ -126,7 +126,8 @@ fn hint(error: &std::io::Error) -> &'static str {
     match rustix::io::Errno::from_io_error(error) {
         Some(rustix::io::Errno::PERM | rustix::io::Errno::ACCESS) => {
             " (a locked memory limit before Linux 5.11: try `ulimit -l unlimited`; kernel \
-             lockdown; a seccomp filter; or a user namespace: run on the host with sudo, and see \
+             lockdown; a seccomp filter; kernel.perf_event_paranoid above 2 without CAP_SYS_ADMIN; \
+             or a user namespace: run on the host with sudo, and see \
              `inotify-trace check`)"
         }
         Some(rustix::io::Errno::INVAL) => " (run again with -v for the verifier's log)",

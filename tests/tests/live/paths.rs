@@ -111,7 +111,10 @@ fn what_only_the_process_understands_is_resolved_at_the_call() {
     let fd = watcher.process.call(&open).unwrap();
     let of_descriptor = [format!("/proc/self/fd/{fd}"), format!("/dev/fd/{fd}")];
     let given = [(".", &below), ("file", &file), ("../below/./file", &file), ("..", &top)];
-    let of_descriptor = of_descriptor.iter().map(|path| (&**path, &file));
+    // Small machines have no /dev/fd.
+    let has_dev_fd = Path::new("/dev/fd").exists();
+    let of_descriptor = of_descriptor.iter().filter(|path| has_dev_fd || !path.starts_with("/dev"));
+    let of_descriptor = of_descriptor.map(|path| (&**path, &file));
     for (path, found) in given.into_iter().chain(of_descriptor) {
         let event = watcher.watch(path, libc::IN_MODIFY);
         let expected = json!({ "event": "watch", "path": path, "resolved": found.to_str() });
