@@ -115,7 +115,8 @@ fn of_calls(events: &[Value]) -> (u64, u64, u64) {
     (told, lost(events, "calls"), lost(events, "runs"))
 }
 
-#[live_test(each = backend)]
+// Not with kprobes: the kernel follows only some calls at once to their ends (maxactive of kretprobes).
+#[live_test(each = kernel)]
 fn calls_that_are_forgotten_are_counted() {
     const CALLS: usize = 300;
     let directory = system::directory();
@@ -137,7 +138,7 @@ fn calls_that_are_forgotten_are_counted() {
     assert!(forgotten > 0, "8 places hold no {CALLS} calls");
 }
 
-#[live_test(each = backend)]
+#[live_test(each = kernel)]
 fn calls_are_lost_only_if_there_are_too_many() {
     const CALLS: usize = 300;
     let directory = system::directory();
