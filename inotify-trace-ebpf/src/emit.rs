@@ -104,11 +104,14 @@ pub(crate) fn emit_levels(payer: u64) {
         lost(Loss::RingFull);
         return;
     };
-    // SAFETY: `record` is the first field, so its address is the entry's, and the projections do
-    // not read the uninitialised memory; any bytes are a `Level`, and `fill` writes all of them.
+    // SAFETY: the fields are within the entry, which is theirs alone; its memory is not initialised,
+    // and nothing here says that it is.
     let (record, levels) = unsafe {
         let whole = entry.as_mut_ptr();
-        (&mut *(&raw mut (*whole).record).cast::<MaybeUninit<Record>>(), &mut (*whole).levels)
+        (
+            &mut *(&raw mut (*whole).record).cast::<MaybeUninit<Record>>(),
+            &mut *(&raw mut (*whole).levels).cast::<[MaybeUninit<Level>; LEVELS]>(),
+        )
     };
     let record = start(Kind::Charged, record);
     record.payer = payer;

@@ -1,6 +1,6 @@
 //! The kernel's own counts and limits (`kernel/ucount.c`).
 
-use core::hint::black_box;
+use core::{hint::black_box, mem::MaybeUninit};
 
 use inotify_trace_common::{
     ABSENT, Quota,
@@ -90,14 +90,15 @@ fn tightest(mut ns: u64, own: u64, uid: u32, counted: Counted) -> Quota {
 /// Sets the counters of `ucounts` and of those above, which count every charge of it too. Without a
 /// branch, as in [`tightest`].
 #[inline(always)]
-pub(crate) fn fill(levels: &mut [Level; LEVELS], ucounts: u64) {
+pub(crate) fn fill(levels: &mut [MaybeUninit<Level>; LEVELS], ucounts: u64) {
     let mut counter = ucounts;
     for level in levels {
         let ns = value::<u64>(counter, offset!(ucounts_ns));
-        level.uid = value(counter, offset!(ucounts_uid));
-        level.userns = value(ns, offset!(userns_inum));
-        (level.instances, level.max_instances) = counts(counter, ns, Counted::Instances);
-        (level.watches, level.max_watches) = counts(counter, ns, Counted::Watches);
+        let uid = value(counter, offset!(ucounts_uid));
+        let userns = value(ns, offset!(userns_inum));
+        let (instances, max_instances) = counts(counter, ns, Counted::Instances);
+        let (watches, max_watches) = counts(counter, ns, Counted::Watches);
+        level.write(Level { uid, userns, instances, max_instances, watches, max_watches });
         counter = value(ns, offset!(userns_ucounts));
     }
 }
