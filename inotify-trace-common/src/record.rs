@@ -253,6 +253,13 @@ pub struct PathRecord<const N: usize> {
     pub path: [u8; N],
 }
 
+/// Places for processes that hold instances, unless the loader sets another number.
+pub const HOLDERS: u32 = 32 << 10;
+/// Places for system calls in progress, unless the loader sets another number.
+pub const CALLS: u32 = 8 << 10;
+/// Places for users who were charged, unless the loader sets another number.
+pub const PAYERS: u32 = 4 << 10;
+
 /// The number of CPUs with a counter of losses each.
 pub const CPUS: u32 = 1024;
 

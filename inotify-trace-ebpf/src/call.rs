@@ -3,7 +3,7 @@
 use aya_ebpf::{
     bindings::BPF_EXIST, helpers::bpf_get_current_pid_tgid, macros::map, maps::LruHashMap,
 };
-use inotify_trace_common::record::Loss;
+use inotify_trace_common::record::{self, Loss};
 
 use crate::maps::lost;
 
@@ -11,7 +11,7 @@ use crate::maps::lost;
 /// behind. When it is full, the kernel takes an entry for another call at any moment, also while a
 /// program looks at it.
 #[map]
-static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(8 << 10, 0);
+static CALLS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(record::CALLS, 0);
 
 /// The arguments of a call, and the inode found during it.
 #[repr(C)]

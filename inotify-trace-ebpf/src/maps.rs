@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use inotify_trace_common::{
     Kind,
-    record::{CPUS, Loss},
+    record::{self, CPUS, Loss},
 };
 
 /// The ring buffer of `Record`s, some with a path. The loader may change its size.
@@ -56,7 +56,7 @@ const CROSSING: u64 = 8 << 10;
 /// Processes (tgid) that may hold an instance; the value is a [`holder`] state. A process that
 /// is not in the map costs one look-up for each `close` and nothing more.
 #[map]
-pub(crate) static HOLDERS: HashMap<u32, u32> = HashMap::with_max_entries(32 << 10, 0);
+pub(crate) static HOLDERS: HashMap<u32, u32> = HashMap::with_max_entries(record::HOLDERS, 0);
 
 /// States of a process in [`HOLDERS`].
 pub(crate) mod holder {
@@ -82,7 +82,7 @@ pub(crate) struct User {
 /// Address of the `ucounts` that a user's instances were last charged to: a failed creation leaves
 /// no group to find it through.
 #[map]
-pub(crate) static PAYERS: LruHashMap<User, u64> = LruHashMap::with_max_entries(4 << 10, 0);
+pub(crate) static PAYERS: LruHashMap<User, u64> = LruHashMap::with_max_entries(record::PAYERS, 0);
 
 /// Address of the kernel's `inotify_fops`, which identifies the `file` of an instance. Learned from
 /// an instance of the agent's own, since not every kernel lists data symbols.
@@ -92,15 +92,12 @@ static INOTIFY_FOPS: Array<u64> = Array::with_max_entries(1, 0);
 /// The address in [`INOTIFY_FOPS`]; 0 before it is learned.
 #[inline(always)]
 pub(crate) fn inotify_fops() -> u64 {
-    INOTIFY_FOPS.get(0).copied().unwrap_or(0)
+    learned(&INOTIFY_FOPS)
 }
 
 /// Sets what [`inotify_fops`] answers.
 pub(crate) fn learn_inotify_fops(address: u64) {
-    if let Some(slot) = INOTIFY_FOPS.get_ptr_mut(0) {
-        // SAFETY: a live map value of this type; the agent learns before it attaches anything.
-        unsafe { *slot = address };
-    }
+    learn(&INOTIFY_FOPS, address);
 }
 
 /// Address of the kernel's `inotify_fsnotify_ops`, which identifies the group of an instance: those
@@ -111,12 +108,24 @@ static INOTIFY_OPERATIONS: Array<u64> = Array::with_max_entries(1, 0);
 /// The address in [`INOTIFY_OPERATIONS`]; 0 before it is learned.
 #[inline(always)]
 pub(crate) fn inotify_operations() -> u64 {
-    INOTIFY_OPERATIONS.get(0).copied().unwrap_or(0)
+    learned(&INOTIFY_OPERATIONS)
 }
 
 /// Sets what [`inotify_operations`] answers.
 pub(crate) fn learn_inotify_operations(address: u64) {
-    if let Some(slot) = INOTIFY_OPERATIONS.get_ptr_mut(0) {
+    learn(&INOTIFY_OPERATIONS, address);
+}
+
+/// An address that the agent has the programs learn; 0 before that.
+#[inline(always)]
+fn learned(address: &Array<u64>) -> u64 {
+    address.get(0).copied().unwrap_or(0)
+}
+
+/// Sets what [`learned`] answers.
+#[inline(always)]
+fn learn(place: &Array<u64>, address: u64) {
+    if let Some(slot) = place.get_ptr_mut(0) {
         // SAFETY: a live map value of this type; the agent learns before it attaches anything.
         unsafe { *slot = address };
     }

@@ -6,7 +6,7 @@ use aya::{
     Ebpf,
     maps::{MapData, RingBuf},
 };
-use inotify_trace_common::record::{CPUS, Loss};
+use inotify_trace_common::record::{self, CPUS, Loss};
 use tokio::io::unix::AsyncFd;
 
 use super::{
@@ -49,7 +49,7 @@ pub struct Capacity {
 
 impl Default for Capacity {
     fn default() -> Self {
-        Self { holders: 32 << 10, calls: 8 << 10, payers: 4 << 10 }
+        Self { holders: record::HOLDERS, calls: record::CALLS, payers: record::PAYERS }
     }
 }
 
