@@ -1,7 +1,10 @@
 //! Looks for holders that were not seen, when a call fails at a limit that the known instances do not
 //! account for: 32-bit programs, which pass no tracepoint, and processes whose events were lost.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use inotify_trace_model::{
     event::{Event, EventKind},
@@ -43,9 +46,7 @@ impl Refusals {
         if started < self.earliest {
             return Ok(());
         }
-        let Some(at) = (first..events.len()).find(|&at| is_unexplained(events, at, tracker)) else {
-            return Ok(());
-        };
+        let Some(at) = first_unexplained(events, first, tracker) else { return Ok(()) };
         let time = events[at].time;
         let (mut found, mut later) = snapshot::of_overlooked(intake)?;
         let mut asked = Vec::new();
@@ -62,6 +63,19 @@ impl Refusals {
         self.earliest = now + PAUSE.max(SHARE * now.duration_since(started));
         Ok(())
     }
+}
+
+/// The first failure from `first` on at a limit of which some is not visible.
+fn first_unexplained(events: &[Event], first: usize, tracker: &Tracker) -> Option<usize> {
+    // Equal ones that follow are explained as well: the state is the same, and the more instances
+    // were created in between, the less is not visible. A program that is refused may try again
+    // thousands of times in a batch.
+    let mut explained = HashSet::new();
+    (first..events.len()).find(|&at| {
+        let Some(quota) = Culprits::quota_of(&events[at]) else { return false };
+        let used = events[at].kind.quota().map(|quota| quota.used);
+        explained.insert((quota, used)) && is_unexplained(events, at, tracker)
+    })
 }
 
 /// Whether the event at this index is a failure at a limit of which some is not visible.
