@@ -143,15 +143,7 @@ impl Machine {
         for wd in wds {
             let used = self.0.instance(InstanceId(instance)).map_or(0, |it| it.watches().len());
             let used = u32::try_from(used).unwrap() + 100;
-            let quota = Some(Quota {
-                used,
-                limit: 65_536,
-                uid: 0,
-                userns: 1,
-                level: 0,
-                payer_uid: 0,
-                payer_userns: 1,
-            });
+            let quota = Some(Quota::own(used, 65_536, 0, 1));
             let target = target(&format!("/srv/{wd}"), CgroupId(0));
             let (instance, fd, mask) = (InstanceId(instance), 3, 2);
             let kind = EventKind::WatchAdded { instance, fd, wd, target, mask, quota };

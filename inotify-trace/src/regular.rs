@@ -27,8 +27,19 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 /// If it cannot be read, is no regular file, or has more bytes: however large it was said to be, no
 /// more are read.
 pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_open(open(path)?, most)
+}
+
+/// The same for a file that was opened without waiting for another end.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_open(file: File, most: u64) -> io::Result<Vec<u8>> {
+    if !file.metadata()?.is_file() {
+        return Err(not_regular());
+    }
     let mut bytes = Vec::new();
-    open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes")));
     }

@@ -187,7 +187,7 @@ impl Quota {
     /// How many more can be charged.
     #[must_use]
     pub fn left(self) -> u32 {
-        self.limit.saturating_sub(self.used)
+        Level::from(self).left()
     }
 }
 
@@ -216,6 +216,14 @@ pub struct Level {
     pub used: u32,
     /// The limit of `used`.
     pub limit: u32,
+}
+
+impl Level {
+    /// How many more can be charged.
+    #[must_use]
+    pub fn left(self) -> u32 {
+        self.limit.saturating_sub(self.used)
+    }
 }
 
 impl From<Quota> for Level {
@@ -510,9 +518,7 @@ impl Target {
         let of_path = || self.path.as_deref()?.rsplit('/').find(|part| !part.is_empty());
         self.file.as_deref().or_else(of_path)
     }
-}
 
-impl Target {
     /// The path that leads to it from the root, or else as the program gave it.
     #[must_use]
     pub fn best_path(&self) -> Option<&str> {

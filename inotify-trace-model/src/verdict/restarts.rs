@@ -57,7 +57,7 @@ pub(super) fn of(
     };
     let (ended, per_restart) = if says_nothing { by_pattern() } else { known() }?;
     let quota = growth::quota(tracker, process);
-    let left = quota.map(|it| f64::from(it.limit.saturating_sub(it.used)) / per_restart);
+    let left = quota.map(|it| f64::from(it.left()) / per_restart);
     Some(Restarts {
         ended,
         per_restart,

@@ -18,6 +18,7 @@ use super::{
     say::say,
 };
 use crate::{
+    export,
     feed::{Problem, Replay, Until},
     output::printable,
     recording::EXTENSION,
@@ -114,12 +115,7 @@ fn write(path: &Path, page: &str) -> io::Result<()> {
     if fs::symlink_metadata(path).is_ok_and(|it| !it.is_file()) {
         return Err(io::Error::other("it exists, and is no regular file"));
     }
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let mut file =
-        tempfile::Builder::new().prefix(".report").suffix(".partial").tempfile_in(directory)?;
+    let mut file = export::partial(path)?;
     file.write_all(page.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(path)?;

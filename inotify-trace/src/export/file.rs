@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tempfile::TempPath;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::ExportError;
 
@@ -37,6 +37,23 @@ pub(super) struct PartialFile {
     path: PathBuf,
 }
 
+/// Creates a file in the place of `path`, under a temporary name: whoever completes it renames it.
+/// Watched paths are private: only its owner may read it.
+///
+/// # Errors
+/// If it cannot be created, or `path` names no file.
+pub(crate) fn partial(path: &Path) -> io::Result<NamedTempFile> {
+    let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(name);
+    prefix.push(".");
+    tempfile::Builder::new().prefix(&prefix).suffix(PARTIAL).tempfile_in(directory)
+}
+
 impl Output {
     /// To standard output.
     #[must_use]
@@ -54,17 +71,7 @@ impl Output {
             return Err(ExportError::Exists(path.to_owned()));
         }
         let failed = |source| ExportError::Write { path: path.to_owned(), source };
-        let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::IsADirectory.into()))?;
-        let directory = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(name);
-        prefix.push(".");
-        // Watched paths are private: only the owner may read the file.
-        let file = tempfile::Builder::new().prefix(&prefix).suffix(PARTIAL).tempfile_in(directory);
-        let (file, temporary) = file.map_err(failed)?.into_parts();
+        let (file, temporary) = partial(path).map_err(failed)?.into_parts();
         let writer = BufWriter::with_capacity(BUFFER, Sink::File(file));
         Ok(Self { writer, partial: Some(PartialFile { temporary, path: path.to_owned() }) })
     }

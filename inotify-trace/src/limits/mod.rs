@@ -49,14 +49,10 @@ impl Sysctl {
     /// Its path below `/proc/sys`.
     #[must_use]
     pub fn path(self) -> &'static str {
-        match self {
-            Self::Instances => "fs/inotify/max_user_instances",
-            Self::Watches => "fs/inotify/max_user_watches",
-            Self::QueuedEvents => "fs/inotify/max_queued_events",
-        }
+        self.paths()[0]
     }
 
-    /// The paths of the same variable: in the initial user namespace, the limits of user namespaces
+    /// The paths of the same variable, its own first: in the initial user namespace, the limits of user namespaces
     /// are those of inotify (`kernel/ucount.c`).
     #[must_use]
     pub fn paths(self) -> &'static [&'static str] {

@@ -55,7 +55,7 @@ impl Rate {
     /// than a duration can hold.
     #[must_use]
     pub fn time_left(&self, level: Level) -> Option<Duration> {
-        time_left(level.limit.saturating_sub(level.used), self.per_minute())
+        time_left(level.left(), self.per_minute())
     }
 }
 

@@ -108,9 +108,9 @@ pub fn configured(sources: &[Source], sysctl: Sysctl) -> Configured {
     let mut winners = Vec::new();
     let mut overridden = Vec::new();
     for path in sysctl.paths() {
-        let mut of_name = configured_by(sources, path, *path != sysctl.path());
-        winners.extend(of_name.pop_winner());
-        overridden.append(&mut of_name.others);
+        let OfName { winner, mut others } = configured_by(sources, path, *path != sysctl.path());
+        winners.extend(winner);
+        overridden.append(&mut others);
     }
     winners.sort_by_key(|(position, _)| *position);
     let winner = winners.pop();
@@ -132,12 +132,6 @@ type Position = (usize, usize);
 struct OfName {
     winner: Option<(Position, Assignment)>,
     others: Vec<(Position, Assignment)>,
-}
-
-impl OfName {
-    fn pop_winner(&mut self) -> Option<(Position, Assignment)> {
-        self.winner.take()
-    }
 }
 
 /// The assignments of one name of a sysctl; the last one takes effect. A line with the key itself

@@ -127,15 +127,7 @@ fn one_for_each_of_many_living_targets_is_use() {
     }
     assert_eq!(machine.verdicts(601), []);
     // Its limit may be near all the same.
-    let quota = Some(Quota {
-        used: 90,
-        limit: 128,
-        uid: 0,
-        userns: 1,
-        level: 0,
-        payer_uid: 0,
-        payer_userns: 1,
-    });
+    let quota = Some(Quota::own(90, 128, 0, 1));
     machine.tell(601, None, EventKind::CreateFailed { flags: 0, errno: 24, quota, files: None });
     let near = machine.verdicts(601);
     let [Verdict { kind: Kind::LimitNear, detail: Detail::Near(near), .. }] = &near[..] else {
@@ -240,15 +232,7 @@ fn a_verdict_is_told_again_when_the_limit_is_very_near() {
         if second % 4 == 0 {
             let (instance, fd) = (InstanceId(1 + second), i32::try_from(second).unwrap());
             let used = 28 + u32::try_from(second / 4).unwrap();
-            let quota = Some(Quota {
-                used,
-                limit: 128,
-                uid: 0,
-                userns: 1,
-                level: 0,
-                payer_uid: 0,
-                payer_userns: 1,
-            });
+            let quota = Some(Quota::own(used, 128, 0, 1));
             let kind = EventKind::InstanceCreated { instance, fd, flags: 0, quota };
             machine.tell(second, Some(app), kind);
         }

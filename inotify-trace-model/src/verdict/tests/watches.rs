@@ -111,15 +111,7 @@ fn watches_that_went_with_their_targets_unseen_are_no_growth() {
             let wd = i32::try_from(5 * second).unwrap();
             machine.watches(second, task, 1, wd..wd + 4);
             let used = u32::try_from(others).unwrap() + u32::try_from(second % cycle * 5).unwrap();
-            let quota = Some(Quota {
-                used,
-                limit: 65_536,
-                uid: 0,
-                userns: 1,
-                level: 0,
-                payer_uid: 0,
-                payer_userns: 1,
-            });
+            let quota = Some(Quota::own(used, 65_536, 0, 1));
             let (instance, target, mask) = (InstanceId(1), Target::default(), 2);
             let kind = EventKind::WatchAdded { instance, fd: 3, wd: wd + 4, target, mask, quota };
             machine.tell(second, Some(task), kind);

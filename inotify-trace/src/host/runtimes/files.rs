@@ -4,7 +4,6 @@
 use std::{
     ffi::OsString,
     fs,
-    io::Read as _,
     os::{
         fd::OwnedFd,
         unix::fs::{MetadataExt as _, OpenOptionsExt as _},
@@ -15,6 +14,8 @@ use std::{
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 
+use crate::regular;
+
 /// A file's text, of at most `most` bytes; None if it is longer, or no regular file. Links are not
 /// followed at the last component.
 pub(super) fn read(path: &Path, most: u64) -> Option<String> {
@@ -23,13 +24,7 @@ pub(super) fn read(path: &Path, most: u64) -> Option<String> {
 }
 
 fn text(file: fs::File, most: u64) -> Option<String> {
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes).ok()?;
-    let is_whole = bytes.len() as u64 <= most;
-    String::from_utf8(bytes).ok().filter(|_| is_whole)
+    String::from_utf8(regular::read_open(file, most).ok()?).ok()
 }
 
 /// The names of at most `most` entries of a directory, of those that `is_wanted`.
