@@ -113,6 +113,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_documents_say_the_same() {
+        let text = include_str!("../../../docs/security.md");
+        let row = |name: &str| {
+            let row = text.lines().find(|line| line.starts_with(&format!("| {name} |")));
+            row.unwrap_or_else(|| panic!("no row for {name}"))
+        };
+        for Capability { name, purpose, loss, .. } in NEEDED {
+            let row = row(name).replace('`', "");
+            assert!(row.contains(purpose), "{row}");
+            assert!(row.contains(loss.unwrap_or_default()), "{row}");
+        }
+    }
+
+    #[test]
     fn a_thread_keeps_only_what_it_needs() {
         // Of a thread of its own: other tests run in this process.
         let after = std::thread::spawn(|| {

@@ -46,22 +46,27 @@ told() {
     echo "${count:-0}"
 }
 
-# The whole story with one backend.
-run() {
-    local trace=/out/trace-$backend.json watch=/out/watch-$backend.json number tracer watcher before leaked
-    pod_name=crashing-$backend
+# Starts a pod with this name and the ids of $backend, and waits for its shim.
+begin_pod() {
+    local tries
+    pod_name=$1
     pod=pod$(uid_of "pod $backend")
     sandbox=$(id_of "sandbox $backend")
     container /tmp/config.json pause "$sandbox" 'exec sleep 100000' --detach ||
         fail "cannot start the pod's first container"
     shim=$(shim_of "$sandbox") || fail 'there is no shim'
-
     # The shim makes the first container's instance when it has started it, not before. That one
     # must not pass for a leak.
-    for number in $(seq 50); do
+    for tries in $(seq 50); do
         [ -n "$(descriptors "$shim")" ] && break
         sleep 0.2
     done
+}
+
+# The whole story with one backend.
+run() {
+    local trace=/out/trace-$backend.json watch=/out/watch-$backend.json number tracer watcher before leaked
+    begin_pod crashing-$backend
 
     say "$backend: starting inotify-trace"
     inotify-trace --backend "$backend" -o json -e $events --record "/out/trace-$backend.itrec" \
@@ -112,16 +117,7 @@ run() {
 instant() {
     local trace=/out/trace-instant.json watch=/out/watch-instant.json number tracer watcher before id left tries
     backend=instant
-    pod_name=instant
-    pod=pod$(uid_of "pod $backend")
-    sandbox=$(id_of "sandbox $backend")
-    container /tmp/config.json pause "$sandbox" 'exec sleep 100000' --detach ||
-        fail "cannot start the pod's first container"
-    shim=$(shim_of "$sandbox") || fail 'there is no shim'
-    for tries in $(seq 50); do
-        [ -n "$(descriptors "$shim")" ] && break
-        sleep 0.2
-    done
+    begin_pod instant
     say 'apps that end at once'
     inotify-trace -o json -e $events --record "/out/trace-instant.itrec" \
         >"$trace" 2>"/out/trace-instant.txt" &

@@ -6,17 +6,16 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use inotify_trace::recording::{Header, Recorder, Rotation, Store};
+use inotify_trace::recording::Header;
 use inotify_trace_model::{
     event::{BootTime, CgroupId, Event, EventKind, InstanceId, Task},
     feed::Batch,
     tracker::Tracker,
 };
 
-use crate::{refuses, run, text};
+use crate::{recordings::recorder, refuses, run, text};
 
 /// Moves the cursor, sets a colour in 8 bits, reverses what follows, and ends the line.
 const NAME: &str = "=\x1b[2J\u{9b}31m\u{202e}\u{2066}\u{2028}\rx\n";
@@ -36,9 +35,7 @@ fn hostile(path: &Path) -> PathBuf {
         users: [(0, text())].into(),
         ..Header::default()
     };
-    let store = Store::new(path, Rotation::default()).unwrap();
-    let say = Box::new(|what: &str| panic!("{what}"));
-    let mut recorder = Recorder::start(store, header, Duration::ZERO, say).unwrap();
+    let mut recorder = recorder(path, header);
     let mut tracker = Tracker::new();
     let task = Task {
         pid: 7,

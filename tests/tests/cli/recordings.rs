@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use inotify_trace::recording::{Header, Recorder, Store};
+use inotify_trace::recording::{Header, Recorder, Rotation, Store};
 use inotify_trace_model::{
     event::{BootTime, CgroupId, Event, EventKind, InstanceId, Task},
     feed::Batch,
@@ -28,6 +28,13 @@ const BOOTED: i64 = 1_772_323_200_000_000_000;
 
 const SECOND: u64 = 1_000_000_000;
 
+/// A recorder of a made-up machine, which writes what it gets at once.
+pub(crate) fn recorder(path: &Path, header: Header) -> Recorder {
+    let store = Store::new(path, Rotation::default()).unwrap();
+    let say = Box::new(|what: &str| panic!("{what}"));
+    Recorder::start(store, header, Duration::ZERO, say).unwrap()
+}
+
 /// A recording of `instances` new instances, one every 0.1 seconds. The first is created when the
 /// machine has been up for 100 seconds, and each has a frame of its own.
 fn made(path: &Path, instances: u64) -> PathBuf {
@@ -36,13 +43,11 @@ fn made(path: &Path, instances: u64) -> PathBuf {
 
 /// The same for a machine that booted `later` seconds after the others.
 fn made_after(path: &Path, instances: u64, later: u64) -> PathBuf {
-    let store = Store::new(path, inotify_trace::recording::Rotation::default()).unwrap();
     let booted = BOOTED.checked_add_unsigned(later * SECOND).unwrap();
     let started = BootTime(100 * SECOND);
     let host = "made-up".to_owned();
     let header = Header { run: 1 + later, booted, started, host, ..Header::default() };
-    let say = Box::new(|what: &str| panic!("{what}"));
-    let mut recorder = Recorder::start(store, header, Duration::ZERO, say).unwrap();
+    let mut recorder = recorder(path, header);
     let mut tracker = Tracker::new();
     let task = Task {
         pid: 7,
