@@ -11,7 +11,7 @@ use crate::{
     queue,
     quota::{self, Counted},
     read::{field, offset},
-    target,
+    target::{self, Target},
     task::{self, Table},
 };
 
@@ -53,11 +53,12 @@ pub(crate) fn created(flags: u32, fd: i32, instance: Instance) {
         }
         quota::remember(payer);
     }
+    let seen = instance.look(Counted::Instances);
     emit(Kind::InstanceCreated, |record| {
         record.result = fd;
         record.fd = fd;
         record.mask = flags;
-        instance.describe(record, Counted::Instances);
+        seen.describe(record);
     });
 }
 
@@ -84,9 +85,9 @@ pub(crate) fn found(instance: Instance, descriptor: Found) {
     if let Some(payer) = instance.payer() {
         quota::remember(payer);
     }
-    let creator_cgroup = instance.creator_cgroup();
+    let (creator_cgroup, seen) = (instance.creator_cgroup(), instance.look(Counted::Instances));
     emit(Kind::InstanceFound, |record| {
-        instance.describe(record, Counted::Instances);
+        seen.describe(record);
         record.cgroup = creator_cgroup;
         record.pid = pid;
         record.tid = tid;
@@ -107,19 +108,19 @@ pub(crate) fn add_watch_returned(call: &Call, result: i32) {
         // A process that uses an instance holds it, even if it got the descriptor unseen.
         hold(task::pid());
     }
+    // Nothing can be read at these addresses, so of no instance all is unknown, without a branch.
+    let instance = instance.unwrap_or(Instance { file: 0, group: 0 });
+    let seen = instance.look(Counted::Watches);
+    let inode = if call.inode == 0 { target::inode_of_watch(instance, result) } else { call.inode };
+    let target = Target::of(inode);
     emit_with_path(kind, Path::User(call.path), |record| {
         record.result = result;
         record.fd = call.fd;
         record.mask = call.mask;
-        if let Some(instance) = instance {
-            instance.describe(record, Counted::Watches);
-            if result >= 0 {
-                record.wd = result;
-                match call.inode {
-                    0 => target::describe_watch(record, instance, result),
-                    inode => target::describe_inode(record, inode),
-                }
-            }
+        seen.describe(record);
+        if result >= 0 {
+            record.wd = result;
+            target.describe(record);
         }
     });
 }
@@ -132,20 +133,21 @@ pub(crate) fn rm_watch_returned(call: &Call, result: i32) {
     }
     let Some(instance) = Instance::of_descriptor(call.fd) else { return };
     hold(task::pid());
+    let seen = instance.look(Counted::Watches);
     emit(Kind::WatchRemoved, |record| {
         record.fd = call.fd;
         record.wd = call.wd;
-        instance.describe(record, Counted::Watches);
+        seen.describe(record);
     });
 }
 
 /// The kernel itself removes a watch: its target is gone, or it was for one event only.
 #[inline(always)]
 pub(crate) fn watch_vanishes(mark: u64, group: u64) {
-    let instance = Instance { file: 0, group };
+    let seen = Instance { file: 0, group }.look(Counted::Watches);
     emit(Kind::WatchVanished, |record| {
         record.wd = field(mark, offset!(mark_wd)).unwrap_or(-1);
-        instance.describe(record, Counted::Watches);
+        seen.describe(record);
         // Read before the kernel returns the watch's charge; recorded as it is right after.
         one_less(&mut record.quota);
     });
@@ -156,8 +158,9 @@ pub(crate) fn watch_vanishes(mark: u64, group: u64) {
 pub(crate) fn released(file: u64) {
     let Some(instance) = Instance::of_file(file) else { return };
     queue::forget(instance.group);
+    let seen = instance.look(Counted::Instances);
     emit(Kind::InstanceReleased, |record| {
-        instance.describe(record, Counted::Instances);
+        seen.describe(record);
         one_less(&mut record.quota);
     });
 }

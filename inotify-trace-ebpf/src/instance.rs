@@ -1,11 +1,11 @@
 //! Finds the instance of a descriptor.
 
-use inotify_trace_common::Record;
+use inotify_trace_common::{Quota, Record};
 
 use crate::{
     cgroup,
     maps::inotify_fops,
-    queue,
+    queue::Queue,
     quota::{self, Counted},
     read::{field, offset, pointer},
     task,
@@ -60,15 +60,37 @@ impl Instance {
             .unwrap_or(0)
     }
 
+    /// What the kernel knows about it now. Ask before the record is reserved: the verifier walks
+    /// what comes after that once for each way of getting there.
+    #[inline(always)]
+    pub(crate) fn look(self, counted: Counted) -> Seen {
+        let payer = self.payer().unwrap_or(0);
+        let (refs, queue) = (self.references(), Queue::of(self.group));
+        Seen { instance: self, payer, refs, queue, quota: quota::of(payer, counted) }
+    }
+}
+
+/// An instance at one moment.
+pub(crate) struct Seen {
+    instance: Instance,
+    payer: u64,
+    /// See [`Instance::references`].
+    pub(crate) refs: u32,
+    queue: Queue,
+    /// The charge of what was asked for.
+    pub(crate) quota: Quota,
+}
+
+impl Seen {
     /// Sets the instance's fields in `record`.
     #[inline(always)]
-    pub(crate) fn describe(self, record: &mut Record, counted: Counted) {
-        record.group = self.group;
-        record.file = self.file;
-        record.payer = self.payer().unwrap_or(0);
-        record.refs = self.references();
-        queue::describe(self.group, record);
-        record.quota = quota::of(record.payer, counted);
+    pub(crate) fn describe(&self, record: &mut Record) {
+        record.group = self.instance.group;
+        record.file = self.instance.file;
+        record.payer = self.payer;
+        record.refs = self.refs;
+        record.quota = self.quota;
+        self.queue.describe(record);
     }
 }
 

@@ -21,12 +21,30 @@ static TOLD: LruHashMap<u64, u32> = LruHashMap::with_max_entries(4 << 10, 0);
 #[map]
 static ADDING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1 << 10, 0);
 
-/// Sets the queue's fields in `record`.
-#[inline(always)]
-pub(crate) fn describe(group: u64, record: &mut Record) {
-    record.queued = value(group, offset!(group_q_len));
-    record.queue_limit = value(group, offset!(group_max_events));
-    record.overflowed = u32::from(is_overflowed(group));
+/// A queue at one moment.
+pub(crate) struct Queue {
+    queued: u32,
+    limit: u32,
+    is_overflowed: bool,
+}
+
+impl Queue {
+    #[inline(always)]
+    pub(crate) fn of(group: u64) -> Self {
+        Self {
+            queued: value(group, offset!(group_q_len)),
+            limit: value(group, offset!(group_max_events)),
+            is_overflowed: is_overflowed(group),
+        }
+    }
+
+    /// Sets the queue's fields in `record`.
+    #[inline(always)]
+    pub(crate) fn describe(&self, record: &mut Record) {
+        record.queued = self.queued;
+        record.queue_limit = self.limit;
+        record.overflowed = u32::from(self.is_overflowed);
+    }
 }
 
 /// Whether the queue holds the event that says that others were dropped.
@@ -57,7 +75,7 @@ fn tell(file: u64, group: u64) {
     emit(Kind::QueueOverflowed, |record| {
         record.file = file;
         record.group = group;
-        describe(group, record);
+        Queue::of(group).describe(record);
     });
 }
 
@@ -79,7 +97,7 @@ pub(crate) fn look(file: u64, group: u64, tell_read: bool) {
                 emit(Kind::QueueRead, |record| {
                     record.file = file;
                     record.group = group;
-                    describe(group, record);
+                    Queue::of(group).describe(record);
                 });
             }
             return;

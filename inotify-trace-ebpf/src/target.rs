@@ -22,9 +22,10 @@ const S_IFDIR: u16 = 0o040_000;
 /// watches.
 const MARKS: u32 = 4;
 
-/// Sets the inode of watch `wd` of `instance` in `record`, if the watch is among the newest.
+/// The inode of watch `wd` of `instance`, if the watch is among the newest; an address that nothing
+/// can be read at if not.
 #[inline(always)]
-pub(crate) fn describe_watch(record: &mut Record, instance: Instance, wd: i32) {
+pub(crate) fn inode_of_watch(instance: Instance, wd: i32) -> u64 {
     let mut marks = Marks::of(instance);
     let mut found = 0;
     for _ in 0..MARKS {
@@ -35,17 +36,33 @@ pub(crate) fn describe_watch(record: &mut Record, instance: Instance, wd: i32) {
         }
     }
     // Once, after the loop: the verifier walks each path to its end.
-    if found != 0 {
-        describe_inode(record, inode_of(found));
-    }
+    inode_of(found)
 }
 
-/// Sets the watched inode in `record`.
-#[inline(always)]
-pub(crate) fn describe_inode(record: &mut Record, inode: u64) {
-    record.inode = value(inode, offset!(inode_i_ino));
-    record.dev = value(value(inode, offset!(inode_i_sb)), offset!(sb_s_dev));
-    record.target_cgroup = cgroup_of(inode);
+/// What is watched.
+pub(crate) struct Target {
+    inode: u64,
+    dev: u32,
+    cgroup: u64,
+}
+
+impl Target {
+    #[inline(always)]
+    pub(crate) fn of(inode: u64) -> Self {
+        Self {
+            inode: value(inode, offset!(inode_i_ino)),
+            dev: value(value(inode, offset!(inode_i_sb)), offset!(sb_s_dev)),
+            cgroup: cgroup_of(inode),
+        }
+    }
+
+    /// Sets the watched inode in `record`.
+    #[inline(always)]
+    pub(crate) fn describe(&self, record: &mut Record) {
+        record.inode = self.inode;
+        record.dev = self.dev;
+        record.target_cgroup = self.cgroup;
+    }
 }
 
 /// Sends a record for each cgroup that an existing instance watches.

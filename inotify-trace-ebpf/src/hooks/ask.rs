@@ -93,8 +93,8 @@ pub fn ask_gone(ctx: RawTracePointContext) -> i32 {
         .is_some_and(|instance| instance.group == group && instance.references() > 0);
     if alive {
         if ctx.arg::<u64>(4) != 0 {
-            let instance = Instance { file, group };
-            emit(Kind::InstanceHeld, |record| instance.describe(record, Counted::Instances));
+            let seen = Instance { file, group }.look(Counted::Instances);
+            emit(Kind::InstanceHeld, |record| seen.describe(record));
         }
         return 0;
     }

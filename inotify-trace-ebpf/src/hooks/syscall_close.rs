@@ -90,9 +90,10 @@ fn replacing(old: i32, new: i32) {
 #[inline(always)]
 fn closing(fd: i32) {
     let Some(instance) = Instance::of_descriptor(fd) else { return };
+    let seen = instance.look(Counted::Instances);
     emit(Kind::DescriptorClosed, |record| {
         record.fd = fd;
-        instance.describe(record, Counted::Instances);
+        seen.describe(record);
         if record.refs == 1 {
             // Read before the kernel frees the instance; recorded as it is right after.
             one_less(&mut record.quota);
