@@ -123,37 +123,27 @@ pub(crate) fn emit_levels(payer: u64) {
 /// Initialises a record with its kind, the time and the current task.
 #[inline(always)]
 fn start(kind: Kind, record: &mut MaybeUninit<Record>) -> &mut Record {
-    let record = record.write(Record {
-        time: 0,
-        cgroup: 0,
-        group: 0,
-        file: 0,
-        payer: 0,
-        inode: 0,
-        target_cgroup: 0,
-        files: 0,
-        quota: Quota::UNKNOWN,
-        kind: kind as u32,
-        pid: 0,
-        tid: 0,
-        uid: 0,
-        result: 0,
-        fd: -1,
-        wd: -1,
-        mask: 0,
-        refs: 0,
-        dev: 0,
-        queued: 0,
-        queue_limit: 0,
-        overflowed: 0,
-        path_len: 0,
-        has_own_table: 0,
-        pad: 0,
-        nofile: 0,
-        nofile_full: Full::Unknown as u32,
-        comm: [0; 16],
-        leader_comm: [0; 16],
-    });
+    zero(record);
+    // SAFETY: it is all zeros now, which is a value of each of its fields, integers and bytes.
+    let record = unsafe { record.assume_init_mut() };
+    record.kind = kind as u32;
+    record.quota = Quota::UNKNOWN;
+    record.fd = -1;
+    record.wd = -1;
+    record.nofile_full = Full::Unknown as u32;
     task::describe(record);
     record
+}
+
+/// Sets all bytes to zero, by one instruction for each word. The compiler would make it a loop over
+/// the bytes, which the verifier walks byte by byte: half of all its work.
+#[inline(always)]
+fn zero(record: &mut MaybeUninit<Record>) {
+    const WORDS: usize = size_of::<Record>() / size_of::<u64>();
+    const { assert!(size_of::<Record>() % size_of::<u64>() == 0) };
+    let words = record.as_mut_ptr().cast::<u64>();
+    for index in 0..WORDS {
+        // SAFETY: within the record, which is aligned as its largest field, a `u64`.
+        unsafe { words.add(index).write_volatile(0) };
+    }
 }

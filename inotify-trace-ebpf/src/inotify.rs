@@ -45,6 +45,8 @@ pub(crate) fn create_failed(flags: u32, error: i32) {
 /// An instance was created with descriptor `fd`.
 #[inline(always)]
 pub(crate) fn created(flags: u32, fd: i32, instance: Instance) {
+    // First, as it is long: the verifier walks what comes after a branch once for each way.
+    let seen = instance.look(Counted::Instances);
     hold(task::pid());
     if let Some(payer) = instance.payer() {
         // Before the instance: who pays for it is known when it is.
@@ -53,7 +55,6 @@ pub(crate) fn created(flags: u32, fd: i32, instance: Instance) {
         }
         quota::remember(payer);
     }
-    let seen = instance.look(Counted::Instances);
     emit(Kind::InstanceCreated, |record| {
         record.result = fd;
         record.fd = fd;
@@ -81,11 +82,11 @@ pub(crate) struct Found {
 #[inline(always)]
 pub(crate) fn found(instance: Instance, descriptor: Found) {
     let Found { pid, tid, table, fd, own } = descriptor;
+    let (creator_cgroup, seen) = (instance.creator_cgroup(), instance.look(Counted::Instances));
     hold(pid);
     if let Some(payer) = instance.payer() {
         quota::remember(payer);
     }
-    let (creator_cgroup, seen) = (instance.creator_cgroup(), instance.look(Counted::Instances));
     emit(Kind::InstanceFound, |record| {
         seen.describe(record);
         record.cgroup = creator_cgroup;

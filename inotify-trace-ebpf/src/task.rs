@@ -1,8 +1,8 @@
 //! The task a hook runs in.
 
 use aya_ebpf::helpers::{
-    bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
-    bpf_get_current_task, bpf_ktime_get_boot_ns,
+    bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task,
+    bpf_ktime_get_boot_ns, generated::bpf_get_current_comm,
 };
 use inotify_trace_common::Record;
 
@@ -73,7 +73,10 @@ pub(crate) fn describe(record: &mut Record) {
     record.pid = (ids >> 32) as u32;
     record.tid = ids as u32;
     record.uid = value(value(current(), offset!(task_cred)), offset!(cred_euid));
-    record.comm = bpf_get_current_comm().unwrap_or([0; 16]);
+    // SAFETY: the helper writes all of it, zeros if there is no name.
+    unsafe {
+        bpf_get_current_comm((&raw mut record.comm).cast(), size_of_val(&record.comm) as u32)
+    };
     let leader = value(current(), offset!(task_group_leader));
     record.leader_comm = value(leader, offset!(task_comm));
     Table::of(current()).describe(record);
