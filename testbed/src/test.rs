@@ -222,7 +222,7 @@ struct Told {
 impl Elsewhere<'_> {
     fn run(&self, stages: &mut Stages, again: Option<&[Failure]>) -> Result<Told> {
         let mut told = Told::default();
-        let fuzzing = self.fuzzing(stages, again, &mut told)?;
+        let fuzzing = self.fuzzing(again, &mut told);
         let (tasks, scenarios) = if tools::is_possible() {
             (self.tasks(again), self.scenarios(again))
         } else {
@@ -257,39 +257,37 @@ impl Elsewhere<'_> {
         stages.run("virtual machines and fuzzing", || {
             let mut jobs = plan.jobs(&tasks, &reports);
             jobs.extend(runs.iter().flat_map(|(_, run)| run.jobs()));
-            jobs.extend(fuzzing.iter().flat_map(Fuzzing::jobs));
+            jobs.extend(fuzzing.as_ref().and_then(Fuzzing::job));
             parallel::run(jobs);
             Ok(())
         })?;
         told.kernels = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
         report::sort(&mut told.kernels);
         told.scenarios = runs.iter().map(|(name, run)| (*name, run.conclude())).collect();
-        told.fuzzed = fuzzing.iter().flat_map(Fuzzing::failed).collect();
+        if let Some(fuzzing) = fuzzing {
+            let crate::fuzzing::Told { failed, not_built } = fuzzing.conclude();
+            told.fuzzed = failed;
+            told.not_run.extend(not_built);
+        }
         Ok(told)
     }
 
-    fn fuzzing(
-        &self,
-        stages: &mut Stages,
-        again: Option<&[Failure]>,
-        told: &mut Told,
-    ) -> Result<Option<Fuzzing<'_>>> {
+    /// The targets to fuzz; None if there are none.
+    fn fuzzing(&self, again: Option<&[Failure]>, told: &mut Told) -> Option<Fuzzing<'_>> {
         let is_chosen = |target: &Target| {
             let failure = Failure::Fuzzing { target: target.name().to_owned() };
             again.is_none_or(|failures| failures.contains(&failure))
         };
         let targets: Vec<_> = Target::all().iter().copied().filter(is_chosen).collect();
         if targets.is_empty() {
-            return Ok(None);
+            return None;
         }
-        let seconds = if self.tier == Tier::Full { FUZZED_IN_FULL } else { FUZZED };
-        let (workspace, failed) = (self.workspace, Mutex::default());
         if let Err(error) = Fuzzer::setup() {
             told.not_run.push(format!("fuzzing, which needs rustup's nightly: {error:#}"));
-            return Ok(None);
+            return None;
         }
-        let fuzzer = stages.run("building what is fuzzed", || Fuzzer::build(workspace))?;
-        Ok(Some(Fuzzing { workspace, fuzzer, targets, seconds, failed }))
+        let seconds = if self.tier == Tier::Full { FUZZED_IN_FULL } else { FUZZED };
+        Some(Fuzzing::new(self.workspace, targets, seconds))
     }
 
     /// The live tests on other kernels.
