@@ -17,7 +17,9 @@ use super::{
     ask::Asker,
     backend::{Attachment, Hook, QUESTIONS},
     error::{map_error, refused},
-    layout, probe, tracefs,
+    layout,
+    links::Links,
+    probe, tracefs,
 };
 
 /// The kernel programs, built by `cargo xtask build` or supplied by a packager.
@@ -30,6 +32,7 @@ const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
 /// Loads and attaches programs. Dropping it before `finish` detaches them.
 pub(super) struct Loader {
     ebpf: Ebpf,
+    links: Links,
     /// The running kernel's BTF, for programs on its functions; read when the first one needs it.
     btf: Option<Btf>,
     /// Optional programs that this kernel cannot attach.
@@ -42,6 +45,8 @@ pub(super) struct Loader {
 /// Programs that are attached.
 pub(super) struct Installed {
     pub(super) ebpf: Ebpf,
+    /// What keeps them attached.
+    pub(super) links: Links,
     /// The running kernel's BTF, if it was needed.
     pub(super) btf: Option<Btf>,
     pub(super) losses: Vec<&'static str>,
@@ -72,6 +77,7 @@ impl Loader {
         }
         Ok(Self {
             ebpf,
+            links: Links::default(),
             btf: None,
             absent: HashSet::new(),
             substitutes: HashMap::new(),
@@ -105,8 +111,9 @@ impl Loader {
         self.attach(backend.hooks())
     }
 
-    /// Unloads, and by that detaches, the programs of a backend.
+    /// Detaches and unloads the programs of a backend.
     pub(super) fn uninstall(&mut self, backend: Backend) {
+        self.links = Links::default();
         for hook in backend.hooks() {
             for name in [Some(hook.program), hook.substitute].into_iter().flatten() {
                 // It fails for programs that were not loaded.
@@ -132,8 +139,8 @@ impl Loader {
 
     /// Hands over the installed programs.
     pub(super) fn finish(self) -> Installed {
-        let Self { ebpf, btf, losses, .. } = self;
-        Installed { ebpf, btf, losses }
+        let Self { ebpf, links, btf, losses, .. } = self;
+        Installed { ebpf, links, btf, losses }
     }
 
     /// Loads the programs of these hooks.
@@ -198,23 +205,14 @@ impl Loader {
         {
             return Err(KernelError::NoTracepoint { name: format!("syscalls:{name}") });
         }
+        let place = match hook.attachment {
+            Attachment::Function(name) | Attachment::Syscall(name) | Attachment::Raw(name) => name,
+            Attachment::Ask => return Ok(()),
+        };
         let name = self.substitutes.get(hook.program).unwrap_or(&hook.program);
-        match (program(&mut self.ebpf, name)?, hook.attachment) {
-            (Program::FEntry(program), _) => program.attach().map(drop),
-            (Program::FExit(program), _) => program.attach().map(drop),
-            (Program::KProbe(program), Attachment::Function(name)) => {
-                program.attach(name, 0).map(drop)
-            }
-            (Program::TracePoint(program), Attachment::Syscall(name)) => {
-                program.attach("syscalls", name).map(drop)
-            }
-            (Program::RawTracePoint(program), Attachment::Raw(name)) => {
-                program.attach(name).map(drop)
-            }
-            (_, Attachment::Ask) => Ok(()),
-            _ => Err(ProgramError::UnexpectedProgramType),
-        }
-        .map_err(|error| refused(&format!("attaching {name}"), &error))
+        self.links
+            .attach(program(&mut self.ebpf, name)?, place)
+            .map_err(|error| refused(&format!("attaching {name}"), &error))
     }
 
     /// Ignores a failure to load or attach an optional program.

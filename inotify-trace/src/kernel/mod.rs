@@ -2,6 +2,7 @@
 //! records. The only module that uses aya.
 
 pub mod layout;
+mod links;
 pub mod probe;
 
 mod ask;

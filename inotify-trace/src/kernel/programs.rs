@@ -15,6 +15,7 @@ use super::{
     backend::OVERFLOWS,
     error::map_error,
     iterate::Iteration,
+    links::Links,
     loader::{Installed, Loader, readiness_of},
     misses, records,
     window::Window,
@@ -82,7 +83,9 @@ pub struct Programs {
     btf: Option<aya::Btf>,
     /// Whether the iterator is wanted, and the kernel has not refused it.
     can_iterate: bool,
-    /// The programs; they stay attached for as long as it lives.
+    /// What keeps the programs attached.
+    _links: Links,
+    /// The programs.
     ebpf: Ebpf,
 }
 
@@ -131,7 +134,7 @@ impl Programs {
         loader: Loader,
         can_iterate: bool,
     ) -> Result<Self, KernelError> {
-        let Installed { mut ebpf, btf, losses } = loader.finish();
+        let Installed { mut ebpf, links, btf, losses } = loader.finish();
         let ring = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?).map_err(map_error)?;
         Ok(Self {
             backend,
@@ -143,6 +146,7 @@ impl Programs {
             counts_lost_calls: false,
             skipped: 0,
             can_iterate,
+            _links: links,
             ebpf,
             btf,
         })
