@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    event::{BootTime, Comm},
+    event::{BootTime, Comm, InstanceId},
     identity::{Names, Shim},
     resource::Resource,
     tracker::{Overflow, Process, Tracker, User},
     usage::{Chief, Culprits, Place, Share, chief, shares},
-    verdict::{Confidence, Detail, Growth, Kind, Near, Pattern, Restarts, Verdict},
+    verdict::{Confidence, Detail, Growth, Kind, Near, Pattern, Restarts, Verdict, looks_leaked},
 };
 
 /// A process that holds instances.
@@ -267,6 +267,8 @@ pub struct Exhausted {
     pub chief: Option<NamedChief>,
     /// How many are charged that no known process holds.
     pub unseen: u32,
+    /// How many are leaked, by what they were for.
+    pub leaked: u32,
     /// A process in the user namespace of `user`, if that is not the initial one.
     pub inside: Option<u32>,
 }
@@ -294,8 +296,15 @@ impl Exhausted {
             others: (others.iter().map(|it| it.pids.len()).sum(), others.iter().fold(0, sum)),
             chief,
             unseen,
+            leaked: leaked(culprits, tracker),
             inside,
         }
+    }
+
+    /// Whether most of it is leaked, so that a higher limit would be used up as well.
+    #[must_use]
+    pub fn is_mostly_leaked(&self) -> bool {
+        self.leaked > self.used / 2
     }
 
     /// What to do about it.
@@ -308,6 +317,15 @@ impl Exhausted {
             Remedy::RaiseInside { resource, userns, pid }
         }
     }
+}
+
+/// How much of a quota is leaked, each instance counted once.
+fn leaked(culprits: &Culprits, tracker: &Tracker) -> u32 {
+    let held: BTreeMap<_, _> = culprits.held.iter().map(|it| (it.instance, it.count)).collect();
+    let is_leaked =
+        |id: InstanceId| tracker.instance(id).is_some_and(|it| looks_leaked(tracker, it));
+    let leaked = held.into_iter().filter(|&(id, _)| is_leaked(id));
+    leaked.fold(0, |sum, (_, count)| sum.saturating_add(count))
 }
 
 /// A share of a quota, with names.
