@@ -17,7 +17,7 @@ const MAX_INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
 
 /// A process in a user namespace that `owner` has made, as its root, which is user `base` outside:
 /// a system container. None if the machine allows no user namespaces.
-fn container(owner: u32, base: u32) -> Option<Process> {
+pub(crate) fn container(owner: u32, base: u32) -> Option<Process> {
     let mut process = Process::start();
     process.call("open_files 1000").unwrap();
     process.call(&format!("uid {owner}")).unwrap();
@@ -50,13 +50,13 @@ fn below(process: &mut Process) {
     }
 }
 
-fn create(process: &mut Process, count: u32) {
+pub(crate) fn create(process: &mut Process, count: u32) {
     for _ in 0..count {
         process.call("init1 0").unwrap();
     }
 }
 
-fn set(process: &mut Process, sysctl: &str, value: u32) {
+pub(crate) fn set(process: &mut Process, sysctl: &str, value: u32) {
     let path = hex(format!("/proc/sys/user/{sysctl}").as_bytes());
     process.call(&format!("write {path} {}", hex(value.to_string().as_bytes()))).unwrap();
 }

@@ -1,6 +1,8 @@
 //! The same instance, the same story by every road: a look, a watch, the trace, its replay, the
 //! recording, the report.
 
+mod quota;
+
 use std::{
     any::Any,
     collections::BTreeMap,
@@ -264,7 +266,7 @@ fn story<'a>(lines: impl IntoIterator<Item = &'a Value>, pid: u32) -> Story {
 }
 
 /// The JSON lines that a command writes.
-fn lines(arguments: &[&str]) -> Vec<Value> {
+fn lines_of(arguments: &[&str]) -> Vec<Value> {
     let Output { status, stdout, stderr } =
         Command::new(binary()).args(arguments).output().unwrap();
     let errors = String::from_utf8_lossy(&stderr);
@@ -313,7 +315,7 @@ fn every_road_leads_to_the_same_story() {
             is_told(&watched) && (!is_leak || is_told(&traced))
         })
     });
-    let looked = lines(&["leaks", "-o", "json", "--settle", "1"]);
+    let looked = lines_of(&["leaks", "-o", "json", "--settle", "1"]);
     let listed = Listing::by("process", &[]);
     let watched = watching.stop();
     let watched: Vec<_> = watched
@@ -323,8 +325,8 @@ fn every_road_leads_to_the_same_story() {
         .collect();
     let traced = trace.stop().events;
     let file = recording.to_str().unwrap();
-    let recorded = lines(&["leaks", "-o", "json", "--settle", "1", "--recording", file]);
-    let replayed = lines(&["replay", "-o", "json", file]);
+    let recorded = lines_of(&["leaks", "-o", "json", "--settle", "1", "--recording", file]);
+    let replayed = lines_of(&["replay", "-o", "json", file]);
     let report = Command::new(binary()).args(["report", file, "-o", "text"]).output().unwrap();
     let report = String::from_utf8(report.stdout).unwrap();
     let listed_then = Listing::recorded(&recording, "process", &[]);
