@@ -25,6 +25,8 @@ pub struct Holder {
     pub place: Option<String>,
     /// Whether that cgroup is a container's.
     pub is_in_container: bool,
+    /// Whether its name is that of containerd's shims, as in a node of kind.
+    pub is_called_shim: bool,
 }
 
 impl Holder {
@@ -41,6 +43,7 @@ impl Holder {
             serves: process.and_then(|process| Served::by(process, tracker)),
             place: task.and_then(|task| cgroups.display(task.cgroup)),
             is_in_container: cgroup.is_some_and(|cgroup| cgroup.container.is_some()),
+            is_called_shim: task.is_some_and(|task| Shim::may_be(&task)),
         }
     }
 }
@@ -83,6 +86,11 @@ pub enum Remedy {
     DeleteServed {
         /// Whether it is a pod's.
         is_pod: bool,
+    },
+    /// The same for a process that is a shim only by its name.
+    DeleteWhatShimRuns {
+        /// The process.
+        pid: u32,
     },
     /// Look at what the process watches, report it, and raise the limit meanwhile.
     LookAndReport {
@@ -209,6 +217,7 @@ impl Finding {
         match (self.kind, &self.detail) {
             (Kind::TargetGone | Kind::ContainerGone, _) => match &self.holder.serves {
                 Some(served) => Remedy::DeleteServed { is_pod: served.pod().is_some() },
+                None if self.holder.is_called_shim => Remedy::DeleteWhatShimRuns { pid },
                 None => Remedy::RestartAndReport,
             },
             (_, Detail::Pile(pile)) => Remedy::FindStarter { pid: pile.latest },

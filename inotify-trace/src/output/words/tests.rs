@@ -1,6 +1,7 @@
 use inotify_trace_model::{
     event::{CgroupId, EMFILE, Event, EventKind, Quota, Task},
     findings::{Exhausted, Finding},
+    identity::Names,
     testing::{Machine, at, shim, task},
     usage::Culprits,
 };
@@ -128,6 +129,32 @@ fn how_often_it_happens_is_not_known_of_what_was_found() {
     story.watch_end(110, shim(), 31, 31).remove(113, 31).of_pod(120, 32).remove(121, 32);
     let (text, ..) = said(&story, 300);
     assert!(text.contains("pace: 0.50 a restart, "), "{text}");
+}
+
+/// What it serves and its version are only that container's word.
+#[test]
+fn a_shim_in_a_node_of_kind_is_shown_with_the_node_and_not_to_be_restarted() {
+    let mut story = Machine::new();
+    let node = format!("/system.slice/docker-{}.scope", "d5".repeat(32));
+    story.cgroup(0, 20, &format!("{node}/system.slice/containerd.service"));
+    let pod = "kubelet-kubepods-pod2c48913c_b29f_11e7_9350_020968147796.slice";
+    let id = "4f".repeat(32);
+    let slice = format!("{node}/kubelet.slice/kubelet-kubepods.slice/{pod}");
+    story.cgroup(0, 21, &format!("{slice}/cri-containerd-{id}.scope"));
+    let names = Names { name: Some("kind-worker".to_owned()), ..Names::default() };
+    let cgroup = CgroupId(20);
+    let named = EventKind::ContainerNamed { cgroup, container: None, names: names.into() };
+    story.tell(0, None, named);
+    let shim = Task { cgroup, ..shim() };
+    story.create(0, shim, 1).watch(0, shim, 1, Ok(21)).remove(3, 21);
+    let (text, line, json) = said(&story, 100);
+    assert!(
+        line.starts_with("containerd-shim (100) in kind-worker holds 1 instance whose"),
+        "{line}"
+    );
+    assert!(text.contains("for: kind-worker > containerd:4f4f4f4f4f4f\n"), "{text}");
+    assert!(text.contains("do: delete the pod or container that this shim runs"), "{text}");
+    assert_eq!((json.get("pattern"), json.get("shim")), (None, None));
 }
 
 #[test]
