@@ -120,6 +120,11 @@ pub fn read(files: &Path, agent: &Path, expected: Expected<'_>) -> Result<Vec<Ro
         let shims: Vec<_> = pods.map(|pod| pod.shim).collect();
         let most = if expected.leaks { expected.restarts + 1 } else { 1 };
         row.problems.extend(refusal(&text("failures.json")?, pod, &shims, most)?);
+        let all: usize = truth.pods.iter().chain(&truth.instant).filter_map(Pod::leaked).sum();
+        let release = format!("how to release {all} of these that look leaked");
+        if expected.leaks && !text("failures.txt")?.contains(&release) {
+            row.problems.push(format!("the remedy for the limit does not say {release:?}"));
+        }
     }
     rows.extend(instant::row(files, agent, &truth, expected)?);
     Ok(rows)
