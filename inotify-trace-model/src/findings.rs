@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    event::{BootTime, Comm},
+    event::{BootTime, Comm, InstanceId},
     identity::{Names, Shim},
     resource::Resource,
     tracker::{Overflow, Process, Tracker, User},
     usage::{Chief, Culprits, Place, Share, chief, shares},
-    verdict::{Confidence, Detail, Growth, Kind, Near, Pattern, Restarts, Verdict},
+    verdict::{Confidence, Detail, Growth, Kind, Near, Pattern, Restarts, Verdict, looks_leaked},
 };
 
 /// A process that holds instances.
@@ -25,6 +25,8 @@ pub struct Holder {
     pub place: Option<String>,
     /// Whether that cgroup is a container's.
     pub is_in_container: bool,
+    /// Whether its name is that of containerd's shims, as in a node of kind.
+    pub is_called_shim: bool,
 }
 
 impl Holder {
@@ -41,6 +43,7 @@ impl Holder {
             serves: process.and_then(|process| Served::by(process, tracker)),
             place: task.and_then(|task| cgroups.display(task.cgroup)),
             is_in_container: cgroup.is_some_and(|cgroup| cgroup.container.is_some()),
+            is_called_shim: task.is_some_and(|task| Shim::may_be(&task)),
         }
     }
 }
@@ -83,6 +86,11 @@ pub enum Remedy {
     DeleteServed {
         /// Whether it is a pod's.
         is_pod: bool,
+    },
+    /// The same for a process that is a shim only by its name.
+    DeleteWhatShimRuns {
+        /// The process.
+        pid: u32,
     },
     /// Look at what the process watches, report it, and raise the limit meanwhile.
     LookAndReport {
@@ -209,6 +217,7 @@ impl Finding {
         match (self.kind, &self.detail) {
             (Kind::TargetGone | Kind::ContainerGone, _) => match &self.holder.serves {
                 Some(served) => Remedy::DeleteServed { is_pod: served.pod().is_some() },
+                None if self.holder.is_called_shim => Remedy::DeleteWhatShimRuns { pid },
                 None => Remedy::RestartAndReport,
             },
             (_, Detail::Pile(pile)) => Remedy::FindStarter { pid: pile.latest },
@@ -267,6 +276,8 @@ pub struct Exhausted {
     pub chief: Option<NamedChief>,
     /// How many are charged that no known process holds.
     pub unseen: u32,
+    /// How many are leaked, by what they were for.
+    pub leaked: u32,
     /// A process in the user namespace of `user`, if that is not the initial one.
     pub inside: Option<u32>,
 }
@@ -294,8 +305,15 @@ impl Exhausted {
             others: (others.iter().map(|it| it.pids.len()).sum(), others.iter().fold(0, sum)),
             chief,
             unseen,
+            leaked: leaked(culprits, tracker),
             inside,
         }
+    }
+
+    /// Whether most of it is leaked, so that a higher limit would be used up as well.
+    #[must_use]
+    pub fn is_mostly_leaked(&self) -> bool {
+        self.leaked > self.used / 2
     }
 
     /// What to do about it.
@@ -308,6 +326,15 @@ impl Exhausted {
             Remedy::RaiseInside { resource, userns, pid }
         }
     }
+}
+
+/// How much of a quota is leaked, each instance counted once.
+fn leaked(culprits: &Culprits, tracker: &Tracker) -> u32 {
+    let held: BTreeMap<_, _> = culprits.held.iter().map(|it| (it.instance, it.count)).collect();
+    let is_leaked =
+        |id: InstanceId| tracker.instance(id).is_some_and(|it| looks_leaked(tracker, it));
+    let leaked = held.into_iter().filter(|&(id, _)| is_leaked(id));
+    leaked.fold(0, |sum, (_, count)| sum.saturating_add(count))
 }
 
 /// A share of a quota, with names.

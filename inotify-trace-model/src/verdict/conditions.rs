@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::Evidence;
 use crate::{
     event::{CgroupId, Target},
     tracker::{Instance, Origin, Process, Tracker, Watch},
@@ -49,11 +48,11 @@ pub(super) struct OfProcess {
     pub(super) shim: bool,
 }
 
-/// What most of the instances must be. All conditions given must be met; of a list, one entry,
-/// unless it says otherwise.
+/// What an instance must be. All conditions given must be met; of a list, one entry, unless it says
+/// otherwise.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct OfInstances {
+pub(super) struct OfInstance {
     /// The command name of the thread that created it.
     pub(super) thread: Vec<String>,
     /// The number of its watches.
@@ -65,9 +64,8 @@ pub(super) struct OfInstances {
     /// All events that each of its watches waits for, and no others. Not checked once the kernel has
     /// removed the watches with their files.
     pub(super) mask: Vec<String>,
-    /// Instead, the kernel may have removed all its watches before it was found, if the program's
-    /// version is not known to have no such bug.
-    pub(super) or_emptied: bool,
+    /// The kernel had removed all its watches before it was found.
+    pub(super) emptied: bool,
 }
 
 impl OfProcess {
@@ -91,24 +89,9 @@ impl OfProcess {
     }
 }
 
-impl OfInstances {
-    /// Whether at least four of five instances meet them. Of the others, a program may have made some
-    /// for another purpose.
-    pub(super) fn are_met_by(
-        &self,
-        evidence: &[Evidence],
-        tracker: &Tracker,
-        may_be_emptied: bool,
-    ) -> bool {
-        let instances = evidence.iter().filter_map(|it| tracker.instance(it.instance));
-        let fitting = instances.filter(|it| self.is_met_by(it, may_be_emptied)).count();
-        *self == Self::default() || (5 * fitting >= 4 * evidence.len() && fitting > 0)
-    }
-
-    fn is_met_by(&self, instance: &Instance, may_be_emptied: bool) -> bool {
-        if self.or_emptied && may_be_emptied && is_emptied(instance) {
-            return true;
-        }
+impl OfInstance {
+    /// Whether an instance meets them.
+    pub(super) fn is_met_by(&self, instance: &Instance) -> bool {
         let watches = instance.watches();
         let thread = match &instance.origin {
             Origin::Created(task) => Some(task.thread_name()),
@@ -120,6 +103,7 @@ impl OfInstances {
         let may_be_gone = !self.files.is_empty() && instance.emptied.is_some();
         one_of(&self.thread, |it| thread.is_some_and(|comm| comm.as_bytes() == it.as_bytes()))
             && self.watches.is_none_or(|number| watches.len() == number)
+            && (!self.emptied || is_emptied(instance))
             && (files.is_empty() || instance.files.iter().map(|it| &**it).eq(files))
             && one_of(&self.target, |it| watches.values().any(|watch| is_at(&watch.target, it)))
             && (self.mask.is_empty()
@@ -225,7 +209,7 @@ mod tests {
     fn a_mask_has_the_bits_of_its_events() {
         let of = |names: &[&str]| {
             let mask = names.iter().map(|&name| name.to_owned()).collect();
-            OfInstances { mask, ..OfInstances::default() }.mask()
+            OfInstance { mask, ..OfInstance::default() }.mask()
         };
         assert_eq!(of(&["modify"]), 0x2);
         assert_eq!(of(&["modify", "moved_to", "create"]), 0x182);
@@ -235,7 +219,7 @@ mod tests {
     #[test]
     fn the_names_of_events_are_known() {
         for pattern in super::super::patterns() {
-            let mut names = pattern.instances.mask.iter();
+            let mut names = pattern.instances.iter().flat_map(|it| &it.mask);
             assert!(names.all(|name| EVENTS.contains(&&**name)), "{}", pattern.name);
         }
     }

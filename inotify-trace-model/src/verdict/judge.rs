@@ -8,7 +8,9 @@ use std::{
 use super::{
     Confidence, Detail, Evidence, Grace, Growth, Kind, Near, Verdict, Watched, alike,
     growth::{self, Instances},
-    patterns, piles, steady,
+    patterns,
+    piles::{self, Growing},
+    steady,
     suspects::{holder, queue_full, suspect},
 };
 use crate::{
@@ -128,8 +130,8 @@ impl Judge<'_> {
                 self.found.remove(&(Kind::Idle, pid));
                 self.add(Kind::Growing, pid, evidence, growth, Detail::Watched(watched));
             }
-            Instances::Undecided(_) => self.near(pid, evidence, growth, false),
-            Instances::Use(_) => self.near(pid, evidence, growth, true),
+            Instances::Undecided(_) => self.near(pid, evidence, growth, Near::undecided),
+            Instances::Use(_) => self.near(pid, evidence, growth, Near::used),
         }
     }
 
@@ -139,17 +141,17 @@ impl Judge<'_> {
         pid: u32,
         evidence: Vec<Evidence>,
         growth: Option<Growth>,
-        looks_used: bool,
+        near: impl Fn(Quota) -> Near,
     ) {
         let is_near = |growth: &Growth| growth.time_left().is_some_and(|left| left <= NEAR);
         let Some(growth) = growth.filter(is_near) else { return };
         let first = evidence.first().and_then(|it| self.tracker.instance(it.instance));
         let quota = first.and_then(|it| growth::quota_of(self.tracker, it, growth.resource));
         // Use usually ends before it reaches a limit.
-        let is_worth_it = |it: &Quota| !looks_used || u64::from(it.used) * 2 >= it.limit.into();
-        if let Some(quota) = quota.filter(is_worth_it) {
-            let near = Detail::Near(Near { quota, looks_used });
-            self.add(Kind::LimitNear, pid, evidence, Some(growth), near);
+        let is_worth_it =
+            |it: &Near| !it.looks_used || u64::from(it.quota.used) * 2 >= it.quota.limit.into();
+        if let Some(near) = quota.map(near).filter(is_worth_it) {
+            self.add(Kind::LimitNear, pid, evidence, Some(growth), Detail::Near(near));
         }
     }
 
@@ -184,16 +186,22 @@ impl Judge<'_> {
                 let detail = Detail::Watches { now, before: watches.from };
                 self.add(Kind::WatchesGrowing, pid, evidence, Some(watches.growth), detail);
             } else if !self.found.contains_key(&(Kind::LimitNear, pid)) {
-                self.near(pid, evidence, Some(watches.growth), false);
+                self.near(pid, evidence, Some(watches.growth), Near::undecided);
             }
         }
     }
 
     fn piles(&mut self, leaked: &HashSet<InstanceId>) {
         for found in piles::growing(self.tracker, self.now, self.grace.growth) {
-            if !is_explained(&found.evidence, leaked) {
-                let detail = Detail::Pile(found.pile);
-                self.add(Kind::PilingUp, found.oldest, found.evidence, found.growth, detail);
+            let Growing { pile, oldest, evidence, growth, is_decided } = found;
+            if is_explained(&evidence, leaked) {
+                continue;
+            }
+            if is_decided {
+                self.add(Kind::PilingUp, oldest, evidence, growth, Detail::Pile(pile));
+            } else {
+                let near = |quota| Near { pile: Some(pile), ..Near::undecided(quota) };
+                self.near(oldest, evidence, growth, near);
             }
         }
     }

@@ -202,6 +202,20 @@ pub struct Near {
     /// Whether each instance has a target of its own, so that they look used; otherwise it is too
     /// early to tell.
     pub looks_used: bool,
+    /// The equal processes that hold these instances, if it is not one process.
+    pub pile: Option<Pile>,
+}
+
+impl Near {
+    /// It is too early to tell what it looks like.
+    fn undecided(quota: Quota) -> Self {
+        Self { quota, looks_used: false, pile: None }
+    }
+
+    /// It looks like use.
+    fn used(quota: Quota) -> Self {
+        Self { looks_used: true, ..Self::undecided(quota) }
+    }
 }
 
 impl Verdict {

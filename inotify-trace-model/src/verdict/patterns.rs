@@ -6,9 +6,9 @@ use serde::Deserialize;
 
 use super::{
     Evidence, Kind,
-    conditions::{OfInstances, OfProcess},
+    conditions::{OfInstance, OfProcess},
 };
-use crate::tracker::{Process, Tracker};
+use crate::tracker::{Instance, Process, Tracker};
 
 /// The known bugs, each with its source.
 const FILE: &str = include_str!("patterns.json");
@@ -23,9 +23,13 @@ pub struct Pattern {
     kinds: Vec<String>,
     /// What the holder must be: one of these.
     process: Vec<OfProcess>,
-    /// What most of its instances must be.
+    /// What most of its instances must be, each of them one of these; anything if there are none.
     #[serde(default)]
-    pub(super) instances: OfInstances,
+    pub(super) instances: Vec<OfInstance>,
+    /// Whether it is several bugs, which only the version of the holder's program tells apart, and that
+    /// is not known.
+    #[serde(default)]
+    version_unknown: bool,
     /// What goes wrong, in a sentence.
     pub about: String,
     /// The versions that fix it, in words.
@@ -47,10 +51,23 @@ impl Pattern {
         self.process.iter().any(|it| it.are_met_by(process, tracker))
     }
 
-    /// Whether the version of a shim, if known, does not rule it out.
-    fn may_be_in(&self, process: &Process) -> bool {
+    /// Whether at least four of five instances are so. Of the others, a program may have made some for
+    /// another purpose.
+    fn is_of_most(&self, evidence: &[Evidence], process: &Process, tracker: &Tracker) -> bool {
         let version = process.shim.as_ref().and_then(|shim| shim.version.as_deref());
-        version.and_then(|version| self.is_in(version)) != Some(false)
+        let has_it = version.and_then(|version| self.is_in(version));
+        if self.version_unknown && has_it.is_some() {
+            return false;
+        }
+        // Instances without a watch are all alike: only the version tells bugs apart.
+        let may_be_emptied = self.version_unknown || has_it == Some(true);
+        let instances = evidence.iter().filter_map(|it| tracker.instance(it.instance));
+        let is_one = |instance: &&Instance| {
+            let mut conditions = self.instances.iter().filter(|it| may_be_emptied || !it.emptied);
+            conditions.any(|it| it.is_met_by(instance))
+        };
+        let fitting = instances.filter(is_one).count();
+        self.instances.is_empty() || (5 * fitting >= 4 * evidence.len() && fitting > 0)
     }
 
     /// Whether a version has this bug; None if unknown.
@@ -112,13 +129,15 @@ fn find_by_name(
     patterns().iter().find(|pattern| {
         pattern.kinds.iter().any(|it| it == kind)
             && pattern.is_of(process, tracker)
-            && pattern.instances.are_met_by(evidence, tracker, pattern.may_be_in(process))
+            && pattern.is_of_most(evidence, process, tracker)
     })
 }
 
 /// Whether the kernel has removed the watches of an instance of this process that has none.
 pub(super) fn leaves_empty(tracker: &Tracker, process: &Process) -> bool {
-    patterns().iter().any(|pattern| pattern.instances.or_emptied && pattern.is_of(process, tracker))
+    let leaves_empty =
+        |pattern: &Pattern| pattern.instances.iter().any(|instance| instance.emptied);
+    patterns().iter().any(|pattern| leaves_empty(pattern) && pattern.is_of(process, tracker))
 }
 
 #[cfg(test)]

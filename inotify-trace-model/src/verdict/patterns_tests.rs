@@ -131,6 +131,7 @@ fn rows() -> Vec<(&'static str, &'static str, Scene, Vec<NearMiss>)> {
     const RESOLVER: (&str, u32) = ("/etc", 0x0100_0182);
     const SHORT: Option<&str> = Some("containerd#5670");
     const RACE: Option<&str> = Some("containerd-exit-before-watch");
+    const EITHER: Option<&str> = Some("containerd#5670 or containerd-exit-before-watch");
     let shim = |watches: &[_]| Scene {
         place: "/system.slice/containerd.service".to_owned(),
         exe: Some("containerd-shim-runc-v2"),
@@ -170,6 +171,7 @@ fn rows() -> Vec<(&'static str, &'static str, Scene, Vec<NearMiss>)> {
                     (|it| it.shim = Some(Some("1.4.13")), SHORT),
                     (|it| it.watches = vec![CGROUP], None),
                     (|it| it.watches.push(CGROUP), RACE),
+                    (|it| it.shim = Some(Some("1.7.24")), SHORT),
                 ],
             ),
         ),
@@ -185,6 +187,28 @@ fn rows() -> Vec<(&'static str, &'static str, Scene, Vec<NearMiss>)> {
                     (|it| it.watches.truncate(1), SHORT),
                 ],
             ),
+        ),
+        (
+            "containerd#5670 or containerd-exit-before-watch",
+            "target-gone",
+            Scene { was_found: true, ..shim(&[]) },
+            vec![
+                (|it| it.shim = None, None),
+                (|it| it.uid = 1000, None),
+                (|it| it.place = container(), None),
+                // Made by the shim in view: there is more to know, and nothing of this is known.
+                (|it| it.was_found = false, None),
+                // What watches tell, or the version.
+                (|it| it.watches = vec![MEMORY], SHORT),
+                (|it| it.watches = vec![MEMORY, CGROUP], RACE),
+                (|it| it.watches = vec![CGROUP], None),
+                (|it| it.shim = Some(Some("1.4.13")), SHORT),
+                (|it| it.shim = Some(Some("1.5.11")), SHORT),
+                (|it| it.shim = Some(Some("1.5.12")), None),
+                (|it| it.shim = Some(Some("1.7.24")), None),
+                (|it| it.shim = Some(Some("2.1.9")), None),
+                (|it| it.shim = Some(Some("1.6.0-rc.1")), EITHER),
+            ],
         ),
         (
             "calico#13727",

@@ -3,7 +3,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Evidence, alike, growth, growth::Growth, steady::increase};
+use super::{
+    Evidence, alike, growth,
+    growth::Growth,
+    steady::{GLANCE, increase},
+};
 use crate::{
     event::{BootTime, CgroupId, Comm},
     tracker::{Process, Tracker},
@@ -35,10 +39,12 @@ pub(super) struct Growing {
     pub(super) oldest: u32,
     pub(super) evidence: Vec<Evidence>,
     pub(super) growth: Option<Growth>,
+    /// Whether it has grown for long enough for a verdict.
+    pub(super) is_decided: bool,
 }
 
-/// The piles that have grown for `span`. What a process of them watches, the others do too: shims, say, each watch
-/// the cgroup of a pod of their own.
+/// The piles that grow; `span` is the time that it takes to tell. What a process of them watches, the
+/// others do too: shims, say, each watch the cgroup of a pod of their own.
 pub(super) fn growing(tracker: &Tracker, now: BootTime, span: Duration) -> Vec<Growing> {
     let mut groups: BTreeMap<(CgroupId, Comm), Vec<&Process>> = BTreeMap::new();
     for process in tracker.processes() {
@@ -71,10 +77,13 @@ fn of(
         }
     }
     let ended = tracker.ended(cgroup, comm)?;
-    let more = increase(&begun, &ended, now, span).filter(|it| it.len() >= FEWEST)?;
+    let more = |span| increase(&begun, &ended, now, span).filter(|it| it.len() >= FEWEST);
+    let decided = more(span);
+    let is_decided = decided.is_some();
+    let more = decided.or_else(|| more(GLANCE))?;
     let (first, last) = (more.first()?.1, more.last()?.1);
     let evidence = more.iter().flat_map(|it| growth::evidence(it.1.1)).collect();
     let growth = growth::of_times(tracker, first.1.first().map(|it| it.1), more);
     let pile = Pile { cgroup, comm, processes: more.len(), latest: last.0.task.pid };
-    Some(Growing { pile, oldest: first.0.task.pid, evidence, growth })
+    Some(Growing { pile, oldest: first.0.task.pid, evidence, growth, is_decided })
 }

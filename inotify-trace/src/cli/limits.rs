@@ -30,7 +30,9 @@ use crate::{
     feed::Options,
     host::{self, procfs},
     kernel::{Backend, Settings},
-    limits::{self, Changes, Counted, Pods, PodsFrom, Seen, apply::Plan, files::Root},
+    limits::{
+        self, Changes, Counted, Pods, PodsFrom, Recommendation, Seen, apply::Plan, files::Root,
+    },
     output::{LimitsReport, Patient, UserNames},
 };
 
@@ -53,7 +55,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100))]
     warn: Option<u32>,
     /// Number of pods that the recommended values have room for [default: kubelet's maxPods, if
-    /// there is a kubelet]
+    /// there is a kubelet; of a recording with pods, kubelet's default]
     #[arg(long, value_name = "N")]
     pods: Option<u64>,
     /// Write the recommended values to the file shown, and set them now, after confirmation
@@ -242,23 +244,31 @@ fn report(
 /// itself.
 fn look_back(args: &Args, past: &Past) -> LimitsReport {
     let settings = past.header.sysctls.settings();
+    let seen = Seen::by(&past.tracker).at_most(past.changes.most());
+    let recommendation = recommend(args, None, &seen, &settings);
     LimitsReport {
         names: UserNames::from_map(past.header.users.clone()),
         standings: Some(usage::standings(&past.tracker)),
         rates: Some(past.changes.rates(&past.tracker, past.during)),
-        recommendation: recommend(
-            args,
-            None,
-            &Seen::by(&past.tracker).at_most(past.changes.most()),
-            &settings,
-        ),
+        notes: lost(&past.changes).into_iter().chain(assumed_pods(&recommendation)).collect(),
+        recommendation,
         settings,
         plan: None,
         warn: args.warn.unwrap_or(WARN),
         own_namespace: None,
-        notes: lost(&past.changes).into_iter().collect(),
         done: None,
     }
+}
+
+/// The note on a number of pods that the machine itself may know better than its recording.
+fn assumed_pods(recommendation: &Recommendation) -> Option<String> {
+    let Pods { count, from } = recommendation.instances.pods?;
+    (from == PodsFrom::Default).then(|| {
+        format!(
+            "a recording does not have kubelet's maxPods, so {count} pods are reckoned with: if \
+             that machine takes another number, give it with --pods."
+        )
+    })
 }
 
 /// `pods` are those of the machine, if it has a kubelet.
@@ -267,7 +277,7 @@ fn recommend(
     pods: Option<Pods>,
     seen: &Seen,
     settings: &[limits::Setting],
-) -> limits::Recommendation {
+) -> Recommendation {
     let floor = |sysctl| {
         let setting = settings.iter().find(|setting| setting.sysctl == sysctl);
         setting.map(limits::Setting::floor).unwrap_or_default()

@@ -14,7 +14,7 @@ use super::{
     sweep::Schedule,
 };
 use crate::{
-    host::{procfs, runtimes::Registry},
+    host::{OpenFiles, procfs, runtimes::Registry},
     kernel::{Backend, Programs},
 };
 
@@ -32,6 +32,7 @@ pub(super) struct Intake {
     pub(super) naming: Naming,
     /// When to ask which instances are gone; records give hints.
     pub(super) sweep: Schedule,
+    files: OpenFiles,
     /// Whether events were lost, which may include ends of instances.
     has_lost: bool,
     /// Whether the last batch left records in the ring buffer.
@@ -45,6 +46,7 @@ impl Intake {
             known: Known::default(),
             naming: Naming::new(registry),
             sweep: Schedule::new(Instant::now()),
+            files: OpenFiles::open(),
             has_lost: false,
             more: false,
         }
@@ -83,8 +85,8 @@ impl Intake {
     /// Takes a batch out of the ring buffer; processes that executed a program go to `executed`.
     fn take(&mut self, events: &mut Vec<Event>, executed: &mut Vec<u32>) -> usize {
         let exact = self.is_exact();
-        let Self { programs, known, sweep, .. } = self;
-        let mut reader = Reader { known, executed, hinted: false };
+        let Self { programs, known, sweep, files, .. } = self;
+        let mut reader = Reader { known, executed, files, hinted: false };
         let taken = programs.drain(BATCH, |raw| reader.read(raw, events));
         if reader.hinted && !exact {
             sweep.hint(Instant::now());

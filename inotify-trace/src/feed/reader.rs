@@ -20,7 +20,7 @@ use inotify_trace_model::{
 use super::tables::OwnTables;
 
 use crate::{
-    host,
+    host::OpenFiles,
     kernel::{InstanceAddress, RawEvent},
 };
 
@@ -93,6 +93,7 @@ pub(super) struct Reader<'a> {
     pub(super) known: &'a mut Known,
     /// Processes that executed a program.
     pub(super) executed: &'a mut Vec<u32>,
+    pub(super) files: &'a OpenFiles,
     /// Whether an instance may have ended without a record of its own.
     pub(super) hinted: bool,
 }
@@ -136,7 +137,12 @@ impl Reader<'_> {
             },
             Kind::CreateFailed => {
                 let errno = record.result.saturating_neg();
-                EventKind::CreateFailed { flags: record.mask, errno, quota, files: files(&record) }
+                EventKind::CreateFailed {
+                    flags: record.mask,
+                    errno,
+                    quota,
+                    files: files(&record, self.files),
+                }
             }
             Kind::WatchAdded => EventKind::WatchAdded {
                 instance: self.used(&record, events),
@@ -369,9 +375,9 @@ fn charges(bytes: &[u8]) -> Box<[Charge]> {
 
 /// The descriptors of the process when a creation failed for lack of one or of an instance, and the
 /// open files of the machine when it failed for lack of these.
-fn files(record: &Record) -> Option<Files> {
+fn files(record: &Record, of_machine: &OpenFiles) -> Option<Files> {
     if record.result == -rustix::io::Errno::NFILE.raw_os_error() {
-        return host::open_files();
+        return of_machine.count();
     }
     let limit = u64::from(record.nofile);
     let used = match record.nofile_full {

@@ -1,8 +1,9 @@
 //! This machine: its clocks, and the header of its recordings.
 
 use std::{
-    fs,
+    fs::{self, File},
     hash::{BuildHasher as _, Hasher as _, RandomState},
+    os::unix::fs::FileExt as _,
     path::Path,
 };
 
@@ -25,14 +26,29 @@ pub fn now() -> BootTime {
     BootTime(seconds * 1_000_000_000 + nanoseconds)
 }
 
-/// The open files of the machine and their limit; None if they cannot be read.
-#[must_use]
-pub fn open_files() -> Option<Files> {
-    // Allocated, unused (always 0 since Linux 2.6), and the limit: proc(5).
-    let text = fs::read_to_string("/proc/sys/fs/file-nr").ok()?;
-    let mut numbers = text.split_whitespace().map(str::parse);
-    let (used, _, limit) = (numbers.next()?.ok()?, numbers.next(), numbers.next()?.ok()?);
-    Some(Files { used: Some(used), limit })
+/// The open files of the machine. What says how many there are stays open, since at their limit no
+/// other file can be opened.
+#[derive(Debug)]
+pub struct OpenFiles(Option<File>);
+
+impl OpenFiles {
+    /// Opens it.
+    #[must_use]
+    pub fn open() -> Self {
+        Self(File::open("/proc/sys/fs/file-nr").ok())
+    }
+
+    /// How many there are, and their limit; None if that cannot be read.
+    #[must_use]
+    pub fn count(&self) -> Option<Files> {
+        let mut bytes = [0; 128];
+        let length = self.0.as_ref()?.read_at(&mut bytes, 0).ok()?;
+        let text = str::from_utf8(bytes.get(..length)?).ok()?;
+        // Allocated, unused (always 0 since Linux 2.6), and the limit: proc(5).
+        let mut numbers = text.split_whitespace().map(str::parse);
+        let (used, _, limit) = (numbers.next()?.ok()?, numbers.next(), numbers.next()?.ok()?);
+        Some(Files { used: Some(used), limit })
+    }
 }
 
 /// A clock for this machine, in its time zone.

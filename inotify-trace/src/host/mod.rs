@@ -7,5 +7,5 @@ pub mod procfs;
 pub mod runtimes;
 mod users;
 
-pub use machine::{clock, header, now, open_files};
+pub use machine::{OpenFiles, clock, header, now};
 pub use users::users;

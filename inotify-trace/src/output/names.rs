@@ -2,17 +2,19 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use inotify_trace_model::tracker::User;
+use inotify_trace_model::{text::printable, tracker::User};
 
 /// The names of the users of a machine.
 #[derive(Clone, Debug, Default)]
 pub struct UserNames(BTreeMap<u32, String>);
 
 impl UserNames {
-    /// By uid.
+    /// By uid. Names may come from a recording of another machine: whatever they are written to, they
+    /// do not move its text.
     #[must_use]
     pub fn from_map(names: BTreeMap<u32, String>) -> Self {
-        Self(names)
+        let printable = |(uid, name): (u32, String)| (uid, printable(&name).into_owned());
+        Self(names.into_iter().map(printable).collect())
     }
 
     /// A user's name, if there is one.

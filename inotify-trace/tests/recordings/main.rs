@@ -53,6 +53,26 @@ fn each_file_of_a_rotated_set_is_a_recording_by_itself() {
     }
 }
 
+/// A recording has pods, and not the number that its machine takes.
+#[test]
+fn limits_of_a_recording_say_what_they_assume() {
+    let limits = |options: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_inotify-trace"))
+            .args(["limits", "--recording"])
+            .arg(fixtures().join("v1"))
+            .args(options)
+            .output()
+            .expect("the tool can be started");
+        let text = String::from_utf8(output.stdout).expect("text is UTF-8");
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let assumed = "maxPods, so 110 pods are reckoned with";
+    let text = limits(&[]);
+    assert!(text.contains("(kubelet's default)") && text.contains(assumed), "{text}");
+    let text = limits(&["--pods", "250"]);
+    assert!(text.contains("250 pods (--pods)") && !text.contains("maxPods"), "{text}");
+}
+
 #[test]
 #[ignore = "rewrites v1.json, which nobody may once 0.1 is released"]
 fn remake_fixture() {

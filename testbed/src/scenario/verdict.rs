@@ -29,6 +29,10 @@ pub struct Verdict {
 /// The bug that the scenario has its name from.
 pub const BUG: &str = "containerd#5670";
 
+/// The name by what is left of an instance that the kernel has emptied, as Debian's shims do not say
+/// their version.
+pub const EMPTIED: &str = "containerd#5670 or containerd-exit-before-watch";
+
 /// The verdicts on a process that it leaks by that bug, as `leaks` writes them.
 pub fn verdicts(text: &str, process: u64) -> Result<Vec<Verdict>> {
     verdicts_of(text, process, BUG)
@@ -69,17 +73,36 @@ fn read(verdict: &Value) -> Result<Verdict> {
 }
 
 impl Verdict {
+    /// The failures of the output on this pod by what an emptied instance shows: no rate.
+    pub fn problems_of_emptied(&self, pod: &Pod) -> Vec<String> {
+        let expected = Self {
+            pod: format!("default/{}", pod.name),
+            ended: 0,
+            per_restart: 0.0,
+            is_inferred: false,
+            restarts_left: None,
+            limit: None,
+            newest: Vec::new(),
+            ..self.clone()
+        };
+        self.compared(expected)
+    }
+
     /// The failures of the output on this pod.
     pub fn problems(&self, pod: &Pod, quota: Quota) -> Vec<String> {
         let left = quota.limit.checked_sub(quota.used);
-        let expected = Self {
+        self.compared(Self {
             pod: format!("default/{}", pod.name),
             ended: self.instances as u64,
             per_restart: 1.0,
             restarts_left: left,
             limit: Some(quota.limit),
+            is_inferred: false,
             ..self.clone()
-        };
+        })
+    }
+
+    fn compared(&self, expected: Self) -> Vec<String> {
         if *self == expected {
             return Vec::new();
         }
@@ -179,6 +202,19 @@ mod tests {
         assert_eq!(wrong(|it| it.per_restart = 0.9), 1);
         assert_eq!(wrong(|it| it.restarts_left = Some(117)), 1);
         assert_eq!(wrong(|it| it.limit = None), 1);
+    }
+
+    #[test]
+    fn an_emptied_instance_shows_no_rate() {
+        let bare = r#"{"pid":7,"verdict":"target-gone","pattern":"PATTERN","instances":8,
+            "boot_ns":90,"shim":{"container":{"namespace":"default","pod_name":"crashing"}}}"#
+            .replace('\n', "")
+            .replace("PATTERN", EMPTIED);
+        let said = &verdicts_of(&bare, 7, EMPTIED).unwrap()[0];
+        assert_eq!(said.problems_of_emptied(&pod()), [""; 0]);
+        assert_eq!(said.problems(&pod(), QUOTA).len(), 1);
+        let with_rate = &verdicts(&line(7, "target-gone", "containerd#5670"), 7).unwrap()[0];
+        assert_eq!(with_rate.problems_of_emptied(&pod()).len(), 1);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Who is to blame for a limit that is reached.
 
-use inotify_trace_tests::{Agent, Cgroup, Process, Run, agent::has, live_test, system};
+use inotify_trace_tests::{
+    Agent, Cgroup, Process, Run, agent::has, live_test, process::hex, system,
+};
 use serde_json::{Value, json};
 
 const MAX_INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
@@ -142,11 +144,10 @@ fn paths_of_failures_can_be_read() {
     let mut process = of_user(system::fresh_uid());
     let fd = process.call("init1 0").unwrap();
     let path = directory.path().join("a-directory-that-is-not-there").join("settings.json");
-    let hex = inotify_trace_tests::process::hex(path.to_str().unwrap().as_bytes());
-    let name = inotify_trace_tests::process::hex(b"a-thread");
     let mut thread = process.thread();
-    thread.call(&format!("name {name}")).unwrap();
-    thread.call(&format!("watch {fd} {hex} 2")).unwrap_err();
+    thread.call(&format!("name {}", hex(b"a-thread"))).unwrap();
+    let encoded = hex(path.to_str().unwrap().as_bytes());
+    thread.call(&format!("watch {fd} {encoded} 2")).unwrap_err();
     agent.wait_for("the failure", |lines| lines.len() == 2);
     let run = agent.stop();
     let line = lines(&run)[1];
@@ -186,6 +187,44 @@ fn what_was_not_seen_is_looked_for() {
     assert_eq!(told[2], expected);
     let chief = format!("remedy: look at workload ({holder}) first, with {many} of these");
     assert!(told[3].contains(&chief), "{}", told[3]);
+}
+
+#[live_test]
+fn what_is_mostly_leaked_is_to_be_released() {
+    const NAME: &str = "blame::what_is_mostly_leaked_is_to_be_released";
+    let _machine = system::the_machine();
+    let limit = system::number_in(MAX_INSTANCES);
+    if limit > 10_000 {
+        return system::skip(NAME, "the limit is too high");
+    }
+    let Some(ended) = Cgroup::new() else {
+        return system::skip(NAME, "no cgroup v2 hierarchy is mounted");
+    };
+    let uid = system::fresh_uid();
+    let agent = Agent::unparsed(&["-x"]);
+    // Each holds too little to be to blame, and most of it is of a cgroup that is removed.
+    let file = hex(ended.directory().join("cgroup.events").as_os_str().as_encoded_bytes());
+    let mut processes: Vec<_> = (0..4).map(|_| of_user(uid)).collect();
+    let mut leaked = 0;
+    for number in 0..limit {
+        let process = &mut processes[number as usize % 4];
+        let fd = process.call("init1 0").unwrap();
+        if number % 4 != 3 {
+            process.call(&format!("watch {fd} {file} {}", libc::IN_MODIFY)).unwrap();
+            leaked += 1;
+        }
+    }
+    ended.remove();
+    assert_eq!(processes[0].call("init1 0"), Err(libc::EMFILE));
+    agent.wait_for("the remedy", |lines| lines.len() == 4);
+    let run = agent.stop();
+    let told = lines(&run);
+    let remedy = format!(
+        "  remedy: run `inotify-trace leaks` first, which says how to release {leaked} of these \
+         that look leaked; to gain time, raise fs.inotify.max_user_instances (`inotify-trace \
+         limits` recommends a value)"
+    );
+    assert_eq!(told[3], remedy);
 }
 
 #[live_test]

@@ -7,7 +7,7 @@ use inotify_trace_tests::{
     agent::{binary, has},
     live_test,
     process::hex,
-    system,
+    system::{self, Setting},
 };
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ const MAX_INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
 
 /// A process in a user namespace that `owner` has made, as its root, which is user `base` outside:
 /// a system container. None if the machine allows no user namespaces.
-fn container(owner: u32, base: u32) -> Option<Process> {
+pub(crate) fn container(owner: u32, base: u32) -> Option<Process> {
     let mut process = Process::start();
     process.call("open_files 1000").unwrap();
     process.call(&format!("uid {owner}")).unwrap();
@@ -50,13 +50,13 @@ fn below(process: &mut Process) {
     }
 }
 
-fn create(process: &mut Process, count: u32) {
+pub(crate) fn create(process: &mut Process, count: u32) {
     for _ in 0..count {
         process.call("init1 0").unwrap();
     }
 }
 
-fn set(process: &mut Process, sysctl: &str, value: u32) {
+pub(crate) fn set(process: &mut Process, sysctl: &str, value: u32) {
     let path = hex(format!("/proc/sys/user/{sysctl}").as_bytes());
     process.call(&format!("write {path} {}", hex(value.to_string().as_bytes()))).unwrap();
 }
@@ -156,6 +156,70 @@ fn containers_use_up_the_quota_of_their_owner() {
         assert!(!text.contains(wrong), "{wrong:?} in: {text}");
     }
     drop((before, deep, last, refused));
+}
+
+/// As `unshare -r` does for a user without privileges: a namespace in which only that user exists.
+fn of_one_user(uid: u32) -> Option<Process> {
+    let mut process = Process::start();
+    process.call("open_files 1000").unwrap();
+    process.call(&format!("uid {uid}")).unwrap();
+    process.call("dumpable").unwrap();
+    if process.call(&format!("unshare {}", libc::CLONE_NEWUSER)).is_err() {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        system::skip(&test, "no user namespace can be made");
+        return None;
+    }
+    for (file, text) in [("setgroups", "deny".to_owned()), ("uid_map", format!("0 {uid} 1"))] {
+        let path = hex(format!("/proc/self/{file}").as_bytes());
+        process.call(&format!("write {path} {}", hex(text.as_bytes()))).unwrap();
+    }
+    Some(process)
+}
+
+/// A namespace that a user makes without privileges has no limit of its own: the user pays as before.
+#[live_test(each = kernel)]
+fn a_user_pays_for_a_namespace_made_without_privileges() {
+    let _machine = system::the_machine();
+    let limit = system::number_in(MAX_INSTANCES);
+    if limit > 900 {
+        system::skip(
+            "a_user_pays_for_a_namespace_made_without_privileges",
+            "the limit is too high",
+        );
+        return;
+    }
+    let uid = system::fresh_uid();
+    let (machine, text) = (Agent::with(&["-x"]), Agent::unparsed(&["-x"]));
+    let Some(mut inside) = of_one_user(uid) else { return };
+    let mut outside = Process::start();
+    outside.call(&format!("uid {uid}")).unwrap();
+    create(&mut outside, 20);
+    create(&mut inside, limit - 20);
+    assert_eq!(inside.call("init1 0"), Err(libc::EMFILE));
+    machine.wait_for_event(&json!({
+        "event": "create-failed", "pid": inside.pid, "limit_hit": "inotify-instances",
+        "used": limit, "limit": limit, "charged_uid": uid,
+        "charged_userns": system::user_namespace(inside.pid), "limit_level": 1,
+        "payer_uid": uid, "payer_userns": system::INITIAL_USERNS, "not_visible": 0,
+    }));
+    let run = machine.stop();
+    let (event, named) = culprits(&run.events, inside.pid);
+    let mut expected = [(inside.pid, u64::from(limit - 20)), (outside.pid, 20)];
+    expected.sort_unstable();
+    assert_eq!(named, expected, "{event}");
+    let remedy = remedy_after(&text, inside.pid);
+    let raise = "raise fs.inotify.max_user_instances (`inotify-trace limits` recommends a value)";
+    assert!(remedy.contains(raise), "{remedy}");
+    let who = format!(
+        "  {limit} of {limit} instances of {uid}: workload ({}) {}, workload ({}) 20",
+        inside.pid,
+        limit - 20,
+        outside.pid
+    );
+    let lines = text.events();
+    let lines: Vec<_> = lines.iter().filter_map(Value::as_str).collect();
+    assert!(lines.contains(&&*who), "no {who:?} in {lines:#?}");
+    nothing_lost(&run);
 }
 
 /// Two namespaces share the limit of watches of the one that both are in.
@@ -261,6 +325,35 @@ fn the_remedy_for_a_lack_of_descriptors_is_no_sysctl() {
     let lines = agent.events();
     let lines: Vec<_> = lines.iter().filter_map(Value::as_str).collect();
     assert!(lines.iter().any(|it| it.contains(&says)), "{lines:#?}");
+}
+
+/// The agent can open no file either. The limit is the whole machine's: one that is virtual does no
+/// harm.
+#[live_test(each = kernel)]
+fn a_machine_without_files_is_no_lack_of_instances() {
+    let _machine = system::the_machine();
+    if !system::is_emulated() {
+        let why = "it would take all files from other programs of this machine";
+        return system::skip("a_machine_without_files_is_no_lack_of_instances", why);
+    }
+    let (agent, text) = (Agent::with(&["-x"]), Agent::unparsed(&["-x"]));
+    let mut process = Process::start();
+    process.call(&format!("uid {}", system::fresh_uid())).unwrap();
+    let most = Setting::exactly("/proc/sys/fs/file-max", 1);
+    assert_eq!(process.call("init1 0"), Err(libc::ENFILE));
+    let failed = json!({
+        "event": "create-failed", "pid": process.pid, "errno": "ENFILE", "limit_hit": "file-max",
+        "files_limit": 1,
+    });
+    agent.wait_for_event(&failed);
+    let remedy = remedy_after(&text, process.pid);
+    drop(most);
+    assert!(remedy.contains("raise fs.file-max"), "{remedy}");
+    // Of the machine, and not of the process.
+    let events = agent.events();
+    let event = events.iter().find(|it| has(it, &failed)).unwrap();
+    assert!(event["files_used"].as_u64() > Some(8), "{event}");
+    process.call("init1 0").unwrap();
 }
 
 /// A seccomp filter refuses calls that the kernel would allow: no limit is to blame.

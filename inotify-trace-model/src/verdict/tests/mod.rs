@@ -174,11 +174,38 @@ fn a_container_that_removes_cgroups_of_its_own_has_not_ended() {
 
 #[test]
 fn what_does_not_say_whom_it_served_costs_what_the_bug_does() {
+    for (version, expected) in [
+        (Some("1.4.13"), Some((8, 1.0, Some(119), true))),
+        // Two bugs leave such instances, and one of them not at each restart.
+        (None, None),
+        (Some("1.7.24"), None),
+    ] {
+        let mut machine = Machine::pod(version);
+        for instance in 20..28 {
+            machine.emptied(5, instance);
+        }
+        assert_eq!(restarts(&machine, 100), expected, "{version:?}");
+    }
+}
+
+#[test]
+fn what_was_emptied_before_keeps_its_name_when_more_is_seen() {
     let mut machine = Machine::pod(None);
     for instance in 20..28 {
         machine.emptied(5, instance);
     }
-    assert_eq!(restarts(&machine, 100), Some((8, 1.0, Some(119), true)));
+    let name = |machine: &Machine, seconds| {
+        machine.verdicts(seconds)[0].pattern.map(|pattern| pattern.name.as_str())
+    };
+    let either = Some("containerd#5670 or containerd-exit-before-watch");
+    assert_eq!(name(&machine, 100), either);
+    for restart in 1..=31 {
+        machine.restart(100 + restart, 100 + restart);
+    }
+    assert_eq!(name(&machine, 200), either);
+    // By then, four of five have watched for what only that bug does.
+    machine.restart(200, 200);
+    assert_eq!(name(&machine, 300), Some("containerd#5670"));
 }
 
 #[test]

@@ -98,3 +98,32 @@ fn neither_a_burst_nor_other_places_nor_targets_of_their_own_are_a_pile() {
         assert_eq!(piles(&machine, time), []);
     }
 }
+
+/// One a second, of the only user, up to now.
+fn hurried(count: u32) -> Machine {
+    let mut machine = Machine::new();
+    for number in 1..=count {
+        start(&mut machine, number.into(), task(number, "tail"), Err("/var/log/app"));
+    }
+    machine
+}
+
+#[test]
+fn those_that_reach_the_limit_before_it_is_decided_are_a_note() {
+    let machine = hurried(30);
+    let [note] = &machine.verdicts(31)[..] else { panic!("{:?}", machine.verdicts(31)) };
+    assert_eq!((note.kind, note.pid, note.evidence.len()), (Kind::LimitNear, 1, 30));
+    let Detail::Near(near) = note.detail else { panic!("{note:?}") };
+    assert_eq!((near.looks_used, near.quota.used, near.quota.limit), (false, 28, 128));
+    let pile = near.pile.unwrap();
+    assert_eq!((pile.comm, pile.processes, pile.latest), ("tail".into(), 30, 30));
+    let left = note.growth.unwrap().time_left().unwrap().as_secs();
+    assert!((95..=105).contains(&left), "{left}");
+    let mut restored = Machine(Tracker::new());
+    machine.0.parts().into_iter().for_each(|part| restored.0.restore(part));
+    assert_eq!(&restored.verdicts(31)[..], std::slice::from_ref(note));
+    // Too few, or for too short a time, and nothing after the verdict.
+    assert_eq!(hurried(10).verdicts(11), []);
+    let decided: Vec<_> = hurried(150).verdicts(151).iter().map(|it| it.kind).collect();
+    assert_eq!(decided, [Kind::PilingUp]);
+}

@@ -23,8 +23,10 @@ pub(super) fn read(path: &Path, most: u64) -> Option<String> {
     text(fs::File::options().read(true).custom_flags(flags).open(path).ok()?, most)
 }
 
+/// Bytes that are no UTF-8, as in a path that somebody chose, leave the rest of the file readable.
 fn text(file: fs::File, most: u64) -> Option<String> {
-    String::from_utf8(regular::read_open(file, most).ok()?).ok()
+    let bytes = regular::read_open(file, most).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The names of at most `most` entries of a directory, of those that `is_wanted`.

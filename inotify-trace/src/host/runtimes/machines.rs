@@ -93,7 +93,10 @@ mod tests {
         machines.read_new(root.path());
         let directory = root.path().join(DIRECTORY);
         fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join("nsp"), STATE).unwrap();
+        // A path is bytes.
+        let (before, after) = STATE.split_once("/var/lib/machines/nsp").unwrap();
+        let state = [before.as_bytes(), b"/srv/j\xf6rg", after.as_bytes()].concat();
+        fs::write(directory.join("nsp"), state).unwrap();
         std::os::unix::fs::symlink("nsp", directory.join("unit:nsp\\x2drun.service")).unwrap();
         machines.read_new(root.path());
         let own = "/system.slice/nsp\\x2drun.service";

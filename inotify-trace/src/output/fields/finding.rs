@@ -5,7 +5,7 @@ use inotify_trace_model::{
     findings::Finding,
     resource::Resource,
     tracker::Tracker,
-    verdict::{Confidence, Detail, Evidence, Kind, Verdict, Watched},
+    verdict::{Confidence, Detail, Evidence, Kind, Pile, Verdict, Watched},
 };
 use serde_json::{Map, Value, json};
 
@@ -86,17 +86,22 @@ fn detail(record: &mut Record<'_>, detail: &Detail) {
                 record.set(Field::Dev, device(target.dev));
             }
         }
-        Detail::Pile(pile) => {
-            record.set(Field::Comm, pile.comm.to_str().into_owned());
-            record.set(Field::Processes, pile.processes as u64);
-        }
+        Detail::Pile(pile) => processes(record, *pile),
         Detail::Watches { now, .. } => record.set(Field::Watches, u64::from(*now)),
         Detail::Near(near) => {
             record.set(Field::Used, near.quota.used);
             record.set(Field::Limit, near.quota.limit);
             record.set(Field::LooksUsed, near.looks_used);
+            if let Some(pile) = near.pile {
+                processes(record, pile);
+            }
         }
     }
+}
+
+fn processes(record: &mut Record<'_>, pile: Pile) {
+    record.set(Field::Comm, pile.comm.to_str().into_owned());
+    record.set(Field::Processes, pile.processes as u64);
 }
 
 /// Adds the evidence of a verdict, one object for each instance.

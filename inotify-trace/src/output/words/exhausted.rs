@@ -26,16 +26,30 @@ pub(crate) fn used_up(exhausted: &Exhausted, names: &UserNames) -> String {
 /// What to do about a quota that is used up.
 pub(crate) fn remedy_for(exhausted: &Exhausted) -> String {
     let raise = super::remedy(exhausted.remedy());
-    let (who, count) = match &exhausted.chief {
-        None => return raise.into_owned(),
+    let first = match &exhausted.chief {
+        None => None,
         Some(NamedChief::Container(name, count)) => {
-            (format!("container {}", printable(name)), *count)
+            Some((format!("container {}", printable(name)), *count))
         }
-        Some(NamedChief::Share(named)) => (who(named), named.share.count),
+        Some(NamedChief::Share(named)) => Some((who(named), named.share.count)),
     };
-    format!(
-        "look at {who} first, with {count} of these (`inotify-trace leaks` shows leaks), or {raise}"
-    )
+    let leaked = exhausted.leaked;
+    match first {
+        // Nobody is to be looked at first, as with the shims of many pods.
+        None if exhausted.is_mostly_leaked() => format!(
+            "run `inotify-trace leaks` first, which says how to release {leaked} of these that look \
+             leaked; to gain time, {raise}"
+        ),
+        None => raise.into_owned(),
+        Some((who, count)) if exhausted.is_mostly_leaked() => format!(
+            "look at {who} first, with {count} of these: `inotify-trace leaks` says how to release \
+             the {leaked} that look leaked; to gain time, {raise}"
+        ),
+        Some((who, count)) => format!(
+            "look at {who} first, with {count} of these (`inotify-trace leaks` shows leaks), or \
+             {raise}"
+        ),
+    }
 }
 
 /// The processes of a share, the number they hold, and how many of these other processes hold too.

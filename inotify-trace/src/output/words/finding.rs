@@ -90,7 +90,13 @@ pub(crate) fn heading(finding: &Finding) -> String {
             let watches = some(*now as usize, Resource::Watches);
             format!("has an instance with {watches}, and seems to keep adding more")
         }
-        (_, More::Near(near)) => coming_near(finding, *near),
+        (_, More::Near(near)) => {
+            let near_by = coming_near(finding, *near);
+            return match near.pile {
+                Some(pile) => format!("{} {near_by}{pattern}", processes(finding, pile)),
+                None => format!("{who} {near_by}{pattern}"),
+            };
+        }
         (Kind::Alike, More::Watched(watched)) => format!("{holds}{}", all_on(watched)),
         (_, More::Watched(watched)) => {
             format!("{holds}{}, and seems to keep making more", all_on(watched))
@@ -133,29 +139,34 @@ fn all_on(watched: &Watched) -> String {
 }
 
 fn piling_up(finding: &Finding, pile: Pile) -> String {
+    let held = some(finding.count, Resource::Instances);
+    format!("{} hold {held}, and seem to become ever more", processes(finding, pile))
+}
+
+/// The processes of a pile.
+fn processes(finding: &Finding, pile: Pile) -> String {
     let comm = pile.comm.to_str();
     let place = finding.holder.place.as_deref();
     let place = place.map(|it| format!(" in {}", printable(it))).unwrap_or_default();
-    format!(
-        "{} processes {}{place} hold {}, and seem to become ever more",
-        pile.processes,
-        printable(&comm),
-        some(finding.count, Resource::Instances)
-    )
+    format!("{} processes {}{place}", pile.processes, printable(&comm))
 }
 
 fn coming_near(finding: &Finding, near: Near) -> String {
     let resource = finding.growth.map_or(Resource::Instances, |it| it.resource);
     let Quota { used, limit, .. } = near.quota;
-    let doing = match (resource, near.looks_used) {
+    let doing = match (resource, near) {
         (Resource::Watches, _) => "keeps adding watches to an instance".to_owned(),
-        (Resource::Instances, false) => "keeps making instances".to_owned(),
-        (Resource::Instances, true) => {
+        (_, Near { pile: Some(_), .. }) => {
+            format!("hold {}, and become more", some(finding.count, Resource::Instances))
+        }
+        (_, Near { looks_used: false, .. }) => "keeps making instances".to_owned(),
+        (_, Near { looks_used: true, .. }) => {
             format!("keeps making instances, {} so far, each with its own target", finding.count)
         }
     };
     let looks = if near.looks_used { "they look used" } else { "not decided yet if they leak" };
-    format!("{doing}: {used} of {limit} {} of its user are used; {looks}", resource.name())
+    let whose = if near.pile.is_some() { "their" } else { "its" };
+    format!("{doing}: {used} of {limit} {} of {whose} user are used; {looks}", resource.name())
 }
 
 /// The start, the containers, the pace, the known bug if it is one, and the remedy.

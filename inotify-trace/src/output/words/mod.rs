@@ -40,6 +40,12 @@ pub(crate) fn remedy(remedy: Remedy) -> Cow<'static, str> {
             if is_pod { "pod" } else { "container" }
         )
         .into(),
+        Remedy::DeleteWhatShimRuns { pid } => format!(
+            "delete the pod or container that this shim runs, which ends it and releases them all \
+             (its id is among the arguments: `ps -o args -p {pid}`), and report the bug to the \
+             authors of containerd"
+        )
+        .into(),
         Remedy::LookAndReport { pid, resource } => format!(
             "look at what it watches (`inotify-trace list --watches -p {pid}`) and report it to its \
              authors; meanwhile raise {} (`inotify-trace limits` recommends a value)",

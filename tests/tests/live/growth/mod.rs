@@ -171,6 +171,45 @@ fn what_is_not_decided_yet_is_told_while_the_limit_comes_near() {
 }
 
 #[live_test]
+fn equal_processes_that_come_near_the_limit_are_one_note_before_it_is_decided() {
+    const NAME: &str =
+        "growth::equal_processes_that_come_near_the_limit_are_one_note_before_it_is_decided";
+    let _machine = system::the_machine();
+    let Some(service) = Cgroup::new() else { return system::skip(NAME, "no cgroup v2") };
+    let directory = system::directory();
+    let agent = Agent::unparsed(&["leaks", "--watch", "-o", "json"]);
+    let uid = system::fresh_uid();
+    let start = || {
+        let mut process = Process::start();
+        service.add(process.pid);
+        process.call(&format!("uid {uid}")).unwrap();
+        watch(&mut process, directory.path());
+        process
+    };
+    let first = start();
+    let oldest = first.pid;
+    let mut tails = vec![first];
+    until_told(&agent, "limit-near", oldest, || tails.push(start()));
+    let run = agent.stop();
+    let told = about(&run, "limit-near", oldest);
+    let [note] = &told[..] else { panic!("one note: {told:?}") };
+    assert_eq!((&note["leak"], &note["looks_used"]), (&json!(false), &json!(false)));
+    assert_eq!((&note["comm"], &note["cgroup"]), (&json!("workload"), &json!(service.path)));
+    let limit = system::number_in("/proc/sys/fs/inotify/max_user_instances");
+    let made = tails.len() as u64;
+    assert_eq!(note["limit"], limit, "{note}");
+    assert!(note["used"].as_u64().unwrap() <= made, "{made} were made: {note}");
+    // The youngest may still end like others.
+    let processes = note["processes"].as_u64().unwrap();
+    assert!((12..=made).contains(&processes), "{made} were made: {note}");
+    assert!(note["seconds_left"].as_u64().unwrap() <= 600, "{note}");
+    let pids: Vec<_> = tails.iter().map(|it| json!(it.pid)).collect();
+    let others = run.events.iter().map(|it| serde_json::from_str::<Value>(it.as_str().unwrap()));
+    let others: Vec<_> = others.map(Result::unwrap).filter(|it| it != note).collect();
+    assert!(others.iter().all(|it| !pids.contains(&it["pid"])), "{others:?}");
+}
+
+#[live_test]
 fn equal_processes_that_pile_up_are_one_verdict_on_their_service() {
     const NAME: &str = "growth::equal_processes_that_pile_up_are_one_verdict_on_their_service";
     let _machine = system::the_machine();

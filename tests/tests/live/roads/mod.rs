@@ -1,6 +1,8 @@
 //! The same instance, the same story by every road: a look, a watch, the trace, its replay, the
 //! recording, the report.
 
+mod quota;
+
 use std::{
     any::Any,
     collections::BTreeMap,
@@ -10,25 +12,52 @@ use std::{
 };
 
 use inotify_trace_tests::{
-    Agent, Cgroup, Listing, Process, agent::binary, live_test, process::hex, system,
-    system::Setting, wait,
+    Agent, Cgroup, Listing, Process,
+    agent::binary,
+    live_test,
+    process::{hex, workload},
+    system,
+    system::Setting,
+    wait,
 };
 use serde_json::{Value, json};
 
 /// A process that does something, and what is to be said of it.
 struct Case {
     name: &'static str,
+    /// The file name of its program, if that matters.
+    program: &'static str,
     /// Begins in a directory of its own. What it returns besides lives as long as the process.
     begin: fn(&mut Process, &Path) -> Box<dyn Any>,
     /// How many instances it has.
     instances: u64,
-    /// The kind of the verdict, and the number of its instances; None if there is nothing to say.
-    expected: Option<(&'static str, u64)>,
+    /// None if there is nothing to say.
+    expected: Option<Expected<'static>>,
 }
 
-const CASES: [Case; 6] = [
+/// The verdict on a process.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Expected<'a> {
+    kind: &'a str,
+    /// The number of its instances.
+    instances: u64,
+    /// The command name of the process, as far as that is this case's.
+    comm: &'a str,
+    /// The known bug.
+    pattern: Option<&'a str>,
+}
+
+/// A verdict on a process called like its program, without a known bug.
+const fn expected(kind: &'static str, instances: u64) -> Option<Expected<'static>> {
+    Some(Expected { kind, instances, comm: WORKLOAD, pattern: None })
+}
+
+const WORKLOAD: &str = "workload";
+
+const CASES: [Case; 11] = [
     Case {
         name: "a reader that sleeps",
+        program: WORKLOAD,
         begin: |process, directory| {
             // Its instance keeps the limit.
             let _most = Setting::exactly("/proc/sys/fs/inotify/max_queued_events", 8);
@@ -40,10 +69,11 @@ const CASES: [Case; 6] = [
             Box::new(())
         },
         instances: 1,
-        expected: Some(("queue-full", 1)),
+        expected: expected("queue-full", 1),
     },
     Case {
         name: "one that keeps what watched cgroups that are gone",
+        program: WORKLOAD,
         begin: |process, _| {
             for _ in 0..3 {
                 let cgroup = Cgroup::new().unwrap();
@@ -54,22 +84,107 @@ const CASES: [Case; 6] = [
             Box::new(())
         },
         instances: 3,
-        expected: Some(("target-gone", 3)),
+        expected: expected("target-gone", 3),
     },
     Case {
-        name: "a resolver with an instance for each query, all on the same directory",
+        name: "a program with an instance for each query, all on the same directory",
+        program: WORKLOAD,
         begin: |process, directory| {
+            all_on(process, directory);
+            Box::new(())
+        },
+        instances: 12,
+        expected: expected("alike", 12),
+    },
+    Case {
+        name: "a Python with a resolver for each query",
+        program: "python3.13",
+        begin: |process, _| {
+            let mask = libc::IN_MODIFY | libc::IN_CREATE | libc::IN_MOVED_TO | libc::IN_ONLYDIR;
             for _ in 0..12 {
                 let fd = instance(process);
-                watch(process, fd, directory);
+                watch_for(process, fd, Path::new("/etc"), mask);
             }
             Box::new(())
         },
         instances: 12,
-        expected: Some(("alike", 12)),
+        expected: Some(Expected {
+            kind: "alike",
+            instances: 12,
+            comm: "python3.13",
+            pattern: Some("aiodns#175"),
+        }),
+    },
+    Case {
+        name: "a Python of which nothing else is known",
+        program: "python3.13",
+        begin: |process, directory| {
+            all_on(process, directory);
+            Box::new(())
+        },
+        instances: 12,
+        expected: Some(Expected {
+            kind: "alike",
+            instances: 12,
+            comm: "python3.13",
+            pattern: None,
+        }),
+    },
+    Case {
+        name: "one that makes its instances in a thread of another name",
+        program: "calico-node",
+        begin: |process, _| {
+            let mut thread = process.thread();
+            thread.call(&format!("name {}", hex(b"user-config-wat"))).unwrap();
+            for _ in 0..12 {
+                instance(&mut thread);
+            }
+            Box::new(thread)
+        },
+        instances: 12,
+        expected: Some(Expected {
+            kind: "alike",
+            instances: 12,
+            comm: "calico-node",
+            pattern: Some("calico#13727"),
+        }),
+    },
+    Case {
+        name: "a thread with a table of descriptors of its own",
+        program: WORKLOAD,
+        begin: |process, directory| {
+            let mut thread = process.thread();
+            thread.call(&format!("unshare {}", libc::CLONE_FILES)).unwrap();
+            all_on(&mut thread, directory);
+            // The same numbers are other things in the process.
+            for _ in 0..12 {
+                process.call("dup 0").unwrap();
+            }
+            Box::new(thread)
+        },
+        instances: 12,
+        expected: expected("alike", 12),
+    },
+    Case {
+        name: "one whose name is cut inside a character",
+        program: WORKLOAD,
+        begin: |process, directory| {
+            process.call(&format!("name {}", hex("наблюдатель".as_bytes()))).unwrap();
+            all_on(process, directory);
+            Box::new(())
+        },
+        instances: 12,
+        // The kernel keeps 15 bytes, and the eighth letter has two.
+        expected: Some(Expected {
+            kind: "alike",
+            instances: 12,
+            comm: "наблюда\\xd1",
+            pattern: None,
+        }),
     },
     Case {
         name: "a follower of many logs, each with an instance",
+        program: WORKLOAD,
         begin: |process, directory| {
             for number in 0..12 {
                 let log = directory.join(number.to_string());
@@ -84,6 +199,7 @@ const CASES: [Case; 6] = [
     },
     Case {
         name: "a watcher of a cgroup that exists",
+        program: WORKLOAD,
         begin: |process, _| {
             let cgroup = Cgroup::new().unwrap();
             let fd = instance(process);
@@ -95,6 +211,7 @@ const CASES: [Case; 6] = [
     },
     Case {
         name: "an editor with a tree of watches in one instance",
+        program: WORKLOAD,
         begin: |process, directory| {
             let fd = instance(process);
             for number in 0..100 {
@@ -114,9 +231,20 @@ fn instance(process: &mut Process) -> i32 {
 }
 
 fn watch(process: &mut Process, fd: i32, path: &Path) {
-    let mask = libc::IN_CREATE | libc::IN_MODIFY;
+    watch_for(process, fd, path, libc::IN_CREATE | libc::IN_MODIFY);
+}
+
+fn watch_for(process: &mut Process, fd: i32, path: &Path, mask: u32) {
     let path = hex(path.as_os_str().as_encoded_bytes());
     process.call(&format!("watch {fd} {path} {mask}")).unwrap();
+}
+
+/// Twelve instances on the same path.
+fn all_on(process: &mut Process, path: &Path) {
+    for _ in 0..12 {
+        let fd = instance(process);
+        watch(process, fd, path);
+    }
 }
 
 /// What is said of a process: of each kind of verdict, the rest that must not depend on the road.
@@ -138,7 +266,7 @@ fn story<'a>(lines: impl IntoIterator<Item = &'a Value>, pid: u32) -> Story {
 }
 
 /// The JSON lines that a command writes.
-fn lines(arguments: &[&str]) -> Vec<Value> {
+fn lines_of(arguments: &[&str]) -> Vec<Value> {
     let Output { status, stdout, stderr } =
         Command::new(binary()).args(arguments).output().unwrap();
     let errors = String::from_utf8_lossy(&stderr);
@@ -170,7 +298,9 @@ fn every_road_leads_to_the_same_story() {
         .map(|case| {
             let place = directory.path().join(case.name);
             fs::create_dir(&place).unwrap();
-            let mut process = Process::start();
+            let program = place.join(case.program);
+            fs::copy(workload(), &program).unwrap();
+            let mut process = Process::start_as(&program, &[]);
             let kept = (case.begin)(&mut process, &place);
             (case, process, kept)
         })
@@ -179,13 +309,13 @@ fn every_road_leads_to_the_same_story() {
     wait::until("what there is to tell is told", || {
         let (watched, traced) = (parsed(&watching), trace.events());
         cases.iter().all(|(case, process, _)| {
-            let Some((kind, _)) = case.expected else { return true };
+            let Some(Expected { kind, .. }) = case.expected else { return true };
             let is_told = |lines: &[Value]| story(lines, process.pid).contains_key(kind);
             let is_leak = kind == "target-gone";
             is_told(&watched) && (!is_leak || is_told(&traced))
         })
     });
-    let looked = lines(&["leaks", "-o", "json", "--settle", "1"]);
+    let looked = lines_of(&["leaks", "-o", "json", "--settle", "1"]);
     let listed = Listing::by("process", &[]);
     let watched = watching.stop();
     let watched: Vec<_> = watched
@@ -195,8 +325,8 @@ fn every_road_leads_to_the_same_story() {
         .collect();
     let traced = trace.stop().events;
     let file = recording.to_str().unwrap();
-    let recorded = lines(&["leaks", "-o", "json", "--settle", "1", "--recording", file]);
-    let replayed = lines(&["replay", "-o", "json", file]);
+    let recorded = lines_of(&["leaks", "-o", "json", "--settle", "1", "--recording", file]);
+    let replayed = lines_of(&["replay", "-o", "json", file]);
     let report = Command::new(binary()).args(["report", file, "-o", "text"]).output().unwrap();
     let report = String::from_utf8(report.stdout).unwrap();
     let listed_then = Listing::recorded(&recording, "process", &[]);
@@ -204,10 +334,13 @@ fn every_road_leads_to_the_same_story() {
         let (name, pid) = (case.name, process.pid);
         let of = |lines: &[Value]| story(lines, pid);
         let found = of(&looked);
-        let short: Vec<_> = found
-            .iter()
-            .map(|(kind, facts)| (kind.as_str(), facts["instances"].as_u64().unwrap()))
-            .collect();
+        let short = found.iter().map(|(kind, facts)| Expected {
+            kind,
+            instances: facts["instances"].as_u64().unwrap(),
+            comm: facts["comm"].as_str().unwrap(),
+            pattern: facts["pattern"].as_str(),
+        });
+        let short: Vec<_> = short.collect();
         assert_eq!(short, case.expected.into_iter().collect::<Vec<_>>(), "{name}: {found:?}");
         assert_eq!(of(&watched), found, "{name}: by a watch");
         assert_eq!(of(&recorded), found, "{name}: by a recording");
