@@ -9,7 +9,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::wait::Wait;
+use crate::{
+    leftovers::{self, Leftover},
+    wait::Wait,
+};
 
 /// A cgroup of the v2 hierarchy, with the parents that were created for it. Removed on drop.
 #[derive(Debug)]
@@ -89,6 +92,13 @@ impl Cgroup {
             .take_while(|ancestor| !ancestor.exists())
             .map(Path::to_path_buf)
             .collect();
+        for (level, made) in made.iter().enumerate().rev() {
+            leftovers::note(if level == 0 {
+                Leftover::Cgroup(made)
+            } else {
+                Leftover::Parent(made)
+            });
+        }
         fs::create_dir_all(&directory).expect("root may make cgroups");
         let id = fs::metadata(&directory).expect("it was just made").ino();
         Some(Self { path: format!("/{path}"), id, container, made })

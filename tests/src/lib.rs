@@ -12,6 +12,7 @@ pub mod cgroup;
 pub mod compat;
 pub mod expected;
 mod keep;
+pub mod leftovers;
 pub mod listing;
 pub mod live;
 pub mod peak;

@@ -16,6 +16,7 @@ mod filters;
 mod growth;
 mod holders;
 mod leaks;
+mod leftovers;
 mod limits;
 mod limits_command;
 mod list;
