@@ -30,7 +30,9 @@ pub struct Cgroup {
 /// The mount point of the v2 hierarchy.
 #[must_use]
 pub fn mount_point() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    // Other mount points may be no UTF-8.
+    let mounts = fs::read("/proc/self/mounts").ok()?;
+    let mounts = String::from_utf8_lossy(&mounts);
     let words = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     words.into_iter().find(|words| words.get(2) == Some(&"cgroup2")).map(|words| words[1].into())
 }

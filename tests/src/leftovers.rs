@@ -3,7 +3,7 @@
 //! removes what is in files that nobody has locked.
 
 use std::{
-    ffi::OsStr,
+    ffi::{CString, OsStr},
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
     os::{fd::AsRawFd as _, unix::ffi::OsStrExt as _, unix::fs::OpenOptionsExt as _},
@@ -28,6 +28,8 @@ pub enum Leftover<'a> {
     Parent(&'a Path),
     /// A container of runc or crun, by the runtime's name and its own.
     Container(&'a str, &'a str),
+    /// A mount point.
+    Mount(&'a Path),
     /// The processes whose arguments have this path, of a directory of the test's own.
     Processes(&'a Path),
 }
@@ -82,6 +84,7 @@ impl<'a> Leftover<'a> {
             Self::Cgroup(path) => ("cgroup", path.as_os_str().as_bytes().to_vec()),
             Self::Parent(path) => ("parent", path.as_os_str().as_bytes().to_vec()),
             Self::Container(runtime, id) => ("container", format!("{runtime} {id}").into_bytes()),
+            Self::Mount(path) => ("mount", path.as_os_str().as_bytes().to_vec()),
             Self::Processes(path) => ("processes", path.as_os_str().as_bytes().to_vec()),
         };
         [kind.as_bytes(), b" ", &what, b"\n"].concat()
@@ -98,6 +101,7 @@ impl<'a> Leftover<'a> {
                 let (runtime, id) = std::str::from_utf8(what).ok()?.split_once(' ')?;
                 Some(Self::Container(runtime, id))
             }
+            b"mount" => Some(Self::Mount(path)),
             b"processes" => Some(Self::Processes(path)),
             _ => None,
         }
@@ -116,6 +120,7 @@ fn undo(leftover: Leftover<'_>) {
         // It stays if others are in it.
         Leftover::Parent(path) => _ = fs::remove_dir(path),
         Leftover::Container(runtime, id) => delete(runtime, id),
+        Leftover::Mount(path) => unmount(path),
         Leftover::Processes(path) => {
             processes_with(path).into_iter().for_each(kill);
         }
@@ -132,6 +137,15 @@ fn empty(cgroup: &Path) -> bool {
     let processes = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
     processes.lines().filter_map(|pid| pid.parse().ok()).for_each(kill);
     fs::remove_dir(cgroup).is_ok() || !cgroup.exists()
+}
+
+/// Unmounts what is mounted at a path, if anything is, and removes the directory.
+pub fn unmount(path: &Path) {
+    let Ok(target) = CString::new(path.as_os_str().as_bytes()) else { return };
+    // SAFETY: a path that ends with a zero and lives until the call returns.
+    while unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) } == 0 {
+    }
+    let _ = fs::remove_dir(path);
 }
 
 /// Has a runtime forget a container whose processes are gone.
@@ -177,6 +191,7 @@ mod tests {
         for leftover in [
             Leftover::Cgroup(Path::new("/sys/fs/cgroup/a b")),
             Leftover::Parent(Path::new("/sys/fs/cgroup")),
+            Leftover::Mount(Path::new("/tmp/mount")),
             Leftover::Container("runc", "inotify-trace-test-1-0"),
             Leftover::Processes(Path::new("/tmp/itctX")),
         ] {

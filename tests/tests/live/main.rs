@@ -15,6 +15,7 @@ mod endings;
 mod filters;
 mod growth;
 mod holders;
+mod hostile;
 mod leaks;
 mod leftovers;
 mod limits;
