@@ -33,8 +33,11 @@ pub struct Ground {
     pub uid: u32,
 }
 
+/// Starts a load.
+type Start = fn(&Ground) -> Load;
+
 /// The loads that the soak runs at once.
-pub const ALL: [(&str, fn(&Ground) -> Load); 6] = [
+pub const ALL: [(&str, Start); 6] = [
     ("anybody's process that looks like a shim", anybodys_shim),
     ("files of a user that grow", growing_files),
     ("a mount point that is no UTF-8", mount_point),
