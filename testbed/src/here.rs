@@ -15,8 +15,8 @@ use crate::failures::Failure;
 use crate::programs::{LIVE, RUNNER, WORKLOAD};
 use crate::results::{self, Outcome, Test};
 
-/// Longer than any test waits for an event that never comes, in seconds.
-const LIMIT: &str = "600";
+/// Longer than any test waits for an event that never comes, in seconds, without the time of a soak.
+const LIMIT: u32 = 600;
 
 /// Requirements of the tests.
 pub struct Here<'a> {
@@ -25,7 +25,7 @@ pub struct Here<'a> {
     pub tests: &'a Tests,
     /// With packages that read exports, if it is installed.
     pub python: Option<&'a Path>,
-    /// For how many seconds the load of the soak test goes on; None leaves the test out.
+    /// For how many seconds the load of each soak test goes on; None leaves these tests out.
     pub soak: Option<u32>,
 }
 
@@ -48,7 +48,8 @@ impl Here<'_> {
             step::say(&format!("{error:#}; tests that need root will be skipped"));
             anyhow::Ok(Command::new(runner))
         })?;
-        command.arg(&path).arg(&results).arg(LIMIT);
+        let limit = LIMIT + self.soak.unwrap_or_default();
+        command.arg(&path).arg(&results).arg(limit.to_string());
         command.env(builds::AGENT_VARIABLE, self.agent);
         command.env("INOTIFY_TRACE_WORKLOAD", self.tests.program(WORKLOAD)?);
         if let Some(python) = self.python {

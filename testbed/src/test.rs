@@ -74,7 +74,7 @@ const FUZZED: u32 = 15;
 const FUZZED_IN_FULL: u32 = 600;
 
 /// How long ordinary load goes on, of which no verdict may be reached, in seconds.
-const SOAKED: u32 = 300;
+const SOAKED: u32 = 600;
 
 /// How long pods come and go, in seconds.
 const CHURNED: u64 = 600;

@@ -9,7 +9,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::wait::Wait;
+use crate::{
+    leftovers::{self, Leftover},
+    wait::Wait,
+};
 
 /// A cgroup of the v2 hierarchy, with the parents that were created for it. Removed on drop.
 #[derive(Debug)]
@@ -27,7 +30,9 @@ pub struct Cgroup {
 /// The mount point of the v2 hierarchy.
 #[must_use]
 pub fn mount_point() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    // Other mount points may be no UTF-8.
+    let mounts = fs::read("/proc/self/mounts").ok()?;
+    let mounts = String::from_utf8_lossy(&mounts);
     let words = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     words.into_iter().find(|words| words.get(2) == Some(&"cgroup2")).map(|words| words[1].into())
 }
@@ -89,6 +94,13 @@ impl Cgroup {
             .take_while(|ancestor| !ancestor.exists())
             .map(Path::to_path_buf)
             .collect();
+        for (level, made) in made.iter().enumerate().rev() {
+            leftovers::note(if level == 0 {
+                Leftover::Cgroup(made)
+            } else {
+                Leftover::Parent(made)
+            });
+        }
         fs::create_dir_all(&directory).expect("root may make cgroups");
         let id = fs::metadata(&directory).expect("it was just made").ino();
         Some(Self { path: format!("/{path}"), id, container, made })

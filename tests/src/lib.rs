@@ -11,7 +11,9 @@ pub mod cgroup;
 #[cfg(target_arch = "x86_64")]
 pub mod compat;
 pub mod expected;
+pub mod hostile;
 mod keep;
+pub mod leftovers;
 pub mod listing;
 pub mod live;
 pub mod peak;

@@ -8,6 +8,8 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use crate::leftovers;
+
 /// The variable that names the file for the reasons of skipped tests: the test harness hides the
 /// output of a passing test.
 const SKIPPED: &str = "INOTIFY_TRACE_SKIPPED";
@@ -71,9 +73,9 @@ pub struct Machine {
     _file: File,
 }
 
-/// Waits until no other test uses the machine, in this process or another. Tests share more than
-/// root's quota: a starting agent briefly holds a copy of every inotify descriptor, which changes
-/// whose close is the last.
+/// Waits until no other test uses the machine, in this process or another, and removes what killed
+/// tests left behind. Tests share more than root's quota: a starting agent briefly holds a copy of
+/// every inotify descriptor, which changes whose close is the last.
 #[must_use]
 pub fn the_machine() -> Machine {
     let file = OpenOptions::new()
@@ -86,6 +88,7 @@ pub fn the_machine() -> Machine {
     // SAFETY: an open descriptor.
     let result = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) };
     assert_eq!(result, 0, "flock: {}", std::io::Error::last_os_error());
+    leftovers::remove();
     Machine { _file: file }
 }
 
@@ -208,8 +211,18 @@ pub(crate) fn beside_test() -> Vec<PathBuf> {
 /// The resident memory of a process, in KiB.
 #[must_use]
 pub fn resident_kib(pid: u32) -> u64 {
+    kib_in_status(pid, "VmRSS:")
+}
+
+/// The most resident memory that a process has had, in KiB.
+#[must_use]
+pub fn peak_resident_kib(pid: u32) -> u64 {
+    kib_in_status(pid, "VmHWM:")
+}
+
+fn kib_in_status(pid: u32, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }
 

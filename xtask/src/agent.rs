@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::privilege;
 use crate::programs;
+use crate::sbom;
 use crate::step;
 use crate::workspace::Workspace;
 
@@ -30,22 +31,28 @@ pub fn run(workspace: &Workspace, debug: bool, args: &[String]) -> Result<()> {
     Err(error).with_context(|| format!("cannot start {}", step::shown(&command)))
 }
 
-/// Builds the agent, and copies it to `prefix`/bin.
+/// Builds the agent, and copies it to `prefix`/bin and its bill of materials to `prefix`/share.
 pub fn install(workspace: &Workspace, prefix: &Path) -> Result<()> {
     let binary = build(workspace, false)?;
-    let destination = prefix.join("bin").join(NAME);
+    let bill = sbom::run(workspace, None)?;
+    let share = prefix.join("share").join(NAME).join(sbom::FILE);
+    put(&binary, &prefix.join("bin").join(NAME), "755")?;
+    put(&bill, &share, "644")
+}
+
+/// Copies a file to its place, as root if need be.
+fn put(from: &Path, to: &Path, mode: &str) -> Result<()> {
     let arguments = |command: &mut Command| {
-        command.args(["-D", "-m", "755"]).arg(&binary).arg(&destination);
+        command.args(["-D", "-m", mode]).arg(from).arg(to);
     };
-    let what = format!("installing {}", destination.display());
     // A prefix in the user's home needs no root.
     let mut plain = Command::new("install");
     arguments(&mut plain);
     if privilege::is_root() || step::output_of(&mut plain).is_err() {
         let mut command = privilege::as_root("install", "write there")?;
         arguments(&mut command);
-        step::run(&what, &mut command)?;
+        step::run(&format!("installing {}", to.display()), &mut command)?;
     }
-    step::say(&format!("installed {}", destination.display()));
+    step::say(&format!("installed {}", to.display()));
     Ok(())
 }

@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod apt;
 pub mod bench;
+pub mod deny;
 pub mod environment;
 pub mod fuzz;
 pub mod kernel;
@@ -14,6 +15,7 @@ pub mod packages;
 pub mod privilege;
 pub mod programs;
 pub mod python;
+pub mod sbom;
 pub mod step;
 pub mod testbed;
 mod tool;

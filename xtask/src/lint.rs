@@ -1,9 +1,10 @@
-//! Formatting, clippy and documentation.
+//! Formatting, dependencies, clippy and documentation.
 
 use std::process::Command;
 
 use anyhow::Result;
 
+use crate::deny;
 use crate::environment;
 use crate::kernel;
 use crate::step;
@@ -35,6 +36,8 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     let mut format = environment::cargo();
     format.current_dir(workspace.root.join("fuzz")).args(["fmt", "--check"]);
     step::run("checking the formatting of fuzz/ (`cargo fmt` there repairs it)", &mut format)?;
+
+    deny::run(workspace)?;
 
     let mut clippy = kernel::cargo(workspace)?;
     clippy.args(["clippy", "--workspace", "--exclude", kernel::PACKAGE, "--all-targets"]);

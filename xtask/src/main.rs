@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use xtask::workspace::Workspace;
-use xtask::{agent, bench, fuzz, kernel, lint, packages, python, step, testbed};
+use xtask::{agent, bench, deny, fuzz, kernel, lint, packages, python, sbom, step, testbed};
 
 /// Build, run, test and install inotify-trace.
 ///
@@ -47,7 +47,7 @@ enum Task {
         #[arg(long)]
         debug: bool,
     },
-    /// Build and put inotify-trace into PREFIX/bin.
+    /// Build and put inotify-trace into PREFIX/bin, and its bill of materials into PREFIX/share.
     Install {
         /// The directory to install to.
         #[arg(long, default_value = "/usr/local")]
@@ -57,8 +57,14 @@ enum Task {
     Vm(Handed),
     /// Install the packages that building and testing need.
     Setup,
-    /// Check formatting, run clippy on everything, and check the documentation.
+    /// Check formatting, dependencies and documentation, and run clippy on everything.
     Lint,
+    /// List the crates in inotify-trace and its kernel programs, as CycloneDX JSON.
+    Sbom {
+        /// The file to write [default: inotify-trace.cdx.json in the target directory]
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+    },
     /// Fuzz the code that reads recordings.
     Fuzz {
         /// The time for each target.
@@ -123,6 +129,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Setup => {
             kernel::setup(&workspace)?;
             lint::setup(&workspace)?;
+            deny::setup(&workspace)?;
             packages::setup();
             python::setup_if_possible(&workspace);
             step::say("set up");
@@ -130,6 +137,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
         }
         Task::Fuzz { seconds, target } => fuzz::run(&workspace, seconds, target),
         Task::Lint => lint::run(&workspace),
+        Task::Sbom { output } => sbom::run(&workspace, output).map(drop),
         Task::Bench(Handed { args }) => become_program("bench", &args),
     }
 }

@@ -1,4 +1,4 @@
-//! Python packages that tests use, in an environment of their own below the target directory.
+//! Python packages, each set in an environment of its own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,27 +26,31 @@ pub fn setup_if_possible(workspace: &Workspace) -> Option<PathBuf> {
 
 /// Makes the environment unless it is there, and returns its Python.
 pub fn setup(workspace: &Workspace) -> Result<PathBuf> {
-    let wanted = workspace.root.join("tests/requirements.txt");
-    let wanted =
-        fs::read_to_string(&wanted).with_context(|| format!("cannot read {}", wanted.display()))?;
-    let directory = workspace.target.join("python");
+    let requirements = workspace.root.join("tests/requirements.txt");
+    environment(&workspace.target.join("python"), &requirements, "that the tests of exports need")
+}
+
+/// Makes an environment with packages in `directory` unless it is there, and returns its Python.
+/// `purpose` completes "installing packages ...".
+pub fn environment(directory: &Path, requirements: &Path, purpose: &str) -> Result<PathBuf> {
+    let wanted = fs::read_to_string(requirements)
+        .with_context(|| format!("cannot read {}", requirements.display()))?;
     let python = directory.join("bin/python");
     // Written last: an environment without it is not complete.
     let installed = directory.join("installed.txt");
     if fs::read_to_string(&installed).is_ok_and(|it| it == wanted) {
         return Ok(python);
     }
-    if make(&directory).is_err() {
+    if make(directory).is_err() {
         // Debian's python3 comes without what makes environments.
         apt::update()?;
-        apt::install(&["python3-venv"], "that the tests of exports need")?;
-        make(&directory)?;
+        apt::install(&["python3-venv"], purpose)?;
+        make(directory)?;
     }
     let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-        .arg("--requirement")
-        .arg(workspace.root.join("tests/requirements.txt"));
-    step::run_within(PATIENCE, "installing tests/requirements.txt into target/python", &mut pip)?;
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+    let what = format!("installing {} into {}", requirements.display(), directory.display());
+    step::run_within(PATIENCE, &what, pip.arg(requirements))?;
     fs::write(&installed, wanted)
         .with_context(|| format!("cannot write {}", installed.display()))?;
     Ok(python)

@@ -22,15 +22,11 @@ pub struct Tool {
 impl Tool {
     /// The program, installed if it was missing.
     pub fn setup(&self, workspace: &Workspace) -> Result<PathBuf> {
+        if let Some(program) = self.existing(workspace) {
+            return Ok(program);
+        }
         let Self { name, version, purpose } = *self;
-        let root = cache(workspace).join(format!("{name}-{version}"));
-        let own = root.join("bin").join(name);
-        if own.is_file() {
-            return Ok(own);
-        }
-        if let Some(users) = which(name).filter(|file| self.is_version(file)) {
-            return Ok(users);
-        }
+        let root = self.directory(workspace);
         let mut command = environment::cargo_elsewhere();
         command
             // Outside of the workspace, so that its configuration plays no role.
@@ -45,7 +41,22 @@ impl Tool {
         command.env("PATH", path);
         step::say(purpose);
         step::run(&format!("installing {name} {version} in {}", root.display()), &mut command)?;
-        Ok(own)
+        Ok(self.own(workspace))
+    }
+
+    /// The program, if it is there: our own, or the user's in this version.
+    pub fn existing(&self, workspace: &Workspace) -> Option<PathBuf> {
+        let own = Some(self.own(workspace)).filter(|file| file.is_file());
+        own.or_else(|| which(self.name).filter(|file| self.is_version(file)))
+    }
+
+    /// Where our own is installed, in `bin`.
+    pub fn directory(&self, workspace: &Workspace) -> PathBuf {
+        cache(workspace).join(format!("{}-{}", self.name, self.version))
+    }
+
+    fn own(&self, workspace: &Workspace) -> PathBuf {
+        self.directory(workspace).join("bin").join(self.name)
     }
 
     fn is_version(&self, program: &Path) -> bool {

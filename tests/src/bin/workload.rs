@@ -4,6 +4,7 @@
 //! Each command makes the plain system call, so that the test knows exactly which request the
 //! kernel got.
 
+use inotify_trace_tests::hostile;
 use std::{
     ffi::{CString, OsStr},
     io::{Read as _, Write as _},
@@ -18,6 +19,9 @@ use std::{
     process::ExitCode,
 };
 
+/// The first argument of a program that executes itself.
+const EXECUTED_AGAIN: &str = "executed-again";
+
 fn main() -> ExitCode {
     // SAFETY: standard input is open, and nothing else in this program uses it.
     let mut control = UnixStream::from(unsafe { OwnedFd::from_raw_fd(0) });
@@ -29,6 +33,7 @@ fn main() -> ExitCode {
             let fd = create(0);
             answer(&mut control, &[fd, close(fd)]);
         }
+        Some(EXECUTED_AGAIN) => execute_until_told(&mut control),
         // Descriptors left open by the test runner would take up numbers.
         _ => _ = call(libc::SYS_close_range, [3, u32::MAX.into(), 0]),
     }
@@ -123,6 +128,13 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "compat" => Some(compat(&bytes(1)?)),
         "storm" => one(storm(number(1)?, &bytes(2)?)),
         "storm_until_told" => one(storm_until_told(&bytes(1)?)),
+        "churn_until_told" => {
+            let base = bytes(1)?;
+            one(hostile::churn(std::path::Path::new(OsStr::from_bytes(&base)), is_told))
+        }
+        "hold" => one(hostile::hold(number(1)?)),
+        "execute_until_told" => one(execute(EXECUTED_AGAIN)),
+        "detach" => one(detach(&bytes(1)?)),
         _ => None,
     }
 }
@@ -569,11 +581,30 @@ fn storm(count: i64, path: &[u8]) -> i64 {
     count
 }
 
-/// Creates a storm that lasts until the next command, or until the test ends.
-fn storm_until_told(path: &[u8]) -> i64 {
+/// Whether there is another command, or the test has ended.
+fn is_told() -> bool {
     let mut control = libc::pollfd { fd: 0, events: libc::POLLIN, revents: 0 };
     // SAFETY: one structure, which lives until the call returns.
-    while unsafe { libc::poll(&raw mut control, 1, 0) } == 0 {
+    unsafe { libc::poll(&raw mut control, 1, 0) != 0 }
+}
+
+/// Executes this program again and again, with all its descriptors, until the next command.
+fn execute_until_told(control: &mut UnixStream) {
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let failed = if is_told() { 0 } else { execute(EXECUTED_AGAIN) };
+    answer(control, &[failed]);
+}
+
+/// Unmounts a file system that is in use.
+fn detach(path: &[u8]) -> i64 {
+    let Ok(path) = CString::new(path) else { return -i64::from(libc::EINVAL) };
+    // SAFETY: a path that ends with a zero and lives until the call returns.
+    outcome(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }.into())
+}
+
+/// Creates a storm that lasts until the next command, or until the test ends.
+fn storm_until_told(path: &[u8]) -> i64 {
+    while !is_told() {
         let result = storm(100, path);
         if result < 0 {
             return result;

@@ -6,6 +6,7 @@ mod formats;
 mod made;
 mod memory;
 mod perfetto;
+mod sbom;
 mod trouble;
 
 use std::{

@@ -8,7 +8,11 @@ use std::{
 };
 
 use inotify_trace_tests::{
-    Agent, Listing, Process, agent, cgroup, live_test, process::hex, require_program, system,
+    Agent, Listing, Process, agent, cgroup,
+    leftovers::{self, Leftover},
+    live_test,
+    process::hex,
+    require_program, system,
 };
 use serde_json::{Value, json};
 
@@ -77,6 +81,7 @@ struct Group(PathBuf);
 impl Group {
     fn new(name: &[u8]) -> Option<Self> {
         let path = cgroup::mount_point()?.join(OsStr::from_bytes(name));
+        leftovers::note(Leftover::Cgroup(&path));
         std::fs::create_dir(&path).unwrap();
         Some(Self(path))
     }

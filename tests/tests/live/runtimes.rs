@@ -7,17 +7,22 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use inotify_trace_tests::{Agent, Listing, cgroup, listing::ROADS, live_test, system};
+use inotify_trace_tests::{
+    Agent, Listing, cgroup,
+    leftovers::{self, Leftover},
+    listing::ROADS,
+    live_test, system,
+};
 use serde_json::{Value, json};
 
 use crate::nothing_lost;
 
 /// A container of runc or crun. It runs tail, which waits for a file to grow. Deleted on drop.
-struct Container {
+pub struct Container {
     runtime: &'static str,
-    id: String,
+    pub id: String,
     /// The path from the root of the hierarchy.
-    cgroup: String,
+    pub cgroup: String,
     bundle: tempfile::TempDir,
 }
 
@@ -31,7 +36,7 @@ macro_rules! skip {
 
 impl Container {
     /// Creates the container without starting it. Its cgroup is below `parent`.
-    fn new(runtime: &'static str, parent: &str) -> Self {
+    pub fn new(runtime: &'static str, parent: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let id = format!("inotify-trace-test-{}-{number}", std::process::id());
@@ -89,7 +94,10 @@ impl Container {
     }
 
     /// Starts the container. Returns the reason if it fails.
-    fn start(&self) -> Result<(), String> {
+    pub fn start(&self) -> Result<(), String> {
+        let mount = cgroup::mount_point().unwrap();
+        leftovers::note(Leftover::Container(self.runtime, &self.id));
+        leftovers::note(Leftover::Cgroup(&mount.join(self.cgroup.trim_start_matches('/'))));
         let bundle = self.bundle.path().to_str().unwrap();
         let output = self.call(&["run", "--detach", "--bundle", bundle, &self.id]);
         if output.status.success() {

@@ -6,7 +6,12 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use inotify_trace_tests::{system, wait::Wait};
+use inotify_trace_tests::{
+    cgroup,
+    leftovers::{self, Leftover},
+    system,
+    wait::Wait,
+};
 use prost::Message;
 use serde_json::json;
 use tonic::{Request, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
@@ -150,6 +155,7 @@ impl Containerd {
     pub fn start(busybox: &Path) -> Self {
         let directory = tempfile::Builder::new().prefix("itct").tempdir().unwrap();
         let root = directory.path();
+        leftovers::note(Leftover::Processes(root));
         let config = format!(
             "version = 2\nroot = \"{root}/root\"\nstate = \"{root}/state\"\n\
              [grpc]\naddress = \"{root}/sock\"\n\
@@ -248,7 +254,7 @@ impl Containerd {
     }
 
     /// Starts a pod in the host's network, below a cgroup.
-    pub fn pod(&mut self, name: &str, namespace: &str, uid: &str, cgroup: &str) -> Pod {
+    pub fn pod(&mut self, name: &str, namespace: &str, uid: &str, parent: &str) -> Pod {
         let metadata = api::Metadata {
             name: name.to_owned(),
             uid: uid.to_owned(),
@@ -256,11 +262,13 @@ impl Containerd {
         };
         let namespaces = Some(api::Namespaces { network: 2 });
         let linux = api::LinuxPod {
-            cgroup_parent: cgroup.to_owned(),
+            cgroup_parent: parent.to_owned(),
             security: Some(api::Security { namespaces }),
         };
         let config = api::Pod { metadata: Some(metadata), linux: Some(linux) };
         let question = api::RunPod { config: Some(config.clone()) };
+        let mount = cgroup::mount_point().expect("the caller has looked");
+        leftovers::note(Leftover::Cgroup(&mount.join(parent.trim_start_matches('/'))));
         let answer: Result<api::Id, _> = self.call("RunPodSandbox", question);
         let id = answer.unwrap_or_else(|error| panic!("{error}\n{}", self.log())).id;
         self.pods.push(id.clone());
