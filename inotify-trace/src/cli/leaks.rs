@@ -101,8 +101,10 @@ async fn look(args: &Args) -> anyhow::Result<ExitCode> {
     // One snapshot is enough for most machines: nothing looks leaked.
     let mut story = Story::without_verdicts(host::now());
     let survey = Options { later: Later::Attach, ..args.options() };
-    let Ok(()) = story.take(Live::survey(survey)?, &mut ());
+    let survey = Live::survey(survey)?;
     session::warn_of_missing_capabilities()?;
+    session::warn_of_left_out(survey.left_out)?;
+    let Ok(()) = story.take(survey.found, &mut ());
     let at_once = Grace { target: Duration::ZERO, idle: Duration::MAX, growth: Duration::MAX };
     let mut grace = at_once;
     if verdicts(story.tracker(), story.now(), &at_once).iter().any(|it| it.kind.is_leak()) {

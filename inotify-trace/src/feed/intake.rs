@@ -34,6 +34,8 @@ pub(super) struct Intake {
     pub(super) sweep: Schedule,
     /// Whether events were lost, which may include ends of instances.
     has_lost: bool,
+    /// Watches of the snapshot that were not looked up for lack of time.
+    pub(super) left_out: usize,
     /// Whether the last batch left records in the ring buffer.
     pub(super) more: bool,
 }
@@ -46,6 +48,7 @@ impl Intake {
             naming: Naming::new(registry),
             sweep: Schedule::new(Instant::now()),
             has_lost: false,
+            left_out: 0,
             more: false,
         }
     }

@@ -68,6 +68,7 @@ pub(super) fn of_machine(intake: &mut Intake, find_paths: bool) -> Result<Vec<Ev
         look.complete(&mut hierarchy, &mut intake.naming, &mut events);
         charges::ask(intake, &mut events)?;
     }
+    intake.left_out = hierarchy.left_out();
     Ok(events)
 }
 
@@ -249,6 +250,11 @@ impl Hierarchy {
         let ids = by_path.values().copied().collect();
         let mount = cgroup::Mount::open(&mount_point);
         Self { by_path, ids, is_fresh: false, mount, targets: None }
+    }
+
+    /// The number of watches that were not looked up for lack of time.
+    pub(super) fn left_out(&self) -> usize {
+        self.targets.as_ref().map_or(0, Targets::left_out)
     }
 
     /// An existing process, or the thread with that table, as the task of the events about its

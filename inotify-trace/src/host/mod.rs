@@ -1,6 +1,7 @@
 //! The host without the kernel programs: clocks, users, procfs, cgroupfs and container runtimes.
 
 pub mod cgroup;
+mod confined;
 mod machine;
 pub mod privileges;
 pub mod procfs;

@@ -112,6 +112,9 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "overlay" => one(overlay(&bytes(1)?, &bytes(2)?)),
         "chdir" => one(change_directory(&bytes(1)?)),
         "bind" => one(bind(&bytes(1)?, &bytes(2)?)),
+        "bind_over" => one(bind_over(&bytes(1)?, number(2)?)),
+        "detach" => one(detach(&bytes(1)?)),
+        "symlink" => one(symlink(&bytes(1)?, &bytes(2)?)),
         "mkdir" => one(make_directory(&bytes(1)?)),
         "chroot" => one(change_root(&bytes(1)?)),
         "uring_close" => one(uring_close(number(1)?)),
@@ -416,6 +419,27 @@ fn bind(from: &[u8], to: &[u8]) -> i64 {
     // SAFETY: paths that end with a zero and live until the call returns; unused arguments are
     // null.
     outcome(unsafe { libc::mount(from, to, null, libc::MS_BIND, null.cast()) }.into())
+}
+
+/// Bind-mounts a directory over itself, `count` times. Replies with the number, or the first errno.
+fn bind_over(path: &[u8], count: i64) -> i64 {
+    (0..count).map(|_| bind(path, path)).find(|&result| result < 0).unwrap_or(count)
+}
+
+/// Unmounts a file system, which is kept as long as it is in use.
+fn detach(path: &[u8]) -> i64 {
+    let Ok(path) = CString::new(path) else { return -i64::from(libc::EINVAL) };
+    // SAFETY: a path that ends with a zero and lives until the call returns.
+    outcome(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }.into())
+}
+
+/// Makes a symbolic link at `at`.
+fn symlink(to: &[u8], at: &[u8]) -> i64 {
+    let (Ok(to), Ok(at)) = (CString::new(to), CString::new(at)) else {
+        return -i64::from(libc::EINVAL);
+    };
+    // SAFETY: texts that end with a zero and live until the call returns.
+    outcome(unsafe { libc::symlink(to.as_ptr(), at.as_ptr()) }.into())
 }
 
 fn make_directory(path: &[u8]) -> i64 {

@@ -10,12 +10,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::{
-    fs::{Mode, OFlags, ResolveFlags, openat2},
-    io::Errno,
-};
+use rustix::fs::{OFlags, ResolveFlags};
 
-use super::{handle::path_of, targets::identity};
+use super::{
+    handle::path_of,
+    targets::{identity, root_of},
+};
+use crate::host::confined;
 
 /// The thread that gave a path, and the file that the kernel found.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +50,8 @@ pub fn resolve(path: &str, asked: Asked) -> Option<PathBuf> {
         Some(_) => split(path, pid)?,
         None => ("cwd".to_owned(), path),
     };
-    let base = PathBuf::from(format!("/proc/{pid}/task/{tid}/{base}"));
+    let process = format!("/proc/{pid}/task/{tid}");
+    let base = PathBuf::from(format!("{process}/{base}"));
     let is_it = |path: &Path| {
         // Overlayfs and others without a device of their own show several.
         let is_same = |found: u32| found == dev || (found >> 20 == 0 && dev >> 20 == 0);
@@ -59,7 +61,7 @@ pub fn resolve(path: &str, asked: Asked) -> Option<PathBuf> {
     let found = if rest.split('/').all(|part| matches!(part, "" | ".")) {
         is_it(&base).then(|| fs::read_link(&base).ok()).flatten()
     } else {
-        let file = open(&base, rest).ok()?;
+        let file = open(&process, &base, rest).ok()?;
         is_it(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd())))
             .then(|| path_of(&file).ok())
             .flatten()
@@ -100,25 +102,29 @@ fn split(path: &str, pid: u32) -> Option<(String, &str)> {
     }
 }
 
-/// Opens the file at a path from a directory of a process, without waiting for a file system: by
-/// what the kernel has in memory, since the process has just been there, or else on a device.
-fn open(base: &Path, rest: &str) -> io::Result<File> {
-    let base_flags = libc::O_PATH | libc::O_DIRECTORY;
-    let directory = OpenOptions::new().read(true).custom_flags(base_flags).open(base)?;
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let cached = ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
-    match openat2(&directory, rest, flags, Mode::empty(), cached) {
-        Ok(file) => return Ok(file.into()),
+/// Opens the file at a path from a directory of a process (`/proc/PID/task/TID/BASE`), without waiting
+/// for a file system: by what the kernel has in memory, since the process has just been there, or else
+/// on a device. Links lead where they lead the process, and never out of its root.
+fn open(process: &str, base: &Path, rest: &str) -> io::Result<File> {
+    let root = root_of(process)?;
+    // The paths of both as this process sees them.
+    let (top, here) = (path_of(&root)?, fs::read_link(base)?);
+    let here = here.strip_prefix(&top).map_err(|_| io::ErrorKind::NotFound)?;
+    let cached = ResolveFlags::CACHED;
+    let found =
+        confined::open_in(&root, &Path::new("/").join(here).join(rest), OFlags::PATH, cached);
+    match found.as_ref().map_err(io::Error::raw_os_error) {
         // Not in memory any more; or before Linux 5.12.
-        Err(Errno::AGAIN | Errno::INVAL) => {}
-        Err(error) => return Err(error.into()),
+        Err(Some(libc::EAGAIN | libc::EINVAL)) => {}
+        _ => return found,
     }
     let is_on_device = identity(base).is_some_and(|((dev, _), _)| dev >> 20 != 0);
     if !is_on_device {
         return Err(io::ErrorKind::WouldBlock.into());
     }
-    let within = ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    Ok(openat2(&directory, rest, flags, Mode::empty(), within)?.into())
+    let flags = libc::O_PATH | libc::O_DIRECTORY;
+    let directory = OpenOptions::new().read(true).custom_flags(flags).open(base)?;
+    confined::open_below(&directory, Path::new(rest), OFlags::PATH)
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{Mode, OFlags, open};
 
-use crate::regular;
+use crate::{host::confined, regular};
 
 /// A file's text, of at most `most` bytes; None if it is longer, or no regular file. Links are not
 /// followed at the last component.
@@ -83,12 +83,8 @@ impl Below {
     }
 
     fn file(&self, path: &str, flags: OFlags) -> Option<fs::File> {
-        let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let within = ResolveFlags::BENEATH
-            | ResolveFlags::NO_SYMLINKS
-            | ResolveFlags::NO_MAGICLINKS
-            | ResolveFlags::NO_XDEV;
-        Some(openat2(&self.root, path, flags, Mode::empty(), within).ok()?.into())
+        let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK;
+        confined::open_below(&self.root, Path::new(path), flags).ok()
     }
 
     /// A file's text, of at most `most` bytes; None if it is longer, or no regular file.

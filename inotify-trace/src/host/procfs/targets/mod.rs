@@ -1,9 +1,11 @@
 //! Paths of watch targets, from the device and file handle in fdinfo.
 
+mod budget;
 mod mount;
 mod opened;
 mod overlay;
 mod search;
+mod tables;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,9 +15,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{mount::Mount, opened::Opened};
+use self::{
+    budget::Budget,
+    mount::Mount,
+    opened::Opened,
+    overlay::Layers,
+    tables::{Tables, View},
+};
 use super::WatchInfo;
 
+pub(super) use mount::root_of;
 pub(in crate::host) use mount::unescape;
 pub(super) use opened::identity;
 
@@ -36,22 +45,68 @@ pub enum Whereabouts {
     Unknown,
 }
 
-/// Finds paths. Keeps an open descriptor for each file system it has used.
+/// The most file systems of which a descriptor is kept.
+const MOUNTS: usize = 128;
+
+/// Finds paths, for as long as its budget lasts.
 #[derive(Debug, Default)]
 pub struct Targets {
-    mounts: HashMap<u32, Option<Mount>>,
+    tables: Tables,
+    budget: Budget,
+    /// An open mount of each file system that was used, by device.
+    mounts: HashMap<u32, Mount>,
+    /// File systems that have no mount in a view that can be used.
+    without: HashSet<(u32, View)>,
+    /// Those of the overlay that was asked about last.
+    layers: Option<((u32, String), Layers)>,
     opened: Opened,
     /// Files whose place is not known, each with a process that watches it.
     unknown: HashMap<(u32, u64), u32>,
+    left_out: usize,
 }
 
 impl Targets {
     /// The current place of a watch's target, as seen from this process or, for file systems mounted
     /// only there, from the mount namespace of `holder`.
     pub fn find(&mut self, watch: &WatchInfo, holder: u32) -> Whereabouts {
+        let (file, began) = ((watch.dev, watch.inode), Instant::now());
+        let [[own, _], [namespace, _]] = [self.tables.own().0, self.tables.view(holder)];
+        let is_left = self.budget.is_left(namespace, own);
+        // The usual case takes little time, whatever the file system.
+        let is_usual = self.mounts.contains_key(&watch.dev)
+            && watch.handle.as_ref().is_some_and(|it| !overlay::is_of_overlay(it));
+        if !is_usual && !is_left {
+            self.left_out += 1;
+            return Whereabouts::Unknown;
+        }
+        let place = self.by_handle(watch, holder);
+        if is_usual && !matches!(place, Whereabouts::Unknown | Whereabouts::Gone(None)) {
+            return place;
+        }
+        if !is_left {
+            self.left_out += 1;
+            return place;
+        }
+        let place = self.indirectly(place, watch, holder);
+        if place == Whereabouts::Unknown {
+            self.unknown.insert(file, holder);
+            let view = self.tables.view(holder);
+            self.left_out += usize::from(self.tables.of(view, holder).is_cut);
+        }
+        self.budget.spend(began, namespace, own);
+        place
+    }
+
+    /// The number of watches that were not, or not wholly, looked up for lack of time.
+    #[must_use]
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// The place of a target of which its handle tells `place`: perhaps its holder has it open.
+    fn indirectly(&mut self, place: Whereabouts, watch: &WatchInfo, holder: u32) -> Whereabouts {
         let file = (watch.dev, watch.inode);
-        let place = match self.by_handle(watch, holder) {
-            // Perhaps a descriptor of its holder leads to it.
+        match place {
             place @ (Whereabouts::Unknown | Whereabouts::Gone(None)) => {
                 match self.opened.find(file, holder) {
                     // kernfs shows the files of removed cgroups as if they existed.
@@ -64,11 +119,7 @@ impl Targets {
                 }
             }
             place => place,
-        };
-        if place == Whereabouts::Unknown {
-            self.unknown.insert(file, holder);
         }
-        place
     }
 
     /// The paths of files whose place was not known, by device and inode number. Looks through
@@ -120,17 +171,30 @@ impl Targets {
 
     /// A mount of a file system that this process sees, or `holder`.
     fn mount(&mut self, dev: u32, holder: u32) -> Option<&Mount> {
-        let mount = self.mounts.entry(dev).or_insert_with(|| {
-            let processes = ["/proc/self".to_owned(), format!("/proc/{holder}")];
-            let [whole, part] = [true, false]
-                .map(|is_whole| move |process: &String| Mount::of(dev, process, is_whole));
-            processes.iter().find_map(whole).or_else(|| processes.iter().find_map(part))
-        });
-        if mount.is_none() {
-            // Searched for each holder: another one may have a mount that this one lacks.
-            self.mounts.remove(&dev);
+        if !self.mounts.contains_key(&dev) {
+            // Another holder may have a mount that this one lacks.
+            let view = self.tables.view(holder);
+            if self.without.contains(&(dev, view)) {
+                return None;
+            }
+            let (_, own) = self.tables.own();
+            let tables = [
+                ("/proc/self".to_owned(), own),
+                (format!("/proc/{holder}"), self.tables.of(view, holder)),
+            ];
+            let of = |is_whole| {
+                tables.iter().find_map(|(process, it)| Mount::of(it.of(dev), process, is_whole))
+            };
+            let Some(mount) = of(true).or_else(|| of(false)) else {
+                self.without.insert((dev, view));
+                return None;
+            };
+            if self.mounts.len() >= MOUNTS {
+                self.mounts.clear();
+            }
+            self.mounts.insert(dev, mount);
         }
-        self.mounts.get(&dev)?.as_ref()
+        self.mounts.get(&dev)
     }
 }
 
