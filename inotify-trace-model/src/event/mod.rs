@@ -498,6 +498,8 @@ pub struct Target {
     /// The path from the root, where the program gave one that only it understands: a relative one,
     /// or one of its descriptors.
     pub resolved: Option<Box<str>>,
+    /// Why the path is unknown, if that is due to the file system.
+    pub silence: Option<Silence>,
     /// Whether the target no longer existed when it was looked up.
     pub is_gone: bool,
     /// Inode number; 0 if unknown.
@@ -523,6 +525,26 @@ impl Target {
     #[must_use]
     pub fn best_path(&self) -> Option<&str> {
         self.resolved.as_deref().or(self.path.as_deref())
+    }
+}
+
+/// Why a file system has not told something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Silence {
+    /// It was not asked: it waits for a program or another machine, or too many others do not answer.
+    NotAsked,
+    /// It does not answer.
+    NoAnswer,
+}
+
+impl Silence {
+    /// Its name in output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotAsked => "not-asked",
+            Self::NoAnswer => "no-answer",
+        }
     }
 }
 

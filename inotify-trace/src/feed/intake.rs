@@ -14,7 +14,11 @@ use super::{
     sweep::Schedule,
 };
 use crate::{
-    host::{procfs, runtimes::Registry},
+    host::{
+        helper::{Helper, OF_EVENTS},
+        procfs,
+        runtimes::Registry,
+    },
     kernel::{Backend, Programs},
 };
 
@@ -30,6 +34,8 @@ pub(super) struct Intake {
     pub(super) programs: Programs,
     pub(super) known: Known,
     pub(super) naming: Naming,
+    /// Resolves paths.
+    resolving: Helper,
     /// When to ask which instances are gone; records give hints.
     pub(super) sweep: Schedule,
     /// Whether events were lost, which may include ends of instances.
@@ -46,6 +52,7 @@ impl Intake {
             programs,
             known: Known::default(),
             naming: Naming::new(registry),
+            resolving: Helper::with_rests(OF_EVENTS),
             sweep: Schedule::new(Instant::now()),
             has_lost: false,
             left_out: 0,
@@ -76,7 +83,7 @@ impl Intake {
         if !executed.is_empty() {
             self.look_after_exec(&executed, first, events);
         }
-        resolving::resolve(first, events);
+        resolving::resolve(first, events, &mut self.resolving);
         self.naming.name(first, events);
         self.tell_losses(events);
         self.naming.identify_shims(first, events);

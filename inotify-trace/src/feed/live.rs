@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     host::{
+        helper::{Helper, OF_EVENTS},
         privileges,
         procfs::{self, TableId},
     },
@@ -71,7 +72,7 @@ impl Live {
         let mut intake = Intake::new(programs, options.registry);
         let mut events = snapshot::of_machine(&mut intake, options.find_paths)?;
         intake.naming.wait(&mut events);
-        programs::identify(&mut events, &Tracker::new());
+        programs::identify(&mut events, &Tracker::new(), &mut Helper::with_rests(OF_EVENTS));
         Ok(Survey { found: batch_now(events), hidden: 0, left_out: intake.left_out })
     }
 

@@ -145,6 +145,7 @@ impl Reader<'_> {
                 target: Target {
                     path: given(),
                     resolved: None,
+                    silence: None,
                     is_gone: false,
                     inode: record.inode,
                     dev: record.dev,

@@ -1,9 +1,6 @@
 //! Snapshots: instances that exist when tracing begins, and later those that were missed.
 
-use std::{
-    collections::{HashMap, HashSet},
-    os::unix::ffi::OsStrExt as _,
-};
+use std::collections::{HashMap, HashSet};
 
 use inotify_trace_model::{
     event::{CgroupId, Event, EventKind, InstanceId, Target, Task},
@@ -19,8 +16,10 @@ use super::{
     now,
 };
 use crate::{
-    host::cgroup,
-    host::procfs::{self, Process, TableId, Targets, WatchInfo, Whereabouts},
+    host::{
+        Targets, Whereabouts, cgroup,
+        procfs::{self, Process, TableId, WatchInfo},
+    },
     kernel::{self, KernelError},
 };
 
@@ -292,7 +291,10 @@ impl Hierarchy {
                 && !target.is_gone
                 && let Some(path) = found.get(&(target.dev, target.inode))
             {
-                target.path = Some(text_of(path.as_os_str().as_bytes()).into());
+                match path {
+                    Ok(path) => target.path = Some(path.as_str().into()),
+                    Err(silence) => target.silence = Some(*silence),
+                }
             }
         }
     }
@@ -314,16 +316,18 @@ impl Hierarchy {
             .unwrap_or_else(|| Target { cgroup: asked().unwrap_or_default(), ..Target::default() });
         let found = self.targets.as_mut().map(|targets| targets.find(watch, holder));
         // Linux 5.10 still opens the files of removed cgroups.
-        let is_lost = found == Some(Whereabouts::Unknown) && !self.may_exist(cgroup);
+        let is_lost = found == Some(Whereabouts::Unknown(None)) && !self.may_exist(cgroup);
         let is_gone = is_lost || matches!(found, Some(Whereabouts::Gone(_)));
-        let path = match found {
+        let (path, silence) = match found {
             Some(Whereabouts::Path(path) | Whereabouts::Gone(Some(path))) => {
-                Some(text_of(path.as_os_str().as_bytes()).into())
+                (Some(path.into()), None)
             }
-            _ => None,
+            Some(Whereabouts::Unknown(silence)) => (None, silence),
+            Some(Whereabouts::Gone(None)) | None => (None, None),
         };
         let (inode, dev) = (watch.inode, watch.dev);
-        let target = Target { path, is_gone, inode, dev, cgroup, file, ..Target::default() };
+        let target =
+            Target { path, silence, is_gone, inode, dev, cgroup, file, ..Target::default() };
         EventKind::WatchFound { instance, wd: watch.wd, mask: watch.mask, target }
     }
 }

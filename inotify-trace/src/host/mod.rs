@@ -2,11 +2,14 @@
 
 pub mod cgroup;
 mod confined;
+pub mod helper;
 mod machine;
 pub mod privileges;
 pub mod procfs;
 pub mod runtimes;
+mod targets;
 mod users;
 
 pub use machine::{clock, header, now, open_files};
+pub use targets::{Targets, Whereabouts};
 pub use users::users;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use inotify_trace_model::{
     event::{
         BootTime, CgroupId, Charge, Comm, Event, EventKind, Files, InstanceId, Level, Loss, Quota,
-        Target, Task,
+        Silence, Target, Task,
     },
     feed::Batch,
     identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
@@ -269,11 +269,15 @@ fn to_task(task: &wire::Task) -> Task {
 }
 
 fn to_target(target: Option<wire::Target>) -> Target {
-    let Some(wire::Target { path, is_gone, inode, dev, cgroup, resolved, file }) = target else {
-        return Target::default();
-    };
+    let Some(target) = target else { return Target::default() };
+    let wire::Target { path, is_gone, inode, dev, cgroup, resolved, file, silence } = target;
     let [path, resolved, file] = [path, resolved, file].map(|text| text.map(Into::into));
-    Target { path, resolved, is_gone, inode, dev, cgroup: CgroupId(cgroup), file }
+    let silence = match silence {
+        1 => Some(Silence::NotAsked),
+        2 => Some(Silence::NoAnswer),
+        _ => None,
+    };
+    Target { path, resolved, silence, is_gone, inode, dev, cgroup: CgroupId(cgroup), file }
 }
 
 fn to_container(container: wire::Container) -> Box<Container> {

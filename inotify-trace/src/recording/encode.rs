@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use inotify_trace_model::{
     event::{
-        BootTime, CgroupId, Charge, Comm, Event, EventKind, Files, Level, Loss, Quota, Target, Task,
+        BootTime, CgroupId, Charge, Comm, Event, EventKind, Files, Level, Loss, Quota, Silence,
+        Target, Task,
     },
     feed::Batch,
     identity::{Container, Names, Program, Runtime, Shim},
@@ -243,9 +244,14 @@ impl Encoder {
         if target == Target::default() {
             return None;
         }
-        let Target { path, resolved, is_gone, inode, dev, cgroup, file } = target;
+        let Target { path, resolved, silence, is_gone, inode, dev, cgroup, file } = target;
         let [path, resolved, file] = [path, resolved, file].map(|text| Some(self.text(text?)));
-        Some(wire::Target { path, is_gone, inode, dev, cgroup: cgroup.0, resolved, file })
+        let silence = match silence {
+            None => 0,
+            Some(Silence::NotAsked) => 1,
+            Some(Silence::NoAnswer) => 2,
+        };
+        Some(wire::Target { path, is_gone, inode, dev, cgroup: cgroup.0, resolved, file, silence })
     }
 
     fn cgroup(&mut self, id: CgroupId, path: Box<str>) -> wire::Cgroup {

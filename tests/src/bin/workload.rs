@@ -117,6 +117,12 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "symlink" => one(symlink(&bytes(1)?, &bytes(2)?)),
         "mkdir" => one(make_directory(&bytes(1)?)),
         "chroot" => one(change_root(&bytes(1)?)),
+        "fuse" => one(inotify_trace_tests::fuse::mount(&bytes(1)?).map_or_else(errno, |()| 0)),
+        "fuse_silent" => {
+            inotify_trace_tests::fuse::fall_silent();
+            one(0)
+        }
+        "arguments_in" => one(move_arguments(&bytes(1)?).map_or_else(errno, |()| 0)),
         "uring_close" => one(uring_close(number(1)?)),
         #[cfg(target_arch = "x86_64")]
         "compat_hold" => Some(compat_hold(&bytes(1)?)),
@@ -402,6 +408,58 @@ fn overlay(path: &[u8], options: &[u8]) -> i64 {
     let kind = c"overlay".as_ptr();
     // SAFETY: texts that end with a zero and live until the call returns.
     outcome(unsafe { libc::mount(kind, path.as_ptr(), kind, 0, options.as_ptr().cast()) }.into())
+}
+
+fn errno(error: std::io::Error) -> i64 {
+    -i64::from(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// Makes a file the memory of this process's arguments, which others read.
+fn move_arguments(path: &[u8]) -> std::io::Result<()> {
+    const LENGTH: usize = 4096;
+    let file = std::fs::File::open(OsStr::from_bytes(path))?;
+    let (read, private) = (libc::PROT_READ, libc::MAP_PRIVATE);
+    // SAFETY: the kernel chooses a free place, which stays mapped.
+    let place =
+        unsafe { libc::mmap(std::ptr::null_mut(), LENGTH, read, private, file.as_raw_fd(), 0) };
+    if place == libc::MAP_FAILED {
+        return Err(std::io::Error::last_os_error());
+    }
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    // proc_pid_stat(5) counts from 1, and the name is the second.
+    let field = |number: usize| -> u64 {
+        let mut fields = after_name.split_ascii_whitespace();
+        fields.nth(number - 3).and_then(|it| it.parse().ok()).unwrap_or(0)
+    };
+    // SAFETY: it moves nothing.
+    let end_of_heap = unsafe { libc::sbrk(0) } as u64;
+    // `struct prctl_mm_map`, without an auxiliary vector and another program.
+    let (start, length) = (place as u64, LENGTH as u64);
+    let (code, data, environment) = ([26, 27], [45, 46], [50, 51]);
+    let map = [
+        field(code[0]),
+        field(code[1]),
+        field(data[0]),
+        field(data[1]),
+        field(47),
+        end_of_heap,
+        field(28),
+        start,
+        start + length,
+        field(environment[0]),
+        field(environment[1]),
+        0,
+        u64::from(u32::MAX) << 32,
+    ];
+    // SAFETY: a structure of this size, which lives until the call returns.
+    let result = unsafe {
+        libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP, &raw const map, size_of_val(&map), 0)
+    };
+    if result != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 fn change_directory(path: &[u8]) -> i64 {

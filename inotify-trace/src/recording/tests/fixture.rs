@@ -67,6 +67,7 @@ fn target(path: &str, inode: u64) -> Target {
     Target {
         path: Some(path.into()),
         resolved: (inode == 12).then(|| "/from/the/root".into()),
+        silence: None,
         is_gone: inode % 2 == 1,
         inode,
         dev: 0x0010_0002,

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use proptest::{collection::vec, option, prelude::*};
+use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use inotify_trace_model::{
     event::{
         BootTime, CgroupId, Charge, Comm, Event, EventKind, Files, InstanceId, Level, Loss, Quota,
-        Table, Target, Task,
+        Silence, Table, Target, Task,
     },
     feed::Batch,
     identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
@@ -119,17 +119,13 @@ fn charge() -> BoxedStrategy<Charge> {
 fn target() -> BoxedStrategy<Target> {
     let texts = || option::of(boxed());
     let paths = (texts(), texts());
+    let silences = vec![None, Some(Silence::NotAsked), Some(Silence::NoAnswer)];
+    let paths = (paths, select(silences));
     let strategy = (paths, any::<bool>(), long(), number(), cgroup(), texts());
     prop_oneof![
         Just(Target::default()),
-        strategy.prop_map(|((path, resolved), is_gone, inode, dev, cgroup, file)| Target {
-            path,
-            resolved,
-            is_gone,
-            inode,
-            dev,
-            cgroup,
-            file
+        strategy.prop_map(|(((path, resolved), silence), is_gone, inode, dev, cgroup, file)| {
+            Target { path, resolved, silence, is_gone, inode, dev, cgroup, file }
         }),
     ]
     .boxed()

@@ -11,12 +11,7 @@ use std::{
 
 use rustix::fs::{OFlags, ResolveFlags};
 
-use super::{
-    Targets,
-    mount::{is_slow, root_of},
-    opened::identity,
-    tables::Table,
-};
+use super::{Targets, mount::root_of, opened::identity, tables::Table};
 use crate::host::{
     confined,
     procfs::{FileHandle, handle::path_of},
@@ -93,15 +88,16 @@ impl Targets {
         dev: u32,
         handle: &FileHandle,
         holder: u32,
+        is_foreign: bool,
     ) -> Option<PathBuf> {
         let handle_there = inner(handle)?;
         for (layer, layer_dev) in self.layers_of(dev, holder).iter() {
-            let file = self.mount(*layer_dev, holder)?;
+            let file = self.mount(*layer_dev, holder, is_foreign).ok()?;
             let Ok(file) = handle_there.open(&file.root) else { continue };
             let Ok(path) = path_of(&file) else { continue };
             let Ok(within) = path.strip_prefix(layer).map(Path::to_path_buf) else { continue };
             // Another layer may hide the file: the overlay's own handle tells.
-            let overlay = self.mount(dev, holder)?;
+            let overlay = self.mount(dev, holder, is_foreign).ok()?;
             let there = overlay.look_up(&within).and_then(|it| FileHandle::identifier_of(&it));
             if there.is_ok_and(|it| it == *handle) {
                 return Some(overlay.path_of(&within));
@@ -151,7 +147,7 @@ fn layer(root: &File, path: &Path, own: &Table) -> Option<(PathBuf, u32)> {
     let layer = confined::open_in(root, path, flags, ResolveFlags::CACHED).ok()?;
     let path = path_of(&layer).ok()?;
     let ((dev, _), _) = identity(format!("/proc/self/fd/{}", layer.as_raw_fd()))?;
-    (!own.of(dev).iter().any(|place| is_slow(&place.kind))).then_some((path, dev))
+    own.of(dev).iter().all(|place| place.is_local).then_some((path, dev))
 }
 
 #[cfg(test)]
