@@ -565,6 +565,11 @@ pub enum Loss {
     /// Events that could not be written to a recording; later events continue from the state that
     /// is written after the gap.
     Unrecorded,
+    /// Instances that were forgotten, since the state took too much memory: of these, nothing is
+    /// known any more.
+    Instances,
+    /// The same for cgroups, with the names of their containers.
+    Cgroups,
 }
 
 impl fmt::Display for Loss {
@@ -576,6 +581,8 @@ impl fmt::Display for Loss {
             Self::Runs => "runs of kernel programs (others were running on that CPU)",
             Self::Records => "records (of another version)",
             Self::Unrecorded => "events that could not be recorded",
+            Self::Instances => "instances (forgotten: too much for --memory)",
+            Self::Cgroups => "cgroups (forgotten: too much for --memory)",
         })
     }
 }

@@ -177,7 +177,8 @@ pub(super) fn look(
         }
     };
     warn_of_left_out(survey.left_out)?;
-    let mut story = Story::without_verdicts(host::now());
+    // What is asked for is the whole.
+    let mut story = Story::without_verdicts(host::now()).within(None);
     let Ok(()) = story.take(survey.found, &mut ());
     Ok((story.into_tracker(), is_told))
 }

@@ -82,6 +82,11 @@ impl Live {
         self.intake.left_out
     }
 
+    /// Forgets the instances that the tracker has forgotten. One that is used later is new then.
+    pub(super) fn forget_unknown(&mut self, tracker: &Tracker) {
+        self.intake.known.retain(|instance| tracker.instance(instance).is_some());
+    }
+
     /// The features that the backend lacks on this kernel.
     #[must_use]
     pub fn unseen(&self) -> &[&'static str] {

@@ -43,6 +43,8 @@ pub struct Session {
     live: Live,
     /// Reads the arguments of programs.
     programs: Helper,
+    /// The number of instances that the story had forgotten.
+    forgotten: u64,
     tasks: Vec<Task>,
     stage: Stage,
 }
@@ -60,7 +62,7 @@ impl Session {
     #[must_use]
     pub fn new(live: Live) -> Self {
         let programs = Helper::with_rests(OF_EVENTS);
-        Self { live, programs, tasks: Vec::new(), stage: Stage::Running }
+        Self { live, programs, forgotten: 0, tasks: Vec::new(), stage: Stage::Running }
     }
 
     /// Adds a task. Of several ready tasks the first added goes first, and all before events.
@@ -99,6 +101,10 @@ impl Session {
                 return Ok(Some(Item::End(host::now())));
             }
             Stage::Over => return Ok(None),
+        }
+        let forgotten = story.tracker().forgotten().instances;
+        if std::mem::replace(&mut self.forgotten, forgotten) != forgotten {
+            self.live.forget_unknown(story.tracker());
         }
         let mut events = Vec::new();
         let due = [story.due(), moment].into_iter().flatten().min().map(instant);

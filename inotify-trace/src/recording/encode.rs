@@ -10,7 +10,8 @@ use inotify_trace_model::{
     feed::Batch,
     identity::{Container, Names, Program, Runtime, Shim},
     tracker::{
-        Account, Departure, Descriptor, Instance, Leaver, Origin, Overflow, Part, Process, User,
+        Account, Departure, Descriptor, Forgotten, Instance, Leaver, Origin, Overflow, Part,
+        Process, User,
     },
 };
 
@@ -60,6 +61,9 @@ impl Encoder {
         // A part is about as large as an event, without its text.
         self.events += 1;
         let kind = match part {
+            Part::Forgotten(Forgotten { instances, cgroups }) => {
+                wire::PartKind::Forgotten(wire::Forgotten { instances, cgroups })
+            }
             Part::Cgroup { id, path, container, removed } => {
                 self.text += path.len();
                 let removed = removed.map(|time| time.0);
@@ -411,5 +415,7 @@ fn to_loss(loss: Loss) -> wire::Loss {
         Loss::Runs => wire::Loss::Runs,
         Loss::Records => wire::Loss::Records,
         Loss::Unrecorded => wire::Loss::Unrecorded,
+        Loss::Instances => wire::Loss::Instances,
+        Loss::Cgroups => wire::Loss::Cgroups,
     }
 }

@@ -12,8 +12,8 @@ use inotify_trace_model::{
     feed::Batch,
     identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
     tracker::{
-        Account, Departure, Descriptor, Floors, Instance, Leaver, Lifetimes, Origin, Overflow,
-        Part, Process, Row, User, Watch,
+        Account, Departure, Descriptor, Floors, Forgotten, Instance, Leaver, Lifetimes, Origin,
+        Overflow, Part, Process, Row, User, Watch,
     },
 };
 
@@ -412,6 +412,8 @@ pub(super) fn part() -> BoxedStrategy<Part> {
             comm,
             lifetimes
         }),
+        (long(), long())
+            .prop_map(|(instances, cgroups)| { Part::Forgotten(Forgotten { instances, cgroups }) }),
     ]
     .boxed()
 }

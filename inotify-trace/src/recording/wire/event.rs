@@ -333,4 +333,6 @@ pub(in crate::recording) enum Loss {
     Runs = 3,
     Records = 4,
     Unrecorded = 5,
+    Instances = 6,
+    Cgroups = 7,
 }
