@@ -14,9 +14,9 @@
 //! for after it: so an audience gets the same calls from both.
 
 use crate::{
-    event::{BootTime, Event},
+    event::{BootTime, Event, EventKind, Loss},
     feed::{Batch, Item},
-    tracker::Tracker,
+    tracker::{CEILING, Tracker},
     verdict::{Grace, Verdict, Watcher},
 };
 
@@ -114,6 +114,11 @@ pub trait Audience {
     }
 }
 
+/// Whether something is forgotten.
+fn is_forgetting(kind: &EventKind) -> bool {
+    matches!(kind, EventKind::Lost { what: Loss::Instances | Loss::Cgroups, .. })
+}
+
 /// A run until now: its state, and the verdicts reached.
 #[derive(Debug)]
 pub struct Story {
@@ -122,6 +127,10 @@ pub struct Story {
     watcher: Option<Watcher>,
     /// Whether the state was replaced, and [`Audience::restarted`] is still to be called.
     is_replaced: bool,
+    /// The most bytes that the state may take.
+    ceiling: usize,
+    /// Losses that the state already has, and the audience does not.
+    untold: Vec<EventKind>,
     now: BootTime,
 }
 
@@ -135,7 +144,21 @@ impl Story {
     /// A story that does not look for leaks.
     #[must_use]
     pub fn without_verdicts(start: BootTime) -> Self {
-        Self { tracker: Tracker::new(), watcher: None, is_replaced: false, now: start }
+        Self {
+            tracker: Tracker::new(),
+            watcher: None,
+            is_replaced: false,
+            ceiling: CEILING,
+            untold: Vec::new(),
+            now: start,
+        }
+    }
+
+    /// Sets the most bytes that the state may take; beyond it, the oldest is forgotten, which is a
+    /// loss. None for no limit.
+    #[must_use]
+    pub fn within(self, ceiling: Option<usize>) -> Self {
+        Self { ceiling: ceiling.unwrap_or(usize::MAX), ..self }
     }
 
     /// The state.
@@ -185,6 +208,7 @@ impl Story {
             }
             Item::Part(part) => {
                 self.tracker.restore(part);
+                self.forget();
                 Ok(())
             }
             Item::Batch(batch) => self.batch(batch, audience),
@@ -213,9 +237,24 @@ impl Story {
         audience: &mut A,
     ) -> Result<(), A::Error> {
         let mut result = self.announce_restart(&batch, audience);
-        for event in &batch.events {
-            self.tracker.apply(event);
-            result = result.and_then(|()| audience.event(event, &self.tracker));
+        self.forget();
+        let events = std::mem::take(&mut batch.events);
+        batch.events.reserve(events.len());
+        let mut events = events.into_iter().peekable();
+        loop {
+            for kind in std::mem::take(&mut self.untold) {
+                let event = Event { time: batch.time, task: None, kind };
+                result = result.and_then(|()| audience.event(&event, &self.tracker));
+                batch.events.push(event);
+            }
+            let Some(event) = events.next() else { break };
+            self.tracker.apply(&event);
+            result = result.and_then(|()| audience.event(&event, &self.tracker));
+            batch.events.push(event);
+            // A recording has what its run has forgotten there.
+            if !events.peek().is_some_and(|next| is_forgetting(&next.kind)) {
+                self.forget();
+            }
         }
         self.now = self.now.max(batch.time);
         if let Some(watcher) = self.watcher.as_mut().filter(|_| batch.judged) {
@@ -228,6 +267,14 @@ impl Story {
             result = result.and_then(|()| audience.moment(&self.tracker, batch.time));
         }
         result.and(audience.batch(&mut batch, &self.tracker))
+    }
+
+    /// Forgets what the state has beyond its ceiling.
+    fn forget(&mut self) {
+        for kind in self.tracker.surplus(self.ceiling) {
+            self.tracker.apply(&Event { time: self.now, task: None, kind: kind.clone() });
+            self.untold.push(kind);
+        }
     }
 
     fn announce_restart<A: Audience + ?Sized>(

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    inotify_trace::cli::main()
+    inotify_trace::host::helper::main().unwrap_or_else(inotify_trace::cli::main)
 }

@@ -11,6 +11,7 @@ pub mod cgroup;
 #[cfg(target_arch = "x86_64")]
 pub mod compat;
 pub mod expected;
+pub mod fuse;
 pub mod hostile;
 mod keep;
 pub mod leftovers;

@@ -498,6 +498,8 @@ pub struct Target {
     /// The path from the root, where the program gave one that only it understands: a relative one,
     /// or one of its descriptors.
     pub resolved: Option<Box<str>>,
+    /// Why the path is unknown, if that is due to the file system.
+    pub silence: Option<Silence>,
     /// Whether the target no longer existed when it was looked up.
     pub is_gone: bool,
     /// Inode number; 0 if unknown.
@@ -526,6 +528,26 @@ impl Target {
     }
 }
 
+/// Why a file system has not told something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Silence {
+    /// It was not asked: it waits for a program or another machine, or too many others do not answer.
+    NotAsked,
+    /// It does not answer.
+    NoAnswer,
+}
+
+impl Silence {
+    /// Its name in output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotAsked => "not-asked",
+            Self::NoAnswer => "no-answer",
+        }
+    }
+}
+
 /// Kinds of losses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -543,6 +565,11 @@ pub enum Loss {
     /// Events that could not be written to a recording; later events continue from the state that
     /// is written after the gap.
     Unrecorded,
+    /// Instances that were forgotten, since the state took too much memory: of these, nothing is
+    /// known any more.
+    Instances,
+    /// The same for cgroups, with the names of their containers.
+    Cgroups,
 }
 
 impl fmt::Display for Loss {
@@ -554,6 +581,8 @@ impl fmt::Display for Loss {
             Self::Runs => "runs of kernel programs (others were running on that CPU)",
             Self::Records => "records (of another version)",
             Self::Unrecorded => "events that could not be recorded",
+            Self::Instances => "instances (forgotten: too much for --memory)",
+            Self::Cgroups => "cgroups (forgotten: too much for --memory)",
         })
     }
 }

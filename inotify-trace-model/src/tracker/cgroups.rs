@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::Part;
+use super::{Part, worth};
 use crate::{
     event::{BootTime, CgroupId},
     identity::{Container, Location, Names, display_name},
@@ -34,6 +34,8 @@ pub struct Cgroups {
     names: HashMap<Container, Named>,
     /// Existing containers that cannot be derived from paths, by their own cgroups' paths.
     from_runtimes: HashMap<Box<str>, (CgroupId, Container)>,
+    /// How many were forgotten though they may exist, or events about them may yet come.
+    pub(super) forgotten: u64,
 }
 
 #[derive(Debug, PartialEq)]
@@ -50,6 +52,7 @@ impl Cgroups {
     pub fn gone_since(&self, id: CgroupId) -> Option<Option<BootTime>> {
         match self.known.get(&id) {
             Some(cgroup) => cgroup.removed.map(Some),
+            None if self.forgotten > 0 => None,
             // If the root of the hierarchy is visible, all of it is.
             None => self.known.contains_key(&ROOT).then_some(None),
         }
@@ -239,13 +242,66 @@ impl Cgroups {
         if self.removed.len() > REMOVED_KEPT
             && let Some(oldest) = self.removed.pop_front()
         {
-            let container = self.known.remove(&oldest).and_then(|cgroup| cgroup.container);
-            if let Some(container) = container
-                && self.names.get(&container).is_some_and(|named| named.cgroup == oldest)
-            {
-                self.names.remove(&container);
-            }
+            self.drop_one(oldest);
         }
+    }
+
+    fn drop_one(&mut self, id: CgroupId) {
+        let Some(cgroup) = self.known.remove(&id) else { return };
+        if self.from_runtimes.get(&cgroup.path).is_some_and(|(own, _)| *own == id) {
+            self.from_runtimes.remove(&cgroup.path);
+        }
+        if let Some(container) = cgroup.container
+            && self.names.get(&container).is_some_and(|named| named.cgroup == id)
+        {
+            self.names.remove(&container);
+        }
+    }
+
+    /// All but the root, those that are forgotten first at the beginning: the removed ones, and then
+    /// those that came last, since whoever makes many must not make the others be forgotten.
+    fn forgettable(&self) -> Vec<CgroupId> {
+        let existing = self.known.iter().filter(|(_, cgroup)| cgroup.removed.is_none());
+        let mut existing: Vec<_> = existing.map(|(&id, _)| id).filter(|&id| id != ROOT).collect();
+        existing.sort_unstable_by_key(|&id| std::cmp::Reverse(id));
+        self.removed.iter().copied().chain(existing).collect()
+    }
+
+    /// How many to forget so that this many bytes are free, and how many bytes that makes.
+    pub(super) fn surplus(&self, over: usize) -> (u64, usize) {
+        let (mut count, mut freed) = (0, 0);
+        for id in self.forgettable() {
+            if freed >= over {
+                break;
+            }
+            freed += self.known.get(&id).map_or(0, |cgroup| self.worth_of(id, cgroup));
+            count += 1;
+        }
+        (count, freed)
+    }
+
+    fn worth_of(&self, id: CgroupId, cgroup: &Cgroup) -> usize {
+        let own = cgroup.container.as_ref().and_then(|it| self.names.get(it));
+        let names = own.filter(|named| named.cgroup == id);
+        worth::of_cgroup(cgroup) + names.map_or(0, |named| worth::of_names(&named.names))
+    }
+
+    /// The bytes that they take.
+    pub(super) fn worth(&self) -> usize {
+        let all = self.known.iter().map(|(&id, cgroup)| self.worth_of(id, cgroup)).sum::<usize>();
+        let containers = self.from_runtimes.iter();
+        let told = containers.map(|(path, (_, it))| path.len() + worth::of_container(Some(it)));
+        all + told.sum::<usize>()
+    }
+
+    /// Forgets this many.
+    pub(super) fn forget(&mut self, count: u64) {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        for id in self.forgettable().into_iter().take(count) {
+            self.drop_one(id);
+            self.forgotten += 1;
+        }
+        self.removed.retain(|id| self.known.contains_key(id));
     }
 }
 

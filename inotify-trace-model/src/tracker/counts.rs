@@ -42,6 +42,8 @@ impl Counts {
                 Loss::Records => "records",
                 Loss::Runs => "runs",
                 Loss::Unrecorded => "unrecorded",
+                Loss::Instances => "instances",
+                Loss::Cgroups => "cgroups",
             };
             let lost = self.lost.entry(what).or_default();
             // A recording may contain any number.

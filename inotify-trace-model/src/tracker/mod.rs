@@ -11,6 +11,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod users;
+mod worth;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
@@ -24,9 +25,12 @@ pub use lifetimes::Lifetimes;
 pub use process::Process;
 pub use state::Part;
 pub use users::{Account, Users};
+pub use worth::{CEILING, Forgotten};
 
 use crate::{
-    event::{BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Quota, Table, Task},
+    event::{
+        BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Loss, Quota, Table, Task,
+    },
     identity::{Program, Shim},
     resource::Resource,
 };
@@ -91,6 +95,10 @@ pub struct Tracker {
     counted: (BootTime, Vec<Charge>),
     /// The instance that the last event released.
     released: Option<Instance>,
+    /// At most the bytes that the state takes.
+    grown: usize,
+    /// Instances that were forgotten.
+    forgotten_instances: u64,
 }
 
 impl Tracker {
@@ -105,6 +113,7 @@ impl Tracker {
     /// If events were lost, an event may contradict the state: the event counts.
     pub fn apply(&mut self, event: &Event) {
         self.released = None;
+        self.count_growth(event);
         self.counts.add(event);
         self.users.apply(event);
         self.learn_by_use(event);
@@ -238,6 +247,8 @@ impl Tracker {
                     self.ended.remove(&key);
                 }
             }
+            EventKind::Lost { count, what: Loss::Instances } => self.forget_instances(*count),
+            EventKind::Lost { count, what: Loss::Cgroups } => self.forget_cgroups(*count),
             EventKind::CreateFailed { .. }
             | EventKind::WatchFailed { .. }
             | EventKind::Charged { .. }

@@ -3,7 +3,9 @@
 
 use std::collections::hash_map::Entry;
 
-use super::{Account, COMMANDS, Instance, Lifetimes, Process, Tracker, User, Watch};
+use super::{
+    Account, COMMANDS, Forgotten, Instance, Lifetimes, Process, Tracker, User, Watch, worth,
+};
 use crate::{
     event::{BootTime, CgroupId, Comm, InstanceId},
     identity::{Container, Names},
@@ -61,6 +63,8 @@ pub enum Part {
         /// How long.
         lifetimes: Lifetimes,
     },
+    /// What was forgotten, if anything was. Comes last.
+    Forgotten(Forgotten),
 }
 
 /// The most watches or descriptors in a part: an instance may have a million.
@@ -104,6 +108,8 @@ impl Tracker {
                     .map(|some| Part::Watches { instance: id, watches: some.to_vec() }),
             );
         }
+        let forgotten = Some(self.forgotten()).filter(|it| *it != Forgotten::default());
+        parts.extend(forgotten.map(Part::Forgotten));
         parts
     }
 
@@ -115,7 +121,11 @@ impl Tracker {
 
     /// Adds a part of the state of another tracker.
     pub fn restore(&mut self, part: Part) {
+        self.grown += worth::of_part(&part);
         match part {
+            Part::Forgotten(Forgotten { instances, cgroups }) => {
+                (self.forgotten_instances, self.cgroups.forgotten) = (instances, cgroups);
+            }
             Part::Cgroup { id, path, container, removed } => {
                 self.cgroups.restore(id, &path, container.as_deref());
                 if let Some(time) = removed {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::User;
+use super::{User, worth};
 use crate::{
     event::{Event, EventKind, Level, Quota},
     resource::Resource,
@@ -44,7 +44,12 @@ pub struct Users {
     accounts: BTreeMap<User, Account>,
     /// How many known instances each user is charged for.
     held: BTreeMap<User, u32>,
+    /// How many accounts there were when those that are not needed were last forgotten.
+    kept: usize,
 }
+
+/// With fewer accounts, none is forgotten while its user may be heard of again.
+const MANY: usize = 4096;
 
 impl Users {
     /// The kernel's counts for a user.
@@ -124,11 +129,30 @@ impl Users {
         }
     }
 
+    /// Forgets those who neither hold a known instance nor pay for one: nothing is heard of them any
+    /// more.
+    fn forget_unheld(&mut self) {
+        let mut needed: BTreeSet<User> = self.held.keys().copied().collect();
+        let held = self.held.keys().filter_map(|user| self.accounts.get(user));
+        needed.extend(held.flat_map(|account| account.payers.iter().copied()));
+        self.accounts.retain(|user, _| needed.contains(user));
+    }
+
+    /// The bytes that they take.
+    pub(super) fn worth(&self) -> usize {
+        let account = |it: &Account| worth::ACCOUNT + it.payers.len() * size_of::<User>();
+        self.accounts.values().map(account).sum::<usize>() + self.held.len() * worth::ACCOUNT / 4
+    }
+
     pub(super) fn restore(&mut self, user: User, account: Account) {
         self.accounts.insert(user, account);
     }
 
     pub(super) fn apply(&mut self, event: &Event) {
+        if self.accounts.len() > MANY + 2 * self.kept {
+            self.forget_unheld();
+            self.kept = self.accounts.len();
+        }
         if let EventKind::Charged { charges } = &event.kind {
             let chain: Vec<_> = charges.iter().copied().map(User::from).collect();
             for (level, charge) in charges.iter().enumerate() {

@@ -155,7 +155,13 @@ pub(super) fn phantoms(tracker: &Tracker) -> BTreeMap<User, u32> {
             *known = known.saturating_add(count);
         }
     }
+    let is_all_known = tracker.forgotten().instances == 0;
     for (user, known) in &mut phantoms {
+        if !is_all_known {
+            // Any may be gone.
+            *known = u32::MAX;
+            continue;
+        }
         let own = tracker.users().get(*user).and_then(|account| account.own(Resource::Watches));
         let used = own.map_or(u32::MAX, |it| it.used);
         *known = known.saturating_sub(used);

@@ -7,7 +7,7 @@ use super::{Evidence, Grace, Pattern, growth};
 use crate::{
     event::{BootTime, CgroupId},
     identity::PodUid,
-    tracker::{Cgroup, Process, Tracker},
+    tracker::{Cgroup, Forgotten, Process, Tracker},
 };
 
 /// The cost of restarts until now, and the number of restarts left.
@@ -43,6 +43,9 @@ pub(super) fn of(
         evidence.iter().filter(|it| costs.is_some() || !it.was_found).cloned().collect();
     let known = || {
         process.shim.as_ref()?;
+        if tracker.forgotten() != Forgotten::default() {
+            return None;
+        }
         // Containers that ended within the grace period may have leaked instances that are no
         // evidence yet.
         let is_over = |cgroup: &Cgroup| {

@@ -14,6 +14,7 @@ use super::{
     progress::Progress,
     recordings::{Files, exit_code, open, tell},
     say::say,
+    units,
 };
 #[cfg(feature = "parquet")]
 use crate::export::{Parquet, Partitioned};
@@ -24,7 +25,7 @@ use crate::{
 };
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = units::help(EXAMPLES, &[units::SIZE]))]
 pub(super) struct Args {
     #[command(flatten)]
     recordings: Files,
@@ -85,7 +86,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let output_is_on_terminal = args.output.is_none() && io::stdout().is_terminal();
     for mut run in opened.runs {
         let progress = Progress::new(run.size(), output_is_on_terminal);
-        let mut story = Story::new(run.header().started, Grace::default());
+        let mut story = Story::new(run.header().started, Grace::default())
+            .within(args.recordings.memory.ceiling());
         let audience = exporter.as_mut();
         let exported = audience.begin(run.header()).and_then(|()| {
             Until::end(&mut run).run(&mut story, audience, |position| progress.at(position))?;

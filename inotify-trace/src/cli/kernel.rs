@@ -1,6 +1,6 @@
 //! Options of the backend, and logging.
 
-use super::{choice::one_of, units::buffer_size};
+use super::{choice::one_of, memory::Memory, units::buffer_size};
 use crate::kernel::{Backend, Capacity, Settings};
 
 #[derive(Debug, clap::Args)]
@@ -15,6 +15,8 @@ pub(super) struct KernelArgs {
     /// buffer holds longer bursts of events
     #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = buffer_size)]
     buffer: u32,
+    #[command(flatten)]
+    pub(super) memory: Memory,
     /// Entries of a map of the kernel programs, to try what happens when it is full: `holders=8`,
     /// `calls=8` or `payers=8`
     #[arg(long, value_name = "MAP=ENTRIES", value_parser = capacity, hide = true)]

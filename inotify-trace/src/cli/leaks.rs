@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::{
     EXIT_ERROR,
     choice::one_of,
+    memory::Memory,
     past::{Past, PastArgs},
     session::{self, event_loop},
     units::{self, duration, positive_duration},
@@ -35,7 +36,7 @@ use crate::{
 const EXIT_LEAK: u8 = 1;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME]))]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME, units::SIZE]))]
 pub(super) struct Args {
     /// Report leaks as they happen, until Ctrl-C or for this long
     #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = positive_duration, conflicts_with = "recordings")]
@@ -60,6 +61,8 @@ pub(super) struct Args {
     /// Backend that hooks inotify [default: the best that this kernel allows]
     #[arg(long, value_parser = one_of::<Backend>(), value_name = "BACKEND")]
     backend: Option<Backend>,
+    #[command(flatten)]
+    memory: Memory,
     #[command(flatten)]
     past: PastArgs,
     #[command(flatten)]
@@ -99,10 +102,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// Reports the leaks that exist now.
 async fn look(args: &Args) -> anyhow::Result<ExitCode> {
     // One snapshot is enough for most machines: nothing looks leaked.
-    let mut story = Story::without_verdicts(host::now());
+    let mut story = Story::without_verdicts(host::now()).within(None);
     let survey = Options { later: Later::Attach, ..args.options() };
-    let Ok(()) = story.take(Live::survey(survey)?, &mut ());
+    let survey = Live::survey(survey)?;
     session::warn_of_missing_capabilities()?;
+    session::warn_of_left_out(survey.left_out)?;
+    let Ok(()) = story.take(survey.found, &mut ());
     let at_once = Grace { target: Duration::ZERO, idle: Duration::MAX, growth: Duration::MAX };
     let mut grace = at_once;
     if verdicts(story.tracker(), story.now(), &at_once).iter().any(|it| it.kind.is_leak()) {
@@ -110,7 +115,7 @@ async fn look(args: &Args) -> anyhow::Result<ExitCode> {
         // follows it meanwhile: a second snapshot could not tell it from a new instance.
         let mut session = Session::new(Live::start(args.options())?);
         session.end_at(Instant::now() + args.settle);
-        story = Story::without_verdicts(host::now());
+        story = Story::without_verdicts(host::now()).within(None);
         session.run(&mut story, &mut (), |_, _, ()| Ok(())).await?;
         // The snapshot is older than the settling time.
         grace.target = args.settle;
@@ -144,7 +149,7 @@ fn tell(mut say: Say, tracker: &Tracker, now: BootTime, grace: &Grace) -> anyhow
 async fn watch(args: &Args, duration: Option<Duration>) -> anyhow::Result<ExitCode> {
     let mut session = session::start(args.options(), duration)?;
     let grace = args.grace();
-    let mut story = Story::new(host::now(), grace);
+    let mut story = Story::new(host::now(), grace).within(args.memory.ceiling());
     let mut say = Say::new(args.output, host::clock());
     session
         .run(&mut story, &mut say, |session, story, _| {

@@ -14,7 +14,7 @@ use super::{
     past::PastArgs,
     recordings::exit_code,
     say::say,
-    session::{event_loop, warn_of_missing_capabilities},
+    session::{event_loop, warn_of_left_out, warn_of_missing_capabilities},
     units,
 };
 use crate::{
@@ -165,19 +165,21 @@ pub(super) fn look(
     let _inside = event_loop.enter();
     let kernel = Settings { walk_proc, ..Settings::default() };
     let options = Options { kernel, registry: registry.clone(), find_paths, ..Options::default() };
-    let (found, is_told) = match Live::survey(options) {
-        Ok(found) => {
+    let (survey, is_told) = match Live::survey(options) {
+        Ok(survey) => {
             warn_of_missing_capabilities()?;
-            (found, true)
+            (survey, true)
         }
         Err(error) => {
             let survey = feed::survey(find_paths, registry);
             warn(&error, survey.hidden)?;
-            (survey.found, false)
+            (survey, false)
         }
     };
-    let mut story = Story::without_verdicts(host::now());
-    let Ok(()) = story.take(found, &mut ());
+    warn_of_left_out(survey.left_out)?;
+    // What is asked for is the whole.
+    let mut story = Story::without_verdicts(host::now()).within(None);
+    let Ok(()) = story.take(survey.found, &mut ());
     Ok((story.into_tracker(), is_told))
 }
 

@@ -7,6 +7,7 @@ mod kernel;
 mod leaks;
 mod limits;
 mod list;
+mod memory;
 mod past;
 mod progress;
 mod record;

@@ -3,7 +3,11 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
-use inotify_trace_model::{event::BootTime, story::Story, tracker::Tracker};
+use inotify_trace_model::{
+    event::BootTime,
+    story::Story,
+    tracker::{Forgotten, Tracker},
+};
 
 use super::{
     progress::Progress,
@@ -61,6 +65,13 @@ impl PastArgs {
         let until = at.map_or(BootTime(u64::MAX), |at| run.header().clock().boot_time(at));
         let past = until_then(&mut run, until);
         tell(run.problems())?;
+        let Forgotten { instances, cgroups } = past.tracker.forgotten();
+        if instances + cgroups > 0 {
+            say(format_args!(
+                "inotify-trace: {instances} instances and {cgroups} cgroups of the recording were \
+                 forgotten: they take too much memory"
+            ))?;
+        }
         if let Some(at) = at.filter(|_| past.time < until && past.is_damaged) {
             let end = past.header.clock().utc(past.time);
             say(format_args!(

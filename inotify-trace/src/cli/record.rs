@@ -102,7 +102,8 @@ async fn record(args: &Args) -> anyhow::Result<ExitCode> {
     let options = Options { kernel, registry, find_paths: true, later: Later::WriteFiles };
     let mut session = session::start(options, args.duration)?;
     let clock = host::clock();
-    let mut story = Story::new(host::now(), Grace::default());
+    let story = Story::new(host::now(), Grace::default());
+    let mut story = story.within(args.kernel.memory.ceiling());
     let recording = Recording::start(store, args.flush, &session, &args.host, &clock)?;
     let mut audience = (recording, Leaks::default());
     let told = session

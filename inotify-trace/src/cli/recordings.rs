@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
 
-use super::{EXIT_ERROR, say::say};
+use super::{EXIT_ERROR, memory::Memory, say::say};
 use crate::feed::{Problem, Recordings, Replay};
 
 #[derive(Debug, clap::Args)]
@@ -12,6 +12,8 @@ pub(super) struct Files {
     /// Recordings, or directories of recordings
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) memory: Memory,
 }
 
 /// Recordings that can be read, at least in part.

@@ -30,7 +30,7 @@ use crate::{
 };
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME]))]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME, units::SIZE]))]
 pub(super) struct Args {
     #[command(flatten)]
     recordings: Files,
@@ -83,7 +83,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         greet(run.header())?;
         let clock = run.header().clock();
         let range = range.of_machine_with(&clock);
-        let mut story = Story::new(run.header().started, Grace::default());
+        let mut story = Story::new(run.header().started, Grace::default())
+            .within(args.recordings.memory.ceiling());
         let inner = Paced::new(args.view.audience(clock), args.speed);
         let mut audience = Since { start: range.from, inner };
         let progress = Progress::new(run.size(), io::stdout().is_terminal());

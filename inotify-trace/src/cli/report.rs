@@ -16,6 +16,7 @@ use super::{
     progress::Progress,
     recordings::{Files, exit_code, open, tell},
     say::say,
+    units,
 };
 use crate::{
     export,
@@ -26,7 +27,7 @@ use crate::{
 };
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = units::help(EXAMPLES, &[units::SIZE]))]
 pub(super) struct Args {
     #[command(flatten)]
     recordings: Files,
@@ -67,7 +68,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut report = Report { runs: Vec::new(), unreadable: sentences(&opened.problems) };
     let runs = opened.runs.len();
     for (at, mut run) in opened.runs.into_iter().enumerate() {
-        let facts = read(&mut run, path.is_none());
+        let facts = read(&mut run, args.recordings.memory.ceiling(), path.is_none());
         // Keeps memory bounded, however many runs there are.
         report.runs.push(if at + FULL < runs { facts.brief() } else { facts });
         tell(run.problems())?;
@@ -137,8 +138,8 @@ fn refuse_recordings(path: &Path, files: &[PathBuf]) -> anyhow::Result<()> {
 }
 
 /// Reads a run and summarizes it.
-fn read(run: &mut Replay, output_is_on_stdout: bool) -> Run {
-    let mut story = Story::new(run.header().started, Grace::default());
+fn read(run: &mut Replay, ceiling: Option<usize>, output_is_on_stdout: bool) -> Run {
+    let mut story = Story::new(run.header().started, Grace::default()).within(ceiling);
     let mut builder = Builder::new(run.header());
     let is_on_terminal = output_is_on_stdout && io::stdout().is_terminal();
     let progress = Progress::new(run.size(), is_on_terminal);

@@ -48,6 +48,17 @@ pub(super) fn warn_of_missing_capabilities() -> io::Result<()> {
     )
 }
 
+/// Prints to standard error how many watches were not looked up.
+pub(super) fn warn_of_left_out(watches: usize) -> io::Result<()> {
+    if watches == 0 {
+        return Ok(());
+    }
+    say(format_args!(
+        "inotify-trace: {watches} watches were not looked up, and may have no path: those of one mount \
+         namespace would take too long (see Look-ups of watches in docs/security.md)"
+    ))
+}
+
 /// Prints to standard error that tracing has begun, the counts of existing instances and watches,
 /// and what this kernel's backend cannot see.
 pub(super) fn greet(session: &Session, tracker: &Tracker) -> io::Result<()> {
@@ -55,6 +66,7 @@ pub(super) fn greet(session: &Session, tracker: &Tracker) -> io::Result<()> {
     let instances = tracker.instances().count();
     let watches: usize = tracker.instances().map(|instance| instance.watches().len()).sum();
     warn_of_missing_capabilities()?;
+    warn_of_left_out(live.left_out())?;
     for unseen in live.unseen() {
         say(format_args!("Not seen on this kernel: {unseen}."))?;
     }

@@ -49,7 +49,8 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
     let options = Options { kernel, registry: args.host.registry(), find_paths, later };
     let mut session = session::start(options, args.duration)?;
     let clock = host::clock();
-    let mut story = Story::new(host::now(), Grace::default());
+    let story = Story::new(host::now(), Grace::default());
+    let mut story = story.within(args.kernel.memory.ceiling());
     let recording = match &args.record {
         Some(path) => Some(Recording::of_one_file(path, &session, &args.host, &clock)?),
         None => None,

@@ -14,7 +14,12 @@ use super::{
     sweep::Schedule,
 };
 use crate::{
-    host::{OpenFiles, procfs, runtimes::Registry},
+    host::{
+        OpenFiles,
+        helper::{Helper, OF_EVENTS},
+        procfs,
+        runtimes::Registry,
+    },
     kernel::{Backend, Programs},
 };
 
@@ -30,11 +35,15 @@ pub(super) struct Intake {
     pub(super) programs: Programs,
     pub(super) known: Known,
     pub(super) naming: Naming,
+    /// Resolves paths.
+    resolving: Helper,
     /// When to ask which instances are gone; records give hints.
     pub(super) sweep: Schedule,
     files: OpenFiles,
     /// Whether events were lost, which may include ends of instances.
     has_lost: bool,
+    /// Watches of the snapshot that were not looked up for lack of time.
+    pub(super) left_out: usize,
     /// Whether the last batch left records in the ring buffer.
     pub(super) more: bool,
 }
@@ -45,9 +54,11 @@ impl Intake {
             programs,
             known: Known::default(),
             naming: Naming::new(registry),
+            resolving: Helper::with_rests(OF_EVENTS),
             sweep: Schedule::new(Instant::now()),
             files: OpenFiles::open(),
             has_lost: false,
+            left_out: 0,
             more: false,
         }
     }
@@ -75,7 +86,7 @@ impl Intake {
         if !executed.is_empty() {
             self.look_after_exec(&executed, first, events);
         }
-        resolving::resolve(first, events);
+        resolving::resolve(first, events, &mut self.resolving);
         self.naming.name(first, events);
         self.tell_losses(events);
         self.naming.identify_shims(first, events);

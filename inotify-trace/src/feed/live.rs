@@ -7,17 +7,17 @@ use std::{
 
 use inotify_trace_model::{
     event::{Event, InstanceId},
-    feed::Item,
     tracker::{Departure, Leaver, Tracker},
 };
 use tokio::time::{Duration, sleep_until};
 
 use super::{
-    Options, batch_now, charges, intake::Intake, programs, refused::Refusals, snapshot,
+    Options, Survey, batch_now, charges, intake::Intake, programs, refused::Refusals, snapshot,
     sweep::Routine,
 };
 use crate::{
     host::{
+        helper::{Helper, OF_EVENTS},
         privileges,
         procfs::{self, TableId},
     },
@@ -66,14 +66,25 @@ impl Live {
     ///
     /// # Errors
     /// If the kernel programs that answer questions cannot be loaded.
-    pub fn survey(options: Options) -> Result<Item, KernelError> {
+    pub fn survey(options: Options) -> Result<Survey, KernelError> {
         let programs = Programs::for_questions(options.kernel)?;
         privileges::give_up_others(options.later);
         let mut intake = Intake::new(programs, options.registry);
         let mut events = snapshot::of_machine(&mut intake, options.find_paths)?;
         intake.naming.wait(&mut events);
-        programs::identify(&mut events, &Tracker::new());
-        Ok(batch_now(events))
+        programs::identify(&mut events, &Tracker::new(), &mut Helper::with_rests(OF_EVENTS));
+        Ok(Survey { found: batch_now(events), hidden: 0, left_out: intake.left_out })
+    }
+
+    /// The number of watches of the snapshot that were not looked up for lack of time.
+    #[must_use]
+    pub fn left_out(&self) -> usize {
+        self.intake.left_out
+    }
+
+    /// Forgets the instances that the tracker has forgotten. One that is used later is new then.
+    pub(super) fn forget_unknown(&mut self, tracker: &Tracker) {
+        self.intake.known.retain(|instance| tracker.instance(instance).is_some());
     }
 
     /// The features that the backend lacks on this kernel.

@@ -1,6 +1,6 @@
 //! Reads the programs of processes that hold many instances, by which known bugs are recognized.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use inotify_trace_model::{
     event::{Event, EventKind, Task},
@@ -10,11 +10,15 @@ use inotify_trace_model::{
 };
 
 use super::now;
-use crate::host::procfs;
+use crate::host::{
+    helper::{Helper, Request},
+    procfs,
+};
 
 /// Adds an event for each process that creates an instance in `events`, or is found with one, holds
-/// many then, and whose program is not known yet. `tracker` is the state before these events.
-pub(super) fn identify(events: &mut Vec<Event>, tracker: &Tracker) {
+/// many then, and whose program is not known yet. `tracker` is the state before these events. The helper
+/// reads the arguments, which a process may keep in a file that never answers.
+pub(super) fn identify(events: &mut Vec<Event>, tracker: &Tracker, helper: &mut Helper) {
     let mut new: HashMap<u32, (Task, usize)> = HashMap::new();
     for Event { task, kind, .. } in &*events {
         let is_new =
@@ -36,7 +40,8 @@ pub(super) fn identify(events: &mut Vec<Event>, tracker: &Tracker) {
     many.sort_unstable_by_key(|task| task.pid);
     for task in many {
         let Some(exe) = procfs::program_file(task.pid) else { continue };
-        let arguments = procfs::arguments(task.pid).unwrap_or_default();
+        let arguments = helper.ask::<Option<Vec<_>>>(&Request::Arguments(task.pid), Duration::ZERO);
+        let arguments = arguments.ok().flatten().unwrap_or_default();
         let Program { exe, arguments } = program(&exe, &arguments);
         events.push(Event {
             task: Some(task),

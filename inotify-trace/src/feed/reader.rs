@@ -68,6 +68,13 @@ impl Known {
         if replaced { self.remove(record.group) } else { None }
     }
 
+    /// Keeps only these instances.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(InstanceId) -> bool) {
+        self.by_group.retain(|_, instance| is_kept(*instance));
+        self.addresses.retain(|instance, _| is_kept(*instance));
+        self.overflowed.retain(|instance| is_kept(*instance));
+    }
+
     /// Removes the instance at a group's address.
     fn remove(&mut self, group: u64) -> Option<InstanceId> {
         let instance = self.by_group.remove(&group)?;
@@ -151,6 +158,7 @@ impl Reader<'_> {
                 target: Target {
                     path: given(),
                     resolved: None,
+                    silence: None,
                     is_gone: false,
                     inode: record.inode,
                     dev: record.dev,

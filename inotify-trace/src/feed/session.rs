@@ -13,7 +13,13 @@ use inotify_trace_model::{
 use tokio::time::{Instant, sleep_until};
 
 use super::{Live, programs};
-use crate::{host, kernel::KernelError};
+use crate::{
+    host::{
+        self,
+        helper::{Helper, OF_EVENTS},
+    },
+    kernel::KernelError,
+};
 
 /// Why a wait is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +41,10 @@ pub type Task = Box<dyn FnMut(&mut Context<'_>) -> Poll<Wake>>;
 /// A run of the live feed, from the snapshot until a task ends it.
 pub struct Session {
     live: Live,
+    /// Reads the arguments of programs.
+    programs: Helper,
+    /// The number of instances that the story had forgotten.
+    forgotten: u64,
     tasks: Vec<Task>,
     stage: Stage,
 }
@@ -51,7 +61,8 @@ impl Session {
     /// A session of `live`, without an end.
     #[must_use]
     pub fn new(live: Live) -> Self {
-        Self { live, tasks: Vec::new(), stage: Stage::Running }
+        let programs = Helper::with_rests(OF_EVENTS);
+        Self { live, programs, forgotten: 0, tasks: Vec::new(), stage: Stage::Running }
     }
 
     /// Adds a task. Of several ready tasks the first added goes first, and all before events.
@@ -91,6 +102,10 @@ impl Session {
             }
             Stage::Over => return Ok(None),
         }
+        let forgotten = story.tracker().forgotten().instances;
+        if std::mem::replace(&mut self.forgotten, forgotten) != forgotten {
+            self.live.forget_unknown(story.tracker());
+        }
         let mut events = Vec::new();
         let due = [story.due(), moment].into_iter().flatten().min().map(instant);
         let Self { live, tasks, .. } = self;
@@ -112,7 +127,7 @@ impl Session {
                 self.stage = Stage::Ending;
             }
         }
-        programs::identify(&mut events, story.tracker());
+        programs::identify(&mut events, story.tracker(), &mut self.programs);
         let time = host::now();
         Ok(Some(Item::Batch(Batch { time, judged: story.is_due(time), events })))
     }

@@ -1,7 +1,7 @@
 //! Identifies containerd's shims by their arguments, as soon as they hold an instance: later they
 //! may be gone.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use inotify_trace_model::{
     event::{Event, EventKind},
@@ -9,17 +9,28 @@ use inotify_trace_model::{
     text::text_of,
 };
 
-use crate::host::procfs;
+use crate::host::{
+    helper::{Helper, OF_ROOT, Program, Request},
+    procfs,
+};
 
 /// The most processes that are remembered, far more than a node has shims.
 const MOST: usize = 4096;
 
 /// The processes with a shim's name that were looked at, each once, until it ends or executes another
 /// program.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shims {
     /// By process id.
     seen: HashMap<u32, Seen>,
+    /// Reads their programs. Only those of root can keep it waiting.
+    helper: Helper,
+}
+
+impl Default for Shims {
+    fn default() -> Self {
+        Self { seen: HashMap::new(), helper: Helper::with_rests(OF_ROOT) }
+    }
 }
 
 /// A process that was looked at.
@@ -62,7 +73,7 @@ impl Shims {
             }
             let Some(task) = task.filter(Shim::may_be) else { continue };
             if self.is_new(task.pid)
-                && let Some(kind) = shim(task.pid, &is_container_s)
+                && let Some(kind) = self.shim(task.pid, &is_container_s)
             {
                 events.insert(at, Event { time, task: Some(task), kind });
                 at += 1;
@@ -84,16 +95,17 @@ impl Shims {
         self.seen.insert(pid, Seen { started, is_unsure: false });
         !is_known
     }
-}
 
-/// None if the process is gone already, or no shim of the machine's containerd.
-fn shim(pid: u32, is_container_s: impl Fn(&str) -> bool) -> Option<EventKind> {
-    let is_root_s = procfs::is_of_the_machine_s_root(pid);
-    let cgroup = procfs::Process::read(pid).cgroup;
-    if !is_root_s || cgroup.is_some_and(|path| is_container_s(&text_of(&path))) {
-        return None;
+    /// None if the process is gone already, or no shim of the machine's containerd.
+    fn shim(&mut self, pid: u32, is_container_s: impl Fn(&str) -> bool) -> Option<EventKind> {
+        let cgroup = procfs::Process::read(pid).cgroup;
+        if cgroup.is_some_and(|path| is_container_s(&text_of(&path))) {
+            return None;
+        }
+        let program = self.helper.ask::<Option<Program>>(&Request::Program(pid), Duration::ZERO);
+        let Program { arguments, build_info } = program.ok()??;
+        let Shim { id, namespace, .. } = Shim::from_arguments(&arguments)?;
+        let version = build_info.and_then(|it| Shim::version_in(&it));
+        Some(EventKind::ShimIdentified { id, namespace, version })
     }
-    let Shim { id, namespace, .. } = Shim::from_arguments(&procfs::arguments(pid)?)?;
-    let version = procfs::go_build_info(pid).and_then(|it| Shim::version_in(&it));
-    Some(EventKind::ShimIdentified { id, namespace, version })
 }

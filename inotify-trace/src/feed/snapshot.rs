@@ -1,9 +1,6 @@
 //! Snapshots: instances that exist when tracing begins, and later those that were missed.
 
-use std::{
-    collections::{HashMap, HashSet},
-    os::unix::ffi::OsStrExt as _,
-};
+use std::collections::{HashMap, HashSet};
 
 use inotify_trace_model::{
     event::{CgroupId, Event, EventKind, InstanceId, Target, Task},
@@ -19,8 +16,10 @@ use super::{
     now,
 };
 use crate::{
-    host::cgroup,
-    host::procfs::{self, Process, TableId, Targets, WatchInfo, Whereabouts},
+    host::{
+        Targets, Whereabouts, cgroup,
+        procfs::{self, Process, TableId, WatchInfo},
+    },
     kernel::{self, KernelError},
 };
 
@@ -68,6 +67,7 @@ pub(super) fn of_machine(intake: &mut Intake, find_paths: bool) -> Result<Vec<Ev
         look.complete(&mut hierarchy, &mut intake.naming, &mut events);
         charges::ask(intake, &mut events)?;
     }
+    intake.left_out = hierarchy.left_out();
     Ok(events)
 }
 
@@ -251,6 +251,11 @@ impl Hierarchy {
         Self { by_path, ids, is_fresh: false, mount, targets: None }
     }
 
+    /// The number of watches that were not looked up for lack of time.
+    pub(super) fn left_out(&self) -> usize {
+        self.targets.as_ref().map_or(0, Targets::left_out)
+    }
+
     /// An existing process, or the thread with that table, as the task of the events about its
     /// instances.
     fn describe(&self, table: TableId) -> Task {
@@ -286,7 +291,10 @@ impl Hierarchy {
                 && !target.is_gone
                 && let Some(path) = found.get(&(target.dev, target.inode))
             {
-                target.path = Some(text_of(path.as_os_str().as_bytes()).into());
+                match path {
+                    Ok(path) => target.path = Some(path.as_str().into()),
+                    Err(silence) => target.silence = Some(*silence),
+                }
             }
         }
     }
@@ -308,16 +316,18 @@ impl Hierarchy {
             .unwrap_or_else(|| Target { cgroup: asked().unwrap_or_default(), ..Target::default() });
         let found = self.targets.as_mut().map(|targets| targets.find(watch, holder));
         // Linux 5.10 still opens the files of removed cgroups.
-        let is_lost = found == Some(Whereabouts::Unknown) && !self.may_exist(cgroup);
+        let is_lost = found == Some(Whereabouts::Unknown(None)) && !self.may_exist(cgroup);
         let is_gone = is_lost || matches!(found, Some(Whereabouts::Gone(_)));
-        let path = match found {
+        let (path, silence) = match found {
             Some(Whereabouts::Path(path) | Whereabouts::Gone(Some(path))) => {
-                Some(text_of(path.as_os_str().as_bytes()).into())
+                (Some(path.into()), None)
             }
-            _ => None,
+            Some(Whereabouts::Unknown(silence)) => (None, silence),
+            Some(Whereabouts::Gone(None)) | None => (None, None),
         };
         let (inode, dev) = (watch.inode, watch.dev);
-        let target = Target { path, is_gone, inode, dev, cgroup, file, ..Target::default() };
+        let target =
+            Target { path, silence, is_gone, inode, dev, cgroup, file, ..Target::default() };
         EventKind::WatchFound { instance, wd: watch.wd, mask: watch.mask, target }
     }
 }

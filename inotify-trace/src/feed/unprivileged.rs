@@ -22,13 +22,15 @@ const KCMP_FILE: libc::c_long = 0;
 /// A descriptor in a table.
 type Descriptor = (TableId, i32);
 
-/// A snapshot without privileges.
+/// A snapshot without tracing.
 #[derive(Debug)]
 pub struct Survey {
     /// Cgroups, instances and watches. The charged users are unknown.
     pub found: Item,
     /// The number of processes that may not be read.
     pub hidden: usize,
+    /// The number of watches that were not looked up for lack of time.
+    pub left_out: usize,
 }
 
 /// Reads the descriptors of all processes that this one may read.
@@ -63,7 +65,8 @@ pub fn survey(find_paths: bool, registry: &Registry) -> Survey {
     }
     look.complete(&mut hierarchy, &mut naming, &mut events);
     naming.wait(&mut events);
-    Survey { found: batch_now(events), hidden: procfs::hidden_processes() }
+    let left_out = hierarchy.left_out();
+    Survey { found: batch_now(events), hidden: procfs::hidden_processes(), left_out }
 }
 
 /// The kernel's order of the files of two descriptors (kcmp(2)): equal ones are the same file. If the

@@ -1,11 +1,15 @@
 //! The host without the kernel programs: clocks, users, procfs, cgroupfs and container runtimes.
 
 pub mod cgroup;
+mod confined;
+pub mod helper;
 mod machine;
 pub mod privileges;
 pub mod procfs;
 pub mod runtimes;
+mod targets;
 mod users;
 
 pub use machine::{OpenFiles, clock, header, now};
+pub use targets::{Targets, Whereabouts};
 pub use users::users;

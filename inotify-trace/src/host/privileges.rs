@@ -1,7 +1,10 @@
 //! The agent's capabilities: which it needs, for what, and which it keeps while it runs.
 
+use std::io;
+
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs,
+    CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set,
+    set_capabilities, set_no_new_privs,
 };
 
 /// A capability that the agent uses (capabilities(7)).
@@ -106,6 +109,38 @@ fn try_to_give_up_others(later: Later) -> rustix::io::Result<()> {
             inheritable: CapabilitySet::empty(),
         },
     )
+}
+
+/// What helpers need.
+const LOOK_UPS: CapabilitySet = CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH);
+
+/// Before this process becomes a helper: root's programs get their capabilities in any case, and
+/// others' only those that are passed on. It only makes system calls.
+///
+/// # Errors
+/// None: a helper with fewer capabilities finds less.
+pub(super) fn pass_on_to_helper() -> io::Result<()> {
+    if let Ok(own) = capabilities(None) {
+        let inheritable = own.permitted & LOOK_UPS;
+        let _ = set_capabilities(None, CapabilitySets { inheritable, ..own });
+        for capability in inheritable {
+            let _ = configure_capability_in_ambient_set(capability, true);
+        }
+    }
+    Ok(())
+}
+
+/// Gives up what a helper does not need.
+pub(super) fn keep_for_look_ups() {
+    let keep = || {
+        set_no_new_privs(true)?;
+        let own = capabilities(None)?;
+        let (effective, permitted) = (own.effective & LOOK_UPS, own.permitted & LOOK_UPS);
+        let inheritable = CapabilitySet::empty();
+        set_capabilities(None, CapabilitySets { effective, permitted, inheritable })
+    };
+    // It has no place to say so, and finds the same with more.
+    let _: rustix::io::Result<()> = keep();
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
 
 use super::{Cell, Column, Table, UserNames, device, mask, shorten, table::percent, words};
 use inotify_trace_model::{
-    event::CgroupId,
+    event::{CgroupId, Silence},
     findings::Holder,
     identity::Container,
     tracker::{Instance, Overflow, Process, Tracker, User, Watch},
@@ -221,8 +221,13 @@ impl<'a> Listing<'a> {
             (Some(path), _) => path.to_string(),
             (None, Some(cgroup)) => format!("cgroup {}", cgroup.path),
             (None, None) => {
-                let gone = if target.is_gone { " (gone)" } else { "" };
-                format!("inode {} on {}{gone}", target.inode, device(target.dev))
+                let more = match target.silence {
+                    Some(Silence::NotAsked) => " (file system not asked)",
+                    Some(Silence::NoAnswer) => " (file system does not answer)",
+                    None if target.is_gone => " (gone)",
+                    None => "",
+                };
+                format!("inode {} on {}{more}", target.inode, device(target.dev))
             }
         }
     }

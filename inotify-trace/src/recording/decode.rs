@@ -6,17 +6,21 @@ use std::collections::BTreeMap;
 use inotify_trace_model::{
     event::{
         BootTime, CgroupId, Charge, Comm, Event, EventKind, Files, InstanceId, Level, Loss, Quota,
-        Target, Task,
+        Silence, Target, Task,
     },
     feed::Batch,
     identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
     tracker::{
-        Account, Departure, Descriptor, Floors, Instance, Leaver, Lifetimes, Origin, Overflow,
-        Part, Process, Row, User, Watch,
+        Account, Departure, Descriptor, Floors, Forgotten, Instance, Leaver, Lifetimes, Origin,
+        Overflow, Part, Process, Row, User, Watch,
     },
 };
 
 use super::wire;
+
+/// The most user namespaces in one another: the kernel allows 32 below the initial one
+/// (`create_user_ns`).
+const LEVELS: usize = 64;
 
 /// Takes a frame apart.
 #[derive(Debug)]
@@ -126,7 +130,8 @@ fn to_kind(kind: Option<wire::Kind>, instance: InstanceId, quota: Option<Quota>)
         }
         wire::Kind::ProcessExited(_) => EventKind::ProcessExited,
         wire::Kind::Charged(it) => {
-            EventKind::Charged { charges: it.charges.into_iter().map(to_charge).collect() }
+            let charges = it.charges.into_iter().take(LEVELS);
+            EventKind::Charged { charges: charges.map(to_charge).collect() }
         }
         wire::Kind::CgroupFound(it) => {
             EventKind::CgroupFound { cgroup: CgroupId(it.id), path: it.path.into() }
@@ -158,6 +163,9 @@ fn to_kind(kind: Option<wire::Kind>, instance: InstanceId, quota: Option<Quota>)
 /// A part of the state; None for one of a newer version.
 pub(super) fn to_part(part: wire::Part) -> Option<Part> {
     Some(match part.kind? {
+        wire::PartKind::Forgotten(wire::Forgotten { instances, cgroups }) => {
+            Part::Forgotten(Forgotten { instances, cgroups })
+        }
         wire::PartKind::Cgroup(it) => Part::Cgroup {
             id: CgroupId(it.id),
             path: it.path.into(),
@@ -174,7 +182,7 @@ pub(super) fn to_part(part: wire::Part) -> Option<Part> {
             account: Account {
                 instances: it.instances.map(to_level),
                 watches: it.watches.map(to_level),
-                payers: it.payers.into_iter().map(to_user).collect(),
+                payers: it.payers.into_iter().take(LEVELS).map(to_user).collect(),
             },
         },
         wire::PartKind::Process(it) => Part::Process(Process {
@@ -269,11 +277,15 @@ fn to_task(task: &wire::Task) -> Task {
 }
 
 fn to_target(target: Option<wire::Target>) -> Target {
-    let Some(wire::Target { path, is_gone, inode, dev, cgroup, resolved, file }) = target else {
-        return Target::default();
-    };
+    let Some(target) = target else { return Target::default() };
+    let wire::Target { path, is_gone, inode, dev, cgroup, resolved, file, silence } = target;
     let [path, resolved, file] = [path, resolved, file].map(|text| text.map(Into::into));
-    Target { path, resolved, is_gone, inode, dev, cgroup: CgroupId(cgroup), file }
+    let silence = match silence {
+        1 => Some(Silence::NotAsked),
+        2 => Some(Silence::NoAnswer),
+        _ => None,
+    };
+    Target { path, resolved, silence, is_gone, inode, dev, cgroup: CgroupId(cgroup), file }
 }
 
 fn to_container(container: wire::Container) -> Box<Container> {
@@ -325,6 +337,8 @@ fn to_loss(what: i32) -> Loss {
         Ok(wire::Loss::Calls) => Loss::Calls,
         Ok(wire::Loss::Runs) => Loss::Runs,
         Ok(wire::Loss::Unrecorded) => Loss::Unrecorded,
+        Ok(wire::Loss::Instances) => Loss::Instances,
+        Ok(wire::Loss::Cgroups) => Loss::Cgroups,
         Ok(wire::Loss::Records) | Err(_) => Loss::Records,
     }
 }

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 
 use inotify_trace_model::{
     event::{
-        BootTime, CgroupId, Charge, Comm, Event, EventKind, Files, Level, Loss, Quota, Target, Task,
+        BootTime, CgroupId, Charge, Comm, Event, EventKind, Files, Level, Loss, Quota, Silence,
+        Target, Task,
     },
     feed::Batch,
     identity::{Container, Names, Program, Runtime, Shim},
     tracker::{
-        Account, Departure, Descriptor, Instance, Leaver, Origin, Overflow, Part, Process, User,
+        Account, Departure, Descriptor, Forgotten, Instance, Leaver, Origin, Overflow, Part,
+        Process, User,
     },
 };
 
@@ -59,6 +61,9 @@ impl Encoder {
         // A part is about as large as an event, without its text.
         self.events += 1;
         let kind = match part {
+            Part::Forgotten(Forgotten { instances, cgroups }) => {
+                wire::PartKind::Forgotten(wire::Forgotten { instances, cgroups })
+            }
             Part::Cgroup { id, path, container, removed } => {
                 self.text += path.len();
                 let removed = removed.map(|time| time.0);
@@ -243,9 +248,14 @@ impl Encoder {
         if target == Target::default() {
             return None;
         }
-        let Target { path, resolved, is_gone, inode, dev, cgroup, file } = target;
+        let Target { path, resolved, silence, is_gone, inode, dev, cgroup, file } = target;
         let [path, resolved, file] = [path, resolved, file].map(|text| Some(self.text(text?)));
-        Some(wire::Target { path, is_gone, inode, dev, cgroup: cgroup.0, resolved, file })
+        let silence = match silence {
+            None => 0,
+            Some(Silence::NotAsked) => 1,
+            Some(Silence::NoAnswer) => 2,
+        };
+        Some(wire::Target { path, is_gone, inode, dev, cgroup: cgroup.0, resolved, file, silence })
     }
 
     fn cgroup(&mut self, id: CgroupId, path: Box<str>) -> wire::Cgroup {
@@ -405,5 +415,7 @@ fn to_loss(loss: Loss) -> wire::Loss {
         Loss::Runs => wire::Loss::Runs,
         Loss::Records => wire::Loss::Records,
         Loss::Unrecorded => wire::Loss::Unrecorded,
+        Loss::Instances => wire::Loss::Instances,
+        Loss::Cgroups => wire::Loss::Cgroups,
     }
 }

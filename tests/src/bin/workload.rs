@@ -117,8 +117,17 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "overlay" => one(overlay(&bytes(1)?, &bytes(2)?)),
         "chdir" => one(change_directory(&bytes(1)?)),
         "bind" => one(bind(&bytes(1)?, &bytes(2)?)),
+        "bind_over" => one(bind_over(&bytes(1)?, number(2)?)),
+        "detach" => one(detach(&bytes(1)?)),
+        "symlink" => one(symlink(&bytes(1)?, &bytes(2)?)),
         "mkdir" => one(make_directory(&bytes(1)?)),
         "chroot" => one(change_root(&bytes(1)?)),
+        "fuse" => one(inotify_trace_tests::fuse::mount(&bytes(1)?).map_or_else(errno, |()| 0)),
+        "fuse_silent" => {
+            inotify_trace_tests::fuse::fall_silent();
+            one(0)
+        }
+        "arguments_in" => one(move_arguments(&bytes(1)?).map_or_else(errno, |()| 0)),
         "uring_close" => one(uring_close(number(1)?)),
         #[cfg(target_arch = "x86_64")]
         "compat_hold" => Some(compat_hold(&bytes(1)?)),
@@ -413,6 +422,58 @@ fn overlay(path: &[u8], options: &[u8]) -> i64 {
     outcome(unsafe { libc::mount(kind, path.as_ptr(), kind, 0, options.as_ptr().cast()) }.into())
 }
 
+fn errno(error: std::io::Error) -> i64 {
+    -i64::from(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// Makes a file the memory of this process's arguments, which others read.
+fn move_arguments(path: &[u8]) -> std::io::Result<()> {
+    const LENGTH: usize = 4096;
+    let file = std::fs::File::open(OsStr::from_bytes(path))?;
+    let (read, private) = (libc::PROT_READ, libc::MAP_PRIVATE);
+    // SAFETY: the kernel chooses a free place, which stays mapped.
+    let place =
+        unsafe { libc::mmap(std::ptr::null_mut(), LENGTH, read, private, file.as_raw_fd(), 0) };
+    if place == libc::MAP_FAILED {
+        return Err(std::io::Error::last_os_error());
+    }
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    // proc_pid_stat(5) counts from 1, and the name is the second.
+    let field = |number: usize| -> u64 {
+        let mut fields = after_name.split_ascii_whitespace();
+        fields.nth(number - 3).and_then(|it| it.parse().ok()).unwrap_or(0)
+    };
+    // SAFETY: it moves nothing.
+    let end_of_heap = unsafe { libc::sbrk(0) } as u64;
+    // `struct prctl_mm_map`, without an auxiliary vector and another program.
+    let (start, length) = (place as u64, LENGTH as u64);
+    let (code, data, environment) = ([26, 27], [45, 46], [50, 51]);
+    let map = [
+        field(code[0]),
+        field(code[1]),
+        field(data[0]),
+        field(data[1]),
+        field(47),
+        end_of_heap,
+        field(28),
+        start,
+        start + length,
+        field(environment[0]),
+        field(environment[1]),
+        0,
+        u64::from(u32::MAX) << 32,
+    ];
+    // SAFETY: a structure of this size, which lives until the call returns.
+    let result = unsafe {
+        libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP, &raw const map, size_of_val(&map), 0)
+    };
+    if result != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 fn change_directory(path: &[u8]) -> i64 {
     let Ok(path) = CString::new(path) else { return -i64::from(libc::EINVAL) };
     // SAFETY: a path that ends with a zero and lives until the call returns.
@@ -428,6 +489,27 @@ fn bind(from: &[u8], to: &[u8]) -> i64 {
     // SAFETY: paths that end with a zero and live until the call returns; unused arguments are
     // null.
     outcome(unsafe { libc::mount(from, to, null, libc::MS_BIND, null.cast()) }.into())
+}
+
+/// Bind-mounts a directory over itself, `count` times. Replies with the number, or the first errno.
+fn bind_over(path: &[u8], count: i64) -> i64 {
+    (0..count).map(|_| bind(path, path)).find(|&result| result < 0).unwrap_or(count)
+}
+
+/// Unmounts a file system, which is kept as long as it is in use.
+fn detach(path: &[u8]) -> i64 {
+    let Ok(path) = CString::new(path) else { return -i64::from(libc::EINVAL) };
+    // SAFETY: a path that ends with a zero and lives until the call returns.
+    outcome(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }.into())
+}
+
+/// Makes a symbolic link at `at`.
+fn symlink(to: &[u8], at: &[u8]) -> i64 {
+    let (Ok(to), Ok(at)) = (CString::new(to), CString::new(at)) else {
+        return -i64::from(libc::EINVAL);
+    };
+    // SAFETY: texts that end with a zero and live until the call returns.
+    outcome(unsafe { libc::symlink(to.as_ptr(), at.as_ptr()) }.into())
 }
 
 fn make_directory(path: &[u8]) -> i64 {

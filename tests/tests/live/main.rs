@@ -33,6 +33,7 @@ mod record;
 mod report;
 mod roads;
 mod runtimes;
+mod silent;
 mod storms;
 mod tables;
 mod text;

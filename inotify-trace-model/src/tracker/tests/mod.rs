@@ -2,6 +2,7 @@
 //! few histories written by hand.
 
 mod endings;
+mod memory;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,7 +8,7 @@ mod size;
 pub(super) use coverage::Coverage;
 pub(super) use duration::{duration, interval, positive_duration};
 pub(super) use moment::Moment;
-pub(super) use size::{buffer_size, file_size, total_size};
+pub(super) use size::{buffer_size, file_size, memory_size, total_size};
 
 /// Help on `DURATION`.
 pub(super) const DURATION: &str =

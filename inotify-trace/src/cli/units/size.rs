@@ -8,6 +8,9 @@ const SMALLEST_FILE: u64 = 16 << 10;
 /// Eight such files and the one that is being written.
 const SMALLEST_TOTAL: u64 = 256 << 10;
 
+/// A few hundred cgroups and instances.
+const SMALLEST_MEMORY: u64 = 1 << 20;
+
 /// Bounds of the ring buffer. The kernel takes powers of two of at least a page.
 const SMALLEST_BUFFER: u32 = 64 << 10;
 const LARGEST_BUFFER: u32 = 1 << 30;
@@ -39,6 +42,15 @@ pub(in crate::cli) fn file_size(text: &str) -> Result<u64, String> {
 /// If it is no size, or too small for several files.
 pub(in crate::cli) fn total_size(text: &str) -> Result<u64, String> {
     at_least(text, SMALLEST_TOTAL)
+}
+
+/// The most memory, in bytes; 0 for no limit.
+///
+/// # Errors
+/// If it is no size, or too small for the state of a machine where nothing happens.
+pub(in crate::cli) fn memory_size(text: &str) -> Result<usize, String> {
+    let size = if size(text)? == 0 { 0 } else { at_least(text, SMALLEST_MEMORY)? };
+    usize::try_from(size).map_err(|error| error.to_string())
 }
 
 /// The size of the ring buffer, in bytes.
@@ -131,6 +143,12 @@ mod tests {
         assert!(file_size("1K").is_err_and(|error| error.contains("at least 16K")));
         assert!(file_size("0").is_err_and(|error| error.contains("at least 16K")));
         assert!(total_size("1K").is_err_and(|error| error.contains("at least 256K")));
+    }
+
+    #[test]
+    fn memory_is_enough_or_without_limit() {
+        assert_eq!(["0", "1M", "64M"].map(memory_size), [Ok(0), Ok(1 << 20), Ok(64 << 20)]);
+        assert!(memory_size("4K").is_err_and(|error| error.contains("at least 1M")));
     }
 
     #[test]

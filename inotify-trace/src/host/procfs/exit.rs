@@ -23,6 +23,13 @@ pub fn has_exited(table: TableId) -> bool {
     tasks.all(|(state, flags)| matches!(state, b'Z' | b'X') || flags & PF_EXITING == 0)
 }
 
+/// Whether a process runs, or would if there were a processor for it: it waits for nothing else.
+#[must_use]
+pub fn is_running(pid: u32) -> bool {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok();
+    stat.and_then(|stat| state_and_flags(&stat)).is_some_and(|(state, _)| state == b'R')
+}
+
 /// Whether the first thread of a process has ended, and others may live.
 pub(super) fn has_ended(pid: u32) -> bool {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok();

@@ -1,5 +1,7 @@
 //! `/proc/PID/fdinfo/FD` of an inotify descriptor (`fs/notify/fdinfo.c`).
 
+use serde::{Deserialize, Serialize};
+
 use super::FileHandle;
 
 /// The fdinfo of an inotify descriptor.
@@ -12,7 +14,7 @@ pub struct FdInfo {
 }
 
 /// One watch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchInfo {
     /// Watch descriptor.
     pub wd: i32,

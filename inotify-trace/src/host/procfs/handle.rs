@@ -7,6 +7,8 @@ use std::{
     path::PathBuf,
 };
 
+use serde::{Deserialize, Serialize};
+
 /// Bytes of the longest handle a kernel makes: `MAX_HANDLE_SZ` of `linux/exportfs.h`.
 const LONGEST: usize = 128;
 
@@ -14,7 +16,7 @@ const LONGEST: usize = 128;
 const AT_HANDLE_FID: libc::c_int = 0x200;
 
 /// A file system's identifier of one of its files.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileHandle {
     /// The type of the handle, which only the file system understands.
     pub kind: i32,

@@ -12,16 +12,18 @@ mod targets;
 
 use std::{fs, io, path::Path};
 
-pub use build_info::go_build_info;
-pub use exit::{has_closed, has_exited, start_time};
+pub(super) use build_info::go_build_info;
+pub use exit::{has_closed, has_exited, is_running, start_time};
 pub use fdinfo::{FdInfo, WatchInfo};
 pub use handle::FileHandle;
-pub use process::{Process, arguments, program_file, thread_name};
-pub use resolve::{Asked, is_private, resolve};
-pub use root::is_of_the_machine_s_root;
+pub(super) use process::arguments;
+pub use process::{Process, program_file, thread_name};
+pub(super) use resolve::resolve_on_device;
+pub use resolve::{Asked, is_private, resolve_cached};
+pub(super) use root::is_of_the_machine_s_root;
 pub use table::TableId;
 pub(super) use targets::unescape;
-pub use targets::{Targets, Whereabouts};
+pub(super) use targets::{SEARCH, Targets};
 
 /// The target of an inotify descriptor's link in `/proc/PID/fd`.
 const INOTIFY_LINK: &str = "anon_inode:inotify";

@@ -10,15 +10,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::{
-    fs::{Mode, OFlags, ResolveFlags, openat2},
-    io::Errno,
-};
+use rustix::fs::{OFlags, ResolveFlags};
+use serde::{Deserialize, Serialize};
 
-use super::{handle::path_of, targets::identity};
+use super::{
+    handle::path_of,
+    targets::{identity, root_of},
+};
+use crate::host::confined;
 
 /// The thread that gave a path, and the file that the kernel found.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Asked {
     /// Process id.
     pub pid: u32,
@@ -38,18 +40,34 @@ pub fn is_private(path: &str) -> bool {
 }
 
 /// The path from the root of the file that a private path has just led to; None if it does not lead
-/// to that file any more, or asking could take long.
+/// to that file any more, or not to a device, so that a program or another machine would be asked.
 #[must_use]
-pub fn resolve(path: &str, asked: Asked) -> Option<PathBuf> {
+pub fn resolve_on_device(path: &str, asked: Asked) -> Option<PathBuf> {
+    resolve_with(path, asked, open).ok().flatten()
+}
+
+/// The same by what the kernel has in memory, since the process has just been there: no file system is
+/// asked.
+///
+/// # Errors
+/// If it has to be.
+pub fn resolve_cached(path: &str, asked: Asked) -> io::Result<Option<PathBuf>> {
+    resolve_with(path, asked, open_cached)
+}
+
+fn resolve_with(
+    path: &str,
+    asked: Asked,
+    open: impl FnOnce(&str, &Path, &str) -> io::Result<File>,
+) -> io::Result<Option<PathBuf>> {
     let Asked { pid, tid, dev, inode } = asked;
-    if inode == 0 {
-        return None;
-    }
-    let (base, rest) = match path.strip_prefix('/') {
-        Some(_) => split(path, pid)?,
-        None => ("cwd".to_owned(), path),
+    let place = match path.strip_prefix('/') {
+        Some(_) => split(path, pid),
+        None => Some(("cwd".to_owned(), path)),
     };
-    let base = PathBuf::from(format!("/proc/{pid}/task/{tid}/{base}"));
+    let Some((base, rest)) = place.filter(|_| inode != 0) else { return Ok(None) };
+    let process = format!("/proc/{pid}/task/{tid}");
+    let base = PathBuf::from(format!("{process}/{base}"));
     let is_it = |path: &Path| {
         // Overlayfs and others without a device of their own show several.
         let is_same = |found: u32| found == dev || (found >> 20 == 0 && dev >> 20 == 0);
@@ -59,13 +77,17 @@ pub fn resolve(path: &str, asked: Asked) -> Option<PathBuf> {
     let found = if rest.split('/').all(|part| matches!(part, "" | ".")) {
         is_it(&base).then(|| fs::read_link(&base).ok()).flatten()
     } else {
-        let file = open(&base, rest).ok()?;
+        let file = match open(&process, &base, rest) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+            Err(_) => return Ok(None),
+        };
         is_it(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd())))
             .then(|| path_of(&file).ok())
             .flatten()
     };
     // What is outside of the process's root has no path from there.
-    found.filter(|path| path.as_os_str().as_bytes().starts_with(b"/"))
+    Ok(found.filter(|path| path.as_os_str().as_bytes().starts_with(b"/")))
 }
 
 /// A path through a process's own links: the link below `/proc/PID`, and the rest. `pid` is the
@@ -100,25 +122,32 @@ fn split(path: &str, pid: u32) -> Option<(String, &str)> {
     }
 }
 
-/// Opens the file at a path from a directory of a process, without waiting for a file system: by
-/// what the kernel has in memory, since the process has just been there, or else on a device.
-fn open(base: &Path, rest: &str) -> io::Result<File> {
-    let base_flags = libc::O_PATH | libc::O_DIRECTORY;
-    let directory = OpenOptions::new().read(true).custom_flags(base_flags).open(base)?;
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let cached = ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
-    match openat2(&directory, rest, flags, Mode::empty(), cached) {
-        Ok(file) => return Ok(file.into()),
+/// Opens the file at a path from a directory of a process (`/proc/PID/task/TID/BASE`) by what the
+/// kernel has in memory; otherwise it would block. Links lead where they lead the process, and never
+/// out of its root.
+fn open_cached(process: &str, base: &Path, rest: &str) -> io::Result<File> {
+    let root = root_of(process)?;
+    // The paths of both as this process sees them.
+    let (top, here) = (path_of(&root)?, fs::read_link(base)?);
+    let here = here.strip_prefix(&top).map_err(|_| io::ErrorKind::NotFound)?;
+    let path = Path::new("/").join(here).join(rest);
+    let found = confined::open_in(&root, &path, OFlags::PATH, ResolveFlags::CACHED);
+    match found.as_ref().map_err(io::Error::raw_os_error) {
         // Not in memory any more; or before Linux 5.12.
-        Err(Errno::AGAIN | Errno::INVAL) => {}
-        Err(error) => return Err(error.into()),
+        Err(Some(libc::EAGAIN | libc::EINVAL)) => Err(io::ErrorKind::WouldBlock.into()),
+        _ => found,
     }
+}
+
+/// Opens it without links, and only on a device, which is not a program or another machine.
+fn open(_process: &str, base: &Path, rest: &str) -> io::Result<File> {
     let is_on_device = identity(base).is_some_and(|((dev, _), _)| dev >> 20 != 0);
     if !is_on_device {
         return Err(io::ErrorKind::WouldBlock.into());
     }
-    let within = ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    Ok(openat2(&directory, rest, flags, Mode::empty(), within)?.into())
+    let flags = libc::O_PATH | libc::O_DIRECTORY;
+    let directory = OpenOptions::new().read(true).custom_flags(flags).open(base)?;
+    confined::open_below(&directory, Path::new(rest), OFlags::PATH)
 }
 
 #[cfg(test)]
@@ -126,6 +155,10 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
+
+    fn resolve(path: &str, asked: Asked) -> Option<PathBuf> {
+        resolve_cached(path, asked).unwrap_or_else(|_| resolve_on_device(path, asked))
+    }
 
     fn asked(path: &Path) -> Asked {
         let metadata = fs::metadata(path).unwrap();

@@ -12,9 +12,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{Mode, OFlags, open};
 
-use crate::regular;
+use crate::{host::confined, regular};
 
 /// A file's text, of at most `most` bytes; None if it is longer, or no regular file. Links are not
 /// followed at the last component.
@@ -74,32 +74,28 @@ impl Changed {
 /// A user's directory. Its owner decides what is in it, so nothing below leads out of it: neither
 /// links nor mounts are followed.
 #[derive(Debug)]
-pub(super) struct Below {
+pub(in crate::host) struct Below {
     root: OwnedFd,
 }
 
 impl Below {
-    pub(super) fn open(path: &Path) -> Option<Self> {
+    pub(in crate::host) fn open(path: &Path) -> Option<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Some(Self { root: open(path, flags, Mode::empty()).ok()? })
     }
 
     fn file(&self, path: &str, flags: OFlags) -> Option<fs::File> {
-        let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let within = ResolveFlags::BENEATH
-            | ResolveFlags::NO_SYMLINKS
-            | ResolveFlags::NO_MAGICLINKS
-            | ResolveFlags::NO_XDEV;
-        Some(openat2(&self.root, path, flags, Mode::empty(), within).ok()?.into())
+        let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK;
+        confined::open_below(&self.root, Path::new(path), flags).ok()
     }
 
     /// A file's text, of at most `most` bytes; None if it is longer, or no regular file.
-    pub(super) fn read(&self, path: &str, most: u64) -> Option<String> {
+    pub(in crate::host) fn read(&self, path: &str, most: u64) -> Option<String> {
         text(self.file(path, OFlags::empty())?, most)
     }
 
     /// The names of at most `most` entries of a directory.
-    pub(super) fn names(&self, path: &str, most: usize) -> Vec<String> {
+    pub(in crate::host) fn names(&self, path: &str, most: usize) -> Vec<String> {
         let listed = self.file(path, OFlags::DIRECTORY);
         let listed = listed.and_then(|directory| rustix::fs::Dir::read_from(directory).ok());
         let entries = listed.into_iter().flatten().take(most).flatten();

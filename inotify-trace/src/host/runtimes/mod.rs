@@ -22,6 +22,7 @@ mod tests;
 mod users;
 
 pub use cri::Cri;
+pub(super) use files::Below;
 pub use states::{State, States};
 pub use users::{OfUser, Users};
 

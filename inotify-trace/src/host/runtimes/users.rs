@@ -1,9 +1,10 @@
 //! Users' own containers, from the files of rootless Podman, Docker, runc and crun. The owner decides
-//! what is in these files and directories: they are read in a thread of their own, since a user's
-//! file system may never answer, and only as far as it takes little time.
+//! what is in these files and directories: a helper reads them, since a user's file system may never
+//! answer, for a thread of its own, and only as far as it takes little time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, Sender},
     time::{Duration, Instant},
@@ -11,13 +12,8 @@ use std::{
 
 use inotify_trace_model::identity::{Container, Names, Runtime};
 
-use super::{
-    asking::Asking,
-    docker,
-    files::{self, Below},
-    is_component, podman,
-    states::Form,
-};
+use super::{asking::Asking, docker, files, is_component, podman, states::Form};
+use crate::host::helper::{Helper, Request};
 
 /// Users' slices, and the manager below it to which a user's cgroups are left.
 const SLICE: &str = "/user.slice/user-";
@@ -42,6 +38,9 @@ const LONGEST: u64 = 1 << 20;
 
 /// The most bytes of passwd(5).
 const LONGEST_PASSWD: u64 = 4 << 20;
+
+/// How long a user's file system may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The most states of a user.
 const MOST: usize = 512;
@@ -138,6 +137,7 @@ impl Users {
 
 /// Answers each of `questions`, until their sender is dropped.
 fn run(root: &Path, questions: &Receiver<Question>, answer: &Sender<OfUser>) {
+    let mut helper = Helper::with_rests(PATIENCE);
     while let Ok(first) = questions.recv() {
         let began = Instant::now();
         let mut by_user: BTreeMap<u32, Vec<Question>> = BTreeMap::new();
@@ -145,7 +145,7 @@ fn run(root: &Path, questions: &Receiver<Question>, answer: &Sender<OfUser>) {
             by_user.entry(question.uid).or_default().push(question);
         }
         for (uid, questions) in by_user {
-            let mut user = User::new(root, uid);
+            let mut user = User::new(root, uid, &mut helper);
             for Question { cgroup, container, .. } in questions {
                 let (container, names) = match container {
                     Some(container) => (None, user.names(&container)),
@@ -160,36 +160,60 @@ fn run(root: &Path, questions: &Receiver<Question>, answer: &Sender<OfUser>) {
     }
 }
 
+/// Reads what is below a directory that a user controls.
+trait Reader {
+    /// The text of a file.
+    fn read(&mut self, below: &Path, path: &str) -> Option<String>;
+
+    /// The names of the entries of a directory.
+    fn names(&mut self, below: &Path, path: &str) -> Vec<String>;
+}
+
+impl Reader for Helper {
+    fn read(&mut self, below: &Path, path: &str) -> Option<String> {
+        let below = below.as_os_str().as_bytes().into();
+        let request = Request::Read { below, path: path.to_owned(), most: LONGEST };
+        self.ask::<Option<String>>(&request, Duration::ZERO).ok()?
+    }
+
+    fn names(&mut self, below: &Path, path: &str) -> Vec<String> {
+        let below = below.as_os_str().as_bytes().into();
+        let request = Request::Names { below, path: path.to_owned(), most: MOST };
+        self.ask(&request, Duration::ZERO).unwrap_or_default()
+    }
+}
+
 /// A user's files, as they are now.
-struct User<'a> {
-    root: &'a Path,
+struct User<'a, R> {
+    reader: &'a mut R,
     uid: u32,
-    /// The directories, once one of them is wanted.
-    home: Option<Option<Below>>,
-    runtime: Option<Below>,
+    home: Option<PathBuf>,
+    runtime: PathBuf,
+    /// Once they are wanted.
     states: Option<BTreeMap<String, (Container, Names)>>,
 }
 
-impl<'a> User<'a> {
-    fn new(root: &'a Path, uid: u32) -> Self {
-        let runtime = Below::open(&root.join(RUNTIME).join(uid.to_string()));
-        Self { root, uid, home: None, runtime, states: None }
+impl<'a, R: Reader> User<'a, R> {
+    fn new(root: &Path, uid: u32, reader: &'a mut R) -> Self {
+        let runtime = root.join(RUNTIME).join(uid.to_string());
+        Self { reader, uid, home: home(root, uid), runtime, states: None }
     }
 
     fn names(&mut self, container: &Container) -> Option<Names> {
-        let (root, uid) = (self.root, self.uid);
-        let home = self.home.get_or_insert_with(|| Below::open(&home(root, uid)?)).as_ref();
-        let read = |path: &str| home?.read(path, LONGEST);
+        let Self { reader, home, runtime, .. } = self;
         let id = container.id.as_str();
         let names = match container.runtime? {
-            Runtime::Podman => podman::names_below(|list| read(&format!("{PODMAN}/{list}")), id)
-                .or_else(|| {
-                    let read = |list: &str| {
-                        self.runtime.as_ref()?.read(&format!("{TRANSIENT}/{list}"), LONGEST)
-                    };
+            Runtime::Podman => {
+                let at_home = |list: &str| reader.read(home.as_ref()?, &format!("{PODMAN}/{list}"));
+                podman::names_below(at_home, id).or_else(|| {
+                    let read = |list: &str| reader.read(runtime, &format!("{TRANSIENT}/{list}"));
                     podman::names_below(read, id)
-                }),
-            Runtime::Docker => docker::names_in(&read(&format!("{DOCKER}/{}", docker::note(id)))?),
+                })
+            }
+            Runtime::Docker => {
+                let note = format!("{DOCKER}/{}", docker::note(id));
+                docker::names_in(&reader.read(home.as_ref()?, &note)?)
+            }
             _ => None,
         };
         // A user has no pods of Kubernetes.
@@ -199,19 +223,22 @@ impl<'a> User<'a> {
 
     /// The container of a cgroup by runc's and crun's states.
     fn state(&mut self, cgroup: &str) -> Option<(Container, Names)> {
-        let uid = self.uid;
-        let runtime = self.runtime.as_ref()?;
-        let states = self.states.get_or_insert_with(|| states(runtime, uid));
+        let Self { reader, runtime, uid, states, .. } = self;
+        let states = states.get_or_insert_with(|| self::states(*reader, runtime, *uid));
         states.get(cgroup).cloned()
     }
 }
 
 /// A user's containers by cgroup, but those of cgroups that several states claim.
-fn states(runtime: &Below, uid: u32) -> BTreeMap<String, (Container, Names)> {
+fn states(
+    reader: &mut impl Reader,
+    runtime: &Path,
+    uid: u32,
+) -> BTreeMap<String, (Container, Names)> {
     let (mut states, mut claimed) = (BTreeMap::new(), BTreeSet::new());
     for (place, runtime_name, form) in STATES {
-        for id in runtime.names(place, MOST) {
-            let text = runtime.read(&format!("{place}/{id}/{}", form.file()), LONGEST);
+        for id in reader.names(runtime, place) {
+            let text = reader.read(runtime, &format!("{place}/{id}/{}", form.file()));
             let Some(parsed) = text.and_then(|text| form.parse(&text)) else { continue };
             // They count for the user's own cgroups only.
             let Some(cgroup) = parsed.cgroup.filter(|it| uid_of(it) == Some(uid)) else { continue };
@@ -251,7 +278,7 @@ fn home(root: &Path, uid: u32) -> Option<PathBuf> {
 mod tests {
     use std::{fs, os::unix::fs::symlink};
 
-    use super::*;
+    use super::{super::files::Below, *};
 
     /// A state of crun 1.8, cut down.
     const CRUN: &str = r#"{"pid": 7, "cgroup-path": "/user.slice/user-1000.slice/foo",
@@ -259,6 +286,19 @@ mod tests {
     const CGROUP: &str = "/user.slice/user-1000.slice/foo";
 
     struct Machine(tempfile::TempDir);
+
+    /// Reads without a helper.
+    struct Direct;
+
+    impl Reader for Direct {
+        fn read(&mut self, below: &Path, path: &str) -> Option<String> {
+            Below::open(below)?.read(path, LONGEST)
+        }
+
+        fn names(&mut self, below: &Path, path: &str) -> Vec<String> {
+            Below::open(below).map(|below| below.names(path, MOST)).unwrap_or_default()
+        }
+    }
 
     impl Machine {
         fn new() -> Self {
@@ -276,13 +316,13 @@ mod tests {
         /// The container of a cgroup by a user's state.
         fn state(&self, cgroup: &str) -> Option<String> {
             let uid = uid_of(cgroup)?;
-            Some(User::new(self.0.path(), uid).state(cgroup)?.0.to_string())
+            Some(User::new(self.0.path(), uid, &mut Direct).state(cgroup)?.0.to_string())
         }
 
         /// The name of a user's container.
         fn name(&self, path: &str) -> Option<String> {
             let container = Container::from_cgroup_path(path)?;
-            User::new(self.0.path(), uid_of(path)?).names(&container)?.display()
+            User::new(self.0.path(), uid_of(path)?, &mut Direct).names(&container)?.display()
         }
     }
 

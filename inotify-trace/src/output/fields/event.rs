@@ -1,7 +1,7 @@
 //! The fields of events.
 
 use inotify_trace_model::{
-    event::{CgroupId, Charge, Event, EventKind, Files, Level, Quota, Target},
+    event::{CgroupId, Charge, Event, EventKind, Files, Level, Quota, Silence, Target},
     findings::{Holder, NAMED},
     resource::Resource,
     tracker::{Instance, Tracker, User},
@@ -226,6 +226,7 @@ fn quota<'a>(record: &mut Record<'a>, context: &Context, quota: Option<Quota>, c
 fn on<'a>(record: &mut Record<'a>, target: &'a Target, tracker: &'a Tracker) {
     record.maybe(Field::Path, target.path.as_deref());
     record.maybe(Field::Resolved, target.resolved.as_deref());
+    record.maybe(Field::PathUnknown, target.silence.map(Silence::name));
     record.maybe(Field::Gone, target.is_gone.then_some(true));
     record.maybe(Field::Inode, (target.inode != 0).then_some(target.inode));
     record.maybe(Field::Dev, (target.dev != 0).then(|| device(target.dev)));

@@ -136,6 +136,7 @@ fields! {
     Mask "mask" Names Both;
     Path "path" Text Both;
     Resolved "resolved" Text Both;
+    PathUnknown "path_unknown" Text Both;
     Gone "gone" Bool Both;
     Inode "inode" U64 Both;
     Dev "dev" Text Both;

@@ -97,6 +97,9 @@ impl Listing<'_> {
         if let Some(path) = target.best_path() {
             fields.insert("path".to_owned(), json!(path));
         }
+        if let Some(silence) = target.silence {
+            fields.insert("path_unknown".to_owned(), json!(silence.name()));
+        }
         if target.is_gone {
             fields.insert("gone".to_owned(), json!(true));
         }

@@ -67,6 +67,7 @@ fn target(path: &str, inode: u64) -> Target {
     Target {
         path: Some(path.into()),
         resolved: (inode == 12).then(|| "/from/the/root".into()),
+        silence: None,
         is_gone: inode % 2 == 1,
         inode,
         dev: 0x0010_0002,
@@ -310,6 +311,8 @@ fn the_fixture_has_everything() {
             Part::Instance(_) => 4,
             Part::Watches { .. } => 5,
             Part::Ended { .. } => 6,
+            // The state is small.
+            Part::Forgotten(_) => unreachable!(),
         }] += 1;
     }
     assert!(!kinds.contains(&0), "{kinds:?}");

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use proptest::{collection::vec, option, prelude::*};
+use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use inotify_trace_model::{
     event::{
         BootTime, CgroupId, Charge, Comm, Event, EventKind, Files, InstanceId, Level, Loss, Quota,
-        Table, Target, Task,
+        Silence, Table, Target, Task,
     },
     feed::Batch,
     identity::{Container, Names, PodUid, Program, Qos, Runtime, Shim},
     tracker::{
-        Account, Departure, Descriptor, Floors, Instance, Leaver, Lifetimes, Origin, Overflow,
-        Part, Process, Row, User, Watch,
+        Account, Departure, Descriptor, Floors, Forgotten, Instance, Leaver, Lifetimes, Origin,
+        Overflow, Part, Process, Row, User, Watch,
     },
 };
 
@@ -119,17 +119,13 @@ fn charge() -> BoxedStrategy<Charge> {
 fn target() -> BoxedStrategy<Target> {
     let texts = || option::of(boxed());
     let paths = (texts(), texts());
+    let silences = vec![None, Some(Silence::NotAsked), Some(Silence::NoAnswer)];
+    let paths = (paths, select(silences));
     let strategy = (paths, any::<bool>(), long(), number(), cgroup(), texts());
     prop_oneof![
         Just(Target::default()),
-        strategy.prop_map(|((path, resolved), is_gone, inode, dev, cgroup, file)| Target {
-            path,
-            resolved,
-            is_gone,
-            inode,
-            dev,
-            cgroup,
-            file
+        strategy.prop_map(|(((path, resolved), silence), is_gone, inode, dev, cgroup, file)| {
+            Target { path, resolved, silence, is_gone, inode, dev, cgroup, file }
         }),
     ]
     .boxed()
@@ -416,6 +412,8 @@ pub(super) fn part() -> BoxedStrategy<Part> {
             comm,
             lifetimes
         }),
+        (long(), long())
+            .prop_map(|(instances, cgroups)| { Part::Forgotten(Forgotten { instances, cgroups }) }),
     ]
     .boxed()
 }

@@ -121,6 +121,9 @@ pub(in crate::recording) struct Target {
     /// Of a file of a cgroup, if a snapshot found it.
     #[prost(string, optional, tag = "9")]
     pub file: Option<String>,
+    /// 1: the file system was not asked; 2: it did not answer.
+    #[prost(uint32, tag = "10")]
+    pub silence: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -330,4 +333,6 @@ pub(in crate::recording) enum Loss {
     Runs = 3,
     Records = 4,
     Unrecorded = 5,
+    Instances = 6,
+    Cgroups = 7,
 }

@@ -8,7 +8,7 @@ use super::{Container, ContainerNamed, Level, Program, Shim, Task, WatchFound};
 /// A part of the tracker's state.
 #[derive(Clone, PartialEq, Message)]
 pub(in crate::recording) struct Part {
-    #[prost(oneof = "PartKind", tags = "1, 2, 3, 4, 5, 6, 10")]
+    #[prost(oneof = "PartKind", tags = "1, 2, 3, 4, 5, 6, 10, 11")]
     pub kind: Option<PartKind>,
 }
 
@@ -28,6 +28,17 @@ pub(in crate::recording) enum PartKind {
     Watches(Watches),
     #[prost(message, tag = "10")]
     Ended(Ended),
+    #[prost(message, tag = "11")]
+    Forgotten(Forgotten),
+}
+
+/// What was forgotten, since the state took too much memory.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(in crate::recording) struct Forgotten {
+    #[prost(uint64, tag = "1")]
+    pub instances: u64,
+    #[prost(uint64, tag = "2")]
+    pub cgroups: u64,
 }
 
 /// Some of an instance's watches.

@@ -1,6 +1,7 @@
 //! Compares `list` with the expected listing, after each step and with each way to find instances.
 
 mod holders;
+mod hostile;
 mod others;
 mod served;
 mod targets;

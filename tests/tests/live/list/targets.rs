@@ -15,25 +15,25 @@ use inotify_trace_tests::{
 };
 use serde_json::{Value, json};
 
-fn hex_of(path: &Path) -> String {
+pub(super) fn hex_of(path: &Path) -> String {
     hex(path.as_os_str().as_encoded_bytes())
 }
 
 /// A process of root with one instance.
-fn watcher() -> (Process, i32) {
+pub(super) fn watcher() -> (Process, i32) {
     let mut process = Process::start();
     let fd = process.call("init1 0").unwrap();
     (process, fd)
 }
 
 /// Adds a watch on a path, which is resolved in the process's own mount namespace.
-fn watch(process: &mut Process, fd: i32, path: &Path) {
+pub(super) fn watch(process: &mut Process, fd: i32, path: &Path) {
     let command = format!("watch {fd} {} {}", hex_of(path), libc::IN_MODIFY);
     process.call(&command).unwrap();
 }
 
 /// The targets of a process's only instance, by each way to look.
-fn targets(pid: u32) -> [Vec<Value>; 2] {
+pub(super) fn targets(pid: u32) -> [Vec<Value>; 2] {
     ROADS.map(|road| {
         let listing = Listing::by("process", &[road, &["--watches"]].concat());
         listing.process(pid).unwrap()["targets"].as_array().unwrap().clone()

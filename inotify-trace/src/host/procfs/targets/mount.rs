@@ -1,6 +1,7 @@
 //! Mounted file systems, on which targets are found by their handles.
 
 use std::{
+    collections::HashMap,
     ffi::OsString,
     fs::{self, File, OpenOptions},
     io,
@@ -14,12 +15,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{OFlags, ResolveFlags};
 
 use super::{
     super::{FileHandle, handle::path_of},
     Whereabouts,
 };
+use crate::host::confined;
 
 /// A file system that is mounted somewhere.
 #[derive(Debug)]
@@ -35,6 +37,10 @@ pub(super) struct Mount {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     mount_id: u64,
+    /// The id of the mount that it is on.
+    parent: u64,
+    /// Whether only the kernel answers for it, and for all mounts on the way to it.
+    pub(super) is_local: bool,
     /// The mount point.
     pub(super) point: PathBuf,
     /// Whether the whole file system is mounted, and not a part.
@@ -48,37 +54,69 @@ pub(super) struct Place {
 /// What the kernel appends to the paths of removed files.
 const DELETED: &[u8] = b" (deleted)";
 
-/// File systems that wait for a program or for another machine: that one decides how long a call on
-/// them takes.
-const SLOW: [&[u8]; 9] =
-    [b"fuse", b"nfs", b"cifs", b"smb", b"9p", b"ceph", b"afs", b"lustre", b"autofs"];
+/// File systems of the kernel and of disks: the kernel answers by itself. Any other may wait for a
+/// program or for another machine, and that one decides how long a call takes.
+#[rustfmt::skip]
+const LOCAL: [&str; 54] = [
+    "adfs", "affs", "anon_inodefs", "bcachefs", "bfs", "binfmt_misc", "bpf", "btrfs", "cgroup", "cgroup2",
+    "configfs", "cramfs", "debugfs", "devpts", "devtmpfs", "efivarfs", "erofs", "exfat", "ext2", "ext3",
+    "ext4", "f2fs", "fusectl", "hfs", "hfsplus", "hugetlbfs", "iso9660", "jffs2", "jfs", "minix", "mqueue",
+    "msdos", "nilfs2", "nsfs", "ntfs3", "overlay", "proc", "pstore", "ramfs", "reiserfs", "resctrl", "romfs",
+    "rootfs", "securityfs", "selinuxfs", "squashfs", "sysfs", "tmpfs", "tracefs", "ubifs", "udf", "vfat",
+    "xfs", "zfs",
+];
 
-/// Whether calls on file systems of this type may take forever.
-pub(super) fn is_slow(kind: &[u8]) -> bool {
-    SLOW.iter().any(|slow| kind.starts_with(slow))
+/// The most mounts of a file system that are tried: others may be mounted over all of them.
+const TRIES: usize = 64;
+
+/// Whether only the kernel answers calls on file systems of this type; of an overlay, it asks those of
+/// its layers.
+fn is_local(kind: &[u8]) -> bool {
+    LOCAL.iter().any(|local| kind == local.as_bytes())
+}
+
+/// How a process sees a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Sight {
+    None,
+    /// Only with the help of a program or of another machine.
+    NotLocal,
+    Part,
+    Whole,
+}
+
+/// How a process sees the file system that is mounted at these places.
+pub(super) fn sight(places: &[Place]) -> Sight {
+    let sight = |place: &Place| match (place.is_local, place.is_whole) {
+        (false, _) => Sight::NotLocal,
+        (true, false) => Sight::Part,
+        (true, true) => Sight::Whole,
+    };
+    places.iter().map(sight).max().unwrap_or(Sight::None)
 }
 
 impl Mount {
-    /// A mount of the file system on device `dev` (major << 20 | minor), or of a part of it, that
-    /// the process at `process` sees.
-    pub(super) fn of(dev: u32, process: &str, is_whole: bool) -> Option<Self> {
-        let mounts = fs::read(format!("{process}/mountinfo")).ok()?;
-        let root = PathBuf::from(format!("{process}/root"));
-        let places = places(&mounts, dev).filter(|place| place.is_whole == is_whole);
-        let places = places.filter(|place| !is_slow(&place.kind));
-        places.filter_map(|place| Self::open(&root, &place).ok()).next()
+    /// One of a file system's mounts that the process at `process` sees; of the whole of it, or of a
+    /// part.
+    pub(super) fn of(places: &[Place], process: &str, is_whole: bool) -> Option<Self> {
+        let places = places.iter().filter(|it| it.is_whole == is_whole && it.is_local);
+        let mut places = places.take(TRIES).peekable();
+        places.peek()?;
+        let root = root_of(process).ok()?;
+        places.find_map(|place| Self::open(&root, place).ok())
     }
 
-    fn open(root: &Path, place: &Place) -> io::Result<Self> {
-        let point = place.point.strip_prefix("/").unwrap_or(&place.point);
-        // O_DIRECTORY, since opening a device's file can have side effects.
-        let root =
-            OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(root.join(point))?;
-        if mount_id(&root)? != place.mount_id {
+    /// Opens a mount below the root directory of a process. Who may mount there can put anything in
+    /// the way meanwhile, also a link.
+    fn open(root: &File, place: &Place) -> io::Result<Self> {
+        let there = confined::open_in(root, &place.point, OFlags::PATH, ResolveFlags::NO_SYMLINKS)?;
+        if mount_id(&there)? != place.mount_id {
             // Something else is mounted over it.
             return Err(io::ErrorKind::NotFound.into());
         }
-        Self::with(root)
+        // O_DIRECTORY, since opening a device's file can have side effects.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        Self::with(confined::open_below(&there, Path::new(""), flags)?)
     }
 
     /// A directory as if a file system were mounted there.
@@ -143,11 +181,7 @@ impl Mount {
     }
 
     fn open_within(&self, within: &Path, flags: OFlags) -> io::Result<File> {
-        let within = if within == Path::new("") { Path::new(".") } else { within };
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let resolve =
-            ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        Ok(openat2(&self.root, within, flags, Mode::empty(), resolve)?.into())
+        confined::open_below(&self.root, within, flags | OFlags::NOFOLLOW)
     }
 }
 
@@ -157,6 +191,12 @@ pub(super) fn without_suffix(path: &Path) -> Option<PathBuf> {
     Some(OsString::from_vec(bytes.to_vec()).into())
 }
 
+/// The root directory of a process (`/proc/PID`).
+pub(in super::super) fn root_of(process: &str) -> io::Result<File> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY;
+    OpenOptions::new().read(true).custom_flags(flags).open(format!("{process}/root"))
+}
+
 /// The id of the mount that an open file is on.
 fn mount_id(file: &File) -> io::Result<u64> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
@@ -164,22 +204,49 @@ fn mount_id(file: &File) -> io::Result<u64> {
     id.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// The mounts of a device in the text of a mountinfo file.
-pub(super) fn places(mounts: &[u8], dev: u32) -> impl Iterator<Item = Place> {
-    let device = format!("{}:{}", dev >> 20, dev & 0xf_ffff).into_bytes();
-    mounts.split(|&byte| byte == b'\n').filter_map(move |line| {
+/// The mounts in the text of a mountinfo file, each with its device (major << 20 | minor).
+pub(super) fn places(mounts: &[u8]) -> Vec<(u32, Place)> {
+    let mut all: Vec<_> = lines(mounts).collect();
+    let kinds = all.iter().map(|(_, it)| (it.mount_id, (it.parent, is_local(&it.kind))));
+    let kinds: HashMap<_, _> = kinds.collect();
+    for (_, place) in &mut all {
+        place.is_local = is_way_local(&kinds, place.mount_id);
+    }
+    all
+}
+
+/// Whether a mount, and all on the way to it, are local. `kinds` has the mount that each is on, and
+/// whether it is local itself.
+fn is_way_local(kinds: &HashMap<u64, (u64, bool)>, mount_id: u64) -> bool {
+    let mut at = mount_id;
+    // No mount is below itself, but the text may have been read while mounts moved.
+    for _ in 0..=kinds.len() {
+        match kinds.get(&at) {
+            // What the root is on is not listed.
+            None => return true,
+            Some((_, false)) => return false,
+            Some(&(parent, true)) if parent == at => return true,
+            Some(&(parent, true)) => at = parent,
+        }
+    }
+    false
+}
+
+fn lines(mounts: &[u8]) -> impl Iterator<Item = (u32, Place)> {
+    mounts.split(|&byte| byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|&byte| byte == b' ');
         let mount_id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-        if fields.nth(1)? != device {
-            return None;
-        }
+        let parent = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+        let (major, minor) = std::str::from_utf8(fields.next()?).ok()?.split_once(':')?;
+        let dev = major.parse::<u32>().ok()? << 20 | minor.parse::<u32>().ok()?;
         let is_whole = fields.next()? == b"/";
         let point = OsString::from_vec(unescape(fields.next()?)).into();
         // Optional fields end with a dash; then come the type, the source and the options.
         let mut fields = fields.skip_while(|&field| field != b"-").skip(1);
         let kind = fields.next().unwrap_or_default().to_vec();
         let options = fields.nth(1).map(unescape).unwrap_or_default();
-        Some(Place { mount_id, point, is_whole, kind, options })
+        let is_local = is_local(&kind);
+        Some((dev, Place { mount_id, parent, is_local, point, is_whole, kind, options }))
     })
 }
 
@@ -208,18 +275,20 @@ mod tests {
                       28 22 8:1 /sub /a\\040b\xff rw - ext4 /dev/sda1 rw\n\
                       31 22 8:1 / / rw - ext4 /dev/sda1 rw\nbroken\n\
                       40 22 0:50 / /m rw master:1 - overlay overlay rw,lowerdir=/a\\040b:/c,upperdir=/u\n";
-        let found: Vec<_> = places(mounts, 8 << 20 | 1).collect();
+        let of = |dev| places(mounts).into_iter().filter(move |it| it.0 == dev).map(|it| it.1);
+        let found: Vec<_> = of(8 << 20 | 1).collect();
         let place = |mount_id, point: &[u8], is_whole| Place {
             mount_id,
+            parent: 22,
+            is_local: true,
             point: OsString::from_vec(point.to_vec()).into(),
             is_whole,
             kind: b"ext4".to_vec(),
             options: b"rw".to_vec(),
         };
         assert_eq!(found, [place(28, b"/a b\xff", false), place(31, b"/", true)]);
-        assert_eq!(places(mounts, 0x15).count(), 1);
-        assert_eq!(places(mounts, 9).count(), 0);
-        let overlay = places(mounts, 50).next().unwrap();
+        assert_eq!([of(0x15).count(), of(9).count()], [1, 0]);
+        let overlay = of(50).next().unwrap();
         assert_eq!(
             (&*overlay.kind, &*overlay.options),
             (&b"overlay"[..], &b"rw,lowerdir=/a b:/c,upperdir=/u"[..])
@@ -236,11 +305,25 @@ mod tests {
 
     #[test]
     fn what_waits_for_others_is_left_alone() {
-        for kind in ["fuse.sshfs", "fuseblk", "nfs4", "9p"] {
-            assert!(is_slow(kind.as_bytes()), "{kind}");
+        for kind in ["fuse.sshfs", "fuse", "fuseblk", "nfs4", "9p", "virtiofs", "autofs", ""] {
+            assert!(!is_local(kind.as_bytes()), "{kind}");
         }
-        for kind in ["ext4", "overlay", "tmpfs", "xfs", "btrfs"] {
-            assert!(!is_slow(kind.as_bytes()), "{kind}");
+        for kind in ["ext4", "overlay", "tmpfs", "xfs", "btrfs", "cgroup2"] {
+            assert!(is_local(kind.as_bytes()), "{kind}");
         }
+    }
+
+    #[test]
+    fn so_is_what_is_beyond_it() {
+        let mounts = b"1 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                      2 1 0:30 / /f rw - fuse f rw\n\
+                      3 2 0:31 / /f/t rw - tmpfs t rw\n\
+                      4 1 0:32 / /t rw - tmpfs t rw\n\
+                      5 77 0:33 / /u rw - tmpfs t rw\n\
+                      6 7 0:34 / /x rw - tmpfs t rw\n\
+                      7 6 0:34 / /x rw - tmpfs t rw\n";
+        let all = places(mounts).into_iter().map(|(_, place)| place);
+        let local = all.filter(|place| place.is_local).map(|place| place.mount_id);
+        assert_eq!(local.collect::<Vec<_>>(), [1, 4, 5]);
     }
 }

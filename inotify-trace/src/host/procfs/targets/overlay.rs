@@ -3,19 +3,19 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
-    os::unix::ffi::OsStrExt as _,
+    fs::File,
+    os::{fd::AsRawFd as _, unix::ffi::OsStrExt as _},
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{OFlags, ResolveFlags};
 
-use super::{
-    Targets,
-    mount::{Place, is_slow, places},
-    opened::identity,
+use super::{Targets, mount::root_of, opened::identity, tables::Table};
+use crate::host::{
+    confined,
+    procfs::{FileHandle, handle::path_of},
 };
-use crate::host::procfs::{FileHandle, handle::path_of};
 
 /// Types of overlayfs's handles, whose content begins at an offset: `OVL_FILEID_V1` and
 /// `OVL_FILEID_V0` of `fs/overlayfs/overlayfs.h`.
@@ -37,6 +37,11 @@ fn inner(handle: &FileHandle) -> Option<FileHandle> {
     let is_one = *content.get(1)? == MAGIC;
     let (kind, bytes) = (i32::from(*content.get(4)?), content.get(INNER..)?);
     is_one.then(|| FileHandle { kind, bytes: bytes.into() })
+}
+
+/// Whether a handle is one of overlayfs: each layer may have to be asked.
+pub(super) fn is_of_overlay(handle: &FileHandle) -> bool {
+    TYPES.iter().any(|(kind, _)| *kind == handle.kind)
 }
 
 /// The layers in the options of an overlay, the upper one first.
@@ -83,21 +88,16 @@ impl Targets {
         dev: u32,
         handle: &FileHandle,
         holder: u32,
+        is_foreign: bool,
     ) -> Option<PathBuf> {
         let handle_there = inner(handle)?;
-        let mounts = fs::read(format!("/proc/{holder}/mountinfo")).ok()?;
-        let Place { kind, options, .. } = places(&mounts, dev).next()?;
-        if kind != b"overlay" {
-            return None;
-        }
-        let layers: Vec<_> = layers(&options).iter().filter_map(|path| layer(path)).collect();
-        for (layer, layer_dev) in layers {
-            let file = self.mount(layer_dev, holder)?;
+        for (layer, layer_dev) in self.layers_of(dev, holder).iter() {
+            let file = self.mount(*layer_dev, holder, is_foreign).ok()?;
             let Ok(file) = handle_there.open(&file.root) else { continue };
             let Ok(path) = path_of(&file) else { continue };
-            let Ok(within) = path.strip_prefix(&layer).map(Path::to_path_buf) else { continue };
+            let Ok(within) = path.strip_prefix(layer).map(Path::to_path_buf) else { continue };
             // Another layer may hide the file: the overlay's own handle tells.
-            let overlay = self.mount(dev, holder)?;
+            let overlay = self.mount(dev, holder, is_foreign).ok()?;
             let there = overlay.look_up(&within).and_then(|it| FileHandle::identifier_of(&it));
             if there.is_ok_and(|it| it == *handle) {
                 return Some(overlay.path_of(&within));
@@ -105,19 +105,49 @@ impl Targets {
         }
         None
     }
+
+    /// The layers of an overlay that `holder` sees, with their devices; none of other file systems.
+    fn layers_of(&mut self, dev: u32, holder: u32) -> Layers {
+        let overlay =
+            |table: &Table| table.of(dev).first().filter(|it| it.kind == b"overlay").cloned();
+        let (_, own) = self.tables.own();
+        // Who mounts one in another mount namespace chooses its options: they say something of the
+        // files there only.
+        let (process, place) = match overlay(&own) {
+            Some(place) => ("/proc/self".to_owned(), place),
+            None => {
+                let view = self.tables.view(holder);
+                let table = self.tables.of(view, holder);
+                let Some(place) = overlay(&table) else { return Layers::default() };
+                (format!("/proc/{holder}"), place)
+            }
+        };
+        let key = (dev, process.clone());
+        if let Some((kept, layers)) = &self.layers
+            && *kept == key
+        {
+            return Rc::clone(layers);
+        }
+        let root = root_of(&process).ok();
+        let paths = layers(&place.options);
+        let found = paths.iter().filter_map(|path| layer(root.as_ref()?, path, &own));
+        let found: Layers = found.collect();
+        self.layers = Some((key, Rc::clone(&found)));
+        found
+    }
 }
 
-/// The path of a layer as this process sees it, and its device; None on file systems that may not
-/// answer. The overlay keeps its layers, so that the kernel knows the way to them.
-fn layer(path: &Path) -> Option<(PathBuf, u32)> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
-    let resolve = ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
-    let layer = File::from(openat2(CWD, path, flags, Mode::empty(), resolve).ok()?);
+/// The layers of an overlay: their paths as this process sees them, and their devices.
+pub(super) type Layers = Rc<[(PathBuf, u32)]>;
+
+/// A layer below the root of a process; None on file systems that may not answer. The overlay keeps
+/// its layers, so that the kernel knows the way to them.
+fn layer(root: &File, path: &Path, own: &Table) -> Option<(PathBuf, u32)> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let layer = confined::open_in(root, path, flags, ResolveFlags::CACHED).ok()?;
     let path = path_of(&layer).ok()?;
-    let ((dev, _), _) =
-        identity(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&layer)))?;
-    let mounts = fs::read("/proc/self/mountinfo").ok()?;
-    (!places(&mounts, dev).any(|place| is_slow(&place.kind))).then_some((path, dev))
+    let ((dev, _), _) = identity(format!("/proc/self/fd/{}", layer.as_raw_fd()))?;
+    own.of(dev).iter().all(|place| place.is_local).then_some((path, dev))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::{
     ffi::OsStr,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::PathBuf,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rustix::fs::{Dir, FileType};
@@ -16,11 +16,14 @@ use super::mount::Mount;
 /// The most entries that are read of one directory: whoever fills one must not hide the others.
 const ENTRIES: usize = 20_000;
 
+/// How long after the deadline the likely directories are read: a process chooses how many there are.
+const LONGER: Duration = Duration::from_secs(2);
+
 /// Directories that wait to be read, at most.
 const WAITING: usize = 100_000;
 
 /// Looks for these inodes on the file system of a mount until `deadline`: in the directories `likely`
-/// first, which are read in any case, and then everywhere, the upper directories first. `likely` is
+/// first, which have some time in any case, and then everywhere, the upper directories first. `likely` is
 /// below the mount.
 pub(super) fn search(
     mount: &Mount,
@@ -30,6 +33,9 @@ pub(super) fn search(
 ) -> HashMap<u64, PathBuf> {
     let mut found = HashMap::new();
     for directory in likely {
+        if Instant::now() >= deadline + LONGER {
+            break;
+        }
         look_through(mount, directory, &mut wanted, &mut found, |_| ());
     }
     let mut waiting = VecDeque::from([PathBuf::new()]);

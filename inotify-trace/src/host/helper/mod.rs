@@ -1,0 +1,282 @@
+//! Look-ups that may never return, in a process of their own: a container decides what its file
+//! systems answer, and whether they do. A thread would not do, since a system call that waits for
+//! such an answer survives even SIGKILL, and a process does not end before all of its threads have.
+//!
+//! A helper that owes an answer for too long is killed and abandoned: it ends when the file system
+//! answers, or is gone. It holds none of the agent's descriptors, so that nothing else waits for it.
+
+mod request;
+mod serve;
+
+use std::{
+    io::{self, BufRead as _, BufReader, Write as _},
+    os::{
+        fd::OwnedFd,
+        unix::{net::UnixStream, process::CommandExt as _},
+    },
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use inotify_trace_model::event::Silence;
+use serde::de::DeserializeOwned;
+
+use super::{privileges, procfs};
+
+pub use request::{Place, Program, Request};
+pub use serve::main;
+
+/// The name of its program, by which a helper knows that it is one.
+const NAME: &str = "inotify-trace-helper";
+
+/// The most abandoned helpers of one kind that have not ended.
+const MOST_ABANDONED: usize = 4;
+
+/// How many times as long as usual a helper may take that does not wait: the machine is busy.
+const BUSY: u32 = 20;
+
+/// How many times as long as it waited in vain the agent does without answers afterwards.
+const RATIO: u32 = 20;
+
+/// The pause after a helper could not be started.
+const FAILED: Duration = Duration::from_secs(10);
+
+/// How long an answer about something of the machine's root may take: a disk may be slow.
+pub const OF_ROOT: Duration = Duration::from_secs(2);
+
+/// The same about what containers decide.
+pub const OF_CONTAINERS: Duration = Duration::from_millis(250);
+
+/// The same while events wait for it.
+pub const OF_EVENTS: Duration = Duration::from_millis(100);
+
+/// A helper. Its process starts when it is asked first, and ends with this.
+#[derive(Debug)]
+pub struct Helper {
+    /// How long an answer may take.
+    patience: Duration,
+    program: fn() -> Command,
+    /// Whether the agent does without answers for a while after it has waited in vain.
+    rests: bool,
+    running: Option<Running>,
+    /// Those that were waited for in vain, and may not have ended yet.
+    abandoned: Vec<Child>,
+    /// Until when it is not asked.
+    rests_until: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    answers: BufReader<UnixStream>,
+}
+
+/// Why a helper has not answered.
+enum Failure {
+    /// It waits for something else.
+    TooLate,
+    /// It has ended.
+    Gone,
+}
+
+impl Helper {
+    /// A helper whose answers may take this long.
+    #[must_use]
+    pub fn new(patience: Duration) -> Self {
+        let (program, running, abandoned) = (own_program, None, Vec::new());
+        Self { patience, program, rests: false, running, abandoned, rests_until: None }
+    }
+
+    /// The same for a run without an end: waiting in vain takes only a small part of the time.
+    #[must_use]
+    pub fn with_rests(patience: Duration) -> Self {
+        let mut helper = Self::new(patience);
+        helper.rests = true;
+        helper
+    }
+
+    /// Asks, and waits for the answer; `more` is how much longer than usual it may take.
+    ///
+    /// # Errors
+    /// If there is no answer in time, or nobody is asked: others were waited for in vain, or no helper
+    /// can be started.
+    pub fn ask<A: DeserializeOwned>(
+        &mut self,
+        request: &Request,
+        more: Duration,
+    ) -> Result<A, Silence> {
+        let began = Instant::now();
+        if self.rests_until.is_some_and(|end| began < end) {
+            return Err(Silence::NotAsked);
+        }
+        // One that was ended by somebody else is replaced once.
+        for _ in 0..2 {
+            let patience = self.patience + more;
+            match self.running()?.ask(request, patience) {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::Gone) => self.abandon(),
+                Err(Failure::TooLate) => {
+                    log::info!("no answer within {:?} to {request:?}", began.elapsed());
+                    self.abandon();
+                    if self.rests {
+                        self.rests_until = Some(Instant::now() + RATIO * began.elapsed());
+                    }
+                    return Err(Silence::NoAnswer);
+                }
+            }
+        }
+        Err(Silence::NotAsked)
+    }
+
+    /// The helper, which is started if there is none.
+    fn running(&mut self) -> Result<&mut Running, Silence> {
+        self.abandoned.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        if self.running.is_none() {
+            if self.abandoned.len() >= MOST_ABANDONED {
+                return Err(Silence::NotAsked);
+            }
+            match Running::start((self.program)()) {
+                Ok(running) => self.running = Some(running),
+                Err(error) => {
+                    log::warn!("no helper for look-ups can be started: {error}");
+                    self.rests_until = Some(Instant::now() + FAILED);
+                }
+            }
+        }
+        self.running.as_mut().ok_or(Silence::NotAsked)
+    }
+
+    fn abandon(&mut self) {
+        if let Some(Running { mut child, .. }) = self.running.take() {
+            // It may have ended already.
+            let _ = child.kill();
+            self.abandoned.push(child);
+        }
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        if let Some(Running { mut child, .. }) = self.running.take() {
+            // It waits for nothing but the next request, so that it ends at once.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Running {
+    fn start(mut command: Command) -> io::Result<Self> {
+        let (ours, theirs) = UnixStream::pair()?;
+        command
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // A signal from the terminal is the agent's, which may still ask.
+            .process_group(0);
+        // SAFETY: it makes system calls only, and allocates nothing.
+        unsafe { command.pre_exec(privileges::pass_on_to_helper) };
+        Ok(Self { child: command.spawn()?, answers: BufReader::new(ours) })
+    }
+
+    fn ask<A: DeserializeOwned>(
+        &mut self,
+        request: &Request,
+        patience: Duration,
+    ) -> Result<A, Failure> {
+        let gone = |_: io::Error| Failure::Gone;
+        let mut line = serde_json::to_vec(request).map_err(|_| Failure::Gone)?;
+        line.push(b'\n');
+        // It reads: it has answered all before.
+        self.answers.get_ref().set_write_timeout(Some(patience)).map_err(gone)?;
+        self.answers.get_mut().write_all(&line).map_err(gone)?;
+        self.answers.get_ref().set_read_timeout(Some(patience)).map_err(gone)?;
+        let latest = Instant::now() + BUSY * patience;
+        let mut answer = Vec::new();
+        loop {
+            match self.answers.read_until(b'\n', &mut answer) {
+                Ok(_) if answer.ends_with(b"\n") => {
+                    return serde_json::from_slice(&answer).map_err(|_| Failure::Gone);
+                }
+                // What has come so far is kept.
+                Err(error) if is_time_over(&error) => {
+                    if Instant::now() >= latest || !procfs::is_running(self.child.id()) {
+                        return Err(Failure::TooLate);
+                    }
+                }
+                _ => return Err(Failure::Gone),
+            }
+        }
+    }
+}
+
+fn is_time_over(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// The agent's program, even if its file was replaced.
+fn own_program() -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(NAME);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A helper whose program is a line for the shell, which answers on its standard input.
+    fn helper(program: fn() -> Command, rests: bool) -> Helper {
+        let mut helper = Helper::new(Duration::from_millis(50));
+        (helper.program, helper.rests) = (program, rests);
+        helper
+    }
+
+    fn shell(line: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", line]);
+        command
+    }
+
+    fn ask(helper: &mut Helper, pid: u32) -> Result<serde_json::Value, Silence> {
+        helper.ask(&Request::Arguments(pid), Duration::ZERO)
+    }
+
+    #[test]
+    fn each_question_gets_its_answer_also_from_the_next_helper() {
+        let answer = |pid: u32| Ok(serde_json::json!({ "Arguments": pid }));
+        let mut echo = helper(|| shell("exec /bin/cat >&0"), false);
+        assert_eq!([1, 2].map(|pid| ask(&mut echo, pid)), [1, 2].map(answer));
+        let first = echo.running.as_ref().map(|it| it.child.id()).unwrap();
+        echo.running.as_mut().unwrap().child.kill().unwrap();
+        assert_eq!(ask(&mut echo, 3), answer(3));
+        assert_ne!(echo.running.as_ref().map(|it| it.child.id()), Some(first));
+        // One that always ends is not started again and again.
+        let mut ending = helper(|| shell("read line"), false);
+        assert_eq!(ask(&mut ending, 1), Err(Silence::NotAsked));
+    }
+
+    #[test]
+    fn one_that_does_not_answer_is_abandoned_and_waited_for_only_so_often() {
+        let mut silent = helper(|| shell("exec /bin/sleep 1000"), false);
+        for _ in 0..3 {
+            assert_eq!(ask(&mut silent, 1), Err(Silence::NoAnswer));
+        }
+        // As if they could not be killed.
+        let sleeper = || Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+        silent.abandoned = (0..MOST_ABANDONED).map(|_| sleeper()).collect();
+        assert_eq!(ask(&mut silent, 1), Err(Silence::NotAsked));
+        silent
+            .abandoned
+            .iter_mut()
+            .for_each(|it| it.kill().and_then(|()| it.wait()).map(drop).unwrap());
+        assert_eq!(ask(&mut silent, 1), Err(Silence::NoAnswer));
+        let mut resting = helper(|| shell("exec /bin/sleep 1000"), true);
+        assert_eq!(ask(&mut resting, 1), Err(Silence::NoAnswer));
+        assert_eq!(ask(&mut resting, 1), Err(Silence::NotAsked));
+        resting.rests_until = None;
+        assert_eq!(ask(&mut resting, 1), Err(Silence::NoAnswer));
+    }
+}
