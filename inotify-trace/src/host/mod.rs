@@ -6,6 +6,7 @@ mod machine;
 pub mod privileges;
 pub mod procfs;
 pub mod runtimes;
+pub mod surroundings;
 mod users;
 
 pub use machine::{clock, header, now, open_files};

@@ -18,7 +18,7 @@ pub use fdinfo::{FdInfo, WatchInfo};
 pub use handle::FileHandle;
 pub use process::{Process, arguments, program_file, thread_name};
 pub use resolve::{Asked, is_private, resolve};
-pub use root::is_of_the_machine_s_root;
+pub use root::{is_of_the_machine_s_root, is_run_by_the_machine_s_root};
 pub use table::TableId;
 pub(super) use targets::unescape;
 pub use targets::{Targets, Whereabouts};
