@@ -44,7 +44,7 @@ pub(super) fn names(registry: &Registry, id: &str) -> Option<Names> {
 }
 
 /// The names of a container in the lists that `read` reads.
-pub(super) fn names_below(read: impl Fn(&str) -> Option<String>, id: &str) -> Option<Names> {
+pub(super) fn names_below(mut read: impl FnMut(&str) -> Option<String>, id: &str) -> Option<Names> {
     let entry = LISTS.iter().find_map(|list| {
         let text = read(list)?;
         let entries: Vec<Entry> = serde_json::from_str(&text).ok()?;

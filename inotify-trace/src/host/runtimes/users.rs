@@ -46,6 +46,10 @@ const LONGEST_PASSWD: u64 = 4 << 20;
 /// The most states of a user.
 const MOST: usize = 512;
 
+/// How long a look at the files of one user may take: what is not read by then is not known until the
+/// next look. It keeps a user with large files from delaying the names of others.
+const LONGEST_LOOK: Duration = Duration::from_millis(100);
+
 /// The time between two looks, and how many times longer than the look before it is at least.
 const PAUSE: Duration = Duration::from_millis(50);
 const RATIO: u32 = 20;
@@ -145,7 +149,7 @@ fn run(root: &Path, questions: &Receiver<Question>, answer: &Sender<OfUser>) {
             by_user.entry(question.uid).or_default().push(question);
         }
         for (uid, questions) in by_user {
-            let mut user = User::new(root, uid);
+            let mut user = User::new(root, uid, Instant::now() + LONGEST_LOOK);
             for Question { cgroup, container, .. } in questions {
                 let (container, names) = match container {
                     Some(container) => (None, user.names(&container)),
@@ -155,41 +159,58 @@ fn run(root: &Path, questions: &Receiver<Question>, answer: &Sender<OfUser>) {
                     return;
                 }
             }
+            if user.has_left_out {
+                log::info!(
+                    "user {uid}: reading the files of containers took too long; some are left out"
+                );
+            }
         }
         std::thread::sleep(PAUSE.max(RATIO * began.elapsed()).saturating_sub(began.elapsed()));
     }
 }
 
+/// Containers by cgroup.
+type States = BTreeMap<String, (Container, Names)>;
+
 /// A user's files, as they are now.
 struct User<'a> {
     root: &'a Path,
     uid: u32,
+    /// Until when files are read, and whether some were not.
+    end: Instant,
+    has_left_out: bool,
     /// The directories, once one of them is wanted.
     home: Option<Option<Below>>,
     runtime: Option<Below>,
-    states: Option<BTreeMap<String, (Container, Names)>>,
+    states: Option<States>,
 }
 
 impl<'a> User<'a> {
-    fn new(root: &'a Path, uid: u32) -> Self {
+    fn new(root: &'a Path, uid: u32, end: Instant) -> Self {
         let runtime = Below::open(&root.join(RUNTIME).join(uid.to_string()));
-        Self { root, uid, home: None, runtime, states: None }
+        Self { root, uid, end, has_left_out: false, home: None, runtime, states: None }
     }
 
     fn names(&mut self, container: &Container) -> Option<Names> {
-        let (root, uid) = (self.root, self.uid);
-        let home = self.home.get_or_insert_with(|| Below::open(&home(root, uid)?)).as_ref();
-        let read = |path: &str| home?.read(path, LONGEST);
+        let Self { root, uid, end, has_left_out, home, runtime, .. } = self;
+        let (root, uid) = (*root, *uid);
+        let home = home.get_or_insert_with(|| Below::open(&self::home(root, uid)?)).as_ref();
+        let mut read_in = |place: Option<&Below>, path: &str| {
+            let has_time = Instant::now() < *end;
+            *has_left_out |= !has_time;
+            place.filter(|_| has_time)?.read(path, LONGEST)
+        };
         let id = container.id.as_str();
         let names = match container.runtime? {
-            Runtime::Podman => podman::names_below(|list| read(&format!("{PODMAN}/{list}")), id)
-                .or_else(|| {
-                    let read = |list: &str| {
-                        self.runtime.as_ref()?.read(&format!("{TRANSIENT}/{list}"), LONGEST)
-                    };
-                    podman::names_below(read, id)
-                }),
-            Runtime::Docker => docker::names_in(&read(&format!("{DOCKER}/{}", docker::note(id)))?),
+            Runtime::Podman => {
+                let mut names = |place, store: &str| {
+                    podman::names_below(|list| read_in(place, &format!("{store}/{list}")), id)
+                };
+                names(home, PODMAN).or_else(|| names(runtime.as_ref(), TRANSIENT))
+            }
+            Runtime::Docker => {
+                docker::names_in(&read_in(home, &format!("{DOCKER}/{}", docker::note(id)))?)
+            }
             _ => None,
         };
         // A user has no pods of Kubernetes.
@@ -199,18 +220,28 @@ impl<'a> User<'a> {
 
     /// The container of a cgroup by runc's and crun's states.
     fn state(&mut self, cgroup: &str) -> Option<(Container, Names)> {
-        let uid = self.uid;
+        let Self { uid, end, has_left_out, .. } = self;
         let runtime = self.runtime.as_ref()?;
-        let states = self.states.get_or_insert_with(|| states(runtime, uid));
+        let states = self.states.get_or_insert_with(|| {
+            let (states, is_whole) = states(runtime, *uid, *end);
+            *has_left_out |= !is_whole;
+            states
+        });
         states.get(cgroup).cloned()
     }
 }
 
-/// A user's containers by cgroup, but those of cgroups that several states claim.
-fn states(runtime: &Below, uid: u32) -> BTreeMap<String, (Container, Names)> {
+/// A user's containers by cgroup, but those of cgroups that several states claim; and whether all
+/// states were read until `end`.
+fn states(runtime: &Below, uid: u32, end: Instant) -> (States, bool) {
     let (mut states, mut claimed) = (BTreeMap::new(), BTreeSet::new());
+    let mut is_whole = true;
     for (place, runtime_name, form) in STATES {
         for id in runtime.names(place, MOST) {
+            is_whole = Instant::now() < end;
+            if !is_whole {
+                break;
+            }
             let text = runtime.read(&format!("{place}/{id}/{}", form.file()), LONGEST);
             let Some(parsed) = text.and_then(|text| form.parse(&text)) else { continue };
             // They count for the user's own cgroups only.
@@ -232,7 +263,7 @@ fn states(runtime: &Below, uid: u32) -> BTreeMap<String, (Container, Names)> {
         }
     }
     states.retain(|cgroup, _| !claimed.contains(cgroup));
-    states
+    (states, is_whole)
 }
 
 /// A user's home directory by passwd(5), below `root`. Directory services are not asked: that could
@@ -276,13 +307,17 @@ mod tests {
         /// The container of a cgroup by a user's state.
         fn state(&self, cgroup: &str) -> Option<String> {
             let uid = uid_of(cgroup)?;
-            Some(User::new(self.0.path(), uid).state(cgroup)?.0.to_string())
+            Some(self.user(uid).state(cgroup)?.0.to_string())
         }
 
         /// The name of a user's container.
         fn name(&self, path: &str) -> Option<String> {
             let container = Container::from_cgroup_path(path)?;
-            User::new(self.0.path(), uid_of(path)?).names(&container)?.display()
+            self.user(uid_of(path)?).names(&container)?.display()
+        }
+
+        fn user(&self, uid: u32) -> User<'_> {
+            User::new(self.0.path(), uid, Instant::now() + Duration::from_secs(600))
         }
     }
 
@@ -374,5 +409,24 @@ mod tests {
         assert_eq!(uid_of("/user.slice/user-1000.slice"), Some(1000));
         assert_eq!(uid_of("/user.slice/user-.slice"), None);
         assert_eq!(uid_of("/user.slice"), None);
+    }
+
+    #[test]
+    fn files_are_read_as_long_as_there_is_time() {
+        let machine = Machine::new();
+        machine.write("run/user/1000/crun/app/status", CRUN);
+        let id = "4f".repeat(32);
+        let list = "home/ann/.local/share/containers/storage/vfs-containers/containers.json";
+        machine.write(list, &PODMAN_LIST.replace("ID", &id));
+        let scope = format!("/user.slice/user-1000.slice/user@1000.service/libpod-{id}.scope");
+        let container = Container::from_cgroup_path(&scope).unwrap();
+        let now = Instant::now();
+        for (end, is_read) in [(now + Duration::from_secs(600), true), (now, false)] {
+            let user = || User::new(machine.0.path(), 1000, end);
+            let (mut one, mut other) = (user(), user());
+            assert_eq!(one.state(CGROUP).is_some(), is_read);
+            assert_eq!(other.names(&container).is_some(), is_read);
+            assert_eq!([one.has_left_out, other.has_left_out], [!is_read; 2]);
+        }
     }
 }
