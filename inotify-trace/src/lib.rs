@@ -14,3 +14,4 @@ pub mod output;
 pub mod recording;
 mod regular;
 pub mod report;
+mod threads;

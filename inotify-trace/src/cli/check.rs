@@ -3,15 +3,22 @@
 use std::{io, process::ExitCode};
 
 use super::EXIT_ERROR;
-use crate::kernel::{
-    Trial,
-    probe::{self, Finding, State},
-    try_backends,
+use crate::{
+    host::surroundings,
+    kernel::{
+        Trial,
+        probe::{self, Finding, State},
+        try_backends,
+    },
 };
 
 pub(super) fn run() -> anyhow::Result<ExitCode> {
-    let findings = probe::examine();
     let mut out = io::stdout().lock();
+    if let Err(problem) = surroundings::prepare() {
+        line(&mut out, "surroundings", State::Missing, &problem.to_string())?;
+        return Ok(ExitCode::from(EXIT_ERROR));
+    }
+    let findings = probe::examine();
     for Finding { subject, state, detail } in &findings {
         line(&mut out, subject, *state, detail)?;
     }

@@ -11,6 +11,7 @@ use inotify_trace_model::{story::Story, tracker::Tracker, usage::By};
 
 use super::{
     choice::{listed, one_of},
+    kernel::log_at,
     past::PastArgs,
     recordings::exit_code,
     say::say,
@@ -161,6 +162,7 @@ pub(super) fn look(
     walk_proc: bool,
     registry: &Registry,
 ) -> anyhow::Result<(Tracker, bool)> {
+    log_at(0);
     let event_loop = event_loop()?;
     let _inside = event_loop.enter();
     let kernel = Settings { walk_proc, ..Settings::default() };

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::host::runtimes::Registry;
+use crate::host::{runtimes::Registry, surroundings};
 
 /// Exit code of a command that failed.
 const EXIT_ERROR: u8 = 2;
@@ -113,6 +113,11 @@ enum Command {
 /// Runs the command line; the exit code is for the shell.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Err(problem) = surroundings::prepare_stack() {
+        // As below.
+        let _ = say::say(format_args!("inotify-trace: {problem}"));
+        return ExitCode::from(EXIT_ERROR);
+    }
     let cli = Cli::parse();
     let result = match cli.command {
         None => trace::run(&cli.trace),

@@ -13,13 +13,16 @@ use tokio::{
 use super::say::say;
 use crate::{
     feed::{Live, Options, Session, Wake},
-    host::privileges,
+    host::{privileges, surroundings},
     output::end_writes_on_signals,
+    threads,
 };
 
-/// A single-threaded event loop.
+/// A single-threaded event loop, for commands that look at the machine.
 pub(super) fn event_loop() -> anyhow::Result<Runtime> {
+    surroundings::prepare()?;
     tokio::runtime::Builder::new_current_thread()
+        .thread_stack_size(threads::STACK)
         .enable_all()
         .build()
         .context("cannot start the event loop")

@@ -7,6 +7,7 @@ use inotify_trace_common::record;
 use inotify_trace_model::event::{Event, EventKind, Loss};
 
 use super::{
+    allowance::Allowance,
     naming::Naming,
     now,
     reader::{Known, Reader},
@@ -29,6 +30,11 @@ pub(super) const BATCH: usize = 4096;
 /// The number of batches that empty the ring buffer for certain: more than the largest one holds.
 const LAST_BATCHES: usize = 1024;
 
+/// The most descriptors of a process that are read after each exec, which itself takes longer; and the
+/// most that are read at all, if there is time.
+const FEW: usize = 64;
+const MANY: usize = 4096;
+
 /// The kernel programs, and the state needed to read their records.
 #[derive(Debug)]
 pub(super) struct Intake {
@@ -40,6 +46,8 @@ pub(super) struct Intake {
     /// When to ask which instances are gone; records give hints.
     pub(super) sweep: Schedule,
     files: OpenFiles,
+    /// Time to read the descriptors of processes that have many.
+    allowance: Allowance,
     /// Whether events were lost, which may include ends of instances.
     has_lost: bool,
     /// Watches of the snapshot that were not looked up for lack of time.
@@ -57,6 +65,7 @@ impl Intake {
             resolving: Helper::with_rests(OF_EVENTS),
             sweep: Schedule::new(Instant::now()),
             files: OpenFiles::open(),
+            allowance: Allowance::new(Instant::now()),
             has_lost: false,
             left_out: 0,
             more: false,
@@ -106,7 +115,7 @@ impl Intake {
     }
 
     /// Reads the descriptors that processes have kept through exec, nearly always none. Their events
-    /// are in `events` from `first` on.
+    /// are in `events` from `first` on. Those of a process that has many are not known.
     fn look_after_exec(&mut self, executed: &[u32], first: usize, events: &mut Vec<Event>) {
         let mut kept = self.descriptors_of(executed);
         if kept.values().any(|descriptors| !descriptors.is_empty()) {
@@ -134,7 +143,17 @@ impl Intake {
     fn descriptors_of(&mut self, pids: &[u32]) -> HashMap<u32, Vec<i32>> {
         let mut all = HashMap::new();
         for &pid in pids {
-            let Some(descriptors) = procfs::inotify_descriptors_of_living(pid) else { continue };
+            let began = Instant::now();
+            let left = self.allowance.left(began);
+            let mut has_many = false;
+            let found = procfs::inotify_descriptors_of_living(pid, |count| {
+                has_many = count > FEW;
+                !has_many || (count <= MANY && began.elapsed() < left)
+            });
+            if has_many {
+                self.allowance.spend(began.elapsed());
+            }
+            let Some(descriptors) = found else { continue };
             if descriptors.is_empty() {
                 // A failure only costs one more question.
                 let _ = self.programs.ask().forget_holder(pid);

@@ -1,7 +1,7 @@
 //! The mounted cgroup v2 hierarchy: paths and ids of its cgroups.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     os::unix::{
         ffi::{OsStrExt as _, OsStringExt as _},
@@ -65,24 +65,37 @@ impl Mount {
 }
 
 /// Every cgroup below a mount point: its id and its path from the root of the hierarchy, parents
-/// before children. Cgroups removed during the walk are left out.
+/// before children. Cgroups removed during the walk are left out, and those deeper than the longest
+/// path that the kernel takes (`PATH_MAX`): it tells no process's path there either.
+///
+/// Users choose how deep cgroups are, so one directory is open at a time, and nothing recurses.
 pub fn walk(mount_point: &Path, each: &mut impl FnMut(u64, &[u8])) {
     if let Ok(root) = fs::metadata(mount_point) {
         each(root.ino(), b"/");
     }
-    walk_below(mount_point, b"", each);
-}
-
-fn walk_below(directory: &Path, path: &[u8], each: &mut impl FnMut(u64, &[u8])) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        let is_cgroup = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if is_cgroup {
-            let path = [path, b"/", entry.file_name().as_bytes()].concat();
-            let Ok(metadata) = entry.metadata() else { continue };
-            each(metadata.ino(), &path);
-            walk_below(&entry.path(), &path, each);
+    let mut waiting = vec![Vec::new()];
+    let mut too_deep = 0_usize;
+    while let Some(path) = waiting.pop() {
+        // Joined as bytes: the path begins with a slash.
+        let directory = [mount_point.as_os_str().as_bytes(), &path].concat();
+        let entries = match fs::read_dir(OsStr::from_bytes(&directory)) {
+            Ok(entries) => entries,
+            Err(error) => {
+                too_deep += usize::from(error.raw_os_error() == Some(libc::ENAMETOOLONG));
+                continue;
+            }
+        };
+        for entry in entries.flatten() {
+            let is_cgroup = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if let Some(metadata) = entry.metadata().ok().filter(|_| is_cgroup) {
+                let path = [&path, &b"/"[..], entry.file_name().as_bytes()].concat();
+                each(metadata.ino(), &path);
+                waiting.push(path);
+            }
         }
+    }
+    if too_deep > 0 {
+        log::warn!("{too_deep} cgroups have so long paths that those below them are left out");
     }
 }
 

@@ -7,6 +7,7 @@ mod machine;
 pub mod privileges;
 pub mod procfs;
 pub mod runtimes;
+pub mod surroundings;
 mod targets;
 mod users;
 

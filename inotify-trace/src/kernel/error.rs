@@ -15,6 +15,13 @@ pub enum KernelError {
         /// The capabilities that are missing.
         missing: String,
     },
+    /// The kernel programs and this process number processes differently.
+    #[error(
+        "this is a PID namespace, in which processes have other numbers than in the kernel's events: \
+         run it on the host, or let the container share the host's processes (hostPID: true in \
+         Kubernetes, --pid=host of Docker and Podman)"
+    )]
+    PidNamespace,
     /// The kernel is too old.
     #[error(
         "kernel {release} has no BPF ring buffer: inotify-trace needs Linux 5.8 or later \

@@ -13,7 +13,7 @@ use super::{
     layout::{self, lost_features},
     tracefs,
 };
-use crate::host::privileges;
+use crate::host::{privileges, surroundings};
 
 /// The result of one probe.
 #[derive(Clone, Debug)]
@@ -45,6 +45,9 @@ pub fn examine() -> Vec<Finding> {
 
 /// Probes only the requirements whose lack makes loading fail with unclear errors.
 pub(super) fn require() -> Result<(), KernelError> {
+    if surroundings::is_in_pid_namespace() {
+        return Err(KernelError::PidNamespace);
+    }
     let missing = missing_capabilities();
     if !missing.is_empty() {
         return Err(KernelError::Privilege { missing });

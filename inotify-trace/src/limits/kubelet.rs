@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{DEFAULT_PODS, Pods, PodsFrom, files::Root};
-use crate::regular;
+use crate::{host::procfs::is_run_by_the_machine_s_root, regular};
 
 /// The kubelet's file of settings where its command line names none (kubeadm's).
 const CONFIG: &str = "var/lib/kubelet/config.yaml";
@@ -43,7 +43,8 @@ pub fn pods(root: &Root) -> Option<Pods> {
     }
 }
 
-/// The arguments of the running kubelet.
+/// The arguments of the running kubelet. A process of that name in a container is none: its arguments
+/// would name files of the machine to read.
 fn arguments(root: &Root) -> Option<Vec<String>> {
     let processes = fs::read_dir(root.join("proc")).ok()?;
     processes.flatten().find_map(|process| {
@@ -51,7 +52,8 @@ fn arguments(root: &Root) -> Option<Vec<String>> {
         name.to_str()?.parse::<u32>().ok()?;
         let comm = regular::read(&process.path().join("comm"), LONGEST).ok()?;
         let comm = String::from_utf8_lossy(&comm);
-        if !PROGRAMS.contains(&comm.trim_end()) {
+        let is_it = PROGRAMS.contains(&comm.trim_end());
+        if !(is_it && is_run_by_the_machine_s_root(&process.path())) {
             return None;
         }
         let line = regular::read(&process.path().join("cmdline"), LONGEST).ok()?;

@@ -448,7 +448,7 @@ fn describe(line: &mut String, event: &Event, subject: Option<&Instance>) {
         EventKind::ProcessExec { kept } => match kept.as_deref() {
             Some([]) => write!(line, "kept no instance"),
             Some(kept) => write!(line, "kept {kept:?}"),
-            None => Ok(()),
+            None => line.write_str("kept: not known"),
         },
         EventKind::Lost { count, what } => write!(line, "{count} {what}"),
         EventKind::Charged { charges } => charged(line, charges),

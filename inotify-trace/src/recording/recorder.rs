@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use super::{
     Header, RecordingError, Store,
     writer::{Totals, Writer},
 };
+use crate::threads;
 
 /// The most batches that wait to be written. A batch has a few thousand events at most.
 const WAITING: usize = 64;
@@ -80,9 +81,7 @@ impl Recorder {
         let shared = Arc::new(Shared::default());
         let (jobs, receiver) = sync_channel(WAITING);
         let its = Arc::clone(&shared);
-        let thread = thread::Builder::new()
-            .name("recorder".to_owned())
-            .spawn(move || run(writer, &receiver, &its, &say))
+        let thread = threads::spawn("recorder", move || run(writer, &receiver, &its, &say))
             .map_err(RecordingError::Read)?;
         Ok(Self { jobs, shared, missed: 0, thread })
     }

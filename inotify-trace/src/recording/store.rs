@@ -91,13 +91,17 @@ impl Store {
     }
 
     /// Removes the oldest files of this machine beyond the limits, but none that is being written, by
-    /// `current` or another recorder.
-    pub(super) fn prune(&self, header: &Header, current: &Output) -> Result<(), RecordingError> {
-        let Self::Directory(directory, rotation) = self else { return Ok(()) };
-        let failed = |source| RecordingError::Write { path: directory.clone(), source };
+    /// `current` or another recorder. Returns those that could not be removed, with the reason: they
+    /// don't keep the others.
+    pub(super) fn prune(&self, header: &Header, current: &Output) -> Vec<(PathBuf, io::Error)> {
+        let Self::Directory(directory, rotation) = self else { return Vec::new() };
+        let entries = match fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) => return vec![(directory.clone(), error)],
+        };
         let mut files = Vec::new();
         let host = host(header);
-        for entry in fs::read_dir(directory).map_err(failed)?.flatten() {
+        for entry in entries.flatten() {
             let path = entry.path();
             let is_own = entry.file_name().to_str().is_some_and(|name| is_name_of(name, &host));
             // What is no file was not made by a recorder.
@@ -110,16 +114,16 @@ impl Store {
         files.sort_by(|a, b| b.0.cmp(&a.0));
         let mut count = 1;
         let mut total = current.length.max(rotation.limit().unwrap_or(0));
+        let mut kept = Vec::new();
         for (path, size) in files {
             (count, total) = (count + 1, total + size);
             let is_one_too_many = rotation.keep.is_some_and(|keep| count > keep)
                 || rotation.max_total.is_some_and(|most| total > most);
             if is_one_too_many && !is_being_written(&path) {
-                fs::remove_file(&path)
-                    .map_err(|source| RecordingError::Write { path: path.clone(), source })?;
+                kept.extend(fs::remove_file(&path).err().map(|error| (path, error)));
             }
         }
-        Ok(())
+        kept
     }
 }
 

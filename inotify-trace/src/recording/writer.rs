@@ -1,6 +1,10 @@
 //! Writes a recording: flushes in time, rotates files, and recovers from write errors.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use bytes::BytesMut;
 use inotify_trace_model::{
@@ -43,6 +47,8 @@ pub(super) struct Writer {
     /// Events that were not recorded, and that the recording does not count as missing yet.
     unrecorded: u64,
     pub(super) totals: Totals,
+    /// Old files that could not be removed.
+    pub(super) stuck: HashSet<PathBuf>,
 }
 
 /// The totals of a recording.
@@ -79,6 +85,7 @@ impl Writer {
             failed: None,
             unrecorded: 0,
             totals: Totals::default(),
+            stuck: HashSet::new(),
         };
         writer.begin()?;
         Ok(writer)
@@ -254,11 +261,19 @@ impl Writer {
     }
 
     /// Removes the oldest files beyond the limits.
-    fn prune(&self) {
+    fn prune(&mut self) {
         let Some(output) = &self.output else { return };
-        if let Err(error) = self.store.prune(&self.header, output) {
-            log::warn!("{error}");
+        let stuck = self.store.prune(&self.header, output);
+        // Each is reported once, and again if it could be removed meanwhile.
+        for (path, error) in &stuck {
+            if !self.stuck.contains(path) {
+                log::warn!(
+                    "{} cannot be removed, and stays beyond the limits of the recording: {error}",
+                    path.display()
+                );
+            }
         }
+        self.stuck = stuck.into_iter().map(|(path, _)| path).collect();
     }
 
     fn end(&mut self, time: BootTime) -> Result<(), RecordingError> {

@@ -82,6 +82,7 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "unwatch" => one(call(libc::SYS_inotify_rm_watch, [number(1)?, number(2)?, 0])),
         "close" => one(close(number(1)?)),
         "dup" => one(call(libc::SYS_dup, [number(1)?, 0, 0])),
+        "dup_many" => one(dup_many(number(1)?, number(2)?)),
         "dup2" => one(dup2(number(1)?, number(2)?)),
         "dup3" => one(call(libc::SYS_dup3, [number(1)?, number(2)?, number(3)?])),
         "close_range" => one(call(libc::SYS_close_range, [number(1)?, number(2)?, number(3)?])),
@@ -539,6 +540,11 @@ fn wait(pid: i64) -> i64 {
 
 /// Executes this program again, through /proc: the user may have no access to its directory. The
 /// kernel then names the process `exe`.
+/// Copies a descriptor `count` times. Replies with the number, or the first errno.
+fn dup_many(fd: i64, count: i64) -> i64 {
+    (0..count).map(|_| call(libc::SYS_dup, [fd, 0, 0])).find(|&it| it < 0).unwrap_or(count)
+}
+
 fn execute(mode: &str) -> i64 {
     let words = ["workload", mode].map(|word| CString::new(word).expect("no zero inside"));
     let pointers = [words[0].as_ptr(), words[1].as_ptr(), std::ptr::null()];

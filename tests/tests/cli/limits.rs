@@ -55,6 +55,16 @@ impl Tree {
         self.directory.path().join(path)
     }
 
+    /// Makes a symbolic link, in the place of another one.
+    fn link(&self, path: &str, to: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        if path.is_symlink() {
+            fs::remove_file(&path).unwrap();
+        }
+        std::os::unix::fs::symlink(to, path).unwrap();
+    }
+
     fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().expect("it is below the tree")).expect("a directory");
@@ -515,6 +525,21 @@ fn pods_are_those_that_kubelet_takes() {
     tree.write("etc/kubelet.yaml", "maxPods: 300\n");
     tree.write("proc/77/comm", "kubelet\n");
     tree.write("proc/77/cmdline", b"/usr/bin/kubelet\0--config\0/etc/kubelet.yaml\0");
+    // It is one only if the machine's root runs it, in no container.
+    let container = format!("0::/docker/{}\n", "4f".repeat(32));
+    for (uid, namespace, cgroup, is_believed) in [
+        (0, "user:[4026531837]", "0::/system.slice/kubelet.service\n", true),
+        (1000, "user:[4026531837]", "0::/\n", false),
+        (0, "user:[4026532000]", "0::/\n", false),
+        (0, "user:[4026531837]", container.as_str(), false),
+    ] {
+        tree.write("proc/77/status", format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n"));
+        tree.write("proc/77/cgroup", cgroup);
+        tree.link("proc/77/ns/user", namespace);
+        let expected = if is_believed { 300 } else { 250 };
+        assert_eq!(pods(&[]), (Some(expected), "kubelet".to_owned()), "{uid} {namespace} {cgroup}");
+    }
+    tree.write("proc/77/cgroup", "0::/\n");
     assert_eq!(pods(&[]), (Some(300), "kubelet".to_owned()));
     tree.write("proc/77/cmdline", b"/usr/bin/kubelet\0--config=/etc/kubelet.yaml\0--max-pods=64\0");
     assert_eq!(pods(&[]), (Some(64), "kubelet".to_owned()));

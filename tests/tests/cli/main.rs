@@ -3,6 +3,7 @@
 mod hostile;
 mod limits;
 mod recordings;
+mod surroundings;
 
 use std::{
     ffi::CStr,

@@ -6,6 +6,7 @@ mod before;
 mod blame;
 #[cfg(target_arch = "x86_64")]
 mod blocked;
+mod budgets;
 mod bytes;
 mod capacity;
 mod compat;

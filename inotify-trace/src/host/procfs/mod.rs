@@ -4,6 +4,7 @@ mod build_info;
 mod exit;
 mod fdinfo;
 mod handle;
+mod living;
 mod process;
 mod resolve;
 mod root;
@@ -16,11 +17,13 @@ pub(super) use build_info::go_build_info;
 pub use exit::{has_closed, has_exited, is_running, start_time};
 pub use fdinfo::{FdInfo, WatchInfo};
 pub use handle::FileHandle;
+pub use living::inotify_descriptors_of_living;
 pub(super) use process::arguments;
 pub use process::{Process, program_file, thread_name};
 pub(super) use resolve::resolve_on_device;
 pub use resolve::{Asked, is_private, resolve_cached};
 pub(super) use root::is_of_the_machine_s_root;
+pub use root::is_run_by_the_machine_s_root;
 pub use table::TableId;
 pub(super) use targets::unescape;
 pub(super) use targets::{SEARCH, Targets};
@@ -55,16 +58,6 @@ pub fn hidden_processes() -> usize {
 #[must_use]
 pub fn own_user_namespace() -> Option<u64> {
     Some(std::os::unix::fs::MetadataExt::ino(&fs::metadata("/proc/self/ns/user").ok()?))
-}
-
-/// The inotify descriptors of a process with one thread; None if it has ended, when it has none in any
-/// case.
-#[must_use]
-pub fn inotify_descriptors_of_living(pid: u32) -> Option<Vec<i32>> {
-    let descriptors = inotify_descriptors_of(TableId { pid, owner: None }).collect();
-    // Read last: if the process runs now, it ran while its descriptors were listed. A process that
-    // has ended has no executable, even before its parent waits for it.
-    fs::read_link(format!("/proc/{pid}/exe")).is_ok().then_some(descriptors)
 }
 
 /// Whether a descriptor currently refers to an inotify instance.

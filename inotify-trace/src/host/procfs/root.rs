@@ -16,12 +16,21 @@ const LONGEST: u64 = 64 << 10;
 /// Bits of a file's mode by which others may write it.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// Whether a process runs with real and effective uid 0 in the initial user namespace, in no
-/// container, and its program is root's: owned by uid 0, and writable by no other. False if any of
-/// this cannot be read.
+/// Whether a process is run by the machine's root, and its program is root's: owned by uid 0, and
+/// writable by no other. False if any of this cannot be read.
 #[must_use]
 pub fn is_of_the_machine_s_root(pid: u32) -> bool {
     let process = Path::new("/proc").join(pid.to_string());
+    is_run_by_the_machine_s_root(&process)
+        && fs::metadata(process.join("exe")).is_ok_and(|program| {
+            program.is_file() && program.uid() == 0 && program.mode() & WRITABLE_BY_OTHERS == 0
+        })
+}
+
+/// Whether a process, by its directory in `/proc`, runs with all user ids 0 in the initial user
+/// namespace, and in no container. False if any of this cannot be read.
+#[must_use]
+pub fn is_run_by_the_machine_s_root(process: &Path) -> bool {
     let read = |name: &str| {
         let mut bytes = Vec::new();
         File::open(process.join(name)).ok()?.take(LONGEST).read_to_end(&mut bytes).ok()?;
@@ -34,9 +43,6 @@ pub fn is_of_the_machine_s_root(pid: u32) -> bool {
     read("status").is_some_and(|status| is_root_s(&status))
         && in_initial_namespace()
         && read("cgroup").is_some_and(|cgroups| is_outside(&cgroups))
-        && fs::metadata(process.join("exe")).is_ok_and(|program| {
-            program.is_file() && program.uid() == 0 && program.mode() & WRITABLE_BY_OTHERS == 0
-        })
 }
 
 /// Whether a status says that all user ids are 0, and that no PID namespace hides the machine.

@@ -2,9 +2,10 @@
 
 use std::{
     sync::mpsc::{self, Receiver, Sender},
-    thread,
     time::{Duration, Instant},
 };
+
+use crate::threads;
 
 /// A thread that answers each question once.
 #[derive(Debug)]
@@ -22,8 +23,7 @@ impl<Q: Send + 'static, A: Send + 'static> Asking<Q, A> {
         answer: impl FnOnce(&Receiver<Q>, &Sender<A>) + Send + 'static,
     ) -> Option<Self> {
         let ((questions, asked), (answered, answers)) = (mpsc::channel(), mpsc::channel());
-        let started =
-            thread::Builder::new().name(name.to_owned()).spawn(move || answer(&asked, &answered));
+        let started = threads::spawn(name, move || answer(&asked, &answered));
         if let Err(error) = &started {
             log::info!("no names are looked up by the thread {name:?}: {error}");
         }

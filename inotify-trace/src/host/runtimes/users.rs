@@ -45,6 +45,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The most states of a user.
 const MOST: usize = 512;
 
+/// How long a look at the files of one user may take: what is not read by then is not known until the
+/// next look. It keeps a user with large files from delaying the names of others.
+const LONGEST_LOOK: Duration = Duration::from_millis(100);
+
 /// The time between two looks, and how many times longer than the look before it is at least.
 const PAUSE: Duration = Duration::from_millis(50);
 const RATIO: u32 = 20;
@@ -145,7 +149,8 @@ fn run(root: &Path, questions: &Receiver<Question>, answer: &Sender<OfUser>) {
             by_user.entry(question.uid).or_default().push(question);
         }
         for (uid, questions) in by_user {
-            let mut user = User::new(root, uid, &mut helper);
+            let mut reader = InTime::new(&mut helper, Instant::now() + LONGEST_LOOK);
+            let mut user = User::new(root, uid, &mut reader);
             for Question { cgroup, container, .. } in questions {
                 let (container, names) = match container {
                     Some(container) => (None, user.names(&container)),
@@ -154,6 +159,11 @@ fn run(root: &Path, questions: &Receiver<Question>, answer: &Sender<OfUser>) {
                 if answer.send(OfUser { cgroup, container, names }).is_err() {
                     return;
                 }
+            }
+            if reader.has_left_out {
+                log::info!(
+                    "user {uid}: reading the files of containers took too long; some are left out"
+                );
             }
         }
         std::thread::sleep(PAUSE.max(RATIO * began.elapsed()).saturating_sub(began.elapsed()));
@@ -180,6 +190,36 @@ impl Reader for Helper {
         let below = below.as_os_str().as_bytes().into();
         let request = Request::Names { below, path: path.to_owned(), most: MOST };
         self.ask(&request, Duration::ZERO).unwrap_or_default()
+    }
+}
+
+/// Reads as long as there is time.
+struct InTime<'a, R> {
+    reader: &'a mut R,
+    end: Instant,
+    /// Whether something was not read.
+    has_left_out: bool,
+}
+
+impl<'a, R: Reader> InTime<'a, R> {
+    fn new(reader: &'a mut R, end: Instant) -> Self {
+        Self { reader, end, has_left_out: false }
+    }
+
+    fn in_time(&mut self) -> Option<&mut R> {
+        let has_time = Instant::now() < self.end;
+        self.has_left_out |= !has_time;
+        has_time.then_some(self.reader)
+    }
+}
+
+impl<R: Reader> Reader for InTime<'_, R> {
+    fn read(&mut self, below: &Path, path: &str) -> Option<String> {
+        self.in_time()?.read(below, path)
+    }
+
+    fn names(&mut self, below: &Path, path: &str) -> Vec<String> {
+        self.in_time().map(|it| it.names(below, path)).unwrap_or_default()
     }
 }
 
@@ -414,5 +454,24 @@ mod tests {
         assert_eq!(uid_of("/user.slice/user-1000.slice"), Some(1000));
         assert_eq!(uid_of("/user.slice/user-.slice"), None);
         assert_eq!(uid_of("/user.slice"), None);
+    }
+
+    #[test]
+    fn files_are_read_as_long_as_there_is_time() {
+        let machine = Machine::new();
+        machine.write("run/user/1000/crun/app/status", CRUN);
+        let id = "4f".repeat(32);
+        let list = "home/ann/.local/share/containers/storage/vfs-containers/containers.json";
+        machine.write(list, &PODMAN_LIST.replace("ID", &id));
+        let scope = format!("/user.slice/user-1000.slice/user@1000.service/libpod-{id}.scope");
+        let container = Container::from_cgroup_path(&scope).unwrap();
+        let now = Instant::now();
+        for (end, is_read) in [(now + Duration::from_secs(600), true), (now, false)] {
+            let mut direct = Direct;
+            let mut reader = InTime::new(&mut direct, end);
+            let mut user = User::new(machine.0.path(), 1000, &mut reader);
+            let found = [user.state(CGROUP).is_some(), user.names(&container).is_some()];
+            assert_eq!((found, reader.has_left_out), ([is_read; 2], !is_read));
+        }
     }
 }

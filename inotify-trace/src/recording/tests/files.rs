@@ -14,6 +14,7 @@ use inotify_trace_model::{
     tracker::Tracker,
 };
 use proptest::{collection::vec, prelude::*};
+use rustix::fs::{IFlags, ioctl_setflags};
 
 use super::samples;
 use crate::{
@@ -317,4 +318,47 @@ fn what_another_recorder_is_writing_stays() {
     assert!(!its.exists());
     drop((writer, last));
     assert!(File::open(directory.path()).is_ok());
+}
+
+/// A file that not even root can remove.
+struct Immutable(File);
+
+impl Immutable {
+    /// None where the user or the file system has no such flag.
+    fn new(path: &Path) -> Option<Self> {
+        let file = File::create(path).unwrap();
+        ioctl_setflags(&file, IFlags::IMMUTABLE).ok().map(|()| Self(file))
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        ioctl_setflags(&self.0, IFlags::empty()).unwrap();
+    }
+}
+
+#[test]
+fn what_cannot_be_removed_keeps_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let stuck = "node-19690101T000000000-0000.itrec";
+    let Some(immutable) = Immutable::new(&directory.path().join(stuck)) else {
+        eprintln!("SKIPPED: no file can be made immutable here: needs root, and ext4 or the like");
+        return;
+    };
+    // Older and newer than that one; and what only has such a name.
+    let [before, after, no_file] = [("1968", "0000"), ("1970", "0001"), ("1967", "0000")]
+        .map(|(year, number)| format!("node-{year}0101T000000000-{number}.itrec"));
+    fs::write(directory.path().join(&before), "x").unwrap();
+    fs::write(directory.path().join(&after), "x").unwrap();
+    fs::create_dir(directory.path().join(&no_file)).unwrap();
+    let rotation = Rotation { keep: Some(1), ..Rotation::default() };
+    let writer = write_through(directory.path(), rotation, 1, 1..2);
+    let left = names(directory.path());
+    assert_eq!(left.len(), 3, "the current one, the immutable one and the directory: {left:?}");
+    assert!(left.contains(stuck) && left.contains(&no_file), "{left:?}");
+    assert_eq!(writer.stuck, [directory.path().join(stuck)].into());
+    drop(immutable);
+    let writer = write_through(directory.path(), rotation, 2, 1..2);
+    assert!(!names(directory.path()).contains(stuck));
+    assert!(writer.stuck.is_empty());
 }

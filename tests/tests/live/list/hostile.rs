@@ -5,8 +5,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use inotify_trace_tests::{Process, agent, live_test, system};
-use serde_json::Value;
+use inotify_trace_tests::{Cgroup, Process, agent, live_test, system};
+use serde_json::{Value, json};
 
 use super::targets::{hex_of, targets, watch, watcher};
 
@@ -89,4 +89,29 @@ fn a_table_of_mounts_is_read_once_however_many_watches_ask_for_it() {
     // Beside the table there are the watches, and what other processes do meanwhile.
     assert!(more < 10 * table, "read {more} bytes more for a table of {table}");
     assert!(more >= table, "{more} of {table}: the table was not read at all");
+}
+
+#[live_test]
+fn a_cgroup_is_found_however_deep_it_is() {
+    const LEVELS: usize = 1500;
+    let _machine = system::the_machine();
+    let path = format!("/inotify-trace-test-{}{}", std::process::id(), "/d".repeat(LEVELS));
+    let Some(cgroup) = Cgroup::at_path(&path) else {
+        let name = "list::hostile::a_cgroup_is_found_however_deep_it_is";
+        return system::skip(name, "no cgroup v2 hierarchy is mounted");
+    };
+    let (process, _) = watcher();
+    cgroup.add(process.pid);
+    // Neither descriptors nor the stack are there for each level.
+    let list = Command::new("sh")
+        .args(["-c", "ulimit -n 1024 && ulimit -S -s 256 && exec \"$@\"", "sh"])
+        .arg(agent::binary())
+        .args(["list", "-o", "json"])
+        .output()
+        .unwrap();
+    assert!(list.status.success(), "{}", String::from_utf8_lossy(&list.stderr));
+    let list: Value = serde_json::from_slice(&list.stdout).unwrap();
+    let rows = list["rows"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["pid"] == process.pid).unwrap();
+    assert_eq!(row["cgroup"], json!([path]));
 }

@@ -14,6 +14,7 @@ use super::{
     super::{Answer, Container, Names, Runtime},
     api::{self, Client},
 };
+use crate::threads;
 
 /// The time limit for a runtime to answer all open questions.
 pub(super) const LIMIT: Duration = Duration::from_secs(2);
@@ -27,7 +28,10 @@ const REST: Duration = Duration::from_secs(10);
 
 /// Answers each of `questions`, until their sender is dropped.
 pub(super) fn run(sockets: Vec<PathBuf>, questions: &Receiver<Container>, answer: &Sender<Answer>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .thread_stack_size(threads::STACK)
+        .enable_all()
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
