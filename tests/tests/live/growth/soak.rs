@@ -151,10 +151,13 @@ fn ordinary_load_leads_to_no_verdict_and_leaks_beside_it_do() {
     assert_eq!(stories(replayed), stories(&leaks));
     let report = Command::new(binary()).args(["report", &file, "-o", "text"]).output().unwrap();
     let report = String::from_utf8(report.stdout).unwrap();
-    for (pid, _) in stories(&leaks).keys() {
-        let its = format!("({pid})");
+    for (pid, kind) in stories(&leaks).keys() {
+        let its = match kind.as_str() {
+            "piling-up" => format!("processes workload in {}", service.path),
+            _ => format!("({pid})"),
+        };
         let is_told = |line: &str| line.contains("LEAK ") && line.contains(&its);
-        assert!(report.lines().any(is_told), "no leak of {pid} in: {report}");
+        assert!(report.lines().any(is_told), "no {kind} of {pid} in: {report}");
     }
 }
 
