@@ -73,7 +73,7 @@ said and recorded, in a directory that is named with it; --again runs only what 
 const FUZZED: u32 = 15;
 const FUZZED_IN_FULL: u32 = 600;
 
-/// How long ordinary load goes on, of which no verdict may be reached, in seconds.
+/// How long the load of each soak goes on, in seconds.
 const SOAKED: u32 = 600;
 
 /// How long pods come and go, in seconds.

@@ -5,7 +5,7 @@ use std::{
     fs,
     os::unix::ffi::OsStrExt as _,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use inotify_trace_tests::{Agent, Cgroup, Process, agent::binary, live_test, system, wait};
@@ -44,11 +44,23 @@ fn make_pipe(path: &Path) {
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
+/// A command that is killed if the test fails before it ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended unless the test fails.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Runs a command of the agent, which must end by itself.
 fn ends(arguments: &[&str]) -> Output {
     let mut command = Command::new(binary());
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut running = Running(command.spawn().unwrap());
+    let child = &mut running.0;
     let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let read = |mut stream: Box<dyn std::io::Read + Send>| {
         std::thread::spawn(move || {
