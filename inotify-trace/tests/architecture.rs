@@ -69,6 +69,11 @@ fn only_procfs_reads_proc_of_processes() {
 }
 
 #[test]
+fn paths_that_others_choose_are_opened_in_one_place() {
+    only("inotify-trace/src", &["host/confined.rs"], &["openat2("]);
+}
+
+#[test]
 fn nothing_imports_upwards() {
     only("inotify-trace/src", &["cli/", "main.rs"], &["clap::", "crate::cli", "cli::"]);
     let views = ["crate::output", "crate::report", "crate::export"];

@@ -58,7 +58,7 @@ mod tests {
         symlink(at("secret"), at("root/link")).unwrap();
         symlink("../../secret", at("root/a/up")).unwrap();
         symlink("/a", at("root/within")).unwrap();
-        symlink(format!("/proc/{}/cwd", std::process::id()), at("root/process")).unwrap();
+        symlink("/proc/self/cwd", at("root/process")).unwrap();
         let root = File::open(at("root")).unwrap();
         let inode = |file: io::Result<File>| Some(file.ok()?.metadata().unwrap().ino());
         let open_in = |path, more| inode(open_in(&root, Path::new(path), OFlags::PATH, more));

@@ -58,11 +58,11 @@ impl Tree {
     /// Makes a symbolic link, in the place of another one.
     fn link(&self, path: &str, to: &str) {
         let path = self.path(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::create_dir_all(path.parent().expect("it is below the tree")).expect("directories");
         if path.is_symlink() {
-            fs::remove_file(&path).unwrap();
+            fs::remove_file(&path).expect("the old link");
         }
-        std::os::unix::fs::symlink(to, path).unwrap();
+        std::os::unix::fs::symlink(to, path).expect("a link");
     }
 
     fn write(&self, path: &str, content: impl AsRef<[u8]>) {

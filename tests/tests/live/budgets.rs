@@ -32,7 +32,7 @@ fn an_exec_with_very_many_descriptors_holds_up_nobody() {
     let its = few.call("init1 0").unwrap();
     // They are not read one by one, which is said; those of others are.
     let event = execute(&mut many, &agent);
-    assert_eq!(event["kept"], Value::Null, "{event}");
+    assert!(event["kept"].is_null(), "they were read");
     assert_eq!(execute(&mut few, &agent)["kept"], json!([its]));
     // The instances are right all the same.
     agent.wait_for_event(&json!({ "event": "release", "pid": many.pid }));

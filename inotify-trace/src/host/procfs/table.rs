@@ -10,6 +10,9 @@ use super::{exit::has_ended, numbered_entries};
 /// `KCMP_FILES` of `enum kcmp_type` (kcmp(2)).
 const KCMP_FILES: libc::c_long = 2;
 
+/// The most tables of a process beside its own: each thread is compared with all of them.
+const MOST: usize = 64;
+
 /// A descriptor table of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TableId {
@@ -26,6 +29,9 @@ impl TableId {
     pub fn of_process(pid: u32) -> Vec<Self> {
         let mut tables = vec![Self { pid, owner: None }];
         for tid in numbered_entries::<u32>(&tasks(pid)).filter(|&tid| tid != pid) {
+            if tables.len() > MOST {
+                break;
+            }
             if tables.iter().all(|table| table.is_of(tid) == Some(false)) {
                 tables.push(Self { pid, owner: Some(tid) });
             }
