@@ -144,7 +144,6 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         }
         "hold" => one(hostile::hold(number(1)?)),
         "execute_until_told" => one(execute(EXECUTED_AGAIN)),
-        "detach" => one(detach(&bytes(1)?)),
         _ => None,
     }
 }
@@ -681,13 +680,6 @@ fn execute_until_told(control: &mut UnixStream) {
     std::thread::sleep(std::time::Duration::from_millis(100));
     let failed = if is_told() { 0 } else { execute(EXECUTED_AGAIN) };
     answer(control, &[failed]);
-}
-
-/// Unmounts a file system that is in use.
-fn detach(path: &[u8]) -> i64 {
-    let Ok(path) = CString::new(path) else { return -i64::from(libc::EINVAL) };
-    // SAFETY: a path that ends with a zero and lives until the call returns.
-    outcome(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }.into())
 }
 
 /// Creates a storm that lasts until the next command, or until the test ends.
