@@ -19,6 +19,7 @@ mod leaks;
 mod limits;
 mod limits_command;
 mod list;
+mod memory;
 mod names;
 mod namespaces;
 mod past;
