@@ -57,11 +57,9 @@ fn serve(mut device: File) {
     let mut buffer = vec![0; LARGEST];
     loop {
         match device.read(&mut buffer) {
-            Ok(length) if length >= HEAD => {
-                if !IS_SILENT.load(Ordering::SeqCst) {
-                    // A request may be withdrawn meanwhile.
-                    let _ = answer(&mut device, &buffer[..length]);
-                }
+            Ok(length) if length >= HEAD && !IS_SILENT.load(Ordering::SeqCst) => {
+                // A request may be withdrawn meanwhile.
+                let _ = answer(&mut device, &buffer[..length]);
             }
             // Unmounted.
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return,
