@@ -95,8 +95,7 @@ pub struct Tracker {
     counted: (BootTime, Vec<Charge>),
     /// The instance that the last event released.
     released: Option<Instance>,
-    /// At most the bytes that the state takes.
-    grown: usize,
+    growth: worth::Growth,
     /// Instances that were forgotten.
     forgotten_instances: u64,
 }
@@ -247,8 +246,9 @@ impl Tracker {
                     self.ended.remove(&key);
                 }
             }
-            EventKind::Lost { count, what: Loss::Instances } => self.forget_instances(*count),
-            EventKind::Lost { count, what: Loss::Cgroups } => self.forget_cgroups(*count),
+            EventKind::Lost { count, what: what @ (Loss::Instances | Loss::Cgroups) } => {
+                self.forget_some(*what, *count);
+            }
             EventKind::CreateFailed { .. }
             | EventKind::WatchFailed { .. }
             | EventKind::Charged { .. }

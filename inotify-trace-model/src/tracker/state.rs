@@ -121,7 +121,7 @@ impl Tracker {
 
     /// Adds a part of the state of another tracker.
     pub fn restore(&mut self, part: Part) {
-        self.grown += worth::of_part(&part);
+        self.growth.add(worth::of_part(&part));
         match part {
             Part::Forgotten(Forgotten { instances, cgroups }) => {
                 (self.forgotten_instances, self.cgroups.forgotten) = (instances, cgroups);

@@ -47,6 +47,35 @@ pub struct Forgotten {
     pub cgroups: u64,
 }
 
+/// How the state has grown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Growth {
+    /// At most the bytes that it takes.
+    at_most: usize,
+    /// All bytes that were ever added, and how many that were when instances and when cgroups were
+    /// last forgotten.
+    added: usize,
+    forgotten_at: [usize; 2],
+}
+
+impl Growth {
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.at_most = self.at_most.saturating_add(bytes);
+        self.added = self.added.saturating_add(bytes);
+    }
+
+    /// Whether enough was added since the last time to forget again: that takes as long as the state is
+    /// large, and a recording may ask for it again and again.
+    fn is_enough(&mut self, what: Loss) -> bool {
+        let last = &mut self.forgotten_at[usize::from(what == Loss::Cgroups)];
+        let is_enough = self.added - *last >= self.at_most / 16;
+        if is_enough {
+            *last = self.added;
+        }
+        is_enough
+    }
+}
+
 pub(super) fn of_target(target: &Target) -> usize {
     let texts = [&target.path, &target.resolved, &target.file];
     texts.into_iter().flatten().map(|text| text.len()).sum()
@@ -117,7 +146,7 @@ impl Tracker {
     /// The most that an event adds.
     pub(super) fn count_growth(&mut self, event: &Event) {
         let holder = PROCESS + DESCRIPTOR * 2;
-        self.grown += match &event.kind {
+        let bytes = match &event.kind {
             EventKind::InstanceFound { .. } | EventKind::InstanceCreated { .. } => {
                 INSTANCE + ACCOUNT + holder
             }
@@ -141,19 +170,21 @@ impl Tracker {
             }
             EventKind::ShimIdentified { id, namespace, .. } => id.len() + namespace.len(),
             EventKind::ProgramIdentified { arguments, .. } => arguments.len() * DESCRIPTOR,
+            EventKind::Lost { .. } => 0,
             _ => ACCOUNT + LIFETIMES + holder,
         };
+        self.growth.add(bytes);
     }
 
     /// What should be forgotten so that the state takes no more than `ceiling`, as losses to apply.
     pub fn surplus(&mut self, ceiling: usize) -> Vec<EventKind> {
         // At most: what has ended since was not subtracted.
-        if self.grown <= ceiling {
+        if self.growth.at_most <= ceiling {
             return Vec::new();
         }
         let worth = self.worth();
         // It is looked at again after the rest of the ceiling was added, even if nothing helps.
-        self.grown = worth.min(part(ceiling, FULL));
+        self.growth.at_most = worth.min(part(ceiling, FULL));
         if worth <= part(ceiling, FULL) {
             return Vec::new();
         }
@@ -207,8 +238,19 @@ impl Tracker {
         all.into_iter().flat_map(|(_, ids)| ids).collect()
     }
 
-    /// Forgets this many instances. They still exist: nobody has let go of them.
-    pub(super) fn forget_instances(&mut self, count: u64) {
+    /// Forgets this many instances or cgroups.
+    pub(super) fn forget_some(&mut self, what: Loss, count: u64) {
+        if self.growth.is_enough(what) {
+            match what {
+                Loss::Cgroups => self.cgroups.forget(count),
+                _ => self.forget_instances(count),
+            }
+            self.growth.at_most = self.worth();
+        }
+    }
+
+    /// The instances still exist: nobody has let go of them.
+    fn forget_instances(&mut self, count: u64) {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         for id in self.forgettable().into_iter().take(count) {
             let Some(instance) = self.instances.remove(&id) else { continue };
@@ -227,12 +269,5 @@ impl Tracker {
         let strays: Vec<_> = strays.map(|process| process.task.pid).collect();
         strays.iter().for_each(|pid| _ = self.processes.remove(pid));
         self.forgotten_instances = self.forgotten_instances.saturating_add(count as u64);
-        self.grown = self.worth();
-    }
-
-    /// Forgets this many cgroups.
-    pub(super) fn forget_cgroups(&mut self, count: u64) {
-        self.cgroups.forget(count);
-        self.grown = self.worth();
     }
 }

@@ -4,8 +4,8 @@
 use bytes::Buf as _;
 use prost::encoding::{WireType, decode_key, decode_varint, skip_field};
 
-/// The most messages and texts in a frame. The writer stays below a third of that.
-pub(super) const MESSAGES: usize = 1 << 18;
+/// The most messages and texts in a frame. The writer stays below two thirds of that.
+pub(super) const MESSAGES: usize = 1 << 17;
 
 /// Fields, and the depth to which they have repeated messages.
 type Depths = [(u32, u32)];

@@ -56,6 +56,8 @@ pub enum Damage {
     Truncated,
     /// It has a wrong checksum.
     Checksum,
+    /// It has more messages than fit into one.
+    TooMuch,
     /// It cannot be decoded: this tool did not write it.
     Nonsense,
 }
@@ -65,6 +67,9 @@ impl fmt::Display for Damage {
         f.write_str(match self {
             Self::Truncated => "the file ends in the middle of what was being written",
             Self::Checksum => "the checksum does not match",
+            Self::TooMuch => {
+                "it has more messages than this tool writes at once, and would take too much memory"
+            }
             Self::Nonsense => "it makes no sense",
         })
     }

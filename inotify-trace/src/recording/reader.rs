@@ -58,8 +58,11 @@ impl<R: Read> Reader<R> {
         let offset = frames.offset();
         let damaged = |what| RecordingError::Damaged { offset, what };
         let (kind, bytes) = frames.next()?.ok_or(damaged(Damage::Truncated))?;
-        if kind != Kind::Header || !is_moderate(&bytes, bounds::HEADER) {
+        if kind != Kind::Header {
             return Err(damaged(Damage::Nonsense));
+        }
+        if !is_moderate(&bytes, bounds::HEADER) {
+            return Err(damaged(Damage::TooMuch));
         }
         let header = decode::<wire::Header>(&bytes, offset)?;
         Ok(Self { frames, header: Header::from_wire(header), frame: None })
@@ -92,7 +95,7 @@ impl<R: Read> Reader<R> {
             match kind {
                 Kind::Frame => {
                     if !is_moderate(&bytes, bounds::FRAME) {
-                        let what = Damage::Nonsense;
+                        let what = Damage::TooMuch;
                         return Err(RecordingError::Damaged { offset, what });
                     }
                     let mut frame = decode::<wire::Frame>(&bytes, offset)?;

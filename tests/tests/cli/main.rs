@@ -2,6 +2,7 @@
 
 mod hostile;
 mod limits;
+mod memory;
 mod recordings;
 mod surroundings;
 

@@ -22,6 +22,7 @@ mod leftovers;
 mod limits;
 mod limits_command;
 mod list;
+mod memory;
 mod names;
 mod namespaces;
 mod past;

@@ -43,8 +43,8 @@ fn pass(story: &mut Story, events: Vec<Event>) {
 }
 
 #[test]
-fn a_million_entries_of_a_process_take_no_more_than_they_may() {
-    const INSTANCES: u64 = 100_000;
+fn many_instances_of_a_process_take_no_more_than_they_may() {
+    const INSTANCES: u64 = 20_000;
     let mut story = story();
     // Another user's instance is older, and stays.
     pass(&mut story, vec![event(1, 5, created(1, 8))]);

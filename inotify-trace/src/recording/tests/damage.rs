@@ -179,7 +179,7 @@ fn what_is_in_a_frame_must_make_sense() {
     let empty = [0x22, 0].repeat(LARGEST / 2);
     assert_eq!(
         problem(&frame(2, 0, u32::try_from(empty.len()).unwrap(), &empty)).1,
-        Damage::Nonsense
+        Damage::TooMuch
     );
 }
 
@@ -206,7 +206,7 @@ fn a_file_that_does_not_begin_with_a_header_is_damaged_there() {
     let files = |count: usize| [&[0x6a][..], &varint(2 * count), &[0x22, 0].repeat(count)].concat();
     for many in [[0x62, 0].repeat(LARGEST / 2), files(LARGEST / 2 - 8)] {
         let length = u32::try_from(many.len()).unwrap();
-        is_there(&[&MAGIC[..], &frame(1, 0, length, &many)].concat(), Damage::Nonsense);
+        is_there(&[&MAGIC[..], &frame(1, 0, length, &many)].concat(), Damage::TooMuch);
     }
     is_there(&MAGIC, Damage::Truncated);
     is_there(&[&MAGIC[..], &[0; HEAD]].concat(), Damage::Checksum);

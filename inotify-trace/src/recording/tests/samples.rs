@@ -171,6 +171,8 @@ fn loss() -> BoxedStrategy<Loss> {
         Just(Loss::Runs),
         Just(Loss::Records),
         Just(Loss::Unrecorded),
+        Just(Loss::Instances),
+        Just(Loss::Cgroups),
     ]
     .boxed()
 }
