@@ -221,16 +221,17 @@ impl Tracker {
         held.len() > 0 && !held.any(|id| self.instances.contains_key(id))
     }
 
-    /// All instances, those that are forgotten first at the beginning: the oldest of the user whose
-    /// instances take most, so that nobody makes others' be forgotten.
+    /// All instances, those that are forgotten first at the beginning: the oldest of the user and cgroup
+    /// whose instances take most, so that nobody makes others' be forgotten.
     fn forgettable(&self) -> Vec<InstanceId> {
-        let mut by_user: BTreeMap<Option<User>, (usize, Vec<InstanceId>)> = BTreeMap::new();
+        let mut by_owner: BTreeMap<_, (usize, Vec<InstanceId>)> = BTreeMap::new();
         for instance in self.instances.values() {
-            let (worth, ids) = by_user.entry(instance.charged).or_default();
+            let owner = (instance.charged, instance.creator_cgroup);
+            let (worth, ids) = by_owner.entry(owner).or_default();
             *worth += of_instance(instance);
             ids.push(instance.id);
         }
-        let mut all: Vec<_> = by_user.into_values().collect();
+        let mut all: Vec<_> = by_owner.into_values().collect();
         all.sort_by_key(|(worth, _)| std::cmp::Reverse(*worth));
         for (_, ids) in &mut all {
             ids.sort_unstable();

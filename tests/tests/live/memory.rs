@@ -9,6 +9,8 @@ fn what_is_too_much_is_forgotten_counted_and_learned_again_when_it_is_used() {
     let path = hex(directory.path().as_os_str().as_encoded_bytes());
     let agent = Agent::with(&["--memory", "1M", "-e", "create,found,watch,release,lost"]);
     let (mut small, mut large) = (Process::start(), Process::start());
+    // What takes most is forgotten first, by user and cgroup.
+    small.call(&format!("uid {}", system::fresh_uid())).unwrap();
     let kept = small.call("init1 0").unwrap();
     let fd = large.call("init1 0").unwrap();
     // Each with its path takes more than 250 bytes.
