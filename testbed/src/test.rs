@@ -420,8 +420,8 @@ fn left_out(tier: Tier, told: &[results::Test]) -> String {
             .collect();
         names.join(", ")
     };
-    let others = "containerd-5670 on trixie and sid, containerd-5670 --churn, runtimes; the loads of \
-                  the benchmarks";
+    let others = "containerd-5670 on trixie (with its containerd and that of sid) and sid, \
+                  containerd-5670 --churn, runtimes; the loads of the benchmarks";
     match tier {
         Tier::Quick => format!(
             "Left out by --quick: fuzzing; the scenarios containerd-5670 and runtimes; and on the \
