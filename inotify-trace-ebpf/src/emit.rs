@@ -140,7 +140,7 @@ fn start(kind: Kind, record: &mut MaybeUninit<Record>) -> &mut Record {
 #[inline(always)]
 fn zero(record: &mut MaybeUninit<Record>) {
     const WORDS: usize = size_of::<Record>() / size_of::<u64>();
-    const { assert!(size_of::<Record>() % size_of::<u64>() == 0) };
+    const { assert!(size_of::<Record>().is_multiple_of(size_of::<u64>())) };
     let words = record.as_mut_ptr().cast::<u64>();
     for index in 0..WORDS {
         // SAFETY: within the record, which is aligned as its largest field, a `u64`.
