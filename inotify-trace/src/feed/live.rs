@@ -1,12 +1,9 @@
 //! Events from the running kernel.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Instant,
-};
+use std::{collections::HashMap, time::Instant};
 
 use inotify_trace_model::{
-    event::{Event, InstanceId},
+    event::{BootTime, Event, InstanceId},
     tracker::{Departure, Leaver, Tracker},
 };
 use tokio::time::{Duration, sleep_until};
@@ -36,6 +33,7 @@ pub struct Live {
     search: Routine,
     queues: Routine,
     refusals: Refusals,
+    given_up: GivenUp,
     /// The snapshot, until the first call of `next`.
     found: Vec<Event>,
     /// Whether only a half full ring buffer wakes the agent.
@@ -59,7 +57,8 @@ impl Live {
         let now = Instant::now();
         let (search, queues) = (Routine::search(now), Routine::queues(now));
         let refusals = Refusals::new(now);
-        Ok(Self { intake, search, queues, refusals, found, resting: false })
+        let given_up = GivenUp::default();
+        Ok(Self { intake, search, queues, refusals, given_up, found, resting: false })
     }
 
     /// Takes a snapshot without tracing.
@@ -214,10 +213,10 @@ impl Live {
 
     fn ask_what_is_gone(&mut self, tracker: &Tracker) -> Result<(), KernelError> {
         let started = Instant::now();
-        let outlived = with_no_known_holder(tracker);
+        self.given_up.look(tracker);
         // Oldest first: ends that are noticed together come in the order of creation.
         for (instance, address) in &self.intake.known.addresses {
-            if outlived.contains(instance) {
+            if self.given_up.is_outlived(*instance) {
                 self.intake.programs.ask().held(address)?;
             } else {
                 self.intake.programs.ask().gone(address)?;
@@ -228,20 +227,74 @@ impl Live {
     }
 }
 
-/// Instances that every known holder has given up, after the kernel has closed its descriptors: a
-/// remaining reference is that of an unknown holder. Determined before the kernel is asked, so that
-/// its answer is later.
-fn with_no_known_holder(tracker: &Tracker) -> HashSet<InstanceId> {
-    let mut exited = HashMap::new();
-    let mut is_through = |leaver: &Leaver| {
-        let table = TableId { pid: leaver.task.pid, owner: leaver.task.table };
-        match leaver.how {
-            // The record of an exec comes after the close-on-exec descriptors are closed.
-            Departure::Executed => true,
-            Departure::Exited => *exited.entry(table).or_insert_with(|| procfs::has_exited(table)),
-            Departure::Closed => leaver.fd.is_some_and(|fd| procfs::has_closed(table, fd)),
-        }
+/// The looks at which an instance must have no known holder before a remaining reference counts as that
+/// of an unknown one. Whoever lists descriptors, such as another `inotify-trace list`, has a reference
+/// for a moment, and a busy machine makes that a long one.
+const LOOKS: u32 = 3;
+
+/// Instances that every known holder has given up, after the kernel has closed its descriptors. Looked
+/// for before the kernel is asked, so that its answer is later.
+#[derive(Debug, Default)]
+struct GivenUp(HashMap<InstanceId, (Option<BootTime>, u32)>);
+
+impl GivenUp {
+    /// Looks once more.
+    fn look(&mut self, tracker: &Tracker) {
+        let mut exited = HashMap::new();
+        let mut is_through = |leaver: &Leaver| {
+            let table = TableId { pid: leaver.task.pid, owner: leaver.task.table };
+            match leaver.how {
+                // The record of an exec comes after the close-on-exec descriptors are closed.
+                Departure::Executed => true,
+                Departure::Exited => {
+                    *exited.entry(table).or_insert_with(|| procfs::has_exited(table))
+                }
+                Departure::Closed => leaver.fd.is_some_and(|fd| procfs::has_closed(table, fd)),
+            }
+        };
+        let given_up = tracker.given_up().filter(|it| it.leavers.iter().all(&mut is_through));
+        let counted = given_up.map(|it| {
+            let latest = it.leavers.last().map(|leaver| leaver.time);
+            let before = self.0.get(&it.id).filter(|(then, _)| *then == latest);
+            (it.id, (latest, before.map_or(0, |(_, looks)| *looks) + 1))
+        });
+        self.0 = counted.collect();
+    }
+
+    /// Whether a remaining reference is that of an unknown holder.
+    fn is_outlived(&self, instance: InstanceId) -> bool {
+        self.0.get(&instance).is_some_and(|(_, looks)| *looks >= LOOKS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use inotify_trace_model::{
+        event::EventKind,
+        testing::{Machine, task},
     };
-    let given_up = tracker.given_up();
-    given_up.filter(|it| it.leavers.iter().all(&mut is_through)).map(|it| it.id).collect()
+
+    use super::*;
+
+    #[test]
+    fn a_reference_is_an_unknown_holder_s_only_at_the_third_look() {
+        let mut given_up = GivenUp::default();
+        let mut looks = |machine: &Machine| {
+            [(); 4].map(|()| {
+                given_up.look(&machine.0);
+                given_up.is_outlived(InstanceId(1))
+            })
+        };
+        // No processes: their ids are larger than any can be.
+        let [first, second] = [1 << 30, 2 << 29 | 1].map(|pid| task(pid, "tail"));
+        let mut machine = Machine::new();
+        machine.create(1, first, 1);
+        assert_eq!(looks(&machine), [false; 4]);
+        machine.tell(2, Some(first), EventKind::ProcessExited);
+        assert_eq!(looks(&machine), [false, false, true, true]);
+        // Another one that leaves may be the one that ends it.
+        machine.watch(3, second, 1, Err("/a"));
+        machine.tell(4, Some(second), EventKind::ProcessExited);
+        assert_eq!(looks(&machine), [false, false, true, true]);
+    }
 }
