@@ -75,10 +75,10 @@ pub(crate) struct Seen {
     instance: Instance,
     payer: u64,
     /// See [`Instance::references`].
-    pub(crate) refs: u32,
+    refs: u32,
     queue: Queue,
     /// The charge of what was asked for.
-    pub(crate) quota: Quota,
+    quota: Quota,
 }
 
 impl Seen {
