@@ -110,7 +110,7 @@ pub(crate) fn add_watch_returned(call: &Call, result: i32) {
         hold(task::pid());
     }
     // Nothing can be read at these addresses, so of no instance all is unknown, without a branch.
-    let instance = instance.unwrap_or(Instance { file: 0, group: 0 });
+    let instance = instance.unwrap_or(Instance { file: 0, group: 0 }).blurred();
     let seen = instance.look(Counted::Watches);
     let inode = if call.inode == 0 { target::inode_of_watch(instance, result) } else { call.inode };
     let target = Target::of(inode);

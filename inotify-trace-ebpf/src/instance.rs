@@ -1,5 +1,7 @@
 //! Finds the instance of a descriptor.
 
+use core::hint::black_box;
+
 use inotify_trace_common::{Quota, Record};
 
 use crate::{
@@ -7,7 +9,7 @@ use crate::{
     maps::inotify_fops,
     queue::Queue,
     quota::{self, Counted},
-    read::{field, offset, pointer},
+    read::{blur_address, field, offset, pointer, read, value},
     task,
 };
 
@@ -37,12 +39,20 @@ impl Instance {
         Some(Self { file, group: pointer(file, offset!(file_private_data))? })
     }
 
+    /// The same instance, whichever way it was found: see [`blur`].
+    #[inline(always)]
+    pub(crate) fn blurred(self) -> Self {
+        Self { file: blur_address(self.file), group: blur_address(self.group) }
+    }
+
     /// References to the file: descriptors, and calls in progress in other threads.
     #[inline(always)]
     pub(crate) fn references(self) -> u32 {
-        let count = field::<i64>(self.file, offset!(file_refs)).unwrap_or(-1);
-        // `f_ref` marks a file that is released by a negative value (`include/linux/file_ref.h`).
-        if count < 0 { 0 } else { (count as u32).wrapping_add(offset!(file_refs_bias)) }
+        // Without a branch, as in `quota::tightest`: none where nothing can be read, and of a file
+        // that is released, which `f_ref` marks by a negative value (`include/linux/file_ref.h`).
+        let (count, unreadable) = read::<i64>(self.file, offset!(file_refs));
+        let known = black_box(!((count | unreadable) >> 63));
+        (count as u32).wrapping_add(offset!(file_refs_bias)) & known as u32
     }
 
     /// The counters of the user charged for it.
@@ -54,17 +64,15 @@ impl Instance {
     /// The v2 cgroup that its creator's memory was charged to; 0 if unknown.
     #[inline(always)]
     pub(crate) fn creator_cgroup(self) -> u64 {
-        pointer(self.group, offset!(group_memcg))
-            .and_then(|memcg| pointer(memcg, offset!(memcg_cgroup)))
-            .and_then(cgroup::id)
-            .unwrap_or(0)
+        let memcg = value(self.group, offset!(group_memcg));
+        cgroup::id(value(memcg, offset!(memcg_cgroup)))
     }
 
     /// What the kernel knows about it now. Ask before the record is reserved: the verifier walks
     /// what comes after that once for each way of getting there.
     #[inline(always)]
     pub(crate) fn look(self, counted: Counted) -> Seen {
-        let payer = self.payer().unwrap_or(0);
+        let payer = blur_address(self.payer().unwrap_or(0));
         let (refs, queue) = (self.references(), Queue::of(self.group));
         Seen { instance: self, payer, refs, queue, quota: quota::of(payer, counted) }
     }

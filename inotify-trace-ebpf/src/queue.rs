@@ -6,7 +6,7 @@ use inotify_trace_common::{Kind, Record};
 use crate::{
     emit::emit,
     maps::inotify_operations,
-    read::{offset, pointer, value},
+    read::{offset, one_if_any, pointer, value},
 };
 
 /// What `fsnotify_insert_event` returns for an event that is dropped (`fs/notify/notification.c`).
@@ -25,7 +25,7 @@ static ADDING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1 << 10, 0);
 pub(crate) struct Queue {
     queued: u32,
     limit: u32,
-    is_overflowed: bool,
+    overflowed: u32,
 }
 
 impl Queue {
@@ -34,7 +34,7 @@ impl Queue {
         Self {
             queued: value(group, offset!(group_q_len)),
             limit: value(group, offset!(group_max_events)),
-            is_overflowed: is_overflowed(group),
+            overflowed: overflowed(group),
         }
     }
 
@@ -43,16 +43,22 @@ impl Queue {
     pub(crate) fn describe(&self, record: &mut Record) {
         record.queued = self.queued;
         record.queue_limit = self.limit;
-        record.overflowed = u32::from(self.is_overflowed);
+        record.overflowed = self.overflowed;
     }
+}
+
+/// 1 if the queue holds the event that says that others were dropped, and 0 if not.
+#[inline(always)]
+fn overflowed(group: u64) -> u32 {
+    // A list's head leads to itself if the list is empty. 0 is read where nothing can be.
+    let event: u64 = value(group, offset!(group_overflow_event));
+    one_if_any(value::<u64>(event, 0) ^ event)
 }
 
 /// Whether the queue holds the event that says that others were dropped.
 #[inline(always)]
 fn is_overflowed(group: u64) -> bool {
-    // A list's head leads to itself if the list is empty. 0 is read where nothing can be.
-    let event: u64 = value(group, offset!(group_overflow_event));
-    value::<u64>(event, 0) != event
+    overflowed(group) != 0
 }
 
 /// An event of `group` was dropped: recorded once, until the owner has read of it. Groups of

@@ -9,7 +9,7 @@ use inotify_trace_common::{
 
 use crate::{
     maps::{PAYERS, User},
-    read::{field, offset, pointer, read, value},
+    read::{blur, field, offset, pointer, read, value},
     task,
 };
 
@@ -44,8 +44,8 @@ impl Counted {
 /// namespace's and those above, in each of which the same charge counts.
 #[inline(always)]
 pub(crate) fn of(ucounts: u64, counted: Counted) -> Quota {
-    let Some(ns) = pointer(ucounts, offset!(ucounts_ns)) else { return Quota::UNKNOWN };
-    let uid = field(ucounts, offset!(ucounts_uid)).unwrap_or(ABSENT);
+    let Some(ns) = pointer(ucounts, offset!(ucounts_ns)) else { return blurred(Quota::UNKNOWN) };
+    let uid = blur(field(ucounts, offset!(ucounts_uid)).unwrap_or(ABSENT));
     tightest(ns, ucounts, uid, counted)
 }
 
@@ -84,7 +84,21 @@ fn tightest(mut ns: u64, own: u64, uid: u32, counted: Counted) -> Quota {
         ns = value(counter, offset!(ucounts_ns));
         payer = value(counter, offset!(ucounts_uid));
     }
-    if sane < 0 || counter != 0 { Quota::UNKNOWN } else { quota }
+    blurred(if sane < 0 || counter != 0 { Quota::UNKNOWN } else { quota })
+}
+
+/// The same quota, of which the verifier knows nothing: see [`blur`].
+#[inline(always)]
+fn blurred(quota: Quota) -> Quota {
+    Quota {
+        used: blur(quota.used),
+        limit: blur(quota.limit),
+        uid: blur(quota.uid),
+        userns: blur(quota.userns),
+        level: blur(quota.level),
+        payer_uid: blur(quota.payer_uid),
+        payer_userns: blur(quota.payer_userns),
+    }
 }
 
 /// Sets the counters of `ucounts` and of those above, which count every charge of it too. Without a

@@ -2,6 +2,7 @@
 
 use core::{
     ffi::{c_long, c_void},
+    hint::black_box,
     mem::MaybeUninit,
 };
 
@@ -70,4 +71,33 @@ pub(crate) fn read<T>(base: u64, offset: u32) -> (T, c_long) {
         let result = bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from);
         (value.assume_init(), result)
     }
+}
+
+/// Zero, as no program changes it; but the verifier takes it for any number.
+#[unsafe(no_mangle)]
+static mut NOTHING: u64 = 0;
+
+/// The same number, of which the verifier knows nothing. Where ways through a program meet, it walks
+/// on once for each that it knows something different of; older ones (Linux 5.10 and 6.1) also where
+/// that makes no difference. So what is known by the way alone is blurred where they meet.
+#[inline(always)]
+pub(crate) fn blur(number: u32) -> u32 {
+    blur_address(number.into()) as u32
+}
+
+/// As [`blur`], for an address.
+#[inline(always)]
+pub(crate) fn blur_address(address: u64) -> u64 {
+    // SAFETY: nothing writes it.
+    let nothing = unsafe { (&raw const NOTHING).read_volatile() };
+    // Here and now, and not where it is used.
+    black_box(address ^ nothing)
+}
+
+/// 1 if this is not 0, else 0. Without a branch, which is one more way to walk for the verifier.
+#[inline(always)]
+pub(crate) fn one_if_any(number: u64) -> u32 {
+    // The compiler knows this for what it is, and makes a branch of it, unless half is hidden.
+    let negative = black_box(number.wrapping_neg());
+    ((number | negative) >> 63) as u32
 }

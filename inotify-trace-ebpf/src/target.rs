@@ -5,7 +5,7 @@ use inotify_trace_common::{ABSENT, Kind, Record};
 use crate::{
     emit::emit_with_name,
     instance::Instance,
-    read::{offset, pointer, value},
+    read::{blur_address, offset, pointer, value},
 };
 
 /// `CGROUP2_SUPER_MAGIC` of `include/uapi/linux/magic.h`.
@@ -36,7 +36,7 @@ pub(crate) fn inode_of_watch(instance: Instance, wd: i32) -> u64 {
         }
     }
     // Once, after the loop: the verifier walks each path to its end.
-    inode_of(found)
+    inode_of(blur_address(found))
 }
 
 /// What is watched.
@@ -52,7 +52,7 @@ impl Target {
         Self {
             inode: value(inode, offset!(inode_i_ino)),
             dev: value(value(inode, offset!(inode_i_sb)), offset!(sb_s_dev)),
-            cgroup: cgroup_of(inode),
+            cgroup: blur_address(cgroup_of(inode)),
         }
     }
 

@@ -6,7 +6,7 @@ use aya_ebpf::helpers::{
 };
 use inotify_trace_common::Record;
 
-use crate::read::{offset, pointer, value};
+use crate::read::{offset, one_if_any, pointer, value};
 
 /// The process id (tgid) of the current task.
 #[inline(always)]
@@ -32,8 +32,8 @@ pub(crate) fn credentials() -> Option<u64> {
 pub(crate) struct Table {
     /// Address of the `files_struct`; 0 if there is none.
     pub(crate) files: u64,
-    /// Whether it is not that of its process's first thread, as after `unshare(CLONE_FILES)`.
-    pub(crate) is_own: bool,
+    /// 1 if it is not that of its process's first thread, as after `unshare(CLONE_FILES)`, else 0.
+    pub(crate) is_own: u32,
 }
 
 impl Table {
@@ -44,7 +44,7 @@ impl Table {
         let leader = value(task, offset!(task_group_leader));
         // A first thread that has exited has none.
         let leader_files: u64 = value(leader, offset!(task_files));
-        Self { files, is_own: leader_files != 0 && files != leader_files }
+        Self { files, is_own: one_if_any(leader_files) & one_if_any(files ^ leader_files) }
     }
 
     /// The number of tasks that share it.
@@ -57,7 +57,7 @@ impl Table {
     #[inline(always)]
     pub(crate) fn describe(self, record: &mut Record) {
         record.files = self.files;
-        record.has_own_table = u32::from(self.is_own);
+        record.has_own_table = self.is_own;
     }
 }
 

@@ -46,7 +46,7 @@ pub fn ask_identify(ctx: RawTracePointContext) -> i32 {
         return 0;
     };
     // The agent's copy is a reference of its own.
-    let table = Table { files: 0, is_own: tid != pid };
+    let table = Table { files: 0, is_own: u32::from(tid != pid) };
     found(instance, Found { pid, tid, table, fd: holder_fd, own: 1 });
     0
 }

@@ -30,7 +30,8 @@ pub fn cgroup_rename(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 fn tell(ctx: &RawTracePointContext, kind: Kind) -> i32 {
     let (group, path) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
-    if let Some(id) = cgroup::id(group) {
+    let id = cgroup::id(group);
+    if id != 0 {
         emit_with_path(kind, Path::Kernel(path), |record| record.target_cgroup = id);
     }
     0

@@ -58,11 +58,11 @@ pub fn process_exit(_ctx: RawTracePointContext) -> i32 {
         // Gone already if a sibling was first.
         let _ = HOLDERS.remove(pid);
         // All of its tables end, whichever this thread has.
-        emit(Kind::ProcessExited, |record| Table { files: 0, is_own: false }.describe(record));
+        emit(Kind::ProcessExited, |record| Table { files: 0, is_own: 0 }.describe(record));
         return 0;
     }
     let table = Table::of(task::current());
-    if table.is_own && table.users() == 1 {
+    if table.is_own != 0 && table.users() == 1 {
         emit(Kind::ProcessExited, |_| {});
     }
     0
