@@ -232,4 +232,13 @@ impl Backend {
     pub(super) fn hooks_to_load(self) -> impl Iterator<Item = &'static Hook> {
         self.own_hooks().iter().chain(COMMON).chain(QUESTIONS)
     }
+
+    /// The functions that its programs are bound to when they are loaded, which only trampolines are.
+    pub(super) fn traced_functions(self) -> impl Iterator<Item = &'static str> {
+        let hooks = if self == Self::Fentry { FENTRY } else { &[] };
+        hooks.iter().filter_map(|hook| match hook.attachment {
+            Attachment::Function(name) => Some(name),
+            _ => None,
+        })
+    }
 }

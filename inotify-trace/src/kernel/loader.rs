@@ -7,9 +7,10 @@ use std::{
 };
 
 use aya::{
-    Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
+    Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
     programs::{Program, ProgramError},
 };
+use inotify_trace_btf::Btf;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
@@ -17,7 +18,8 @@ use super::{
     ask::Asker,
     backend::{Attachment, Hook, QUESTIONS},
     error::{map_error, refused},
-    layout,
+    functions::Functions,
+    iterate, layout,
     links::Links,
     probe, tracefs,
 };
@@ -33,8 +35,7 @@ const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
 pub(super) struct Loader {
     ebpf: Ebpf,
     links: Links,
-    /// The running kernel's BTF, for programs on its functions; read when the first one needs it.
-    btf: Option<Btf>,
+    functions: Functions,
     /// Optional programs that this kernel cannot attach.
     absent: HashSet<&'static str>,
     /// Programs that were loaded in place of others.
@@ -47,17 +48,21 @@ pub(super) struct Installed {
     pub(super) ebpf: Ebpf,
     /// What keeps them attached.
     pub(super) links: Links,
-    /// The running kernel's BTF, if it was needed.
-    pub(super) btf: Option<Btf>,
+    pub(super) functions: Functions,
     pub(super) losses: Vec<&'static str>,
 }
 
 impl Loader {
     /// Checks this machine's requirements, parses the object, sets its constants and creates its
-    /// maps.
-    pub(super) fn new(settings: Settings) -> Result<Self, KernelError> {
+    /// maps. `backends` are those that may be installed.
+    pub(super) fn new(settings: Settings, backends: &[Backend]) -> Result<Self, KernelError> {
         probe::require()?;
-        let layout = layout::resolve(&inotify_trace_btf::Btf::from_running_kernel()?)?;
+        let kernel = Btf::from_running_kernel()?;
+        let layout = layout::resolve(&kernel)?;
+        let functions = backends.iter().flat_map(|backend| backend.traced_functions());
+        let functions = functions.chain([iterate::FUNCTION]).collect::<Vec<_>>();
+        let functions = Functions::find(&kernel, &functions);
+        drop(kernel);
         let log_level =
             if settings.diagnostics { VerifierLogLevel::DEBUG } else { VerifierLogLevel::DISABLE };
         let mut ebpf = EbpfLoader::new()
@@ -78,7 +83,7 @@ impl Loader {
         Ok(Self {
             ebpf,
             links: Links::default(),
-            btf: None,
+            functions,
             absent: HashSet::new(),
             substitutes: HashMap::new(),
             losses: Vec::new(),
@@ -139,8 +144,8 @@ impl Loader {
 
     /// Hands over the installed programs.
     pub(super) fn finish(self) -> Installed {
-        let Self { ebpf, links, btf, losses, .. } = self;
-        Installed { ebpf, links, btf, losses }
+        let Self { ebpf, links, functions, losses, .. } = self;
+        Installed { ebpf, links, functions, losses }
     }
 
     /// Loads the programs of these hooks.
@@ -158,14 +163,14 @@ impl Loader {
     }
 
     fn load_one(&mut self, name: &str, attachment: Attachment) -> Result<(), KernelError> {
-        let Self { ebpf, btf, .. } = self;
+        let Self { ebpf, functions, .. } = self;
         let started = std::time::Instant::now();
         let result = match (program(ebpf, name)?, attachment) {
             (Program::FEntry(program), Attachment::Function(name)) => {
-                running_kernel(btf).and_then(|btf| program.load(name, btf))
+                program.load(name, functions.table())
             }
             (Program::FExit(program), Attachment::Function(name)) => {
-                running_kernel(btf).and_then(|btf| program.load(name, btf))
+                program.load(name, functions.table())
             }
             (Program::KProbe(program), Attachment::Function(_)) => program.load(),
             (Program::TracePoint(program), Attachment::Syscall(_)) => program.load(),
@@ -237,14 +242,6 @@ impl Loader {
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, KernelError> {
     ebpf.program_mut(name).ok_or_else(|| KernelError::Object(format!("no program {name}")))
-}
-
-/// The BTF of the running kernel, parsed by aya.
-pub(super) fn running_kernel(btf: &mut Option<Btf>) -> Result<&Btf, ProgramError> {
-    if btf.is_none() {
-        *btf = Some(Btf::from_sys_fs()?);
-    }
-    btf.as_ref().ok_or(ProgramError::UnexpectedProgramType)
 }
 
 /// Sends the kernel programs' diagnostics to the log.

@@ -8,6 +8,7 @@ pub mod probe;
 mod ask;
 mod backend;
 mod error;
+mod functions;
 mod iterate;
 mod loader;
 mod misses;
