@@ -109,6 +109,9 @@ impl Hook {
 /// The programs that answer questions, with any backend or none.
 pub(super) const QUESTIONS: &[Hook] = &[ask("ask_learn"), ask("ask_charged")];
 
+/// The program that finds existing instances, where the kernel has iterators.
+pub(super) const ITERATOR: Hook = ask("iter_descriptors");
+
 /// The hooks and questions of all backends. In the order of attaching: hooks on ends come before
 /// hooks on beginnings, so that the end of an instance is never missed if its beginning was seen.
 const COMMON: &[Hook] = &[

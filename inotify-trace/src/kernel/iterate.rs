@@ -10,7 +10,7 @@ use aya::{
     programs::{Program, ProgramError},
 };
 
-use super::{KernelError, error::refused, functions::Functions};
+use super::{KernelError, ahead, backend::ITERATOR, error::refused, functions::Functions};
 
 /// The function that stands for the iterator over descriptors among the kernel's types.
 pub(super) const FUNCTION: &str = "bpf_iter_task_file";
@@ -23,17 +23,14 @@ pub struct Iteration(File);
 impl Iteration {
     /// Starts a run.
     pub(super) fn start(ebpf: &mut Ebpf, functions: &Functions) -> Result<Self, KernelError> {
-        const NAME: &str = "iter_descriptors";
-        let refused = |error: ProgramError| refused(&format!("program {NAME}"), &error);
-        let Some(Program::Iter(program)) = ebpf.program_mut(NAME) else {
-            return Err(KernelError::Object(format!("no program {NAME}")));
-        };
-        if program.fd().is_err() {
-            program.load("task_file", functions.table()).map_err(refused)?;
-        }
+        let name = ITERATOR.program;
+        let refused = |error: ProgramError| refused(&format!("program {name}"), &error);
+        let program = ebpf.program_mut(name).ok_or_else(|| no_program(name))?;
+        ahead::load_one(program, name, ITERATOR.attachment, functions).map_err(refused)?;
+        let Program::Iter(program) = program else { return Err(no_program(name)) };
         let link = program.attach().and_then(|id| program.take_link(id)).map_err(refused)?;
         let run = link.into_file().map_err(|error| KernelError::Refused {
-            what: format!("reading {NAME}"),
+            what: format!("reading {name}"),
             reason: error.to_string(),
             hint: "",
         })?;
@@ -57,4 +54,8 @@ impl Iteration {
             },
         }
     }
+}
+
+fn no_program(name: &str) -> KernelError {
+    KernelError::Object(format!("no program {name}"))
 }

@@ -6,17 +6,14 @@ use std::{
     path::Path,
 };
 
-use aya::{
-    Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
-    programs::{Program, ProgramError},
-};
+use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, programs::Program};
 use inotify_trace_btf::Btf;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    Backend, KernelError, Settings,
+    Backend, KernelError, Settings, ahead,
     ask::Asker,
-    backend::{Attachment, Hook, QUESTIONS},
+    backend::{Attachment, Hook, ITERATOR, QUESTIONS},
     error::{map_error, refused},
     functions::Functions,
     iterate, layout,
@@ -36,6 +33,8 @@ pub(super) struct Loader {
     ebpf: Ebpf,
     links: Links,
     functions: Functions,
+    /// Whether existing instances are found by the iterator.
+    iterates: bool,
     /// Optional programs that this kernel cannot attach.
     absent: HashSet<&'static str>,
     /// Programs that were loaded in place of others.
@@ -84,6 +83,7 @@ impl Loader {
             ebpf,
             links: Links::default(),
             functions,
+            iterates: !settings.walk_proc,
             absent: HashSet::new(),
             substitutes: HashMap::new(),
             losses: Vec::new(),
@@ -102,6 +102,7 @@ impl Loader {
 
     /// Loads only the programs that answer questions, which are attached to nothing.
     pub(super) fn prepare_for_questions(&mut self) -> Result<(), KernelError> {
+        self.load_ahead(QUESTIONS.iter());
         self.load(QUESTIONS.iter())?;
         Asker(&self.ebpf).teach()
     }
@@ -110,6 +111,9 @@ impl Loader {
         if backend == Backend::Kprobe && !Path::new(KPROBES).exists() {
             return Err(KernelError::NoKprobes);
         }
+        // The first shows whether the kernel takes any of them.
+        self.load(backend.hooks_to_load().take(1))?;
+        self.load_ahead(backend.hooks_to_load());
         self.load(backend.hooks_to_load())?;
         // The programs must recognize instances before the first hook runs.
         Asker(&self.ebpf).teach()?;
@@ -148,6 +152,13 @@ impl Loader {
         Installed { ebpf, links, functions, losses }
     }
 
+    /// Loads what it can of these hooks' programs, and of the iterator, if that is wanted.
+    fn load_ahead(&mut self, hooks: impl Iterator<Item = &'static Hook>) {
+        // The iterator takes the longest.
+        let iterator = self.iterates.then_some(&ITERATOR);
+        ahead::load(&mut self.ebpf, iterator.into_iter().chain(hooks), &self.functions);
+    }
+
     /// Loads the programs of these hooks.
     fn load(&mut self, hooks: impl Iterator<Item = &'static Hook>) -> Result<(), KernelError> {
         for hook in hooks {
@@ -164,33 +175,13 @@ impl Loader {
 
     fn load_one(&mut self, name: &str, attachment: Attachment) -> Result<(), KernelError> {
         let Self { ebpf, functions, .. } = self;
-        let started = std::time::Instant::now();
-        let result = match (program(ebpf, name)?, attachment) {
-            (Program::FEntry(program), Attachment::Function(name)) => {
-                program.load(name, functions.table())
-            }
-            (Program::FExit(program), Attachment::Function(name)) => {
-                program.load(name, functions.table())
-            }
-            (Program::KProbe(program), Attachment::Function(_)) => program.load(),
-            (Program::TracePoint(program), Attachment::Syscall(_)) => program.load(),
-            (Program::RawTracePoint(program), Attachment::Raw(_) | Attachment::Ask) => {
-                program.load()
-            }
-            _ => Err(ProgramError::UnexpectedProgramType),
-        };
-        log::debug!("loading {name} took {:?}", started.elapsed());
-        match result {
-            // A program that is attached in several places is loaded once.
-            Err(ProgramError::AlreadyLoaded) => Ok(()),
-            result => result.map_err(|error| {
-                let place = match attachment {
-                    Attachment::Function(name) => format!(" (kernel function {name})"),
-                    _ => String::new(),
-                };
-                refused(&format!("program {name}{place}"), &error)
-            }),
-        }
+        ahead::load_one(program(ebpf, name)?, name, attachment, functions).map_err(|error| {
+            let place = match attachment {
+                Attachment::Function(name) => format!(" (kernel function {name})"),
+                _ => String::new(),
+            };
+            refused(&format!("program {name}{place}"), &error)
+        })
     }
 
     /// Attaches the programs of these hooks, in their order.

@@ -5,6 +5,7 @@ pub mod layout;
 mod links;
 pub mod probe;
 
+mod ahead;
 mod ask;
 mod backend;
 mod error;
