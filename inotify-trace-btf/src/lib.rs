@@ -1,15 +1,18 @@
 //! Reads BTF, the kernel's description of its own types.
 //!
 //! Only what inotify-trace needs: where a member of a structure is, how big it is, the values of an
-//! enumeration, and the records themselves. The format is in the kernel's
-//! `Documentation/bpf/btf.rst` and `include/uapi/linux/btf.h`. The bytes are kept as they are and
-//! read in place, because a kernel has 100,000 types and a run looks at some 20 of them.
+//! enumeration, the ids of functions, and the records themselves. The format is in the kernel's
+//! `Documentation/bpf/btf.rst` and `include/uapi/linux/btf.h`. The bytes stay where the kernel
+//! has them, if it lets them be mapped, and are read in place: a kernel has 100,000 types, and a run
+//! looks at some 20 of them.
 
-use std::io;
 use std::ops::Range;
+use std::{fs::File, io};
 
+mod bytes;
 mod record;
 
+use bytes::Bytes;
 pub use record::{Record, kind};
 
 use kind::*;
@@ -78,7 +81,7 @@ pub struct Member {
 /// A kernel's types.
 #[derive(Debug)]
 pub struct Btf {
-    data: Vec<u8>,
+    data: Bytes,
     /// Where each type's record begins in `data`. Ids count from 1, as 0 means `void`.
     types: Vec<u32>,
     /// Name hash and id of every named struct, union and enum. Scanned, not searched: comparing
@@ -93,11 +96,11 @@ impl Btf {
     /// # Errors
     /// [`BtfError::Missing`] if the kernel was built without them, else as [`Btf::parse`].
     pub fn from_running_kernel() -> Result<Self, BtfError> {
-        let data = std::fs::read(PATH).map_err(|error| match error.kind() {
+        let data = File::open(PATH).and_then(Bytes::of).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => BtfError::Missing,
             _ => BtfError::Read(error),
         })?;
-        Self::parse(data)
+        Self::parse_bytes(data)
     }
 
     /// Takes the bytes of a `.BTF` section or of `/sys/kernel/btf/vmlinux`.
@@ -106,9 +109,14 @@ impl Btf {
     /// If the bytes are not complete little-endian BTF. Ids that point nowhere are not looked
     /// for: a lookup that meets one finds nothing.
     pub fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
+        Self::parse_bytes(Bytes::Read(data))
+    }
+
+    fn parse_bytes(bytes: Bytes) -> Result<Self, BtfError> {
+        let data: &[u8] = &bytes;
         let len = data.len();
         let corrupt = |what, at| BtfError::Corrupt { what, at, len };
-        let header = |at| u32_at(&data, at).ok_or(corrupt("the header", at));
+        let header = |at| u32_at(data, at).ok_or(corrupt("the header", at));
         let section = |what, offset_field| {
             let start = (header(4)? as usize).saturating_add(header(offset_field)? as usize);
             let end = start.saturating_add(header(offset_field + 4)? as usize);
@@ -141,7 +149,7 @@ impl Btf {
         let mut at = type_section.start;
         while at < type_section.end {
             let id = types.len() + 1;
-            let record = Record::read(&data, at).ok_or(corrupt("a type", at))?;
+            let record = Record::read(data, at).ok_or(corrupt("a type", at))?;
             let body_len = record
                 .body_len(&data[layouts.clone()])
                 .ok_or(BtfError::Kind { id, kind: record.kind })?;
@@ -160,7 +168,7 @@ impl Btf {
         if at != type_section.end {
             return Err(corrupt("the end of the types", type_section.end));
         }
-        Ok(Self { data, types, named, strings })
+        Ok(Self { data: bytes, types, named, strings })
     }
 
     /// Finds a member by its path, such as `"ns.inum"`, in the struct or union of that name.
@@ -201,6 +209,26 @@ impl Btf {
                 Some(i64::from(low))
             }
         })
+    }
+
+    /// The ids of these functions, in ascending order. Those that the kernel lacks, or inlines
+    /// everywhere, are left out; of several with one name it is the first.
+    pub fn functions<'a>(&self, names: &[&'a str]) -> Vec<(u32, &'a str)> {
+        let mut wanted: Vec<_> = names.iter().map(|name| (hash(name.as_bytes()), *name)).collect();
+        let strings = &self.data[self.strings.clone()];
+        let mut found = Vec::with_capacity(wanted.len());
+        for (id, record) in self.types().filter(|(_, record)| record.kind == FUNC) {
+            let Some(hash) = name_at(strings, record.name).map(hash) else { continue };
+            let is_it =
+                |&(its, name): &(u32, &str)| its == hash && self.is_named(Some(record.name), name);
+            if let Some(at) = wanted.iter().position(is_it) {
+                found.push((id, wanted.swap_remove(at).1));
+            }
+            if wanted.is_empty() {
+                break;
+            }
+        }
+        found
     }
 
     /// Bytes that a value of this type takes. `None` for `void`, functions and incomplete types.

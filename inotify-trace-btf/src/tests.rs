@@ -304,6 +304,7 @@ fn exercise(data: Vec<u8>) {
     for id in 0..=btf.types.len() as u32 + 1 {
         let _ = (btf.size_of(id), btf.element_size(id), btf.pointee(id));
     }
+    let _ = btf.functions(&["inotify_release"]);
 }
 
 #[test]
@@ -333,6 +334,33 @@ fn records_are_told_as_they_are_written() {
     let right = btf.word(&record, 3).unwrap();
     assert_eq!((btf.name(right), btf.word(&record, 4)), (Some("right"), Some(int)));
     assert_eq!(btf.word(&record, usize::MAX), None);
+}
+
+#[test]
+fn functions_are_found_by_their_whole_names_in_the_order_of_ids() {
+    let mut b = Builder::new();
+    let int = b.int(4);
+    b.aggregate(STRUCT, "open", 4, &[("m", int, 0)]);
+    let longer = b.add(info(FUNC, 0), "open_at", int, &[]);
+    let open = b.add(info(FUNC, 0), "open", int, &[]);
+    b.add(info(FUNC, 0), "open", int, &[]);
+    let last = b.add(info(FUNC, 0), "close", int, &[]);
+    let btf = b.parse();
+    assert_eq!(btf.functions(&["close", "ope", "open"]), [(open, "open"), (last, "close")]);
+    assert_eq!(btf.functions(&["open_at"]), [(longer, "open_at")]);
+    assert_eq!(btf.functions(&[]), []);
+}
+
+#[test]
+fn the_running_kernels_types_are_the_same_mapped_or_read() {
+    let Ok(read) = std::fs::read(PATH) else {
+        return eprintln!("not run: this kernel does not describe its types");
+    };
+    let kernel = Btf::from_running_kernel().unwrap();
+    if matches!(kernel.data, Bytes::Read(_)) {
+        eprintln!("this kernel's types cannot be mapped: read twice");
+    }
+    assert!(*kernel.data == *read, "{} and {} bytes", kernel.data.len(), read.len());
 }
 
 #[test]

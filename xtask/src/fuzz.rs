@@ -87,14 +87,14 @@ pub struct Fuzzer<'a> {
 }
 
 impl<'a> Fuzzer<'a> {
-    /// Installs the compiler; an error where there is none.
-    pub fn setup() -> Result<()> {
-        toolchain::nightly().map(drop)
+    /// An error where no compiler has what fuzzing needs.
+    pub fn check() -> Result<()> {
+        toolchain::sanitizing().map(drop)
     }
 
     /// Builds them, and installs what that needs.
     pub fn build(workspace: &'a Workspace) -> Result<Self> {
-        let toolchain = toolchain::nightly()?;
+        let toolchain = toolchain::sanitizing()?;
         if which("c++").is_none() && env::var_os("CXX").is_none() {
             apt::update()?;
             apt::install(&["g++"], "for compiling libFuzzer")?;

@@ -5,6 +5,7 @@
 //! other source.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -165,19 +166,25 @@ fn rustups() -> Result<PathBuf> {
     Ok(bin.to_path_buf())
 }
 
-/// The nightly with its sanitizers, installed if it was missing. Debian's compiler comes without
-/// them, and nothing is compiled here that would need source.
-pub fn nightly() -> Result<Toolchain> {
-    if let Ok(bin) = rustups() {
-        return Ok(Toolchain { bin });
+/// The compiler that builds everything but the kernel programs, if it comes with sanitizers: rustup's
+/// do, Debian's do not. The kernel programs' own may be too old for the agent.
+pub fn sanitizing() -> Result<Toolchain> {
+    let cargo = env::var_os("CARGO").context("this was not started by cargo")?;
+    let bin = Path::new(&cargo).parent().context("cargo has no directory")?.to_path_buf();
+    let toolchain = Toolchain { bin };
+    let mut rustc = toolchain.command("rustc")?;
+    let libraries = step::output_of(rustc.args(["--print", "target-libdir"]))?;
+    let libraries = Path::new(libraries.trim());
+    let entries =
+        fs::read_dir(libraries).with_context(|| format!("cannot read {}", libraries.display()))?;
+    let mut names = entries.flatten().map(|entry| entry.file_name());
+    if !names.any(|name| name.to_string_lossy().contains("_rt.asan")) {
+        bail!(
+            "there is no address sanitizer in {}: rustup's compilers have it",
+            libraries.display()
+        );
     }
-    let mut rustup = environment::without_toolchain(Command::new("rustup"));
-    rustup.args(["toolchain", "install", NIGHTLY, "--profile", "minimal", "--no-self-update"]);
-    let what = format!("installing rustup's {NIGHTLY}, for fuzzing");
-    step::run_within(DOWNLOAD_LIMIT, &what, &mut rustup).with_context(|| {
-        format!("there is no {NIGHTLY}: `rustup toolchain install {NIGHTLY}` gets it")
-    })?;
-    Ok(Toolchain { bin: rustups()? })
+    Ok(toolchain)
 }
 
 /// The first two numbers of a package's version.

@@ -79,7 +79,7 @@ impl Scene {
                 let name = path.rsplit('/').next().map(Into::into);
                 let is_of_cgroup = path.starts_with("/sys/fs/cgroup/");
                 let target = Target {
-                    path: Some(path.into()).filter(|_| !self.was_found),
+                    path: (!self.was_found).then(|| path.into()),
                     inode: 5,
                     cgroup: if is_of_cgroup { POD } else { CgroupId(0) },
                     file: name.filter(|_| self.was_found && is_of_cgroup),

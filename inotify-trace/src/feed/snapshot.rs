@@ -213,10 +213,11 @@ impl Look {
             let time = event.time;
             events.push(event);
             if was_read && described.insert(instance) {
+                let places = hierarchy.places(&info.watches, pid);
                 // The kernel lists the newest watch first.
-                events.extend(info.watches.into_iter().rev().map(|watch| {
+                events.extend(info.watches.into_iter().zip(places).rev().map(|(watch, place)| {
                     let told = cgroups_watched.remove(&(instance, watch.wd));
-                    let kind = hierarchy.watch_found(instance, &watch, told, pid);
+                    let kind = hierarchy.watch_found(instance, &watch, told, place);
                     Event { time, task: None, kind }
                 }));
             }
@@ -299,6 +300,14 @@ impl Hierarchy {
         }
     }
 
+    /// The places of these watches' targets, if they are wanted.
+    fn places(&mut self, watches: &[WatchInfo], holder: u32) -> Vec<Option<Whereabouts>> {
+        match &mut self.targets {
+            Some(targets) => targets.find(watches, holder).into_iter().map(Some).collect(),
+            None => vec![None; watches.len()],
+        }
+    }
+
     /// A watch from fdinfo. For an instance's newest watches the kernel programs have read the
     /// cgroup, even a removed one; for all others the file system resolves it.
     fn watch_found(
@@ -306,7 +315,7 @@ impl Hierarchy {
         instance: InstanceId,
         watch: &WatchInfo,
         told: Option<Target>,
-        holder: u32,
+        found: Option<Whereabouts>,
     ) -> EventKind {
         let asked = || {
             let handle = watch.handle.as_ref()?;
@@ -314,7 +323,6 @@ impl Hierarchy {
         };
         let Target { cgroup, file, .. } = told
             .unwrap_or_else(|| Target { cgroup: asked().unwrap_or_default(), ..Target::default() });
-        let found = self.targets.as_mut().map(|targets| targets.find(watch, holder));
         // Linux 5.10 still opens the files of removed cgroups.
         let is_lost = found == Some(Whereabouts::Unknown(None)) && !self.may_exist(cgroup);
         let is_gone = is_lost || matches!(found, Some(Whereabouts::Gone(_)));

@@ -8,7 +8,7 @@ use std::{
 use inotify_trace_model::event::Silence;
 
 use super::{
-    helper::{Helper, OF_CONTAINERS, OF_EVENTS, OF_ROOT, Place, Request},
+    helper::{AT_ONCE, Helper, OF_CONTAINERS, OF_EVENTS, OF_ROOT, Place, Request},
     procfs::{SEARCH, WatchInfo},
 };
 
@@ -25,6 +25,9 @@ pub enum Whereabouts {
 
 /// A file by device and inode number.
 type File = (u32, u64);
+
+/// A place, and whether it was left out for lack of time.
+type Found = Result<(Place, bool), Silence>;
 
 /// Finds paths.
 #[derive(Debug)]
@@ -60,13 +63,21 @@ impl Default for Targets {
 }
 
 impl Targets {
-    /// The current place of a watch's target, as seen from this process or, for file systems mounted
-    /// only there, from the mount namespace of `holder`.
-    pub fn find(&mut self, watch: &WatchInfo, holder: u32) -> Whereabouts {
-        let found = match self.own.find(watch, holder) {
-            Ok((Place::Foreign, _)) => self.foreign.find(watch, holder),
-            found => found,
-        };
+    /// The current places of these watches' targets, as seen from this process or, for file systems
+    /// mounted only there, from the mount namespace of `holder`.
+    pub fn find(&mut self, watches: &[WatchInfo], holder: u32) -> Vec<Whereabouts> {
+        let watches = watches.iter().collect::<Vec<_>>();
+        let mut found = self.own.find(&watches, holder);
+        let is_foreign = |found: &Found| matches!(found, Ok((Place::Foreign, _)));
+        let places = (0..found.len()).filter(|&at| is_foreign(&found[at])).collect::<Vec<_>>();
+        let watches = places.iter().map(|&at| watches[at]).collect::<Vec<_>>();
+        for (at, foreign) in places.into_iter().zip(self.foreign.find(&watches, holder)) {
+            found[at] = foreign;
+        }
+        found.into_iter().map(|found| self.whereabouts(found)).collect()
+    }
+
+    fn whereabouts(&mut self, found: Found) -> Whereabouts {
         let (place, is_left_out) = match found {
             Ok(found) => found,
             Err(silence) => return Whereabouts::Unknown(Some(silence)),
@@ -105,20 +116,43 @@ impl Side {
         Self { is_foreign, helper, silent: HashSet::new(), unknown: BTreeMap::new() }
     }
 
-    fn find(&mut self, watch: &WatchInfo, holder: u32) -> Result<(Place, bool), Silence> {
-        let (dev, file) = (watch.dev, (watch.dev, watch.inode));
-        if self.silent.contains(&dev) {
-            return Err(Silence::NoAnswer);
+    fn find(&mut self, watches: &[&WatchInfo], holder: u32) -> Vec<Found> {
+        let mut all = Vec::with_capacity(watches.len());
+        for mut left in watches.chunks(AT_ONCE) {
+            while !left.is_empty() {
+                let found = self.find_some(left, holder);
+                left = &left[found.len()..];
+                all.extend(found);
+            }
         }
-        let (watch, is_foreign) = (watch.clone(), self.is_foreign);
-        let request = Request::Find { watch, holder, is_foreign };
-        let found = self.helper.ask(&request, Duration::ZERO);
-        match found {
-            Ok((Place::Unknown, _)) => _ = self.unknown.insert(file, holder),
-            Err(Silence::NoAnswer) => _ = self.silent.insert(dev),
-            _ => {}
+        all
+    }
+
+    /// Finds the targets of the first of these watches, or of several.
+    fn find_some(&mut self, watches: &[&WatchInfo], holder: u32) -> Vec<Found> {
+        let Self { is_foreign, helper, silent, unknown } = self;
+        let is_silent = |watch: &&&WatchInfo| silent.contains(&watch.dev);
+        let mut all = vec![Err(Silence::NoAnswer); watches.iter().take_while(is_silent).count()];
+        if !all.is_empty() {
+            return all;
         }
-        found
+        let request = |watch: &&WatchInfo| {
+            let (watch, is_foreign) = ((*watch).clone(), *is_foreign);
+            Request::Find { watch, holder, is_foreign }
+        };
+        let asked = watches.iter().take_while(|watch| !is_silent(watch));
+        let requests = asked.map(request).collect::<Vec<_>>();
+        for (watch, found) in watches.iter().zip(helper.ask_all(&requests, Duration::ZERO)) {
+            match found {
+                Ok((Place::Unknown, _)) => {
+                    unknown.insert((watch.dev, watch.inode), holder);
+                }
+                Err(Silence::NoAnswer) => _ = silent.insert(watch.dev),
+                _ => {}
+            }
+            all.push(found);
+        }
+        all
     }
 
     fn search(

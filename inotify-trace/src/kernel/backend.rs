@@ -109,6 +109,9 @@ impl Hook {
 /// The programs that answer questions, with any backend or none.
 pub(super) const QUESTIONS: &[Hook] = &[ask("ask_learn"), ask("ask_charged")];
 
+/// The program that finds existing instances, where the kernel has iterators.
+pub(super) const ITERATOR: Hook = ask("iter_descriptors");
+
 /// The hooks and questions of all backends. In the order of attaching: hooks on ends come before
 /// hooks on beginnings, so that the end of an instance is never missed if its beginning was seen.
 const COMMON: &[Hook] = &[
@@ -231,5 +234,14 @@ impl Backend {
     /// The same in the order of loading: first those that the kernel may refuse.
     pub(super) fn hooks_to_load(self) -> impl Iterator<Item = &'static Hook> {
         self.own_hooks().iter().chain(COMMON).chain(QUESTIONS)
+    }
+
+    /// The functions that its programs are bound to when they are loaded, which only trampolines are.
+    pub(super) fn traced_functions(self) -> impl Iterator<Item = &'static str> {
+        let hooks = if self == Self::Fentry { FENTRY } else { &[] };
+        hooks.iter().filter_map(|hook| match hook.attachment {
+            Attachment::Function(name) => Some(name),
+            _ => None,
+        })
     }
 }

@@ -6,11 +6,14 @@ use std::{
 };
 
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     programs::{Program, ProgramError},
 };
 
-use super::{KernelError, error::refused, loader::running_kernel};
+use super::{KernelError, ahead, backend::ITERATOR, error::refused, functions::Functions};
+
+/// The function that stands for the iterator over descriptors among the kernel's types.
+pub(super) const FUNCTION: &str = "bpf_iter_task_file";
 
 /// A run of the iterator over the descriptors of all processes. The answers come through the ring
 /// buffer.
@@ -19,19 +22,15 @@ pub struct Iteration(File);
 
 impl Iteration {
     /// Starts a run.
-    pub(super) fn start(ebpf: &mut Ebpf, btf: &mut Option<Btf>) -> Result<Self, KernelError> {
-        const NAME: &str = "iter_descriptors";
-        let refused = |error: ProgramError| refused(&format!("program {NAME}"), &error);
-        let Some(Program::Iter(program)) = ebpf.program_mut(NAME) else {
-            return Err(KernelError::Object(format!("no program {NAME}")));
-        };
-        if program.fd().is_err() {
-            let btf = running_kernel(btf).map_err(refused)?;
-            program.load("task_file", btf).map_err(refused)?;
-        }
+    pub(super) fn start(ebpf: &mut Ebpf, functions: &Functions) -> Result<Self, KernelError> {
+        let name = ITERATOR.program;
+        let refused = |error: ProgramError| refused(&format!("program {name}"), &error);
+        let program = ebpf.program_mut(name).ok_or_else(|| no_program(name))?;
+        ahead::load_one(program, name, ITERATOR.attachment, functions).map_err(refused)?;
+        let Program::Iter(program) = program else { return Err(no_program(name)) };
         let link = program.attach().and_then(|id| program.take_link(id)).map_err(refused)?;
         let run = link.into_file().map_err(|error| KernelError::Refused {
-            what: format!("reading {NAME}"),
+            what: format!("reading {name}"),
             reason: error.to_string(),
             hint: "",
         })?;
@@ -55,4 +54,8 @@ impl Iteration {
             },
         }
     }
+}
+
+fn no_program(name: &str) -> KernelError {
+    KernelError::Object(format!("no program {name}"))
 }

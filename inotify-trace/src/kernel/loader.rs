@@ -6,18 +6,17 @@ use std::{
     path::Path,
 };
 
-use aya::{
-    Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
-    programs::{Program, ProgramError},
-};
+use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, programs::Program};
+use inotify_trace_btf::Btf;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    Backend, KernelError, Settings,
+    Backend, KernelError, Settings, ahead,
     ask::Asker,
-    backend::{Attachment, Hook, QUESTIONS},
+    backend::{Attachment, Hook, ITERATOR, QUESTIONS},
     error::{map_error, refused},
-    layout,
+    functions::Functions,
+    iterate, layout,
     links::Links,
     probe, tracefs,
 };
@@ -33,8 +32,9 @@ const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
 pub(super) struct Loader {
     ebpf: Ebpf,
     links: Links,
-    /// The running kernel's BTF, for programs on its functions; read when the first one needs it.
-    btf: Option<Btf>,
+    functions: Functions,
+    /// Whether existing instances are found by the iterator.
+    iterates: bool,
     /// Optional programs that this kernel cannot attach.
     absent: HashSet<&'static str>,
     /// Programs that were loaded in place of others.
@@ -47,17 +47,21 @@ pub(super) struct Installed {
     pub(super) ebpf: Ebpf,
     /// What keeps them attached.
     pub(super) links: Links,
-    /// The running kernel's BTF, if it was needed.
-    pub(super) btf: Option<Btf>,
+    pub(super) functions: Functions,
     pub(super) losses: Vec<&'static str>,
 }
 
 impl Loader {
     /// Checks this machine's requirements, parses the object, sets its constants and creates its
-    /// maps.
-    pub(super) fn new(settings: Settings) -> Result<Self, KernelError> {
+    /// maps. `backends` are those that may be installed.
+    pub(super) fn new(settings: Settings, backends: &[Backend]) -> Result<Self, KernelError> {
         probe::require()?;
-        let layout = layout::resolve(&inotify_trace_btf::Btf::from_running_kernel()?)?;
+        let kernel = Btf::from_running_kernel()?;
+        let layout = layout::resolve(&kernel)?;
+        let functions = backends.iter().flat_map(|backend| backend.traced_functions());
+        let functions = functions.chain([iterate::FUNCTION]).collect::<Vec<_>>();
+        let functions = Functions::find(&kernel, &functions);
+        drop(kernel);
         let log_level =
             if settings.diagnostics { VerifierLogLevel::DEBUG } else { VerifierLogLevel::DISABLE };
         let mut ebpf = EbpfLoader::new()
@@ -78,7 +82,8 @@ impl Loader {
         Ok(Self {
             ebpf,
             links: Links::default(),
-            btf: None,
+            functions,
+            iterates: !settings.walk_proc,
             absent: HashSet::new(),
             substitutes: HashMap::new(),
             losses: Vec::new(),
@@ -97,6 +102,7 @@ impl Loader {
 
     /// Loads only the programs that answer questions, which are attached to nothing.
     pub(super) fn prepare_for_questions(&mut self) -> Result<(), KernelError> {
+        self.load_ahead(QUESTIONS.iter());
         self.load(QUESTIONS.iter())?;
         Asker(&self.ebpf).teach()
     }
@@ -105,6 +111,9 @@ impl Loader {
         if backend == Backend::Kprobe && !Path::new(KPROBES).exists() {
             return Err(KernelError::NoKprobes);
         }
+        // The first shows whether the kernel takes any of them.
+        self.load(backend.hooks_to_load().take(1))?;
+        self.load_ahead(backend.hooks_to_load());
         self.load(backend.hooks_to_load())?;
         // The programs must recognize instances before the first hook runs.
         Asker(&self.ebpf).teach()?;
@@ -139,8 +148,15 @@ impl Loader {
 
     /// Hands over the installed programs.
     pub(super) fn finish(self) -> Installed {
-        let Self { ebpf, links, btf, losses, .. } = self;
-        Installed { ebpf, links, btf, losses }
+        let Self { ebpf, links, functions, losses, .. } = self;
+        Installed { ebpf, links, functions, losses }
+    }
+
+    /// Loads what it can of these hooks' programs, and of the iterator, if that is wanted.
+    fn load_ahead(&mut self, hooks: impl Iterator<Item = &'static Hook>) {
+        // The iterator takes the longest.
+        let iterator = self.iterates.then_some(&ITERATOR);
+        ahead::load(&mut self.ebpf, iterator.into_iter().chain(hooks), &self.functions);
     }
 
     /// Loads the programs of these hooks.
@@ -158,34 +174,14 @@ impl Loader {
     }
 
     fn load_one(&mut self, name: &str, attachment: Attachment) -> Result<(), KernelError> {
-        let Self { ebpf, btf, .. } = self;
-        let started = std::time::Instant::now();
-        let result = match (program(ebpf, name)?, attachment) {
-            (Program::FEntry(program), Attachment::Function(name)) => {
-                running_kernel(btf).and_then(|btf| program.load(name, btf))
-            }
-            (Program::FExit(program), Attachment::Function(name)) => {
-                running_kernel(btf).and_then(|btf| program.load(name, btf))
-            }
-            (Program::KProbe(program), Attachment::Function(_)) => program.load(),
-            (Program::TracePoint(program), Attachment::Syscall(_)) => program.load(),
-            (Program::RawTracePoint(program), Attachment::Raw(_) | Attachment::Ask) => {
-                program.load()
-            }
-            _ => Err(ProgramError::UnexpectedProgramType),
-        };
-        log::debug!("loading {name} took {:?}", started.elapsed());
-        match result {
-            // A program that is attached in several places is loaded once.
-            Err(ProgramError::AlreadyLoaded) => Ok(()),
-            result => result.map_err(|error| {
-                let place = match attachment {
-                    Attachment::Function(name) => format!(" (kernel function {name})"),
-                    _ => String::new(),
-                };
-                refused(&format!("program {name}{place}"), &error)
-            }),
-        }
+        let Self { ebpf, functions, .. } = self;
+        ahead::load_one(program(ebpf, name)?, name, attachment, functions).map_err(|error| {
+            let place = match attachment {
+                Attachment::Function(name) => format!(" (kernel function {name})"),
+                _ => String::new(),
+            };
+            refused(&format!("program {name}{place}"), &error)
+        })
     }
 
     /// Attaches the programs of these hooks, in their order.
@@ -237,14 +233,6 @@ impl Loader {
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, KernelError> {
     ebpf.program_mut(name).ok_or_else(|| KernelError::Object(format!("no program {name}")))
-}
-
-/// The BTF of the running kernel, parsed by aya.
-pub(super) fn running_kernel(btf: &mut Option<Btf>) -> Result<&Btf, ProgramError> {
-    if btf.is_none() {
-        *btf = Some(Btf::from_sys_fs()?);
-    }
-    btf.as_ref().ok_or(ProgramError::UnexpectedProgramType)
 }
 
 /// Sends the kernel programs' diagnostics to the log.

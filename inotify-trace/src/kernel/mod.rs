@@ -5,9 +5,11 @@ pub mod layout;
 mod links;
 pub mod probe;
 
+mod ahead;
 mod ask;
 mod backend;
 mod error;
+mod functions;
 mod iterate;
 mod loader;
 mod misses;

@@ -14,6 +14,7 @@ use super::{
     ask::{self, Asker},
     backend::OVERFLOWS,
     error::map_error,
+    functions::Functions,
     iterate::Iteration,
     links::Links,
     loader::{Installed, Loader, readiness_of},
@@ -79,8 +80,7 @@ pub struct Programs {
     counts_lost_calls: bool,
     /// Skipped runs already reported.
     skipped: u64,
-    /// BTF of the running kernel, until nothing more is loaded.
-    btf: Option<aya::Btf>,
+    functions: Functions,
     /// Whether the iterator is wanted, and the kernel has not refused it.
     can_iterate: bool,
     /// What keeps the programs attached.
@@ -99,9 +99,10 @@ impl Programs {
     /// # Panics
     /// Outside a tokio runtime with I/O enabled.
     pub fn attach(settings: Settings) -> Result<Self, KernelError> {
-        let mut loader = Loader::new(settings)?;
+        let backends = settings.backend.map_or(Backend::ALL.to_vec(), |backend| vec![backend]);
+        let mut loader = Loader::new(settings, &backends)?;
         let mut refusals = Vec::new();
-        for backend in settings.backend.map_or(Backend::ALL.to_vec(), |backend| vec![backend]) {
+        for backend in backends {
             match loader.install(backend) {
                 Ok(()) => return Self::new(Some(backend), loader, !settings.walk_proc),
                 Err(error) => {
@@ -124,7 +125,7 @@ impl Programs {
     /// # Panics
     /// Outside a tokio runtime with I/O enabled.
     pub fn for_questions(settings: Settings) -> Result<Self, KernelError> {
-        let mut loader = Loader::new(settings)?;
+        let mut loader = Loader::new(settings, &[])?;
         loader.prepare_for_questions()?;
         Self::new(None, loader, !settings.walk_proc)
     }
@@ -134,7 +135,7 @@ impl Programs {
         loader: Loader,
         can_iterate: bool,
     ) -> Result<Self, KernelError> {
-        let Installed { mut ebpf, links, btf, losses } = loader.finish();
+        let Installed { mut ebpf, links, functions, losses } = loader.finish();
         let ring = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?).map_err(map_error)?;
         Ok(Self {
             backend,
@@ -148,7 +149,7 @@ impl Programs {
             can_iterate,
             _links: links,
             ebpf,
-            btf,
+            functions,
         })
     }
 
@@ -176,7 +177,7 @@ impl Programs {
         if !self.can_iterate {
             return None;
         }
-        let iteration = Iteration::start(&mut self.ebpf, &mut self.btf);
+        let iteration = Iteration::start(&mut self.ebpf, &self.functions);
         iteration
             .inspect_err(|error| {
                 log::info!("no iterator, so /proc is looked through: {error}");
@@ -187,7 +188,7 @@ impl Programs {
 
     /// Frees the memory used for loading. Call it when nothing more will be loaded.
     pub fn free_loading_memory(&mut self) {
-        self.btf = None;
+        self.functions.free_table();
         give_back_memory();
     }
 
@@ -267,8 +268,8 @@ impl Programs {
     }
 }
 
-/// Returns freed memory to the system: aya parses the kernel's whole BTF while loading, whose memory
-/// the agent would keep, many times of what it needs later.
+/// Returns freed memory to the system: what is needed for loading only is more than what the agent
+/// needs later, and would be kept.
 fn give_back_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: no preconditions; glibc locks its arenas itself (malloc_trim(3)).

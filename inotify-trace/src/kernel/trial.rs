@@ -19,7 +19,7 @@ pub struct Trial {
 /// # Panics
 /// Outside a tokio runtime with I/O enabled.
 pub fn try_backends() -> Result<Vec<Trial>, KernelError> {
-    let mut loader = Loader::new(Settings::default())?;
+    let mut loader = Loader::new(Settings::default(), &Backend::ALL)?;
     let trials = Backend::ALL.map(|backend| {
         let result = loader.install(backend).map(|()| loader.losses().to_vec());
         loader.uninstall(backend);

@@ -104,7 +104,7 @@ fn a_cgroup_whose_name_is_no_utf_8() {
     const NAME: &str = "bytes::a_cgroup_whose_name_is_no_utf_8";
     let _machine = system::the_machine();
     let name = format!("inotify-trace-test-{}-", std::process::id());
-    let made = [b'\xfe', b'\xff'].map(|last| Group::new(&[name.as_bytes(), &[last]].concat()));
+    let made = b"\xfe\xff".map(|last| Group::new(&[name.as_bytes(), &[last]].concat()));
     let [Some(other), Some(group)] = made else {
         return system::skip(NAME, "no cgroup v2 hierarchy is mounted");
     };

@@ -15,6 +15,7 @@ use std::{
         unix::{net::UnixStream, process::CommandExt as _},
     },
     process::{Child, Command, Stdio},
+    slice,
     time::{Duration, Instant},
 };
 
@@ -31,6 +32,9 @@ const NAME: &str = "inotify-trace-helper";
 
 /// The most abandoned helpers of one kind that have not ended.
 const MOST_ABANDONED: usize = 4;
+
+/// The most questions that are asked at once: they are small, and all fit into a socket's buffer.
+pub const AT_ONCE: usize = 32;
 
 /// How many times as long as usual a helper may take that does not wait: the machine is busy.
 const BUSY: u32 = 20;
@@ -105,27 +109,59 @@ impl Helper {
         request: &Request,
         more: Duration,
     ) -> Result<A, Silence> {
+        self.ask_all(slice::from_ref(request), more).pop().unwrap_or(Err(Silence::NotAsked))
+    }
+
+    /// Asks all of these, and does not wait for one answer before the next question: at most
+    /// [`AT_ONCE`]. The results are in order, and end with the first that is no answer.
+    pub fn ask_all<A: DeserializeOwned>(
+        &mut self,
+        requests: &[Request],
+        more: Duration,
+    ) -> Vec<Result<A, Silence>> {
         let began = Instant::now();
         if self.rests_until.is_some_and(|end| began < end) {
-            return Err(Silence::NotAsked);
+            return vec![Err(Silence::NotAsked)];
         }
+        let mut answers = Vec::with_capacity(requests.len());
+        let silence = self.ask_until_silence(requests, self.patience + more, &mut answers);
+        let answered = answers.len();
+        let mut results = answers.into_iter().map(Ok).collect::<Vec<_>>();
+        if let Some(silence) = silence {
+            results.push(Err(silence));
+        }
+        if silence == Some(Silence::NoAnswer) {
+            log::info!("no answer within {:?} to {:?}", began.elapsed(), requests.get(answered));
+            if self.rests {
+                self.rests_until = Some(Instant::now() + RATIO * began.elapsed());
+            }
+        }
+        results
+    }
+
+    /// The same; why the next after `answers` has none, if one is missing.
+    fn ask_until_silence<A: DeserializeOwned>(
+        &mut self,
+        requests: &[Request],
+        patience: Duration,
+        answers: &mut Vec<A>,
+    ) -> Option<Silence> {
         // One that was ended by somebody else is replaced once.
         for _ in 0..2 {
-            let patience = self.patience + more;
-            match self.running()?.ask(request, patience) {
-                Ok(answer) => return Ok(answer),
+            let running = match self.running() {
+                Ok(running) => running,
+                Err(silence) => return Some(silence),
+            };
+            match running.ask(&requests[answers.len()..], patience, answers) {
+                Ok(()) => return None,
                 Err(Failure::Gone) => self.abandon(),
                 Err(Failure::TooLate) => {
-                    log::info!("no answer within {:?} to {request:?}", began.elapsed());
                     self.abandon();
-                    if self.rests {
-                        self.rests_until = Some(Instant::now() + RATIO * began.elapsed());
-                    }
-                    return Err(Silence::NoAnswer);
+                    return Some(Silence::NoAnswer);
                 }
             }
         }
-        Err(Silence::NotAsked)
+        Some(Silence::NotAsked)
     }
 
     /// The helper, which is started if there is none.
@@ -181,18 +217,30 @@ impl Running {
         Ok(Self { child: command.spawn()?, answers: BufReader::new(ours) })
     }
 
+    /// Adds the answers that come to `answers`.
     fn ask<A: DeserializeOwned>(
         &mut self,
-        request: &Request,
+        requests: &[Request],
         patience: Duration,
-    ) -> Result<A, Failure> {
+        answers: &mut Vec<A>,
+    ) -> Result<(), Failure> {
         let gone = |_: io::Error| Failure::Gone;
-        let mut line = serde_json::to_vec(request).map_err(|_| Failure::Gone)?;
-        line.push(b'\n');
-        // It reads: it has answered all before.
+        let mut lines = Vec::new();
+        for request in requests {
+            serde_json::to_writer(&mut lines, request).map_err(|_| Failure::Gone)?;
+            lines.push(b'\n');
+        }
+        // It has answered all before, and these find room in the socket.
         self.answers.get_ref().set_write_timeout(Some(patience)).map_err(gone)?;
-        self.answers.get_mut().write_all(&line).map_err(gone)?;
+        self.answers.get_mut().write_all(&lines).map_err(gone)?;
         self.answers.get_ref().set_read_timeout(Some(patience)).map_err(gone)?;
+        for _ in requests {
+            answers.push(self.answer(patience)?);
+        }
+        Ok(())
+    }
+
+    fn answer<A: DeserializeOwned>(&mut self, patience: Duration) -> Result<A, Failure> {
         let latest = Instant::now() + BUSY * patience;
         let mut answer = Vec::new();
         loop {
@@ -256,6 +304,23 @@ mod tests {
         // One that always ends is not started again and again.
         let mut ending = helper(|| shell("read line"), false);
         assert_eq!(ask(&mut ending, 1), Err(Silence::NotAsked));
+    }
+
+    #[test]
+    fn what_is_asked_at_once_is_answered_until_one_is_silent() {
+        let ask_all = |helper: &mut Helper| {
+            let requests = [1, 2, 3].map(Request::Arguments);
+            helper.ask_all::<serde_json::Value>(&requests, Duration::ZERO)
+        };
+        let answer = |pid: u32| Ok(serde_json::json!({ "Arguments": pid }));
+        let mut echo = helper(|| shell("exec /bin/cat >&0"), false);
+        assert_eq!(ask_all(&mut echo), [1, 2, 3].map(answer));
+        // The questions that others could answer are asked again by whoever knows which those are.
+        let mut silent = helper(|| shell("read a && echo $a >&0; exec /bin/sleep 1000"), false);
+        assert_eq!(ask_all(&mut silent), [answer(1), Err(Silence::NoAnswer)]);
+        // The next helper goes on where one has ended.
+        let mut ending = helper(|| shell("read a && echo $a >&0"), false);
+        assert_eq!(ask_all(&mut ending), [answer(1), answer(2), Err(Silence::NotAsked)]);
     }
 
     #[test]
