@@ -130,7 +130,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     match args.output {
         Format::Json => {
-            serde_json::to_writer(&mut out, &listing.json(args.watches, seen.is_told, seen.left_out))?;
+            serde_json::to_writer(
+                &mut out,
+                &listing.json(args.watches, seen.is_told, seen.left_out),
+            )?;
             writeln!(out)?;
         }
         Format::Csv => {
@@ -167,11 +170,7 @@ pub(super) struct Seen {
 
 /// The instances and watches that exist now. Without the privileges to ask the kernel they come from
 /// /proc, without charges.
-pub(super) fn look(
-    find_paths: bool,
-    walk_proc: bool,
-    registry: &Registry,
-) -> anyhow::Result<Seen> {
+pub(super) fn look(find_paths: bool, walk_proc: bool, registry: &Registry) -> anyhow::Result<Seen> {
     log_at(0);
     let event_loop = event_loop()?;
     let _inside = event_loop.enter();
