@@ -13,7 +13,7 @@ use inotify_trace_common::{
 
 use crate::{
     maps::{EVENTS, lost, wake_up},
-    quota, task,
+    quota, share, task,
 };
 
 /// The memory that a path is read from.
@@ -28,6 +28,15 @@ pub(crate) enum Path {
 /// Sends a record about the current task; `fill` sets the event's fields.
 #[inline(always)]
 pub(crate) fn emit(kind: Kind, fill: impl FnOnce(&mut Record)) {
+    // Answers are the agent's, and about others.
+    let is_answer = matches!(
+        kind,
+        Kind::InstanceFound | Kind::InstanceGone | Kind::InstanceHeld | Kind::QueueRead
+    );
+    if !is_answer && share::is_used_up() {
+        lost(Loss::RingFull);
+        return;
+    }
     let Some(mut entry) = EVENTS.reserve::<Record>(0) else {
         lost(Loss::RingFull);
         return;
@@ -39,6 +48,10 @@ pub(crate) fn emit(kind: Kind, fill: impl FnOnce(&mut Record)) {
 /// Sends a record with a path about the current task; `fill` sets the event's fields.
 #[inline(always)]
 pub(crate) fn emit_with_path(kind: Kind, path: Path, fill: impl Fn(&mut Record)) {
+    if share::is_used_up() {
+        lost(Loss::RingFull);
+        return;
+    }
     // Nearly every path fits the small entry. One that fills it to the brim may have been cut:
     // it is read again into an entry for the longest path there can be.
     if !emit_sized::<SHORT_PATH>(kind, path, &fill, SHORT_PATH - 2) {

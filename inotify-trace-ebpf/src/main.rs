@@ -17,6 +17,7 @@ mod maps;
 mod queue;
 mod quota;
 mod read;
+mod share;
 mod target;
 mod task;
 

@@ -114,8 +114,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let code = show(args, &look_back(args, &past))?;
         return Ok(if past.is_damaged { ExitCode::from(EXIT_ERROR) } else { code });
     }
-    let (tracker, is_known) = list::look(false, args.walk_proc, &args.host.registry())?;
-    let mut report = report(args, &tracker, is_known, None);
+    let seen = list::look(false, args.walk_proc, &args.host.registry())?;
+    let mut report = report(args, &seen.tracker, seen.is_told, None);
     if args.apply { apply(args, &mut report) } else { show(args, &report) }
 }
 

@@ -99,16 +99,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bail!("--csv-safe is for -o csv");
     }
     // Watch targets take time to find, so JSON has them only with --watches.
-    let (tracker, is_told, names, is_damaged) = match args.past.load()? {
+    let (seen, names, is_damaged) = match args.past.load()? {
         Some(past) => {
-            (past.tracker, true, UserNames::from_map(past.header.users.clone()), past.is_damaged)
+            let names = UserNames::from_map(past.header.users.clone());
+            (Seen { tracker: past.tracker, is_told: true, left_out: 0 }, names, past.is_damaged)
         }
         None => {
-            let (tracker, is_told) = look(args.watches, args.walk_proc, &args.host.registry())?;
-            (tracker, is_told, UserNames::from_map(host::users()), false)
+            let seen = look(args.watches, args.walk_proc, &args.host.registry())?;
+            (seen, UserNames::from_map(host::users()), false)
         }
     };
-    let mut listing = Listing::new(&tracker, args.by, names);
+    let mut listing = Listing::new(&seen.tracker, args.by, names);
     if !args.pids.is_empty() {
         listing.only(&args.pids);
     }
@@ -129,7 +130,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     match args.output {
         Format::Json => {
-            serde_json::to_writer(&mut out, &listing.json(args.watches, is_told))?;
+            serde_json::to_writer(
+                &mut out,
+                &listing.json(args.watches, seen.is_told, seen.left_out),
+            )?;
             writeln!(out)?;
         }
         Format::Csv => {
@@ -155,13 +159,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(exit_code(is_damaged))
 }
 
-/// The instances and watches that exist now, and whether they come from the kernel. Without the
-/// privileges for that they come from /proc, without charges.
-pub(super) fn look(
-    find_paths: bool,
-    walk_proc: bool,
-    registry: &Registry,
-) -> anyhow::Result<(Tracker, bool)> {
+/// The instances and watches that exist.
+pub(super) struct Seen {
+    pub(super) tracker: Tracker,
+    /// Whether they come from the kernel.
+    pub(super) is_told: bool,
+    /// The number of watches that were not looked up for lack of time.
+    left_out: usize,
+}
+
+/// The instances and watches that exist now. Without the privileges to ask the kernel they come from
+/// /proc, without charges.
+pub(super) fn look(find_paths: bool, walk_proc: bool, registry: &Registry) -> anyhow::Result<Seen> {
     log_at(0);
     let event_loop = event_loop()?;
     let _inside = event_loop.enter();
@@ -178,11 +187,12 @@ pub(super) fn look(
             (survey, false)
         }
     };
-    warn_of_left_out(survey.left_out)?;
+    let left_out = survey.left_out;
+    warn_of_left_out(left_out)?;
     // What is asked for is the whole.
     let mut story = Story::without_verdicts(host::now()).within(None);
     let Ok(()) = story.take(survey.found, &mut ());
-    Ok((story.into_tracker(), is_told))
+    Ok(Seen { tracker: story.into_tracker(), is_told, left_out })
 }
 
 /// Prints to standard error which information is missing.

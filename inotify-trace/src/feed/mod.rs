@@ -20,6 +20,7 @@ mod sweep;
 mod tables;
 mod unprivileged;
 mod until;
+mod untold;
 
 pub use live::Live;
 pub use replay::{Problem, Recordings, Replay};

@@ -13,7 +13,7 @@ use super::{
     charges,
     intake::{BATCH, Intake},
     naming::Naming,
-    now,
+    now, untold,
 };
 use crate::{
     host::{
@@ -56,9 +56,7 @@ pub(super) fn of_machine(intake: &mut Intake, find_paths: bool) -> Result<Vec<Ev
         if is_accounted_for(&events) {
             break;
         }
-        let newest = intake.known.newest();
         let mut look = self::look(intake)?;
-        look.keep_after(newest);
         if !look.has_found() {
             // They are not visible indeed.
             events.append(&mut look.events);
@@ -94,7 +92,6 @@ pub(super) fn find_overlooked(
 ) -> Result<(), KernelError> {
     let newest = intake.known.newest();
     let mut look = look(intake)?;
-    look.keep_after(newest);
     if !look.has_found() {
         events.append(&mut look.events);
         return Ok(());
@@ -105,9 +102,7 @@ pub(super) fn find_overlooked(
 
 /// The same, apart from the events that happened meanwhile, which come second.
 pub(super) fn of_overlooked(intake: &mut Intake) -> Result<(Vec<Event>, Vec<Event>), KernelError> {
-    let newest = intake.known.newest();
     let mut look = look(intake)?;
-    look.keep_after(newest);
     let is_found = |event: &Event| {
         matches!(event.kind, EventKind::InstanceFound { .. } | EventKind::WatchFound { .. })
     };
@@ -120,8 +115,10 @@ pub(super) fn of_overlooked(intake: &mut Intake) -> Result<(Vec<Event>, Vec<Even
     Ok((events, meanwhile))
 }
 
-/// Asks for all existing instances. Events that happen meanwhile come with the answers.
+/// Asks for all instances that no event has told of. Events that happen meanwhile come with the
+/// answers.
 fn look(intake: &mut Intake) -> Result<Look, KernelError> {
+    let newest = intake.known.newest();
     let mut look = Look::default();
     match intake.programs.iterate() {
         Some(mut iteration) => {
@@ -132,6 +129,10 @@ fn look(intake: &mut Intake) -> Result<Look, KernelError> {
         None => look_through_proc(intake, &mut look)?,
     }
     intake.drain_all(&mut look.events);
+    let dropped = untold::keep(&mut look.events, newest);
+    if !dropped.is_empty() {
+        intake.known.retain(|instance| !dropped.contains(&instance));
+    }
     Ok(look)
 }
 
@@ -156,16 +157,6 @@ fn look_through_proc(intake: &mut Intake, look: &mut Look) -> Result<(), KernelE
 }
 
 impl Look {
-    /// Drops what was found of instances that were known: those until `newest`.
-    fn keep_after(&mut self, newest: InstanceId) {
-        self.events.retain(|event| match event.kind {
-            EventKind::InstanceFound { instance, .. } | EventKind::WatchFound { instance, .. } => {
-                instance > newest
-            }
-            _ => true,
-        });
-    }
-
     fn has_found(&self) -> bool {
         self.events.iter().any(|event| matches!(event.kind, EventKind::InstanceFound { .. }))
     }

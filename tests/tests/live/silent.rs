@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 /// A process in a private mount namespace that serves a file system at a directory, and watches
 /// something there or beyond.
-struct Scene {
-    process: Process,
+pub struct Scene {
+    pub process: Process,
     /// Its first instance.
     fd: i32,
     served: PathBuf,
@@ -29,6 +29,11 @@ fn hex_of(path: &Path) -> String {
 impl Scene {
     /// None if the kernel has no FUSE, which is said.
     fn new(test: &str) -> Option<Self> {
+        Self::begin().map_err(|why| system::skip(test, why)).ok()
+    }
+
+    /// An error says what the kernel does not have.
+    fn begin() -> Result<Self, &'static str> {
         // Overlays want a file system with extended attributes for their upper layers.
         let directory = tempfile::tempdir_in("/var/tmp").unwrap();
         let served = directory.path().join("served");
@@ -36,11 +41,31 @@ impl Scene {
         let mut process = Process::start();
         let fd = process.call("init1 0").unwrap();
         process.call("mount_namespace").unwrap();
-        if let Err(errno) = process.call(&format!("fuse {}", hex_of(&served))) {
-            system::skip(test, &format!("no file system can be served here: errno {errno}"));
-            return None;
+        let mounted = process.call(&format!("fuse {}", hex_of(&served)));
+        mounted.map_err(|_| "no file system can be served here")?;
+        Ok(Self { process, fd, served, directory })
+    }
+
+    /// An overlay whose lower layer falls silent, which is the way to hold up those who look at it.
+    pub fn overlaid() -> Result<Self, &'static str> {
+        let mut scene = Self::begin()?;
+        let at = |name: &str| scene.directory.path().join(name);
+        let (merged, upper, work) = (at("merged"), at("upper"), at("work"));
+        for directory in [&merged, &upper, &work] {
+            fs::create_dir(directory).unwrap();
         }
-        Some(Self { process, fd, served, directory })
+        let (lower, upper, work) = (scene.served.display(), upper.display(), work.display());
+        let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+        let command = format!("overlay {} {}", hex_of(&merged), hex(options.as_bytes()));
+        scene.process.call(&command).map_err(|_| "no overlay of a served file system here")?;
+        scene.watch(&merged.join("dir"));
+        Ok(scene)
+    }
+
+    /// Moves the process's arguments to a file that it serves.
+    pub fn hide_arguments(&mut self) {
+        let file = self.served.join("dir/file");
+        self.call("arguments_in", &file);
     }
 
     fn call(&mut self, command: &str, path: &Path) {
@@ -52,7 +77,7 @@ impl Scene {
         self.process.call(&format!("watch {fd} {} {mask}", hex_of(path))).unwrap();
     }
 
-    fn fall_silent(&mut self) {
+    pub fn fall_silent(&mut self) {
         self.process.call("fuse_silent").unwrap();
     }
 
@@ -127,22 +152,9 @@ fn what_is_mounted_beyond_a_silent_file_system_is_not_looked_up() {
     }
 }
 
-/// An overlay whose lower layer is silent.
+/// An overlay whose lower layer is silent. None if the kernel has none, which is said.
 fn overlaid(test: &str) -> Option<Scene> {
-    let mut scene = Scene::new(test)?;
-    let at = |name: &str| scene.directory.path().join(name);
-    let (merged, upper, work) = (at("merged"), at("upper"), at("work"));
-    for directory in [&merged, &upper, &work] {
-        fs::create_dir(directory).unwrap();
-    }
-    let (lower, upper, work) = (scene.served.display(), upper.display(), work.display());
-    let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
-    let command = format!("overlay {} {}", hex_of(&merged), hex(options.as_bytes()));
-    if let Err(errno) = scene.process.call(&command) {
-        system::skip(test, &format!("no overlay of such a file system here: errno {errno}"));
-        return None;
-    }
-    scene.watch(&merged.join("dir"));
+    let mut scene = Scene::overlaid().map_err(|why| system::skip(test, why)).ok()?;
     scene.fall_silent();
     Some(scene)
 }
@@ -190,10 +202,10 @@ fn arguments_in_a_silent_file_hold_nobody_up() {
     const NAME: &str = "silent::arguments_in_a_silent_file_hold_nobody_up";
     let _machine = system::the_machine();
     let Some(mut scene) = Scene::new(NAME) else { return };
-    let (file, directory) = (scene.served.join("dir/file"), scene.directory.path().join("x"));
+    let directory = scene.directory.path().join("x");
     fs::create_dir(&directory).unwrap();
     scene.watch(&directory);
-    scene.call("arguments_in", &file);
+    scene.hide_arguments();
     scene.fall_silent();
     // As many that its program is wanted; and a directory that only a search finds.
     assert_eq!(scene.process.call("create 8"), Ok(8));

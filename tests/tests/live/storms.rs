@@ -93,3 +93,29 @@ fn a_small_buffer_overflows_and_the_agent_goes_on() {
     let summary: Value = serde_json::from_str(last).unwrap();
     assert_eq!(summary["lost"]["events"], lost(&run.events), "{summary}");
 }
+
+#[live_test(each = kernel)]
+fn a_flood_drowns_its_own_events_before_those_of_others() {
+    /// More than the buffer holds.
+    const COUNT: u32 = 1000;
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let path = hex(directory.path().as_os_str().as_encoded_bytes());
+    let [mut flood, mut quiet] = [(); 2].map(|()| Process::start());
+    let fd = quiet.call("init1 0").unwrap();
+    let agent = Agent::with(&["--buffer", "256K", "-e", "watch,unwatch,lost"]);
+    // The flood fills the buffer, because the agent is stopped.
+    agent.signal(libc::SIGSTOP);
+    assert_eq!(flood.call(&storm(COUNT, &directory)), Ok(COUNT.cast_signed()));
+    let wd = quiet.call(&format!("watch {fd} {path} {}", libc::IN_MODIFY)).unwrap();
+    quiet.call(&format!("unwatch {fd} {wd}")).unwrap();
+    agent.signal(libc::SIGCONT);
+    agent.wait_for("a loss is told", |events| events.iter().any(|it| it["event"] == "lost"));
+    let run = agent.stop();
+    let told = |pid: u32| {
+        let of = run.events.iter().filter(|it| it["pid"] == pid);
+        of.map(|it| it["event"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(quiet.pid), ["watch", "unwatch"]);
+    assert!(told(flood.pid).len() < COUNT as usize);
+}

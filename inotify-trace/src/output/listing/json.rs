@@ -14,26 +14,25 @@ use crate::output::{Cell, Column, device, fields, mask};
 
 impl Listing<'_> {
     /// The whole listing, for programs; docs/json.md documents the fields. `users_are_known` means
-    /// that the kernel's counts of users are known.
+    /// that the kernel's counts of users are known, and `left_out` how many watches were not looked up.
     #[must_use]
-    pub fn json(&self, watches: bool, users_are_known: bool) -> Value {
+    pub fn json(&self, watches: bool, users_are_known: bool, left_out: usize) -> Value {
         let columns = Column::of(self.by, true, false);
         let rows: Vec<_> =
             self.groups.iter().map(|group| self.row(group, &columns, watches)).collect();
         let user = |(user, standing): (&User, &Standing)| self.user(*user, standing);
         let users = users_are_known.then(|| self.standings.iter().map(user).collect::<Vec<_>>());
-        let total = usage::total(self.tracker);
-        json!({
-            "by": self.by.name(),
-            "rows": rows,
-            "users": users,
-            "total": {
-                "instances": total.instances.len(),
-                "watches": total.watches,
-                "fds": total.descriptors,
-                "processes": total.processes.len(),
-            },
-        })
+        let sum = usage::total(self.tracker);
+        let mut total = json!({
+            "instances": sum.instances.len(),
+            "watches": sum.watches,
+            "fds": sum.descriptors,
+            "processes": sum.processes.len(),
+        });
+        if left_out > 0 {
+            total["watches_left_out"] = left_out.into();
+        }
+        json!({ "by": self.by.name(), "rows": rows, "users": users, "total": total })
     }
 
     fn row(&self, group: &Group, columns: &[Column], watches: bool) -> Value {
@@ -121,5 +120,24 @@ impl Listing<'_> {
         let known = unseen.into_iter().filter_map(|(name, count)| Some((name, count?)));
         fields.extend(known.map(|(name, count)| (name.to_owned(), count.into())));
         fields.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use inotify_trace_model::{tracker::Tracker, usage::By};
+
+    use super::*;
+    use crate::output::UserNames;
+
+    #[test]
+    fn watches_that_were_not_looked_up_are_counted() {
+        let tracker = Tracker::new();
+        let listing = Listing::new(&tracker, By::Process, UserNames::default());
+        let left_out = |count| {
+            let total = listing.json(true, true, count)["total"].take();
+            total.get("watches_left_out").cloned()
+        };
+        assert_eq!([left_out(0), left_out(3)], [None, Some(json!(3))]);
     }
 }

@@ -22,6 +22,8 @@ use inotify_trace_tests::{
     system,
 };
 
+use crate::silent::Scene;
+
 /// A load, and the reason why it does not go on here.
 pub type Load = Result<Box<dyn Any>, &'static str>;
 
@@ -37,13 +39,15 @@ pub struct Ground {
 type Start = fn(&Ground) -> Load;
 
 /// The loads that the soak runs at once.
-pub const ALL: [(&str, Start); 6] = [
+pub const ALL: [(&str, Start); 8] = [
     ("anybody's process that looks like a shim", anybodys_shim),
     ("files of a user that grow", growing_files),
     ("a mount point that is no UTF-8", mount_point),
     ("containers that no runtime knows", unknown_containers),
     ("a holder of many descriptors that executes itself", executing_holder),
     ("a mount namespace with many mounts", many_mounts),
+    ("a file system that does not answer", silent_file_system),
+    ("a link in the way to what is watched", link_in_the_way),
 ];
 
 /// The descriptors of a large holder, and the mounts of a large namespace.
@@ -232,4 +236,79 @@ fn many_mounts(ground: &Ground) -> Load {
         process.call(&format!("bind {0} {0}", path("mounted"))).unwrap();
     }
     Ok(Box::new(process))
+}
+
+/// An overlay on a silent file system, and arguments in a file there, of a process with as many
+/// instances that its arguments are wanted.
+fn silent_file_system(_: &Ground) -> Load {
+    let mut scene = Scene::overlaid()?;
+    scene.hide_arguments();
+    scene.fall_silent();
+    scene.process.call("create 8").unwrap();
+    Ok(Box::new(scene))
+}
+
+/// A process that watches a file below a directory in the place of which is a link now, which leads to
+/// a directory that others must not open for it.
+pub struct LinkInTheWay {
+    process: Process,
+    secret: PathBuf,
+    /// Watches that directory.
+    guard: Process,
+    fd: i32,
+}
+
+impl LinkInTheWay {
+    pub fn new(directory: &Path) -> Self {
+        let path = |path: &Path| hex(path.as_os_str().as_bytes());
+        let (outer, secret) = (directory.join("outer"), directory.join("secret"));
+        for directory in [&outer, &secret] {
+            fs::create_dir(directory).unwrap();
+        }
+        let inner = outer.join("inner");
+        let file = path(&inner.join("file"));
+        let mut process = Process::start();
+        let fd = process.call("init1 0").unwrap();
+        process.call("mount_namespace").unwrap();
+        process.call(&format!("mount {}", path(&outer))).unwrap();
+        process.call(&format!("mkdir {}", path(&inner))).unwrap();
+        process.call(&format!("mount {}", path(&inner))).unwrap();
+        process.call(&format!("write {file} 61")).unwrap();
+        process.call(&format!("watch {fd} {file} {}", libc::IN_MODIFY)).unwrap();
+        // By its name the watched file system is still mounted where there is a link now.
+        process.call(&format!("mount {}", path(&outer))).unwrap();
+        process.call(&format!("symlink {} {}", path(&secret), path(&inner))).unwrap();
+        let mut guard = Process::start();
+        let fd = guard.call(&format!("init1 {}", libc::IN_NONBLOCK)).unwrap();
+        guard.call(&format!("watch {fd} {} {}", path(&secret), libc::IN_OPEN)).unwrap();
+        Self { process, secret, guard, fd }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid
+    }
+
+    pub fn secret(&self) -> &Path {
+        &self.secret
+    }
+
+    /// How often that directory was opened since the last time.
+    pub fn openings(&mut self) -> i64 {
+        self.guard.ask(&format!("drain {}", self.fd))[0]
+    }
+}
+
+/// Fails at its end if somebody has followed the link.
+struct Guarded(LinkInTheWay);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            assert_eq!(self.0.openings(), 0, "somebody followed the link");
+        }
+    }
+}
+
+fn link_in_the_way(ground: &Ground) -> Load {
+    Ok(Box::new(Guarded(LinkInTheWay::new(&ground.directory("links")))))
 }

@@ -1,7 +1,7 @@
 //! What a hostile process or container does to the agent.
 
 mod files;
-mod loads;
+pub mod loads;
 mod memory;
 mod soak;
 

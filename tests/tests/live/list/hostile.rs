@@ -5,10 +5,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use inotify_trace_tests::{Cgroup, Process, agent, live_test, system};
+use inotify_trace_tests::{Cgroup, agent, live_test, system};
 use serde_json::{Value, json};
 
-use super::targets::{hex_of, targets, watch, watcher};
+use super::targets::{hex_of, targets, watcher};
+use crate::hostile::loads::LinkInTheWay;
 
 /// The mounts and watches of the process that has many.
 const MOUNTS: u64 = 1000;
@@ -18,32 +19,14 @@ const WATCHES: u64 = 200;
 fn a_link_in_the_way_does_not_lead_the_agent_to_the_machine_s_files() {
     let _machine = system::the_machine();
     let directory = system::directory();
-    let (outer, secret) = (directory.path().join("outer"), directory.path().join("secret"));
-    for directory in [&outer, &secret] {
-        fs::create_dir(directory).unwrap();
-    }
-    let inner = outer.join("inner");
-    let (mut process, fd) = watcher();
-    process.call("mount_namespace").unwrap();
-    process.call(&format!("mount {}", hex_of(&outer))).unwrap();
-    process.call(&format!("mkdir {}", hex_of(&inner))).unwrap();
-    process.call(&format!("mount {}", hex_of(&inner))).unwrap();
-    process.call(&format!("write {} 61", hex_of(&inner.join("file")))).unwrap();
-    watch(&mut process, fd, &inner.join("file"));
-    // By its name the watched file system is still mounted where there is a link now.
-    process.call(&format!("mount {}", hex_of(&outer))).unwrap();
-    process.call(&format!("symlink {} {}", hex_of(&secret), hex_of(&inner))).unwrap();
-    let mut guard = Process::start();
-    let openings = guard.call(&format!("init1 {}", libc::IN_NONBLOCK)).unwrap();
-    guard.call(&format!("watch {openings} {} {}", hex_of(&secret), libc::IN_OPEN)).unwrap();
-    let mut count = || guard.ask(&format!("drain {openings}"))[0];
-    for told in targets(process.pid) {
+    let mut way = LinkInTheWay::new(directory.path());
+    for told in targets(way.pid()) {
         assert_eq!([&told[0]["path"], &told[0]["gone"]], [&Value::Null; 2], "{told:?}");
     }
-    assert_eq!(count(), 0, "the agent opened a directory that the process chose");
+    assert_eq!(way.openings(), 0, "the agent opened a directory that the process chose");
     // The guard sees whoever does.
-    fs::read_dir(&secret).unwrap();
-    assert_ne!(count(), 0);
+    fs::read_dir(way.secret()).unwrap();
+    assert_ne!(way.openings(), 0);
 }
 
 /// The bytes that a list with all watches reads, as the kernel counts them; None where it does not.
