@@ -83,7 +83,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             write(path, &page).with_context(|| {
                 format!("cannot write {}: give another path with -o", path.display())
             })?;
-            let title = report.worst().map(|run| printable(&run.title)).unwrap_or_default();
+            let title = report.title().unwrap_or_default();
+            let title = printable(&title);
             say(format_args!("{title}. Written: {}", path.display()))?;
         }
         None => io::stdout().lock().write_all(page.as_bytes())?,

@@ -142,7 +142,8 @@ fn is_name_of(name: &str, host: &str) -> bool {
 }
 
 /// Whether a recorder holds the lock of a file; false on file systems without locks.
-pub(super) fn is_being_written(path: &Path) -> bool {
+#[must_use]
+pub fn is_being_written(path: &Path) -> bool {
     let Ok(file) = regular::open(path) else { return false };
     flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
 }

@@ -47,6 +47,8 @@ pub(super) struct Writer {
     /// Events that were not recorded, and that the recording does not count as missing yet.
     unrecorded: u64,
     pub(super) totals: Totals,
+    /// The number of frames in the file.
+    written: u16,
     /// Old files that could not be removed.
     pub(super) stuck: HashSet<PathBuf>,
 }
@@ -85,6 +87,7 @@ impl Writer {
             failed: None,
             unrecorded: 0,
             totals: Totals::default(),
+            written: 0,
             stuck: HashSet::new(),
         };
         writer.begin()?;
@@ -174,7 +177,7 @@ impl Writer {
         if self.output.as_ref().is_none_or(|output| self.store.is_over(output)) {
             if self.output.is_some() {
                 // The old file is complete even without its `End`.
-                let _ = self.end(time);
+                let _ = self.end(time, true);
             }
             self.output = None;
             self.header.started = time;
@@ -183,6 +186,7 @@ impl Writer {
             self.begin()?;
         }
         let start = self.output.as_ref().map_or(0, |output| output.length);
+        let before = self.written;
         let result = self.write_state(time, parts);
         if result.is_err() {
             // An incomplete state is of no use.
@@ -191,6 +195,7 @@ impl Writer {
                 self.totals.bytes -= output.length - start;
                 output.shorten(start);
             }
+            (self.written, self.packer.number) = (before, before);
         } else if let Some(output) = &mut self.output {
             output.state = output.length - start;
             self.prune();
@@ -234,7 +239,7 @@ impl Writer {
         if let (Ok(()), Some(time)) = (&result, time) {
             // After a failure there may be space again for two small frames.
             self.add_unrecorded(time);
-            result = self.write_frame().and_then(|()| self.end(time));
+            result = self.write_frame().and_then(|()| self.end(time, false));
         }
         // The error was already returned.
         (self.totals, if had_failed { Ok(()) } else { result })
@@ -246,6 +251,7 @@ impl Writer {
         let mut out = BytesMut::from(&MAGIC[..]);
         let path = output.path.clone();
         self.output = Some(output);
+        (self.written, self.packer.number) = (0, 0);
         let packed = self.packer.pack(Kind::Header, &self.header.to_wire(), &mut out);
         packed.map_err(|source| RecordingError::Write { path, source })?;
         let result = self.append(&out);
@@ -276,9 +282,10 @@ impl Writer {
         self.stuck = stuck.into_iter().map(|(path, _)| path).collect();
     }
 
-    fn end(&mut self, time: BootTime) -> Result<(), RecordingError> {
+    /// Closes the file; `goes_on` says that the run does, in another one.
+    fn end(&mut self, time: BootTime, goes_on: bool) -> Result<(), RecordingError> {
         let mut out = BytesMut::new();
-        let end = wire::End { time: time.0 };
+        let end = wire::End { time: time.0, goes_on };
         let path = self.output.as_ref().map(|output| output.path.clone()).unwrap_or_default();
         let packed = self.packer.pack(Kind::End, &end, &mut out);
         packed.map_err(|source| RecordingError::Write { path, source })?;
@@ -314,7 +321,13 @@ impl Writer {
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), RecordingError> {
         let Some(output) = &mut self.output else { return Ok(()) };
-        output.append(bytes)?;
+        let result = output.append(bytes);
+        if result.is_err() {
+            // The next frames take the place of these.
+            self.packer.number = self.written;
+            return result;
+        }
+        self.written = self.packer.number;
         self.totals.bytes += bytes.len() as u64;
         Ok(())
     }

@@ -71,6 +71,8 @@ pub struct Charts {
     pub released: Vec<u32>,
     /// The number of calls that failed at a limit.
     pub failed: Vec<u32>,
+    /// The points of which something is not known.
+    pub unknown: Vec<bool>,
 }
 
 impl Builder {
@@ -125,6 +127,7 @@ impl Builder {
             created: self.created.points(last),
             released: self.released.points(last),
             failed: self.failed.points(last),
+            unknown: self.unknown.points(last).into_iter().map(|times| times > 0).collect(),
         }
     }
 }

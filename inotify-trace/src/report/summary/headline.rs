@@ -28,6 +28,18 @@ pub enum Severity {
     Bad,
 }
 
+impl Severity {
+    /// The word for it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Good => "OK",
+            Self::Warning => "WARNING",
+            Self::Bad => "PROBLEM",
+        }
+    }
+}
+
 /// How close a user came to a limit.
 #[derive(Clone, Debug)]
 pub(super) struct Closest {
@@ -39,6 +51,8 @@ pub(super) struct Closest {
 
 /// The facts that sentences are made of.
 pub(super) struct Headline<'a> {
+    /// Whether something is missing: then what was not found may have been in it.
+    pub(super) is_incomplete: bool,
     pub(super) refusals: &'a [Refusal],
     pub(super) failures: &'a [Failure],
     pub(super) leaks: &'a [Leak],
@@ -115,6 +129,10 @@ impl Headline<'_> {
                 }
                 None if self.leaks().next().is_some() => {
                     "Instances were leaked for a time".to_owned()
+                }
+                None if self.is_incomplete => {
+                    "Parts are missing; in the rest no limit was reached, and no leak was found"
+                        .to_owned()
                 }
                 None => "No limit was reached, and no leak was found".to_owned(),
             },

@@ -1,7 +1,7 @@
 //! The facts of a run, ready to be shown.
 
 use inotify_trace_model::{
-    event::BootTime,
+    event::{BootTime, Loss},
     resource::Resource,
     tracker::{Tracker, User},
     usage::{By, Level},
@@ -53,8 +53,10 @@ pub struct Run {
     pub sentences: Vec<String>,
     /// The remedies.
     pub remedies: Vec<String>,
-    /// The reasons why this report is incomplete.
+    /// The reasons why this report is incomplete. If there are any, nothing is said to be well.
     pub warnings: Vec<String>,
+    /// What such a recording does not have.
+    pub limitations: Vec<String>,
     /// The machine and the recording, by name.
     pub facts: Vec<(&'static str, String)>,
     /// The sysctls.
@@ -82,6 +84,22 @@ pub struct Run {
 }
 
 impl Run {
+    /// Whether something is missing.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        !self.warnings.is_empty()
+    }
+
+    /// The sentence for a run without leaks.
+    #[must_use]
+    pub fn no_leak(&self) -> &'static str {
+        if self.is_incomplete() {
+            "No leak was found in what could be read."
+        } else {
+            "No leak was found."
+        }
+    }
+
     /// Keeps only the facts that a list of runs shows.
     #[must_use]
     pub fn brief(self) -> Self {
@@ -122,7 +140,9 @@ impl Builder {
         let refusals = self.failures.refusals();
         let (failures, leaks) = (self.failures.sorted(), self.leaks.all());
         let closest = self.closest();
+        let limitations = self.limitations(problems);
         let headline = Headline {
+            is_incomplete: !warnings.is_empty(),
             refusals: &refusals,
             failures: &failures,
             leaks: &leaks,
@@ -135,8 +155,9 @@ impl Builder {
             title: headline.title(),
             sentences: headline.sentences(),
             remedies: headline.remedies(),
+            facts: self.facts(&times, warnings.is_empty()),
             warnings,
-            facts: self.facts(&times),
+            limitations,
             limits: limits(&self.header.sysctls.settings()),
             limits_notes: limits_notes(&self.header.sysctls.settings()),
             charts: self.charts(),
@@ -165,18 +186,16 @@ impl Builder {
     }
 
     fn warnings(&self, problems: &[String], times: &Times) -> Vec<String> {
-        let lost = self.losses.iter().map(|&(what, count, first, last)| {
+        // The problems say which parts of the recording are missing.
+        let is_told =
+            |what| !problems.is_empty() && matches!(what, Loss::Frames | Loss::Files | Loss::End);
+        let lost = self.losses.iter().filter(|it| !is_told(it.0));
+        let lost = lost.map(|&(what, count, first, last)| {
             let when = match (times.short(first), times.short(last)) {
                 (first, last) if first == last => format!("at {first}"),
                 (first, last) => format!("from {first} to {last}"),
             };
             format!("Lost {when}: {count} {what}. Counts of that time may be too low.")
-        });
-        let unseen = self.header.unseen.iter().map(|it| format!("Not seen on that kernel: {it}."));
-        let end = (!self.has_end && problems.is_empty()).then(|| {
-            "The recording has no end: the recorder was killed, the machine stopped, or it still \
-             records."
-                .to_owned()
         });
         let gaps = self.gaps.iter().map(|&(from, to)| {
             let (from, to) = (times.short(from), times.short(to));
@@ -186,22 +205,31 @@ impl Builder {
             )
         });
         let more = (self.gaps_left > 0).then(|| format!("{} more such gaps.", self.gaps_left));
-        problems
-            .iter()
-            .cloned()
-            .chain(gaps)
-            .chain(more)
-            .chain(lost)
-            .chain(unseen)
-            .chain(end)
-            .collect()
+        problems.iter().cloned().chain(gaps).chain(more).chain(lost).collect()
     }
 
-    fn facts(&self, times: &Times) -> Vec<(&'static str, String)> {
+    fn limitations(&self, problems: &[String]) -> Vec<String> {
+        let unseen = self.header.unseen.iter().map(|it| format!("Not seen on that kernel: {it}."));
+        let is_growing = !self.has_end && problems.is_empty();
+        let end = is_growing.then(|| "It has no end yet: it is still recorded.".to_owned());
+        let files = (self.header.sequence > 0).then(|| {
+            format!(
+                "What came before: the first file given is number {} of its run, counted from 0.",
+                self.header.sequence
+            )
+        });
+        unseen.chain(files).chain(end).collect()
+    }
+
+    fn facts(&self, times: &Times, is_complete: bool) -> Vec<(&'static str, String)> {
         let header = &self.header;
         let span = self.end.since(header.started);
         let or_unknown = |text: &str| if text.is_empty() { "not known" } else { text }.to_owned();
-        let losses = self.losses.iter().fold(0_u64, |all, it| all.saturating_add(it.1));
+        let losses: Vec<_> = self
+            .losses
+            .iter()
+            .map(|(what, count, ..)| format!("{count} {}", what.name()))
+            .collect();
         vec![
             ("Host", or_unknown(&header.host)),
             ("Kernel", format!("Linux {}", header.kernel)),
@@ -209,7 +237,14 @@ impl Builder {
             ("To", times.full(self.end)),
             ("Length", crate::output::Approximate(span).to_string()),
             ("Events", self.events.to_string()),
-            ("Lost", if losses == 0 { "nothing".to_owned() } else { losses.to_string() }),
+            (
+                "Lost",
+                match &losses[..] {
+                    [] if is_complete => "nothing".to_owned(),
+                    [] => "not known".to_owned(),
+                    losses => losses.join(", "),
+                },
+            ),
             ("Created", self.created.total.to_string()),
             ("Released", self.released.total.to_string()),
             ("Backend", or_unknown(&header.backend)),
