@@ -87,7 +87,7 @@ fn replay(file: &Path, options: &[&str]) -> Output {
 fn shown(output: &Output) -> Vec<u64> {
     let lines = text(&output.stdout).lines().map(serde_json::from_str::<Value>);
     let mut events: Vec<_> = lines.map(Result::unwrap).collect();
-    events.retain(|event| event["event"] != "summary");
+    events.retain(|event| event["event"] != "summary" && event["event"] != "lost");
     let at = |event: &Value| {
         let tenths = (event["boot_ns"].as_u64().unwrap() - 100 * SECOND) * 10 / SECOND;
         assert_eq!(event["instance"], tenths + 1, "known by the same number: {event}");
@@ -285,13 +285,26 @@ fn a_time_of_day_is_the_last_that_was_recorded() {
     refuses(&output, &["2026-03-01T00:01:40+00:00 to", "2026-03-02T00:01:40+00:00 to"]);
 }
 
+/// Where the last frame begins.
+fn last_frame(bytes: &[u8]) -> usize {
+    let mut at = 10;
+    loop {
+        let length = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap());
+        let next = at + 16 + length as usize;
+        if next == bytes.len() {
+            return at;
+        }
+        at = next;
+    }
+}
+
 #[test]
 fn the_end_of_what_was_killed_is_the_last_that_was_written() {
     let directory = tempfile::tempdir().unwrap();
     let file = made(&directory.path().join("a.itrec"), 11);
     // Without the frame that marks a clean end, then with half of another frame.
     let bytes = fs::read(&file).unwrap();
-    let end = bytes.windows(4).rposition(|it| it[..] == [3, 0, 0, 0]).unwrap();
+    let end = last_frame(&bytes);
     fs::write(&file, &bytes[..end]).unwrap();
     assert_eq!(listed(&file, "-0.2"), (9, String::new()));
     fs::write(&file, [&bytes[..end], &[2, 1, 0, 0, 99, 0, 0, 0, 9]].concat()).unwrap();
@@ -308,7 +321,7 @@ fn what_is_being_recorded_lasts_until_now() {
     let directory = tempfile::tempdir().unwrap();
     let file = made(&directory.path().join("a.itrec"), 11);
     let bytes = fs::read(&file).unwrap();
-    let end = bytes.windows(4).rposition(|it| it[..] == [3, 0, 0, 0]).unwrap();
+    let end = last_frame(&bytes);
     fs::write(&file, &bytes[..end]).unwrap();
     let lock = fs::File::open(&file).unwrap();
     lock.lock().unwrap();
@@ -348,11 +361,11 @@ fn one_file_has_no_rotation() {
 }
 
 #[test]
-fn what_comes_before_the_damage_is_shown() {
+fn damage_costs_what_is_damaged_and_is_told_by_every_command() {
     let directory = tempfile::tempdir().unwrap();
     let file = made(&directory.path().join("a.itrec"), 40);
-    let whole = text(&run(&["replay", file.to_str().unwrap()]).stdout).to_owned();
-    let mut bytes = fs::read(&file).unwrap();
+    let whole = fs::read(&file).unwrap();
+    let mut bytes = whole.clone();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x10;
     let damaged = directory.path().join("damaged.itrec");
@@ -361,35 +374,60 @@ fn what_comes_before_the_damage_is_shown() {
     let is_told = |output: &Output| {
         let errors = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{errors}");
-        assert!(errors.contains(path), "{errors}");
+        assert_eq!(errors.matches(path).count(), 1, "once: {errors}");
+        assert!(!errors.contains("nothing lost"), "{errors}");
         let at = errors.split_once("damaged at byte ").unwrap_or_else(|| panic!("{errors}")).1;
         let at: usize = at.split(':').next().unwrap().parse().unwrap();
         assert!(at <= middle && middle - at < 200, "{errors}");
     };
+    let output = replay(&damaged, &[]);
+    is_told(&output);
+    let missing: Vec<_> = {
+        let shown = shown(&output);
+        (0..40).filter(|number| !shown.contains(number)).collect()
+    };
+    assert!(missing.len() == 1 && (10..30).contains(&missing[0]), "{missing:?}");
+    let lost = r#""event":"lost","lost_count":1,"lost_what":"frames""#;
+    assert_eq!(text(&output.stdout).matches(lost).count(), 1);
     let output = run(&["replay", path]);
     is_told(&output);
-    let told = text(&output.stdout);
-    let lines = told.lines().filter(|line| line.contains("maker")).count();
-    assert!((10..30).contains(&lines), "{told}");
-    let (before, whole): (Vec<_>, Vec<_>) =
-        (told.lines().take(lines).collect(), whole.lines().take(lines).collect());
-    assert_eq!(before, whole);
-    // The commands list the instances known by then.
+    assert!(text(&output.stderr).contains("LOST 1 frames"), "{}", text(&output.stderr));
+    // The other instances are known.
     for command in ["list", "leaks", "limits"] {
         let output = run(&[command, "--recording", path, "-o", "json"]);
         is_told(&output);
         if command == "list" {
             let listing: Value = serde_json::from_slice(&output.stdout).unwrap();
-            assert_eq!(listing["total"]["instances"], lines, "{listing}");
+            assert_eq!(listing["total"]["instances"], 39, "{listing}");
         }
     }
-    // A truncated recording is reported as such, and nothing else is missing.
-    let short = directory.path().join("short.itrec");
-    fs::write(&short, &fs::read(&file).unwrap()[..middle]).unwrap();
-    let output = replay(&short, &[]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("ends in the middle"), "{}", text(&output.stderr));
-    assert_eq!(shown(&output), (0..lines as u64).collect::<Vec<_>>());
+    // Before the damage, nothing is missing.
+    assert_eq!(listed(&damaged, "+0.3").0, 4);
+    // A file that is cut, even between two frames.
+    let frame = whole.len() - last_frame(&whole);
+    for (length, why) in
+        [(middle, "ends in the middle"), (whole.len() - frame, "the end is missing")]
+    {
+        let short = directory.path().join("short.itrec");
+        fs::write(&short, &whole[..length]).unwrap();
+        let output = replay(&short, &[]);
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains(why) && errors.matches("short.itrec").count() == 1, "{errors}");
+        let there = shown(&output);
+        assert!(there.len() > 10 && there.is_sorted() && there[there.len() - 1] < 40, "{there:?}");
+        for command in ["list", "leaks", "limits"] {
+            let output = run(&[command, "--recording", short.to_str().unwrap()]);
+            refuses_in_part(&output, why);
+        }
+    }
+}
+
+/// The output is incomplete, and says why.
+fn refuses_in_part(output: &Output, why: &str) {
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains(why) && !output.stdout.is_empty(), "{errors}");
 }
 
 #[test]
