@@ -55,7 +55,8 @@ Examples:
   inotify-trace replay night.itrec --speed 10        replay at ten times the original speed
   inotify-trace replay night.itrec -o json | jq .path    write JSON for programs
 
-Exit code: 0; 2 if a file is damaged. Events before the damage are shown all the same.";
+Exit code: 0; 2 if a part of a recording is missing: damaged, a file of several, or the end after
+kill -9. What can be read is shown all the same.";
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Speed {

@@ -56,7 +56,8 @@ Examples:
   inotify-trace report /var/lib/inotify-trace/ -o all.html    all recordings of a directory
   inotify-trace report node1.itrec node2.itrec -o both.html   recordings of several machines
 
-Exit code: 0; 2 if a file is damaged. Events before the damage are reported all the same.";
+Exit code: 0; 2 if a part of a recording is missing: damaged, a file of several, or the end after
+kill -9. What can be read is reported all the same.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (path, format) = args.destination();
