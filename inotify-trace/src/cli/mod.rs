@@ -25,7 +25,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::host::{runtimes::Registry, surroundings};
+use crate::{
+    host::{runtimes::Registry, surroundings},
+    zone,
+};
 
 /// Exit code of a command that failed.
 const EXIT_ERROR: u8 = 2;
@@ -43,6 +46,9 @@ struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     trace: trace::Args,
+    /// Show times in UTC, and take times of day in UTC, instead of this machine's time zone
+    #[arg(long, global = true)]
+    utc: bool,
 }
 
 /// Options that locate the host's files and sockets.
@@ -119,6 +125,9 @@ pub fn main() -> ExitCode {
         return ExitCode::from(EXIT_ERROR);
     }
     let cli = Cli::parse();
+    if cli.utc {
+        zone::show_utc();
+    }
     let result = match cli.command {
         None => trace::run(&cli.trace),
         Some(Command::Trace(args)) => trace::run(&args),

@@ -80,13 +80,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let opened = open(&args.recordings.files, "nothing to replay")?;
     let range = Range::new(args, &opened.runs)?;
     let mut is_damaged = !opened.problems.is_empty();
+    let is_one_of_several = opened.runs.len() > 1;
     for mut run in opened.runs {
         greet(run.header())?;
         let clock = run.header().clock();
         let range = range.of_machine_with(&clock);
         let mut story = Story::new(run.header().started, Grace::default())
             .within(args.recordings.memory.ceiling());
-        let inner = Paced::new(args.view.audience(clock), args.speed);
+        let named = is_one_of_several.then(|| run.header());
+        let inner = Paced::new(args.view.audience_of(clock, named)?, args.speed);
         let mut audience = Since { start: range.from, inner };
         let progress = Progress::new(run.size(), io::stdout().is_terminal());
         Until::new(&mut run, range.to)
@@ -105,7 +107,7 @@ fn greet(header: &Header) -> io::Result<()> {
         "Replaying what was recorded on {} (Linux {}) since {} ({} backend, inotify-trace {}).",
         header.host,
         header.kernel,
-        header.clock().utc(header.started),
+        header.clock().local(header.started),
         if header.backend.is_empty() { "unknown" } else { &header.backend },
         header.tool_version,
     ))?;
