@@ -81,7 +81,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.csv_safe && args.format != Format::Csv {
         bail!("--csv-safe is for --format csv");
     }
-    let opened = open(&args.recordings.files, "nothing to export")?;
+    let opened = open(&args.recordings.files)?;
     let mut is_damaged = !opened.problems.is_empty();
     let mut exporter = args.exporter()?;
     let output_is_on_terminal = args.output.is_none() && io::stdout().is_terminal();

@@ -66,7 +66,7 @@ impl PastArgs {
         &self,
         mut show: impl FnMut(Past) -> anyhow::Result<()>,
     ) -> anyhow::Result<bool> {
-        let opened = open(&self.recordings, "there is no recording to read")?;
+        let opened = open(&self.recordings)?;
         let mut is_damaged = !opened.problems.is_empty();
         let (places, at) = match self.at {
             Some(at) => {

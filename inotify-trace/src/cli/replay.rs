@@ -77,7 +77,7 @@ fn speed(text: &str) -> Result<Speed, String> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let opened = open(&args.recordings.files, "nothing to replay")?;
+    let opened = open(&args.recordings.files)?;
     let range = Range::new(args, &opened.runs)?;
     let mut is_damaged = !opened.problems.is_empty();
     let is_one_of_several = opened.runs.len() > 1;

@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{anyhow, bail};
 use clap::ValueEnum;
 use inotify_trace_model::{story::Story, verdict::Grace};
 
@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = path {
         refuse_recordings(path, &args.recordings.files)?;
     }
-    let opened = open(&args.recordings.files, "nothing to report")?;
+    let opened = open(&args.recordings.files)?;
     let mut is_damaged = !opened.problems.is_empty();
     let mut report = Report { runs: Vec::new(), unreadable: sentences(&opened.problems) };
     let runs = opened.runs.len();
@@ -81,8 +81,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     match path {
         Some(path) => {
-            write(path, &page).with_context(|| {
-                format!("cannot write {}: give another path with -o", path.display())
+            write(path, &page).map_err(|cause| {
+                anyhow!("cannot write {}: {cause}; give another path with -o", path.display())
             })?;
             let title = report.title().unwrap_or_default();
             let title = printable(&title);

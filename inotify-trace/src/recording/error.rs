@@ -62,16 +62,19 @@ pub enum RecordingError {
     /// The next file is missing.
     #[error("the file that goes on after this one is missing: the recording did not end there")]
     NextMissing,
+    /// There is no such file.
+    #[error("no such file: give a recording, or a directory of recordings")]
+    NotThere,
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
-    Read(#[source] io::Error),
+    Read(io::Error),
     /// A file cannot be made or written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {cause}{}", path.display(), remedy(cause))]
     Write {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The file exists.
     #[error("{} exists: give another name, or a directory, in which each run gets a file", .0.display())]
@@ -82,6 +85,16 @@ impl RecordingError {
     /// Damage of a frame, behind which nothing can be read.
     pub(super) fn damaged(offset: u64, what: Damage) -> Self {
         Self::Damaged { offset, what, damage: Extent { frames: 1, left_out: None } }
+    }
+}
+
+/// What to do if a file cannot be written.
+fn remedy(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::NotFound => "; make the directory first, or give another path",
+        io::ErrorKind::PermissionDenied => "; give another path, or run it with sudo",
+        io::ErrorKind::ReadOnlyFilesystem => "; give a path elsewhere",
+        _ => "",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufReader, Read},
+    io::{self, BufReader, Read},
     path::Path,
 };
 
@@ -49,7 +49,10 @@ impl Reader<BufReader<File>> {
     /// # Errors
     /// If it cannot be read, or is no recording that this version understands.
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
-        let file = regular::open(path).map_err(RecordingError::Read)?;
+        let file = regular::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => RecordingError::NotThere,
+            _ => RecordingError::Read(error),
+        })?;
         Self::new(BufReader::with_capacity(BUFFER, file))
     }
 }

@@ -60,7 +60,7 @@ impl Store {
             return Ok(Self::File(path.to_owned()));
         }
         fs::create_dir_all(path)
-            .map_err(|source| RecordingError::Write { path: path.to_owned(), source })?;
+            .map_err(|cause| RecordingError::Write { path: path.to_owned(), cause })?;
         Ok(Self::Directory(path.to_owned(), rotation))
     }
 
@@ -77,7 +77,7 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(RecordingError::Exists(path))
             }
-            Err(source) => Err(RecordingError::Write { path, source }),
+            Err(cause) => Err(RecordingError::Write { path, cause }),
         }
     }
 
@@ -188,9 +188,9 @@ impl Output {
     /// Appends `bytes`, so that they survive a power failure; if that fails, appends nothing.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), RecordingError> {
         let written = self.file.write_all_at(bytes, self.length);
-        if let Err(source) = written.and_then(|()| self.file.sync_data()) {
+        if let Err(cause) = written.and_then(|()| self.file.sync_data()) {
             self.shorten(self.length);
-            return Err(RecordingError::Write { path: self.path.clone(), source });
+            return Err(RecordingError::Write { path: self.path.clone(), cause });
         }
         self.length += bytes.len() as u64;
         Ok(())

@@ -253,7 +253,7 @@ impl Writer {
         self.output = Some(output);
         (self.written, self.packer.number) = (0, 0);
         let packed = self.packer.pack(Kind::Header, &self.header.to_wire(), &mut out);
-        packed.map_err(|source| RecordingError::Write { path, source })?;
+        packed.map_err(|cause| RecordingError::Write { path, cause })?;
         let result = self.append(&out);
         match &result {
             Ok(()) => {
@@ -288,7 +288,7 @@ impl Writer {
         let end = wire::End { time: time.0, goes_on };
         let path = self.output.as_ref().map(|output| output.path.clone()).unwrap_or_default();
         let packed = self.packer.pack(Kind::End, &end, &mut out);
-        packed.map_err(|source| RecordingError::Write { path, source })?;
+        packed.map_err(|cause| RecordingError::Write { path, cause })?;
         self.append(&out)
     }
 
@@ -313,9 +313,9 @@ impl Writer {
 
     fn pack(&mut self, out: &mut BytesMut) -> Result<(), RecordingError> {
         let frame = self.frame.take();
-        self.packer.pack(Kind::Frame, &frame, out).map_err(|source| {
+        self.packer.pack(Kind::Frame, &frame, out).map_err(|cause| {
             let path = self.output.as_ref().map(|output| output.path.clone());
-            RecordingError::Write { path: path.unwrap_or_default(), source }
+            RecordingError::Write { path: path.unwrap_or_default(), cause }
         })
     }
 

@@ -194,18 +194,17 @@ fn mistakes_are_named() {
         refuses(&run(&["replay", file, &speed]), &["--speed", "above 0", "max"]);
     }
     let words = [
-        (&missing, "No such file"),
+        (&missing, "no such file: give a recording"),
         (&empty, "no recordings in this directory"),
         (&blank, "empty"),
         (&other, "no recording of inotify-trace"),
     ];
     for (path, words) in words {
-        refuses(&run(&["replay", path]), &[path, words, "nothing to replay"]);
+        let output = run(&["replay", path]);
+        refuses(&output, &[path, words]);
+        assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
         for command in ["list", "leaks", "limits"] {
-            refuses(
-                &run(&[command, "--recording", path]),
-                &[path, words, "there is no recording to read"],
-            );
+            refuses(&run(&[command, "--recording", path]), &[path, words]);
         }
         // The command still shows the other events.
         let output = run(&["replay", path, file, "-o", "json"]);
@@ -548,6 +547,37 @@ fn a_reader_that_leaves_ends_a_replay_quietly() {
         child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
         assert_eq!((status.code(), errors.lines().count()), (Some(0), 1), "{errors}");
     }
+}
+
+#[test]
+fn what_cannot_be_written_is_named_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = made(&directory.path().join("a.itrec"), 3);
+    let file = file.to_str().unwrap();
+    let commands: [&[&str]; 8] = [
+        &["replay", file],
+        &["replay", file, "-o", "json"],
+        &["report", file, "--format", "html"],
+        &["export", file, "--format", "csv"],
+        &["list", "--recording", file],
+        &["list", "--recording", file, "-o", "json"],
+        &["leaks", "--recording", file],
+        &["limits", "--recording", file],
+    ];
+    for command in commands {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = agent(command).stdout(full).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {said}");
+        let why = "cannot write to standard output: No space left on device";
+        assert!(said.contains(why) && said.matches("No space").count() == 1, "{command:?}: {said}");
+    }
+    let nowhere = directory.path().join("no/such/page.html");
+    let nowhere = nowhere.to_str().unwrap();
+    let output = run(&["report", file, "-o", nowhere]);
+    refuses(&output, &[nowhere, "No such file", "give another path"]);
+    let said = text(&output.stderr);
+    assert!(said.matches("No such file").count() == 1 && !said.contains(".partial"), "{said}");
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn nothing_is_overwritten_and_mistakes_are_named() {
         refuses(&[file, "--format", format], &["-o"]);
     }
     refuses(&[file, "--format", "csv", "--partition"], &["--partition", "parquet"]);
-    refuses(&[&nowhere, "--format", "csv"], &[&nowhere, "nothing to export"]);
+    refuses(&[&nowhere, "--format", "csv"], &[&nowhere, "no such file: give a recording"]);
     refuses(&[&there, "--format", "csv"], &[&there, "no recording"]);
     refuses(&[file, "--format", "xml"], &["xml", "jsonl", "perfetto"]);
     refuses(&[file], &["--format"]);
