@@ -149,12 +149,14 @@ impl Page {
                 Cell::from(&it.place[..]),
                 Cell::from(it.resource.singular()),
                 Cell::from(&words::failure(it.errno, it.limit, it.files)[..]),
+                it.refused.map(|user| names.payer(user)).as_deref().into(),
                 Cell::from(it.count),
                 Cell::from(&run.times.short(it.first)[..]),
                 Cell::from(&run.times.short(it.last)[..]),
             ]
         };
-        let columns = vec!["PROGRAM", "CONTAINER", "WHAT", "WHY", "TIMES", "FIRST", "LAST"];
+        let columns =
+            vec!["PROGRAM", "CONTAINER", "WHAT", "WHY", "LIMIT OF", "TIMES", "FIRST", "LAST"];
         let rows = run.failures.iter().map(row).collect::<Vec<_>>();
         self.table(&Table { columns, rows }, 0, ROWS);
         if run.failures_left > 0 {
@@ -204,7 +206,7 @@ impl Page {
             let _ = writeln!(self.0, "  {}", shorten_end(line, WIDTH - 2));
         }
         if left > 0 {
-            self.indented(&format!("{left} more are left out"));
+            self.indented(&format!("{left} more are left out: a page has more (-o report.html)"));
         }
     }
 }

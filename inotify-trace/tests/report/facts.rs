@@ -302,3 +302,36 @@ fn long_recordings_make_small_pages_in_little_memory() {
     // The memory for removed cgroups is bounded too, but not used up here.
     assert!(less > 0 && more < less + 20_000, "{less} KiB for little, {more} KiB for much");
 }
+
+#[test]
+fn each_user_is_named_and_each_leak_is_in_the_chart_of_its_own_user() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("crowd.itrec");
+    made::crowd(&file, 6);
+    let text = written(&report(&[&file], &["-o", "text"])).to_owned();
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let title =
+        "user 1000, user 1001, user 1002 and 3 more users ran out of inotify instances from";
+    assert!(flat.contains(title), "{text}");
+    for user in 1000..1003 {
+        let sentence = format!("app in / could not get an instance charged to user {user}, once");
+        assert!(flat.contains(&sentence), "no {sentence:?} in {text}");
+    }
+    let others =
+        "Used up as well: instances of user 1003, instances of user 1004, instances of user 1005.";
+    assert!(flat.contains(others), "{text}");
+    assert!(flat.contains("LIMIT OF") && flat.contains("EMFILE"), "{text}");
+    assert!(flat.contains("20 others that came and went 0 1 - 20 0"), "{text}");
+    assert!(flat.contains("700: at most 6 of 1000 instances"), "{text}");
+
+    let output = report(&[&file], &["-o", "-"]);
+    let page = written(&output);
+    let charts: Vec<_> = page.split("<figure").skip(1).collect();
+    let charged = charts.iter().filter(|chart| chart.contains("Instances charged to"));
+    let (of_leaker, others): (Vec<&str>, Vec<&str>) =
+        charged.copied().partition(|chart| chart.contains("charged to 700,"));
+    assert_eq!((of_leaker.len(), others.len()), (1, 4), "{page}");
+    assert!(of_leaker[0].contains("class=\"mark\"") && of_leaker[0].contains("Dotted"), "{page}");
+    assert!(others.iter().all(|chart| !chart.contains("class=\"mark\"")), "{page}");
+    assert!(page.contains("hold Shift and turn the wheel"), "a wide table says how to scroll");
+}

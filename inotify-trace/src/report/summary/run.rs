@@ -22,6 +22,9 @@ use crate::{
 /// Rows of a table at most, if it is the only run.
 const ROWS: usize = 500;
 
+/// So many containers that came and went have a row each; more of them share one.
+const FOLDED: usize = 5;
+
 /// Names in a cell at most.
 const LISTED: usize = 4;
 
@@ -254,7 +257,11 @@ impl Builder {
     }
 
     fn places(&self, times: &Times) -> Rows {
-        let sorted = self.places.sorted();
+        let (short, sorted): (Vec<_>, Vec<_>) =
+            self.places.sorted().into_iter().partition(|place| place.came_and_went());
+        // A few are as short as a line about them.
+        let (short, sorted) =
+            if short.len() > FOLDED { (short, sorted) } else { (Vec::new(), self.places.sorted()) };
         let row = |place: &&super::places::Place| {
             let peak_at = (place.held.peak > 0).then(|| times.short(place.held.peak_at));
             vec![
@@ -268,7 +275,19 @@ impl Builder {
             ]
         };
         let columns = vec!["CONTAINER", "POD", "AT END", "PEAK", "PEAK AT", "MADE", "REFUSED"];
-        let rows = sorted.iter().take(ROWS).map(row).collect();
+        let mut rows: Vec<_> = sorted.iter().take(ROWS).map(row).collect();
+        if !short.is_empty() {
+            let (missing, made) = (Cell::Missing, short.iter().map(|it| it.made).sum::<u64>());
+            rows.push(vec![
+                Cell::Text(format!("{} others that came and went", short.len())),
+                missing.clone(),
+                Cell::from(0_u64),
+                Cell::from(short.iter().map(|it| it.held.peak).max().unwrap_or_default()),
+                missing,
+                Cell::from(made),
+                Cell::from(0_u64),
+            ]);
+        }
         Rows { table: Table { columns, rows }, left: sorted.len().saturating_sub(ROWS) }
     }
 }
