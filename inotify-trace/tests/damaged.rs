@@ -31,7 +31,7 @@ const LONG: &str = "INOTIFY_TRACE_SOAK";
 
 /// How many mutations there are of a single file, and as many of a set: in all and by default.
 const MUTATIONS: u64 = 5000;
-const SOME: u64 = 2000;
+const SOME: u64 = 1200;
 
 /// Of so many mutations, one is shown to the program itself.
 const PROGRAM: u64 = 500;

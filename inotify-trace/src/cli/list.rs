@@ -118,10 +118,17 @@ struct Shown<'a> {
     most: usize,
     out: BufWriter<io::StdoutLock<'static>>,
     columns: Vec<Column>,
-    /// The rows with their columns, and whose they are if there are several machines.
-    parts: Vec<(Vec<Column>, Vec<Vec<Cell>>, Option<String>)>,
+    parts: Vec<Part>,
     /// Lines after the table.
     totals: Vec<String>,
+}
+
+/// The rows of one machine.
+struct Part {
+    columns: Vec<Column>,
+    rows: Vec<Vec<Cell>>,
+    /// The machine's name, if there are several.
+    node: Option<String>,
 }
 
 impl<'a> Shown<'a> {
@@ -190,16 +197,16 @@ impl<'a> Shown<'a> {
                 format!("\n{}, as of {time}:\n{summary}", printable(&past.header.host))
             }
         });
-        self.parts.push((columns, rows, node));
+        self.parts.push(Part { columns, rows, node });
         Ok(())
     }
 
     /// Writes the table.
     fn finish(mut self) -> io::Result<()> {
         let args = self.args;
-        let is_named = self.parts.iter().any(|(.., node)| node.is_some());
+        let is_named = self.parts.iter().any(|part| part.node.is_some());
         let mut rows = Vec::new();
-        for (columns, cells, node) in self.parts {
+        for Part { columns, rows: cells, node } in self.parts {
             let node = node.map(Cell::Text);
             rows.extend(cells.into_iter().map(|row| {
                 let cell = |column| {

@@ -122,6 +122,12 @@ fn tell_of_gaps(run: &Replay, past: &Past, until: BootTime) -> anyhow::Result<()
              forgotten: they take too much memory"
         ))?;
     }
+    if run.has_stale_state() {
+        say(format_args!(
+            "inotify-trace: what changed in the missing frames is not known: instances that ended there \
+             are shown as if they still existed"
+        ))?;
+    }
     let is_asked = until != BootTime(u64::MAX);
     if is_asked && past.time < until && !run.problems().is_empty() {
         let clock = past.header.clock();

@@ -136,6 +136,8 @@ pub struct Replay {
     again: Again,
     /// Whether the last item was a part of the state.
     is_in_state: bool,
+    /// Whether frames are missing since the state was last replaced.
+    is_stale: bool,
     problems: Vec<Problem>,
     /// Losses that come before the next event.
     losses: Vec<(Loss, u64)>,
@@ -184,6 +186,7 @@ impl Replay {
             is_complete: false,
             again: Again::No,
             is_in_state: false,
+            is_stale: false,
             problems: Vec::new(),
             losses: Vec::new(),
             held: None,
@@ -209,6 +212,12 @@ impl Replay {
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// Whether the state lacks what was in missing frames: none of later frames replaces it.
+    #[must_use]
+    pub fn has_stale_state(&self) -> bool {
+        self.is_stale
     }
 
     /// Whether all is read.
@@ -290,6 +299,7 @@ impl Replay {
                 Ok(Some(item)) => {
                     self.again = Again::No;
                     self.is_in_state = matches!(item, Item::Restart | Item::Part(_));
+                    self.is_stale &= item != Item::Restart;
                     file.is_cut = false;
                     return Some(item);
                 }
@@ -318,6 +328,7 @@ impl Replay {
         self.problems.push(Problem { path: file.path.clone(), source });
         if frames > 0 {
             self.lose(Loss::Frames, frames.into());
+            self.is_stale = true;
         }
         // The state that is known includes that with which this file begins.
         if self.again == Again::Expected {

@@ -90,6 +90,12 @@ impl Store {
             || rotation.time.is_some_and(|time| output.begun.elapsed() >= time)
     }
 
+    /// The most bytes that are kept, if `current` alone has more.
+    pub(super) fn exceeded(&self, current: &Output) -> Option<u64> {
+        let Self::Directory(_, rotation) = self else { return None };
+        rotation.max_total.filter(|&most| current.length > most)
+    }
+
     /// Removes the oldest files of this machine beyond the limits, but none that is being written, by
     /// `current` or another recorder. Returns those that could not be removed, with the reason: they
     /// don't keep the others.

@@ -49,6 +49,8 @@ pub(super) struct Writer {
     pub(super) totals: Totals,
     /// The number of frames in the file.
     written: u16,
+    /// Whether it was said that one file is too large.
+    pub(super) has_exceeded: bool,
     /// Old files that could not be removed.
     pub(super) stuck: HashSet<PathBuf>,
 }
@@ -88,6 +90,7 @@ impl Writer {
             unrecorded: 0,
             totals: Totals::default(),
             written: 0,
+            has_exceeded: false,
             stuck: HashSet::new(),
         };
         writer.begin()?;
@@ -269,6 +272,15 @@ impl Writer {
     /// Removes the oldest files beyond the limits.
     fn prune(&mut self) {
         let Some(output) = &self.output else { return };
+        if let Some(most) = self.store.exceeded(output).filter(|_| !self.has_exceeded) {
+            self.has_exceeded = true;
+            log::warn!(
+                "{} has {} bytes, more than --max-total {most}: the state of this machine, with which \
+                 each file begins, is too large for it; give more",
+                output.path.display(),
+                output.length
+            );
+        }
         let stuck = self.store.prune(&self.header, output);
         // Each is reported once, and again if it could be removed meanwhile.
         for (path, error) in &stuck {

@@ -231,6 +231,16 @@ fn a_file_is_over_at_its_size() {
 }
 
 #[test]
+fn a_file_larger_than_all_may_be_together_is_told() {
+    for (most, is_too_little) in [(20, true), (100_000, false)] {
+        let directory = tempfile::tempdir().unwrap();
+        let rotation = Rotation { max_total: Some(most), ..Rotation::default() };
+        let writer = write_through(directory.path(), rotation, 1, 1..20);
+        assert_eq!(writer.has_exceeded, is_too_little, "{most}");
+    }
+}
+
+#[test]
 fn a_state_larger_than_a_file_is_to_be_does_not_make_a_file_of_each_batch() {
     let directory = tempfile::tempdir().unwrap();
     let rotation = Rotation { size: Some(1), ..Rotation::default() };
