@@ -30,7 +30,7 @@ use crate::{
     feed::{Live, Options, Session},
     host::{self, privileges::Later},
     kernel::{Backend, Settings},
-    output::{Json, Patient, printable, words},
+    output::{Json, Patient, words},
 };
 
 /// Exit code if there are leaks.
@@ -208,9 +208,7 @@ impl Say {
     /// Names the machine: in a line before the others, or in each object.
     fn name(&mut self, past: &Past) -> io::Result<()> {
         match &mut self.format {
-            Said::Text(out, clock) => {
-                writeln!(out, "{}, as of {}:", printable(&past.header.host), clock.local(past.time))
-            }
+            Said::Text(out, _) => writeln!(out, "{}", past.heading()),
             Said::Json(lines) => {
                 let out = BufWriter::new(Patient::stdout());
                 *lines = Json::of_run(out, export::context(&past.header));

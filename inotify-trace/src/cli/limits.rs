@@ -33,7 +33,7 @@ use crate::{
     limits::{
         self, Changes, Counted, Pods, PodsFrom, Recommendation, Seen, apply::Plan, files::Root,
     },
-    output::{LimitsReport, Patient, UserNames, printable},
+    output::{LimitsReport, Patient, UserNames},
 };
 
 /// Exit code if a user has used `--warn` percent of a limit or more.
@@ -337,8 +337,7 @@ fn print_past(args: &Args, report: &LimitsReport, past: &Past) -> io::Result<()>
         }
         Format::Table => {
             if past.is_one_of_several {
-                let time = past.header.clock().local(past.time);
-                writeln!(out, "{}, as of {time}:\n", printable(&past.header.host))?;
+                writeln!(out, "{}\n", past.heading())?;
             }
             report.write(&mut out)?;
             if past.is_one_of_several {

@@ -192,10 +192,7 @@ impl<'a> Shown<'a> {
         let summary = listing.summary();
         self.totals.push(match past {
             None => format!("\n{summary}"),
-            Some(past) => {
-                let time = past.header.clock().local(past.time);
-                format!("\n{}, as of {time}:\n{summary}", printable(&past.header.host))
-            }
+            Some(past) => format!("\n{}\n{summary}", past.heading()),
         });
         self.parts.push(Part { columns, rows, node });
         Ok(())

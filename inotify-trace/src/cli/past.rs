@@ -19,6 +19,7 @@ use super::{
 use crate::{
     feed::{Replay, Until},
     limits::{Changes, Counted},
+    output::printable,
     recording::Header,
 };
 
@@ -47,6 +48,12 @@ pub(super) struct Past {
 }
 
 impl Past {
+    /// The machine's name and the moment.
+    pub(super) fn heading(&self) -> String {
+        let time = self.header.clock().local(self.time);
+        format!("{}, as of {time}:", printable(&self.header.host))
+    }
+
     /// Adds the machine's name and the moment to a JSON object.
     pub(super) fn name_in(&self, object: &mut Value) {
         object["node"] = self.header.host.clone().into();

@@ -37,7 +37,7 @@ pub(crate) fn recorder(path: &Path, header: Header) -> Recorder {
 
 /// A recording of `instances` new instances, one every 0.1 seconds. The first is created when the
 /// machine has been up for 100 seconds, and each has a frame of its own.
-fn made(path: &Path, instances: u64) -> PathBuf {
+pub(crate) fn made(path: &Path, instances: u64) -> PathBuf {
     made_after(path, instances, 0)
 }
 
@@ -47,7 +47,7 @@ fn made_after(path: &Path, instances: u64, later: u64) -> PathBuf {
 }
 
 /// The same on a machine of this name.
-fn made_on(host: &str, path: &Path, instances: u64, later: u64) -> PathBuf {
+pub(crate) fn made_on(host: &str, path: &Path, instances: u64, later: u64) -> PathBuf {
     let booted = BOOTED.checked_add_unsigned(later * SECOND).unwrap();
     let started = BootTime(100 * SECOND);
     let run = host.bytes().fold(1 + later, |run, byte| run * 31 + u64::from(byte));
@@ -81,16 +81,16 @@ fn made_on(host: &str, path: &Path, instances: u64, later: u64) -> PathBuf {
 }
 
 /// Runs the agent in UTC.
-fn run(arguments: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str]) -> Output {
     agent(arguments).env("TZ", "UTC").output().expect("the agent must start")
 }
 
-fn replay(file: &Path, options: &[&str]) -> Output {
+pub(crate) fn replay(file: &Path, options: &[&str]) -> Output {
     run(&[&["replay", file.to_str().unwrap(), "-o", "json"], options].concat())
 }
 
 /// The times of the shown events, in tenths of a second since the start of the recording.
-fn shown(output: &Output) -> Vec<u64> {
+pub(crate) fn shown(output: &Output) -> Vec<u64> {
     let lines = text(&output.stdout).lines().map(serde_json::from_str::<Value>);
     let mut events: Vec<_> = lines.map(Result::unwrap).collect();
     events.retain(|event| event["event"] != "summary" && event["event"] != "lost");
@@ -245,7 +245,7 @@ fn what_is_outside_of_a_recording_is_refused() {
 }
 
 /// The number of instances that `list --at` shows, and its messages on standard error.
-fn listed(path: &Path, at: &str) -> (u64, String) {
+pub(crate) fn listed(path: &Path, at: &str) -> (u64, String) {
     let path = path.to_str().unwrap();
     let output = run(&["list", "--recording", path, "-o", "json", "--at", at]);
     let errors = text(&output.stderr);
@@ -294,7 +294,7 @@ fn a_time_of_day_is_the_last_that_was_recorded() {
 }
 
 /// Where the last frame begins.
-fn last_frame(bytes: &[u8]) -> usize {
+pub(crate) fn last_frame(bytes: &[u8]) -> usize {
     let mut at = 10;
     loop {
         let length = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap());
@@ -342,95 +342,6 @@ fn what_is_being_recorded_lasts_until_now() {
 }
 
 #[test]
-fn every_command_names_each_of_several_machines() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name);
-    made_on("node-a", &path("a1.itrec"), 2, 0);
-    made_on("node-a", &path("a2.itrec"), 3, 600);
-    made_on("node-b", &path("b.itrec"), 11, 600);
-    let all = directory.path().to_str().unwrap();
-    let lines = |output: &Output| -> Vec<Value> {
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    };
-    let nodes = |lines: &[Value]| {
-        let nodes = lines.iter().map(|it| it["node"].as_str().expect("a name").to_owned());
-        nodes.collect::<Vec<_>>()
-    };
-    let listed = run(&["list", "--recording", all, "-o", "json"]);
-    assert!(text(&listed.stderr).contains("node-a: the end of the last recording is shown"));
-    assert!(text(&listed.stderr).contains("1 earlier one is left out"));
-    let listed = lines(&listed);
-    let count = |it: &Value| it["total"]["instances"].as_u64();
-    assert_eq!(nodes(&listed), ["node-a", "node-b"]);
-    assert_eq!(listed.iter().map(count).collect::<Vec<_>>(), [Some(3), Some(11)]);
-    assert_eq!(listed[0]["time"], "2026-03-01T00:11:40.200000000Z");
-    let csv = run(&["list", "--recording", all, "-o", "csv", "--columns", "pid,instances"]);
-    // They are made with one descriptor, which only the last of them still has.
-    let expected = "node,pid,instances\nnode-a,,2\nnode-a,7,1\nnode-b,,10\nnode-b,7,1\n";
-    assert_eq!(text(&csv.stdout), expected);
-    // The files by themselves are the same.
-    let (one, other) = (path("a2.itrec"), path("b.itrec"));
-    let both = ["--recording", one.to_str().unwrap(), "--recording", other.to_str().unwrap()];
-    for command in ["list", "leaks", "limits"] {
-        let output = run(&[&[command], &both[..]].concat());
-        let shown = text(&output.stdout);
-        for name in
-            ["node-a, as of 2026-03-01T00:11:40+00:00:", "node-b, as of 2026-03-01T00:11:41"]
-        {
-            assert!(shown.contains(name), "{command}: {shown}");
-        }
-        assert!(output.stderr.is_empty(), "{command}: {}", text(&output.stderr));
-    }
-    let table = run(&[&["list"], &both[..]].concat());
-    let rows = text(&table.stdout).lines().map_while(|row| row.split_whitespace().next());
-    assert_eq!(rows.collect::<Vec<_>>(), ["NODE", "node-a", "node-a", "node-b", "node-b"]);
-    assert_eq!(
-        nodes(&lines(&run(&[&["limits", "-o", "json"], &both[..]].concat()))),
-        ["node-a", "node-b"]
-    );
-    // A moment of one of them only.
-    let then = run(&[&["list", "-o", "json", "--at", "00:11:41"], &both[..]].concat());
-    assert!(text(&then.stderr).contains("node-a: nothing was recorded at 2026-03-01T00:11:41"));
-    assert_eq!(nodes(&lines(&then)), ["node-b"]);
-    let then = run(&[&["list", "-o", "json", "--at", "00:11:40.1"], &both[..]].concat());
-    assert_eq!(lines(&then).iter().map(count).collect::<Vec<_>>(), [Some(2), Some(2)]);
-
-    let replayed = lines(&run(&["replay", all, "-o", "json"]));
-    assert_eq!(nodes(&replayed).iter().filter(|it| *it == "node-b").count(), 11 + 1);
-    let replayed = run(&["replay", all]);
-    let heads = text(&replayed.stdout).lines().filter(|line| line.ends_with("+00:00:"));
-    assert_eq!(heads.count(), 3, "{}", text(&replayed.stdout));
-    assert_eq!(nodes(&lines(&run(&["export", "-f", "jsonl", all]))).len(), 3 + 2 + 3 + 11);
-}
-
-#[test]
-fn times_are_in_one_zone() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = made(&directory.path().join("a.itrec"), 11);
-    let file = file.to_str().unwrap();
-    let there = |arguments: &[&str]| {
-        let output = agent(arguments).env("TZ", "CET-1").output().unwrap();
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        format!("{}{}", text(&output.stdout), text(&output.stderr))
-    };
-    let said = there(&["replay", file, "--timestamps", "iso", "--to", "1:01:40.5"]);
-    assert!(said.contains("since 2026-03-01T01:01:40+01:00"), "{said}");
-    assert!(said.contains("--to 01:01:40.5 is 2026-03-01T01:01:40.5+01:00"), "{said}");
-    assert!(said.contains("2026-03-01T01:01:40.500000+01:00 create"), "{said}");
-    assert!(!said.contains("00Z") && !said.contains("+00:00"), "{said}");
-    let said = there(&["replay", file, "--utc", "--timestamps", "iso", "--to", "0:01:40.5"]);
-    assert!(said.contains("since 2026-03-01T00:01:40+00:00"), "{said}");
-    assert!(said.contains("--to 00:01:40.5 is 2026-03-01T00:01:40.5+00:00"), "{said}");
-    assert!(said.contains("2026-03-01T00:01:40.500000+00:00 create"), "{said}");
-    assert!(!said.contains("+01:00"), "{said}");
-    let said = there(&["report", file, "--utc", "--format", "text"]);
-    assert!(said.contains("2026-03-01 00:01:40 +00:00") && !said.contains("+01:00"), "{said}");
-    let said = there(&["list", "--recording", file, "--utc", "--at", "0:01:40.5"]);
-    assert!(said.contains("--at 00:01:40.5 is 2026-03-01T00:01:40.5+00:00"), "{said}");
-}
-
-#[test]
 fn one_file_has_no_rotation() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("one.itrec");
@@ -458,76 +369,6 @@ fn one_file_has_no_rotation() {
 }
 
 #[test]
-fn damage_costs_what_is_damaged_and_is_told_by_every_command() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = made(&directory.path().join("a.itrec"), 40);
-    let whole = fs::read(&file).unwrap();
-    let mut bytes = whole.clone();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x10;
-    let damaged = directory.path().join("damaged.itrec");
-    fs::write(&damaged, &bytes).unwrap();
-    let path = damaged.to_str().unwrap();
-    let is_told = |output: &Output| {
-        let errors = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{errors}");
-        assert_eq!(errors.matches(path).count(), 1, "once: {errors}");
-        assert!(!errors.contains("nothing lost"), "{errors}");
-        let at = errors.split_once("damaged at byte ").unwrap_or_else(|| panic!("{errors}")).1;
-        let at: usize = at.split(':').next().unwrap().parse().unwrap();
-        assert!(at <= middle && middle - at < 200, "{errors}");
-    };
-    let output = replay(&damaged, &[]);
-    is_told(&output);
-    let missing: Vec<_> = {
-        let shown = shown(&output);
-        (0..40).filter(|number| !shown.contains(number)).collect()
-    };
-    assert!(missing.len() == 1 && (10..30).contains(&missing[0]), "{missing:?}");
-    let lost = r#""event":"lost","lost_count":1,"lost_what":"frames""#;
-    assert_eq!(text(&output.stdout).matches(lost).count(), 1);
-    let output = run(&["replay", path]);
-    is_told(&output);
-    assert!(text(&output.stderr).contains("LOST 1 frames"), "{}", text(&output.stderr));
-    // The other instances are known.
-    for command in ["list", "leaks", "limits"] {
-        let output = run(&[command, "--recording", path, "-o", "json"]);
-        is_told(&output);
-        if command == "list" {
-            let listing: Value = serde_json::from_slice(&output.stdout).unwrap();
-            assert_eq!(listing["total"]["instances"], 39, "{listing}");
-        }
-    }
-    // Before the damage, nothing is missing.
-    assert_eq!(listed(&damaged, "+0.3").0, 4);
-    // A file that is cut, even between two frames.
-    let frame = whole.len() - last_frame(&whole);
-    for (length, why) in
-        [(middle, "ends in the middle"), (whole.len() - frame, "the end is missing")]
-    {
-        let short = directory.path().join("short.itrec");
-        fs::write(&short, &whole[..length]).unwrap();
-        let output = replay(&short, &[]);
-        let errors = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{errors}");
-        assert!(errors.contains(why) && errors.matches("short.itrec").count() == 1, "{errors}");
-        let there = shown(&output);
-        assert!(there.len() > 10 && there.is_sorted() && there[there.len() - 1] < 40, "{there:?}");
-        for command in ["list", "leaks", "limits"] {
-            let output = run(&[command, "--recording", short.to_str().unwrap()]);
-            refuses_in_part(&output, why);
-        }
-    }
-}
-
-/// The output is incomplete, and says why.
-fn refuses_in_part(output: &Output, why: &str) {
-    let errors = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{errors}");
-    assert!(errors.contains(why) && !output.stdout.is_empty(), "{errors}");
-}
-
-#[test]
 fn a_reader_that_leaves_ends_a_replay_quietly() {
     let directory = tempfile::tempdir().unwrap();
     let file = made(&directory.path().join("a.itrec"), 2000);
@@ -547,37 +388,6 @@ fn a_reader_that_leaves_ends_a_replay_quietly() {
         child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
         assert_eq!((status.code(), errors.lines().count()), (Some(0), 1), "{errors}");
     }
-}
-
-#[test]
-fn what_cannot_be_written_is_named_once() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = made(&directory.path().join("a.itrec"), 3);
-    let file = file.to_str().unwrap();
-    let commands: [&[&str]; 8] = [
-        &["replay", file],
-        &["replay", file, "-o", "json"],
-        &["report", file, "--format", "html"],
-        &["export", file, "--format", "csv"],
-        &["list", "--recording", file],
-        &["list", "--recording", file, "-o", "json"],
-        &["leaks", "--recording", file],
-        &["limits", "--recording", file],
-    ];
-    for command in commands {
-        let full = fs::File::options().write(true).open("/dev/full").unwrap();
-        let output = agent(command).stdout(full).output().unwrap();
-        let said = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{command:?}: {said}");
-        let why = "cannot write to standard output: No space left on device";
-        assert!(said.contains(why) && said.matches("No space").count() == 1, "{command:?}: {said}");
-    }
-    let nowhere = directory.path().join("no/such/page.html");
-    let nowhere = nowhere.to_str().unwrap();
-    let output = run(&["report", file, "-o", nowhere]);
-    refuses(&output, &[nowhere, "No such file", "give another path"]);
-    let said = text(&output.stderr);
-    assert!(said.matches("No such file").count() == 1 && !said.contains(".partial"), "{said}");
 }
 
 #[test]
