@@ -76,6 +76,13 @@ impl Clock {
         format!("{:.9}", self.timestamp(time))
     }
 
+    /// Date and time to the second in the clock's zone, and the zone's offset.
+    #[must_use]
+    pub fn local(&self, time: BootTime) -> String {
+        let zoned = self.timestamp(time).to_zoned(self.zone.clone());
+        zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+    }
+
     /// Adds a point in time to a line.
     pub fn write(&mut self, line: &mut String, time: BootTime, how: Timestamps) {
         let timestamp = self.timestamp(time);
@@ -142,6 +149,7 @@ mod tests {
         assert_eq!(text(Timestamps::Unix), "1772406001.000002");
         assert_eq!(text(Timestamps::Boot), "61.000002");
         assert_eq!(clock.utc(moment), "2026-03-01T23:00:01.000002003Z");
+        assert_eq!(clock.local(moment), "2026-03-02T00:00:01+01:00");
     }
 
     #[test]

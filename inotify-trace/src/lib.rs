@@ -15,3 +15,4 @@ pub mod recording;
 mod regular;
 pub mod report;
 mod threads;
+mod zone;

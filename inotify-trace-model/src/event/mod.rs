@@ -570,6 +570,32 @@ pub enum Loss {
     Instances,
     /// The same for cgroups, with the names of their containers.
     Cgroups,
+    /// Frames of a recording, each of several events: damaged or missing.
+    Frames,
+    /// Files of a recording.
+    Files,
+    /// The end of a recording.
+    End,
+}
+
+impl Loss {
+    /// The name in counts.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Holders => "holders",
+            Self::Calls => "calls",
+            Self::Records => "records",
+            Self::Runs => "runs",
+            Self::Unrecorded => "unrecorded",
+            Self::Instances => "instances",
+            Self::Cgroups => "cgroups",
+            Self::Frames => "frames",
+            Self::Files => "files",
+            Self::End => "end",
+        }
+    }
 }
 
 impl fmt::Display for Loss {
@@ -583,6 +609,9 @@ impl fmt::Display for Loss {
             Self::Unrecorded => "events that could not be recorded",
             Self::Instances => "instances (forgotten: too much for --memory)",
             Self::Cgroups => "cgroups (forgotten: too much for --memory)",
+            Self::Frames => "frames of the recording, with all events in them (damaged or missing)",
+            Self::Files => "files of the recording (missing, or not readable)",
+            Self::End => "end of the recording (the recorder was killed, or the file was cut)",
         })
     }
 }

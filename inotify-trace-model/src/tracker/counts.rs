@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::event::{Event, EventKind, EventName, Loss};
+use crate::event::{Event, EventKind, EventName};
 
 /// Counts of events.
 #[derive(Clone, Debug, Default)]
@@ -35,17 +35,7 @@ impl Summary {
 impl Counts {
     pub(super) fn add(&mut self, event: &Event) {
         if let EventKind::Lost { count, what } = event.kind {
-            let what = match what {
-                Loss::Events => "events",
-                Loss::Holders => "holders",
-                Loss::Calls => "calls",
-                Loss::Records => "records",
-                Loss::Runs => "runs",
-                Loss::Unrecorded => "unrecorded",
-                Loss::Instances => "instances",
-                Loss::Cgroups => "cgroups",
-            };
-            let lost = self.lost.entry(what).or_default();
+            let lost = self.lost.entry(what.name()).or_default();
             // A recording may contain any number.
             *lost = lost.saturating_add(count);
         } else {

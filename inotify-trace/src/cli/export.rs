@@ -59,7 +59,8 @@ All events are written, also those that `replay` hides by default. docs/export.m
 columns, docs/fleet.md has queries for many nodes. A file gets its name only when it is complete;
 existing files are never overwritten.
 
-Exit code: 0; 2 if a recording is damaged. Events before the damage are written all the same.";
+Exit code: 0; 2 if a part of a recording is missing: damaged, a file of several, or the end after
+kill -9. What can be read is written all the same.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -80,7 +81,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.csv_safe && args.format != Format::Csv {
         bail!("--csv-safe is for --format csv");
     }
-    let opened = open(&args.recordings.files, "nothing to export")?;
+    let opened = open(&args.recordings.files)?;
     let mut is_damaged = !opened.problems.is_empty();
     let mut exporter = args.exporter()?;
     let output_is_on_terminal = args.output.is_none() && io::stdout().is_terminal();

@@ -26,6 +26,7 @@ use super::{
     units::{self, duration, positive_duration},
 };
 use crate::{
+    export,
     feed::{Live, Options, Session},
     host::{self, privileges::Later},
     kernel::{Backend, Settings},
@@ -88,8 +89,8 @@ Examples:
 Exit code: 0 if there are no leaks, 1 if there are, 2 if the command failed.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if let Some(past) = args.past.load()? {
-        return look_back(args, &past);
+    if args.past.is_given() {
+        return look_back(args);
     }
     event_loop()?.block_on(async {
         match args.watch {
@@ -120,19 +121,27 @@ async fn look(args: &Args) -> anyhow::Result<ExitCode> {
         // The snapshot is older than the settling time.
         grace.target = args.settle;
     }
-    tell(Say::new(args.output, host::clock()), story.tracker(), story.now(), &grace)
+    let say = Say::new(args.output, host::clock());
+    Ok(exit_code(tell(say, story.tracker(), story.now(), &grace)?))
 }
 
-/// Reports the leaks at a moment of a recording.
-fn look_back(args: &Args, past: &Past) -> anyhow::Result<ExitCode> {
+/// Reports the leaks at a moment of recordings.
+fn look_back(args: &Args) -> anyhow::Result<ExitCode> {
     let grace = Grace { target: args.settle, ..args.grace() };
-    let say = Say::new(args.output, past.header.clock());
-    let code = tell(say, &past.tracker, past.time, &grace)?;
-    Ok(if past.is_damaged { ExitCode::from(EXIT_ERROR) } else { code })
+    let mut has_leak = false;
+    let is_damaged = args.past.each(|past| {
+        let mut say = Say::new(args.output, past.header.clock());
+        if past.is_one_of_several {
+            say.name(&past)?;
+        }
+        has_leak |= tell(say, &past.tracker, past.time, &grace)?;
+        Ok(())
+    })?;
+    Ok(if is_damaged { ExitCode::from(EXIT_ERROR) } else { exit_code(has_leak) })
 }
 
-/// Prints the leaks at a moment.
-fn tell(mut say: Say, tracker: &Tracker, now: BootTime, grace: &Grace) -> anyhow::Result<ExitCode> {
+/// Prints the leaks at a moment, and returns whether there are any.
+fn tell(mut say: Say, tracker: &Tracker, now: BootTime, grace: &Grace) -> anyhow::Result<bool> {
     let found = verdicts(tracker, now, grace);
     for verdict in &found {
         say.verdict(verdict, tracker, now)?;
@@ -142,7 +151,7 @@ fn tell(mut say: Say, tracker: &Tracker, now: BootTime, grace: &Grace) -> anyhow
         writeln!(out, "No leak found among {instances} instances.")?;
         out.flush()?;
     }
-    Ok(exit_code(say.has_leak))
+    Ok(say.has_leak)
 }
 
 /// Reports the leaks that exist now, and later ones as they happen.
@@ -194,6 +203,18 @@ impl Say {
             Format::Json => Said::Json(Json::new(BufWriter::new(Patient::stdout()), clock)),
         };
         Self { format, has_leak: false }
+    }
+
+    /// Names the machine: in a line before the others, or in each object.
+    fn name(&mut self, past: &Past) -> io::Result<()> {
+        match &mut self.format {
+            Said::Text(out, _) => writeln!(out, "{}", past.heading()),
+            Said::Json(lines) => {
+                let out = BufWriter::new(Patient::stdout());
+                *lines = Json::of_run(out, export::context(&past.header));
+                Ok(())
+            }
+        }
     }
 }
 

@@ -110,9 +110,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.watch.is_some() {
         return event_loop()?.block_on(watch(args));
     }
-    if let Some(past) = args.past.load()? {
-        let code = show(args, &look_back(args, &past))?;
-        return Ok(if past.is_damaged { ExitCode::from(EXIT_ERROR) } else { code });
+    if args.past.is_given() {
+        let mut is_over = false;
+        let is_damaged = args.past.each(|past| {
+            let report = look_back(args, &past);
+            is_over |= report.over().next().is_some();
+            Ok(print_past(args, &report, &past)?)
+        })?;
+        return Ok(match (is_damaged, is_over) {
+            (true, _) => ExitCode::from(EXIT_ERROR),
+            (false, true) => ExitCode::from(EXIT_OVER),
+            (false, false) => ExitCode::SUCCESS,
+        });
     }
     let seen = list::look(false, args.walk_proc, &args.host.registry())?;
     let mut report = report(args, &seen.tracker, seen.is_told, None);
@@ -314,6 +323,29 @@ fn show(args: &Args, report: &LimitsReport) -> anyhow::Result<ExitCode> {
         bail!("--warn cannot be answered: the users' charges are not known; run it with sudo");
     }
     Ok(if report.over().next().is_none() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_OVER) })
+}
+
+/// Prints the report of a recorded machine, with its name and the moment.
+fn print_past(args: &Args, report: &LimitsReport, past: &Past) -> io::Result<()> {
+    let mut out = BufWriter::new(Patient::stdout());
+    match args.output {
+        Format::Json => {
+            let mut object = report.json();
+            past.name_in(&mut object);
+            serde_json::to_writer(&mut out, &object)?;
+            writeln!(out)?;
+        }
+        Format::Table => {
+            if past.is_one_of_several {
+                writeln!(out, "{}\n", past.heading())?;
+            }
+            report.write(&mut out)?;
+            if past.is_one_of_several {
+                writeln!(out)?;
+            }
+        }
+    }
+    out.flush()
 }
 
 fn print(args: &Args, report: &LimitsReport) -> io::Result<()> {

@@ -12,7 +12,7 @@ use inotify_trace_model::{story::Story, tracker::Tracker, usage::By};
 use super::{
     choice::{listed, one_of},
     kernel::log_at,
-    past::PastArgs,
+    past::{Past, PastArgs},
     recordings::exit_code,
     say::say,
     session::{event_loop, warn_of_left_out, warn_of_missing_capabilities},
@@ -22,7 +22,7 @@ use crate::{
     feed::{self, Live, Options},
     host::{self, runtimes::Registry},
     kernel::{KernelError, Settings},
-    output::{Column, Formulas, Listing, UserNames},
+    output::{Cell, Column, Formulas, Listing, Table, UserNames, printable},
 };
 
 /// Default of `--top` on a terminal.
@@ -98,65 +98,158 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.csv_safe && args.output != Format::Csv {
         bail!("--csv-safe is for -o csv");
     }
+    let mut shown = Shown::new(args);
+    if args.past.is_given() {
+        let is_damaged = args.past.each(|past| Ok(shown.add_past(&past)?))?;
+        shown.finish()?;
+        return Ok(exit_code(is_damaged));
+    }
     // Watch targets take time to find, so JSON has them only with --watches.
-    let (seen, names, is_damaged) = match args.past.load()? {
-        Some(past) => {
-            let names = UserNames::from_map(past.header.users.clone());
-            (Seen { tracker: past.tracker, is_told: true, left_out: 0 }, names, past.is_damaged)
-        }
-        None => {
-            let seen = look(args.watches, args.walk_proc, &args.host.registry())?;
-            (seen, UserNames::from_map(host::users()), false)
-        }
-    };
-    let mut listing = Listing::new(&seen.tracker, args.by, names);
-    if !args.pids.is_empty() {
-        listing.only(&args.pids);
+    let seen = look(args.watches, args.walk_proc, &args.host.registry())?;
+    shown.add(&seen.tracker, Told::of(&seen), UserNames::from_map(host::users()), None)?;
+    shown.finish()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is shown of one machine, or of several.
+struct Shown<'a> {
+    args: &'a Args,
+    /// The most rows of each machine.
+    most: usize,
+    out: BufWriter<io::StdoutLock<'static>>,
+    columns: Vec<Column>,
+    parts: Vec<Part>,
+    /// Lines after the table.
+    totals: Vec<String>,
+}
+
+/// Where the rows of one machine come from.
+struct Told {
+    /// Whether from the kernel.
+    by_kernel: bool,
+    /// The number of watches that were not looked up for lack of time.
+    left_out: usize,
+}
+
+impl Told {
+    fn of(seen: &Seen) -> Self {
+        Self { by_kernel: seen.is_told, left_out: seen.left_out }
     }
-    if let Some(column) = args.sort {
-        listing.sort(column);
+}
+
+/// The rows of one machine.
+struct Part {
+    columns: Vec<Column>,
+    rows: Vec<Vec<Cell>>,
+    /// The machine's name, if there are several.
+    node: Option<String>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(args: &'a Args) -> Self {
+        let stdout = io::stdout();
+        let most = match args.top {
+            Some(most) => most,
+            None if args.all || args.output == Format::Json || !stdout.is_terminal() => usize::MAX,
+            None => SCREEN,
+        };
+        let (columns, parts, totals) = (Vec::new(), Vec::new(), Vec::new());
+        Self { args, most, out: BufWriter::new(stdout.lock()), columns, parts, totals }
     }
-    let stdout = io::stdout();
-    let most = match args.top {
-        Some(most) => most,
-        None if args.all || args.output == Format::Json || !stdout.is_terminal() => usize::MAX,
-        None => SCREEN,
-    };
-    let dropped = listing.cut(most);
-    let mut out = BufWriter::new(stdout.lock());
-    let columns = match args.columns.as_slice() {
-        [] => listing.columns(args.output != Format::Table, args.watches),
-        chosen => chosen.to_vec(),
-    };
-    match args.output {
-        Format::Json => {
-            serde_json::to_writer(
-                &mut out,
-                &listing.json(args.watches, seen.is_told, seen.left_out),
-            )?;
-            writeln!(out)?;
+
+    fn add_past(&mut self, past: &Past) -> io::Result<()> {
+        let names = UserNames::from_map(past.header.users.clone());
+        self.add(&past.tracker, Told { by_kernel: true, left_out: 0 }, names, Some(past))
+    }
+
+    /// Adds a machine; JSON is written at once.
+    fn add(
+        &mut self,
+        tracker: &Tracker,
+        told: Told,
+        names: UserNames,
+        past: Option<&Past>,
+    ) -> io::Result<()> {
+        let args = self.args;
+        let mut listing = Listing::new(tracker, args.by, names);
+        if !args.pids.is_empty() {
+            listing.only(&args.pids);
         }
-        Format::Csv => {
-            let names: Vec<_> = columns.iter().map(|column| column.field()).collect();
-            let names = (!args.no_headers).then_some(names.as_slice());
-            listing.table(&columns, args.watches).write_csv(
-                &mut out,
-                names,
-                Formulas::quoted_if(args.csv_safe),
-            )?;
+        if let Some(column) = args.sort {
+            listing.sort(column);
         }
-        Format::Table | Format::Wide => {
-            listing.table(&columns, args.watches).write_aligned(&mut out, !args.no_headers)?;
-            if !args.no_headers {
-                if dropped > 0 {
-                    writeln!(out, "... and {dropped} more (--all shows them)")?;
-                }
-                writeln!(out, "\n{}", listing.summary())?;
+        let dropped = listing.cut(self.most);
+        if args.output == Format::Json {
+            let mut object = listing.json(args.watches, told.by_kernel, told.left_out);
+            if let Some(past) = past {
+                past.name_in(&mut object);
+            }
+            serde_json::to_writer(&mut self.out, &object)?;
+            return writeln!(self.out);
+        }
+        let columns = match args.columns.as_slice() {
+            [] => listing.columns(args.output != Format::Table, args.watches),
+            chosen => chosen.to_vec(),
+        };
+        for &column in &columns {
+            if self.parts.is_empty() || !self.columns.contains(&column) {
+                self.columns.push(column);
             }
         }
+        let past = past.filter(|past| past.is_one_of_several);
+        let node = past.map(|past| past.header.host.clone());
+        let rows = listing.table(&columns, args.watches).rows;
+        if dropped > 0 {
+            let of = node.iter().map(|node| format!(" of {}", printable(node))).collect::<String>();
+            self.totals.push(format!("... and {dropped} more{of} (--all shows them)"));
+        }
+        let summary = listing.summary();
+        self.totals.push(match past {
+            None => format!("\n{summary}"),
+            Some(past) => format!("\n{}\n{summary}", past.heading()),
+        });
+        self.parts.push(Part { columns, rows, node });
+        Ok(())
     }
-    out.flush()?;
-    Ok(exit_code(is_damaged))
+
+    /// Writes the table.
+    fn finish(mut self) -> io::Result<()> {
+        let args = self.args;
+        let is_named = self.parts.iter().any(|part| part.node.is_some());
+        let mut rows = Vec::new();
+        for Part { columns, rows: cells, node } in self.parts {
+            let node = node.map(Cell::Text);
+            rows.extend(cells.into_iter().map(|row| {
+                let cell = |column| {
+                    let at = columns.iter().position(|it| it == column);
+                    at.and_then(|at| row.get(at).cloned()).unwrap_or(Cell::Missing)
+                };
+                node.iter().cloned().chain(self.columns.iter().map(cell)).collect()
+            }));
+        }
+        let head = |node, name: fn(&Column) -> &'static str| {
+            let node = is_named.then_some(node);
+            node.into_iter().chain(self.columns.iter().map(name)).collect::<Vec<_>>()
+        };
+        let table = Table { columns: head("NODE", |it| it.name()), rows };
+        match args.output {
+            Format::Json => {}
+            Format::Csv => {
+                let names = head("node", |it| it.field());
+                let names = (!args.no_headers).then_some(names.as_slice());
+                table.write_csv(&mut self.out, names, Formulas::quoted_if(args.csv_safe))?;
+            }
+            Format::Table | Format::Wide => {
+                table.write_aligned(&mut self.out, !args.no_headers)?;
+                if !args.no_headers {
+                    for line in &self.totals {
+                        writeln!(self.out, "{line}")?;
+                    }
+                }
+            }
+        }
+        self.out.flush()
+    }
 }
 
 /// The instances and watches that exist.

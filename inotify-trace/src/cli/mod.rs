@@ -21,11 +21,14 @@ mod trace;
 mod units;
 mod view;
 
-use std::process::ExitCode;
+use std::{io::ErrorKind, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::host::{runtimes::Registry, surroundings};
+use crate::{
+    host::{runtimes::Registry, surroundings},
+    zone,
+};
 
 /// Exit code of a command that failed.
 const EXIT_ERROR: u8 = 2;
@@ -43,6 +46,9 @@ struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     trace: trace::Args,
+    /// Show times in UTC, and take times of day in UTC, instead of this machine's time zone
+    #[arg(long, global = true)]
+    utc: bool,
 }
 
 /// Options that locate the host's files and sockets.
@@ -119,6 +125,9 @@ pub fn main() -> ExitCode {
         return ExitCode::from(EXIT_ERROR);
     }
     let cli = Cli::parse();
+    if cli.utc {
+        zone::show_utc();
+    }
     let result = match cli.command {
         None => trace::run(&cli.trace),
         Some(Command::Trace(args)) => trace::run(&args),
@@ -135,11 +144,21 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
+            // Whatever has a path names it in its error.
+            let place =
+                if is_full_output(&error) { "cannot write to standard output: " } else { "" };
             // If standard error is closed too, there is no place left to report to.
-            let _ = say::say(format_args!("inotify-trace: {error:#}"));
+            let _ = say::say(format_args!("inotify-trace: {place}{error:#}"));
             ExitCode::from(EXIT_ERROR)
         }
     }
+}
+
+/// Whether it is nothing but the system's error of a full disk.
+fn is_full_output(error: &anyhow::Error) -> bool {
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    let is_full = matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
+    is_full && error.chain().count() == 1
 }
 
 /// Whether the reader of standard output has closed it, as in `inotify-trace | head`.
@@ -147,6 +166,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause
             .downcast_ref::<std::io::Error>()
-            .is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+            .is_some_and(|cause| cause.kind() == ErrorKind::BrokenPipe)
     })
 }

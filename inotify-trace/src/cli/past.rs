@@ -1,13 +1,14 @@
 //! The state at a moment of a recording, for commands that otherwise look at what exists now.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use anyhow::Context as _;
 use inotify_trace_model::{
     event::BootTime,
     story::Story,
     tracker::{Forgotten, Tracker},
 };
+
+use serde_json::Value;
 
 use super::{
     progress::Progress,
@@ -18,13 +19,14 @@ use super::{
 use crate::{
     feed::{Replay, Until},
     limits::{Changes, Counted},
+    output::printable,
     recording::Header,
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PastArgs {
     /// Read this recording, a file or a directory of files, instead of the running system. Can be
-    /// given more than once
+    /// given more than once; of several machines, each is shown and named
     #[arg(long = "recording", value_name = "FILE")]
     recordings: Vec<PathBuf>,
     /// With --recording: moment to show [default: the end]
@@ -32,7 +34,7 @@ pub(super) struct PastArgs {
     at: Option<Moment>,
 }
 
-/// The state at a moment of a recording.
+/// The state of a machine at a moment of its recording.
 pub(super) struct Past {
     pub(super) header: Header,
     pub(super) tracker: Tracker,
@@ -41,46 +43,108 @@ pub(super) struct Past {
     pub(super) changes: Changes,
     /// The time from the beginning of the run to the moment.
     pub(super) during: Duration,
-    /// Whether some of the recordings could not be read.
-    pub(super) is_damaged: bool,
+    /// Whether it is one of several machines, which are to be named.
+    pub(super) is_one_of_several: bool,
+}
+
+impl Past {
+    /// The machine's name and the moment.
+    pub(super) fn heading(&self) -> String {
+        let time = self.header.clock().local(self.time);
+        format!("{}, as of {time}:", printable(&self.header.host))
+    }
+
+    /// Adds the machine's name and the moment to a JSON object.
+    pub(super) fn name_in(&self, object: &mut Value) {
+        object["node"] = self.header.host.clone().into();
+        object["time"] = self.header.clock().utc(self.time).into();
+    }
 }
 
 impl PastArgs {
-    /// Loads the state; None without `--recording`.
-    pub(super) fn load(&self) -> anyhow::Result<Option<Past>> {
-        if self.recordings.is_empty() {
-            return Ok(None);
-        }
-        let opened = open(&self.recordings, "nothing was recorded")?;
-        let mut past = self.replay(opened.runs)?;
-        past.is_damaged |= !opened.problems.is_empty();
-        Ok(Some(past))
+    /// Whether a recording is to be read.
+    pub(super) fn is_given(&self) -> bool {
+        !self.recordings.is_empty()
     }
 
-    fn replay(&self, runs: Vec<Replay>) -> anyhow::Result<Past> {
-        let found = self.at.map(|at| Coverage::of(&runs)?.at("--at", at)).transpose()?;
-        let place = found.map_or(runs.len().saturating_sub(1), |(place, _)| place);
-        let at = found.map(|(_, at)| at);
-        let mut run = runs.into_iter().nth(place).context("nothing was recorded")?;
-        let until = at.map_or(BootTime(u64::MAX), |at| run.header().clock().boot_time(at));
-        let past = until_then(&mut run, until);
-        tell(run.problems())?;
-        let Forgotten { instances, cgroups } = past.tracker.forgotten();
-        if instances + cgroups > 0 {
-            say(format_args!(
-                "inotify-trace: {instances} instances and {cgroups} cgroups of the recording were \
-                 forgotten: they take too much memory"
-            ))?;
+    /// Loads the state of each recorded machine, one after the other, and passes it to `show`. Returns
+    /// whether some of the recordings could not be read.
+    pub(super) fn each(
+        &self,
+        mut show: impl FnMut(Past) -> anyhow::Result<()>,
+    ) -> anyhow::Result<bool> {
+        let opened = open(&self.recordings)?;
+        let mut is_damaged = !opened.problems.is_empty();
+        let (places, at) = match self.at {
+            Some(at) => {
+                let (places, at) = Coverage::of(&opened.runs)?.at("--at", at)?;
+                (places, Some(at))
+            }
+            None => (latest(&opened.runs)?, None),
+        };
+        let mut runs: Vec<_> = opened.runs.into_iter().map(Some).collect();
+        let is_one_of_several = places.len() > 1;
+        for place in places {
+            let Some(mut run) = runs.get_mut(place).and_then(Option::take) else { continue };
+            let until = at.map_or(BootTime(u64::MAX), |at| run.header().clock().boot_time(at));
+            let past = Past { is_one_of_several, ..until_then(&mut run, until) };
+            tell(run.problems())?;
+            tell_of_gaps(&run, &past, until)?;
+            is_damaged |= !run.problems().is_empty();
+            show(past)?;
         }
-        if let Some(at) = at.filter(|_| past.time < until && past.is_damaged) {
-            let end = past.header.clock().utc(past.time);
-            say(format_args!(
-                "inotify-trace: --at is {at}, and nothing after {end} can be read: shown as it was \
-                 then"
-            ))?;
-        }
-        Ok(past)
+        Ok(is_damaged)
     }
+}
+
+/// The last run of each machine, by their names. Says which others are not shown.
+fn latest(runs: &[Replay]) -> anyhow::Result<Vec<usize>> {
+    let mut last: BTreeMap<_, (usize, usize)> = BTreeMap::new();
+    for (place, run) in runs.iter().enumerate() {
+        let (latest, earlier) = last.entry(&run.header().host).or_insert((place, 0));
+        if *latest != place {
+            (*latest, *earlier) = (place, *earlier + 1);
+        }
+    }
+    for (host, (place, earlier)) in &last {
+        let (count, Some(run)) = (*earlier, runs.get(*place)) else { continue };
+        if count > 0 {
+            say(format_args!(
+                "inotify-trace: {host}: the end of the last recording is shown, which begins at {}; \
+                 {count} earlier one{} left out: give a moment with --at",
+                run.header().clock().local(run.header().started),
+                if count == 1 { " is" } else { "s are" },
+            ))?;
+        }
+    }
+    Ok(last.into_values().map(|(place, _)| place).collect())
+}
+
+/// Says what is not known of the state.
+fn tell_of_gaps(run: &Replay, past: &Past, until: BootTime) -> anyhow::Result<()> {
+    let Forgotten { instances, cgroups } = past.tracker.forgotten();
+    if instances + cgroups > 0 {
+        say(format_args!(
+            "inotify-trace: {instances} instances and {cgroups} cgroups of the recording were \
+             forgotten: they take too much memory"
+        ))?;
+    }
+    if run.has_stale_state() {
+        say(format_args!(
+            "inotify-trace: what changed in the missing frames is not known: instances that ended there \
+             are shown as if they still existed"
+        ))?;
+    }
+    let is_asked = until != BootTime(u64::MAX);
+    if is_asked && past.time < until && !run.problems().is_empty() {
+        let clock = past.header.clock();
+        say(format_args!(
+            "inotify-trace: --at is {}, and nothing after {} can be read: shown as it was then",
+            clock.local(until),
+            clock.local(past.time),
+        ))?;
+    }
+    Ok(())
 }
 
 fn until_then(run: &mut Replay, until: BootTime) -> Past {
@@ -92,7 +156,6 @@ fn until_then(run: &mut Replay, until: BootTime) -> Past {
         Until::new(run, until).run(&mut story, &mut counted, |position| progress.at(position));
     let time = story.now();
     let during = time.since(header.started);
-    let is_damaged = !run.problems().is_empty();
     let (tracker, changes) = (story.into_tracker(), counted.changes);
-    Past { header, tracker, time, changes, during, is_damaged }
+    Past { header, tracker, time, changes, during, is_one_of_several: false }
 }

@@ -18,20 +18,23 @@ pub(super) struct Files {
 
 /// Recordings that can be read, at least in part.
 pub(super) struct Opened {
-    /// Runs of the recorder, oldest first; never empty.
+    /// Runs of the recorder, oldest first.
     pub(super) runs: Vec<Replay>,
     /// Files that cannot be read at all; already reported.
     pub(super) problems: Vec<Problem>,
 }
 
-/// Opens recordings, reports on standard error those that cannot be read, and fails with the
-/// message `nothing` if none can.
-pub(super) fn open(files: &[PathBuf], nothing: &'static str) -> anyhow::Result<Opened> {
+/// Opens recordings, and reports on standard error those that cannot be read.
+///
+/// # Errors
+/// If none can.
+pub(super) fn open(files: &[PathBuf]) -> anyhow::Result<Opened> {
     let Recordings { runs, problems } = Recordings::open(files);
-    tell(&problems)?;
-    if runs.is_empty() {
-        bail!(nothing);
+    if let ([], [others @ .., last]) = (&runs[..], &problems[..]) {
+        tell(others)?;
+        bail!("{last}");
     }
+    tell(&problems)?;
     Ok(Opened { runs, problems })
 }
 

@@ -55,7 +55,8 @@ Examples:
   inotify-trace replay night.itrec --speed 10        replay at ten times the original speed
   inotify-trace replay night.itrec -o json | jq .path    write JSON for programs
 
-Exit code: 0; 2 if a file is damaged. Events before the damage are shown all the same.";
+Exit code: 0; 2 if a part of a recording is missing: damaged, a file of several, or the end after
+kill -9. What can be read is shown all the same.";
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Speed {
@@ -76,16 +77,18 @@ fn speed(text: &str) -> Result<Speed, String> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let opened = open(&args.recordings.files, "nothing to replay")?;
+    let opened = open(&args.recordings.files)?;
     let range = Range::new(args, &opened.runs)?;
     let mut is_damaged = !opened.problems.is_empty();
+    let is_one_of_several = opened.runs.len() > 1;
     for mut run in opened.runs {
         greet(run.header())?;
         let clock = run.header().clock();
         let range = range.of_machine_with(&clock);
         let mut story = Story::new(run.header().started, Grace::default())
             .within(args.recordings.memory.ceiling());
-        let inner = Paced::new(args.view.audience(clock), args.speed);
+        let named = is_one_of_several.then(|| run.header());
+        let inner = Paced::new(args.view.audience_of(clock, named)?, args.speed);
         let mut audience = Since { start: range.from, inner };
         let progress = Progress::new(run.size(), io::stdout().is_terminal());
         Until::new(&mut run, range.to)
@@ -104,7 +107,7 @@ fn greet(header: &Header) -> io::Result<()> {
         "Replaying what was recorded on {} (Linux {}) since {} ({} backend, inotify-trace {}).",
         header.host,
         header.kernel,
-        header.clock().utc(header.started),
+        header.clock().local(header.started),
         if header.backend.is_empty() { "unknown" } else { &header.backend },
         header.tool_version,
     ))?;

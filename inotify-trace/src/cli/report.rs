@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{anyhow, bail};
 use clap::ValueEnum;
 use inotify_trace_model::{story::Story, verdict::Grace};
 
@@ -56,14 +56,15 @@ Examples:
   inotify-trace report /var/lib/inotify-trace/ -o all.html    all recordings of a directory
   inotify-trace report node1.itrec node2.itrec -o both.html   recordings of several machines
 
-Exit code: 0; 2 if a file is damaged. Events before the damage are reported all the same.";
+Exit code: 0; 2 if a part of a recording is missing: damaged, a file of several, or the end after
+kill -9. What can be read is reported all the same.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (path, format) = args.destination();
     if let Some(path) = path {
         refuse_recordings(path, &args.recordings.files)?;
     }
-    let opened = open(&args.recordings.files, "nothing to report")?;
+    let opened = open(&args.recordings.files)?;
     let mut is_damaged = !opened.problems.is_empty();
     let mut report = Report { runs: Vec::new(), unreadable: sentences(&opened.problems) };
     let runs = opened.runs.len();
@@ -80,10 +81,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     match path {
         Some(path) => {
-            write(path, &page).with_context(|| {
-                format!("cannot write {}: give another path with -o", path.display())
+            write(path, &page).map_err(|cause| {
+                anyhow!("cannot write {}: {cause}; give another path with -o", path.display())
             })?;
-            let title = report.worst().map(|run| printable(&run.title)).unwrap_or_default();
+            let title = report.title().unwrap_or_default();
+            let title = printable(&title);
             say(format_args!("{title}. Written: {}", path.display()))?;
         }
         None => io::stdout().lock().write_all(page.as_bytes())?,

@@ -1,6 +1,6 @@
 //! Options that filter events and format them, live or from a recording.
 
-use std::io::{self, BufWriter, IsTerminal as _};
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 
 use clap::ValueEnum;
 use inotify_trace_model::{
@@ -11,8 +11,10 @@ use inotify_trace_model::{
 
 use super::choice::{listed, one_of};
 use crate::{
+    export,
     host::{self, cgroup},
-    output::{Filter, Filtered, Json, Patient, Text, UserNames, Width},
+    output::{Filter, Filtered, Json, Patient, Text, UserNames, Width, printable},
+    recording::Header,
 };
 
 /// Bytes buffered before they are written, unless the source pauses.
@@ -71,6 +73,25 @@ impl ViewArgs {
     pub(super) fn audience(&self, clock: Clock) -> View {
         let (filter, shows_leaks) = (self.filter(), !self.no_verdicts);
         Filtered { filter, shows_leaks, inner: self.format(clock) }
+    }
+
+    /// The same for one recording of several, which is named: in a line before the others, or in
+    /// each object.
+    pub(super) fn audience_of(&self, clock: Clock, named: Option<&Header>) -> io::Result<View> {
+        let mut view = self.audience(clock);
+        match (named, self.output) {
+            (None, _) => {}
+            (Some(header), Format::Json) => {
+                let out = BufWriter::with_capacity(OUTPUT_BUFFER, Patient::stdout());
+                view.inner = Box::new(Json::of_run(out, export::context(header)));
+            }
+            (Some(header), Format::Text) => {
+                let begun = header.clock().local(header.started);
+                let host = printable(&header.host);
+                Patient::stdout().write_all(format!("{host}, since {begun}:\n").as_bytes())?;
+            }
+        }
+        Ok(view)
     }
 
     fn filter(&self) -> Filter {

@@ -51,6 +51,8 @@ pub(crate) fn partial(path: &Path) -> io::Result<NamedTempFile> {
     let mut prefix = std::ffi::OsString::from(".");
     prefix.push(name);
     prefix.push(".");
+    // An error of its own for the usual mistake: the one below has the temporary name.
+    fs::metadata(directory)?;
     tempfile::Builder::new().prefix(&prefix).suffix(PARTIAL).tempfile_in(directory)
 }
 

@@ -47,7 +47,7 @@ pub trait Exporter: Audience<Error = ExportError> {
 }
 
 /// The context of all records of a run.
-fn context(header: &Header) -> Context {
+pub(crate) fn context(header: &Header) -> Context {
     Context {
         clock: header.clock(),
         users: UserNames::from_map(header.users.clone()),

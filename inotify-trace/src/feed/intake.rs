@@ -50,6 +50,8 @@ pub(super) struct Intake {
     allowance: Allowance,
     /// Whether events were lost, which may include ends of instances.
     has_lost: bool,
+    /// Whether a loss was told since the feed last looked.
+    pub(super) has_just_lost: bool,
     /// Watches of the snapshot that were not looked up for lack of time.
     pub(super) left_out: usize,
     /// Whether the last batch left records in the ring buffer.
@@ -67,6 +69,7 @@ impl Intake {
             files: OpenFiles::open(),
             allowance: Allowance::new(Instant::now()),
             has_lost: false,
+            has_just_lost: false,
             left_out: 0,
             more: false,
         }
@@ -171,7 +174,7 @@ impl Intake {
                 record::Loss::CallsFull => Loss::Calls,
             };
             events.push(now(EventKind::Lost { count, what }));
-            self.has_lost = true;
+            (self.has_lost, self.has_just_lost) = (true, true);
         }
     }
 

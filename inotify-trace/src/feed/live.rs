@@ -147,6 +147,12 @@ impl Live {
             self.rest(false);
             self.intake.drain(events);
         }
+        if std::mem::take(&mut self.intake.has_just_lost) {
+            // What began or ended meanwhile is found by looking.
+            let now = Instant::now();
+            self.search.hint(now);
+            self.intake.sweep.hint(now);
+        }
         self.refusals.look(&mut self.intake, events, 0, tracker)
     }
 

@@ -78,17 +78,19 @@ pub(super) struct Routine {
     due: Instant,
     interval: Duration,
     share: u32,
+    /// The earliest time to do it again, which keeps the share.
+    earliest: Instant,
 }
 
 impl Routine {
     /// Searches for missed instances. The snapshot was just made.
     pub(super) fn search(now: Instant) -> Self {
-        Self { due: now + SEARCH, interval: SEARCH, share: SEARCH_SHARE }
+        Self { due: now + SEARCH, interval: SEARCH, share: SEARCH_SHARE, earliest: now }
     }
 
     /// Looks at queues. The snapshot was just made.
     pub(super) fn queues(now: Instant) -> Self {
-        Self { due: now + QUEUES, interval: QUEUES, share: QUEUES_SHARE }
+        Self { due: now + QUEUES, interval: QUEUES, share: QUEUES_SHARE, earliest: now }
     }
 
     /// When to do it.
@@ -98,7 +100,13 @@ impl Routine {
 
     /// It was done, from `started` until `now`.
     pub(super) fn done(&mut self, started: Instant, now: Instant) {
-        self.due = now + self.interval.max(self.share * now.duration_since(started));
+        self.earliest = now + self.share * now.duration_since(started);
+        self.due = self.earliest.max(now + self.interval);
+    }
+
+    /// There is a reason to do it now: something was lost.
+    pub(super) fn hint(&mut self, now: Instant) {
+        self.due = self.due.min(now.max(self.earliest));
     }
 }
 
@@ -121,6 +129,20 @@ mod tests {
         assert_eq!(waits, expected);
         schedule.hint(now);
         assert_eq!(schedule.due() - now, AFTER_HINT[0]);
+    }
+
+    #[test]
+    fn after_a_loss_it_looks_at_once_and_not_all_the_time() {
+        let start = Instant::now();
+        let mut search = Routine::search(start);
+        assert_eq!(search.due() - start, SEARCH);
+        let lost = start + Duration::from_secs(2);
+        search.hint(lost);
+        assert_eq!(search.due(), lost);
+        let took = Duration::from_millis(10);
+        search.done(lost, lost + took);
+        search.hint(lost + took);
+        assert_eq!(search.due(), lost + took + SEARCH_SHARE * took);
     }
 
     #[test]

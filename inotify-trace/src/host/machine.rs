@@ -11,11 +11,11 @@ use inotify_trace_model::{
     clock::Clock,
     event::{BootTime, Files},
 };
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::users;
-use crate::{limits::files::Root, recording::Header};
+use crate::{limits::files::Root, recording::Header, zone::zone};
 
 /// The current time, in the clock of events.
 #[must_use]
@@ -57,7 +57,7 @@ pub fn clock() -> Clock {
     let since_boot = clock_gettime(ClockId::Boottime);
     let nanoseconds = i32::try_from(since_boot.tv_nsec).unwrap_or_default();
     let booted = Timestamp::now() - SignedDuration::new(since_boot.tv_sec, nanoseconds);
-    Clock::new(booted, TimeZone::system())
+    Clock::new(booted, zone())
 }
 
 /// The header of a recording that begins at this moment on this machine, whose files are below

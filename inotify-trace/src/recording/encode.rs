@@ -413,7 +413,8 @@ fn to_loss(loss: Loss) -> wire::Loss {
         Loss::Holders => wire::Loss::Holders,
         Loss::Calls => wire::Loss::Calls,
         Loss::Runs => wire::Loss::Runs,
-        Loss::Records => wire::Loss::Records,
+        // Replays add the last three, and no recorder does.
+        Loss::Records | Loss::Frames | Loss::Files | Loss::End => wire::Loss::Records,
         Loss::Unrecorded => wire::Loss::Unrecorded,
         Loss::Instances => wire::Loss::Instances,
         Loss::Cgroups => wire::Loss::Cgroups,

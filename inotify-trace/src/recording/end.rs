@@ -19,8 +19,9 @@ use super::{
     store, wire,
 };
 
-/// The longest body of the frame that ends a file: a field's number, and a number of 64 bits.
-const LONGEST_END: usize = 11;
+/// The longest body of the frame that ends a file: a number of 64 bits and a truth value, each with its
+/// field's number.
+const LONGEST_END: usize = 13;
 
 /// The number of last frames that are searched for a time. A frame may be damaged, or be state, which
 /// has none.
@@ -36,7 +37,7 @@ pub struct End {
 }
 
 /// The end of a file: from its last frame if it was closed properly, otherwise from one of its last
-/// frames. The whole file is read only if these have no time.
+/// frames. The whole file is read only if these have no time, or if it is damaged.
 ///
 /// # Errors
 /// If the file cannot be read, or is no recording that this version understands.
@@ -75,17 +76,22 @@ fn final_frame(file: &mut File) -> io::Result<Option<BootTime>> {
     }))
 }
 
-/// The time of the last frame that has one, of the last few that begin at `first` or later.
+/// The time of the last frame that has one, of the last few that begin at `first` or later; None if
+/// they have none, or if frames do not follow each other up to the end of the file.
 fn last_time(input: &mut BufReader<File>, first: u64) -> io::Result<Option<BootTime>> {
     let mut frames = VecDeque::new();
+    let file_length = input.seek(SeekFrom::End(0))?;
     let mut at = first;
     input.seek(SeekFrom::Start(at))?;
     let mut head = Vec::new();
     loop {
         head.clear();
         input.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
-        let Some((_, length)) = announced(&head).filter(|&(_, length)| length <= LARGEST) else {
+        if head.is_empty() && at == file_length {
             break;
+        }
+        let Some((_, length)) = announced(&head).filter(|&(_, length)| length <= LARGEST) else {
+            return Ok(None);
         };
         if frames.len() == LAST_FRAMES {
             frames.pop_front();
@@ -125,12 +131,12 @@ fn time_of(kind: Kind, body: &[u8]) -> Option<BootTime> {
 /// The last time in the readable part of a file.
 fn scan(mut reader: Reader<BufReader<File>>) -> BootTime {
     let mut time = reader.header().started;
-    while let Ok(Some(item)) = reader.next_item() {
-        match item {
-            Item::Batch(batch) => time = time.max(batch.time),
-            Item::End(end) => time = time.max(end),
-            Item::Restart | Item::Part(_) => {}
+    loop {
+        match reader.next_item() {
+            Ok(Some(Item::Batch(batch))) => time = time.max(batch.time),
+            Ok(Some(Item::End(end))) => time = time.max(end),
+            Ok(Some(Item::Restart | Item::Part(_))) | Err(RecordingError::Damaged { .. }) => {}
+            Ok(None) | Err(_) => return time,
         }
     }
-    time
 }

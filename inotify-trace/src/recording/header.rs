@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use jiff::tz::TimeZone;
-
 use inotify_trace_model::{clock::Clock, event::BootTime};
 
 use super::wire;
-use crate::limits::{Source, Sysctls};
+use crate::{
+    limits::{Source, Sysctls},
+    zone::zone,
+};
 
 /// The header of a recording's file: the machine, the run and the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,7 +47,7 @@ impl Header {
     /// A clock that shows the machine's times in the reader's time zone.
     #[must_use]
     pub fn clock(&self) -> Clock {
-        Clock::of_machine_booted(self.booted, TimeZone::system())
+        Clock::of_machine_booted(self.booted, zone())
     }
 
     pub(super) fn to_wire(&self) -> wire::Header {

@@ -19,11 +19,11 @@ mod wire;
 mod writer;
 
 pub use end::{End, end};
-pub use error::{Damage, RecordingError};
+pub use error::{Damage, Extent, RecordingError};
 pub use header::Header;
 pub use reader::Reader;
 pub use recorder::Recorder;
-pub use store::{Rotation, Store};
+pub use store::{Rotation, Store, is_being_written};
 
 /// The extension of recordings in a directory.
 pub const EXTENSION: &str = "itrec";

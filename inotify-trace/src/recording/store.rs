@@ -60,7 +60,7 @@ impl Store {
             return Ok(Self::File(path.to_owned()));
         }
         fs::create_dir_all(path)
-            .map_err(|source| RecordingError::Write { path: path.to_owned(), source })?;
+            .map_err(|cause| RecordingError::Write { path: path.to_owned(), cause })?;
         Ok(Self::Directory(path.to_owned(), rotation))
     }
 
@@ -77,7 +77,7 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(RecordingError::Exists(path))
             }
-            Err(source) => Err(RecordingError::Write { path, source }),
+            Err(cause) => Err(RecordingError::Write { path, cause }),
         }
     }
 
@@ -88,6 +88,12 @@ impl Store {
         let is_worth_it = |size: u64| output.length >= size.max(2 * output.state);
         rotation.limit().is_some_and(is_worth_it)
             || rotation.time.is_some_and(|time| output.begun.elapsed() >= time)
+    }
+
+    /// The most bytes that are kept, if `current` alone has more.
+    pub(super) fn exceeded(&self, current: &Output) -> Option<u64> {
+        let Self::Directory(_, rotation) = self else { return None };
+        rotation.max_total.filter(|&most| current.length > most)
     }
 
     /// Removes the oldest files of this machine beyond the limits, but none that is being written, by
@@ -142,7 +148,8 @@ fn is_name_of(name: &str, host: &str) -> bool {
 }
 
 /// Whether a recorder holds the lock of a file; false on file systems without locks.
-pub(super) fn is_being_written(path: &Path) -> bool {
+#[must_use]
+pub fn is_being_written(path: &Path) -> bool {
     let Ok(file) = regular::open(path) else { return false };
     flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
 }
@@ -187,9 +194,9 @@ impl Output {
     /// Appends `bytes`, so that they survive a power failure; if that fails, appends nothing.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), RecordingError> {
         let written = self.file.write_all_at(bytes, self.length);
-        if let Err(source) = written.and_then(|()| self.file.sync_data()) {
+        if let Err(cause) = written.and_then(|()| self.file.sync_data()) {
             self.shorten(self.length);
-            return Err(RecordingError::Write { path: self.path.clone(), source });
+            return Err(RecordingError::Write { path: self.path.clone(), cause });
         }
         self.length += bytes.len() as u64;
         Ok(())

@@ -47,6 +47,10 @@ pub(super) struct Writer {
     /// Events that were not recorded, and that the recording does not count as missing yet.
     unrecorded: u64,
     pub(super) totals: Totals,
+    /// The number of frames in the file.
+    written: u16,
+    /// Whether it was said that one file is too large.
+    pub(super) has_exceeded: bool,
     /// Old files that could not be removed.
     pub(super) stuck: HashSet<PathBuf>,
 }
@@ -85,6 +89,8 @@ impl Writer {
             failed: None,
             unrecorded: 0,
             totals: Totals::default(),
+            written: 0,
+            has_exceeded: false,
             stuck: HashSet::new(),
         };
         writer.begin()?;
@@ -174,7 +180,7 @@ impl Writer {
         if self.output.as_ref().is_none_or(|output| self.store.is_over(output)) {
             if self.output.is_some() {
                 // The old file is complete even without its `End`.
-                let _ = self.end(time);
+                let _ = self.end(time, true);
             }
             self.output = None;
             self.header.started = time;
@@ -183,6 +189,7 @@ impl Writer {
             self.begin()?;
         }
         let start = self.output.as_ref().map_or(0, |output| output.length);
+        let before = self.written;
         let result = self.write_state(time, parts);
         if result.is_err() {
             // An incomplete state is of no use.
@@ -191,6 +198,7 @@ impl Writer {
                 self.totals.bytes -= output.length - start;
                 output.shorten(start);
             }
+            (self.written, self.packer.number) = (before, before);
         } else if let Some(output) = &mut self.output {
             output.state = output.length - start;
             self.prune();
@@ -234,7 +242,7 @@ impl Writer {
         if let (Ok(()), Some(time)) = (&result, time) {
             // After a failure there may be space again for two small frames.
             self.add_unrecorded(time);
-            result = self.write_frame().and_then(|()| self.end(time));
+            result = self.write_frame().and_then(|()| self.end(time, false));
         }
         // The error was already returned.
         (self.totals, if had_failed { Ok(()) } else { result })
@@ -246,8 +254,9 @@ impl Writer {
         let mut out = BytesMut::from(&MAGIC[..]);
         let path = output.path.clone();
         self.output = Some(output);
+        (self.written, self.packer.number) = (0, 0);
         let packed = self.packer.pack(Kind::Header, &self.header.to_wire(), &mut out);
-        packed.map_err(|source| RecordingError::Write { path, source })?;
+        packed.map_err(|cause| RecordingError::Write { path, cause })?;
         let result = self.append(&out);
         match &result {
             Ok(()) => {
@@ -263,6 +272,15 @@ impl Writer {
     /// Removes the oldest files beyond the limits.
     fn prune(&mut self) {
         let Some(output) = &self.output else { return };
+        if let Some(most) = self.store.exceeded(output).filter(|_| !self.has_exceeded) {
+            self.has_exceeded = true;
+            log::warn!(
+                "{} has {} bytes, more than --max-total {most}: the state of this machine, with which \
+                 each file begins, is too large for it; give more",
+                output.path.display(),
+                output.length
+            );
+        }
         let stuck = self.store.prune(&self.header, output);
         // Each is reported once, and again if it could be removed meanwhile.
         for (path, error) in &stuck {
@@ -276,12 +294,13 @@ impl Writer {
         self.stuck = stuck.into_iter().map(|(path, _)| path).collect();
     }
 
-    fn end(&mut self, time: BootTime) -> Result<(), RecordingError> {
+    /// Closes the file; `goes_on` says that the run does, in another one.
+    fn end(&mut self, time: BootTime, goes_on: bool) -> Result<(), RecordingError> {
         let mut out = BytesMut::new();
-        let end = wire::End { time: time.0 };
+        let end = wire::End { time: time.0, goes_on };
         let path = self.output.as_ref().map(|output| output.path.clone()).unwrap_or_default();
         let packed = self.packer.pack(Kind::End, &end, &mut out);
-        packed.map_err(|source| RecordingError::Write { path, source })?;
+        packed.map_err(|cause| RecordingError::Write { path, cause })?;
         self.append(&out)
     }
 
@@ -306,15 +325,21 @@ impl Writer {
 
     fn pack(&mut self, out: &mut BytesMut) -> Result<(), RecordingError> {
         let frame = self.frame.take();
-        self.packer.pack(Kind::Frame, &frame, out).map_err(|source| {
+        self.packer.pack(Kind::Frame, &frame, out).map_err(|cause| {
             let path = self.output.as_ref().map(|output| output.path.clone());
-            RecordingError::Write { path: path.unwrap_or_default(), source }
+            RecordingError::Write { path: path.unwrap_or_default(), cause }
         })
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), RecordingError> {
         let Some(output) = &mut self.output else { return Ok(()) };
-        output.append(bytes)?;
+        let result = output.append(bytes);
+        if result.is_err() {
+            // The next frames take the place of these.
+            self.packer.number = self.written;
+            return result;
+        }
+        self.written = self.packer.number;
         self.totals.bytes += bytes.len() as u64;
         Ok(())
     }

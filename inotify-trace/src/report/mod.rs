@@ -27,7 +27,15 @@ impl Report {
     /// The run with the highest severity, the newest of several.
     #[must_use]
     pub fn worst(&self) -> Option<&Run> {
-        self.runs.iter().max_by_key(|run| run.severity)
+        self.runs.iter().max_by_key(|run| (run.severity, run.is_incomplete()))
+    }
+
+    /// The worst problem, in a few words. Whether something is missing comes first.
+    #[must_use]
+    pub fn title(&self) -> Option<String> {
+        let title = &self.worst()?.title;
+        let is_incomplete = !self.unreadable.is_empty() || self.runs.iter().any(Run::is_incomplete);
+        Some(if is_incomplete { format!("INCOMPLETE: {title}") } else { title.clone() })
     }
 
     /// Whether a run, counted from 0, is shown in full.

@@ -27,7 +27,7 @@ pub fn render(report: &Report) -> String {
             vec![
                 Cell::from(&run.header.host[..]),
                 Cell::from(&run.times.full(run.start)[..]),
-                Cell::from(label(run.severity)),
+                Cell::from(&label(run)[..]),
                 Cell::from(&run.title[..]),
             ]
         };
@@ -48,11 +48,11 @@ pub fn render(report: &Report) -> String {
     printable_lines(&page.0).into_owned()
 }
 
-fn label(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Good => "OK",
-        Severity::Warning => "WARNING",
-        Severity::Bad => "PROBLEM",
+fn label(run: &Run) -> String {
+    match (run.is_incomplete(), run.severity) {
+        (true, Severity::Good) => "INCOMPLETE".to_owned(),
+        (true, severity) => format!("INCOMPLETE, {}", severity.label()),
+        (false, severity) => severity.label().to_owned(),
     }
 }
 
@@ -86,7 +86,7 @@ impl Page {
     fn run(&mut self, run: &Run) {
         self.heading(&format!(
             "{}: {}, {} to {}",
-            label(run.severity),
+            label(run),
             run.header.host,
             run.times.full(run.start),
             run.times.full(run.end)
@@ -95,6 +95,7 @@ impl Page {
         run.sentences.iter().for_each(|line| self.indented(&format!("- {line}")));
         self.list("WHAT TO DO", &run.remedies);
         self.list("THIS REPORT IS INCOMPLETE", &run.warnings);
+        self.list("NOT IN THIS RECORDING", &run.limitations);
         self.charts(&run.charts);
         self.failures(run);
         self.leaks(run);
@@ -121,12 +122,15 @@ impl Page {
         for charged in &charts.users {
             let ((most, allowed), what) = (charged.most(), charged.resource.name());
             self.indented(&format!("{}: at most {most} of {allowed} {what}", charged.name));
-            self.indented(&bars(&charged.used));
+            self.indented(&bars(&charged.used, &charts.unknown));
         }
         if charts.failed.iter().any(|&it| it > 0) {
             let total: u64 = charts.failed.iter().map(|&it| u64::from(it)).sum();
             self.indented(&format!("calls that failed at a limit: {total}"));
-            self.indented(&bars(&charts.failed));
+            self.indented(&bars(&charts.failed, &charts.unknown));
+        }
+        if charts.unknown.contains(&true) {
+            self.indented("?: not everything is known of that time");
         }
     }
 
@@ -145,12 +149,14 @@ impl Page {
                 Cell::from(&it.place[..]),
                 Cell::from(it.resource.singular()),
                 Cell::from(&words::failure(it.errno, it.limit, it.files)[..]),
+                it.refused.map(|user| names.payer(user)).as_deref().into(),
                 Cell::from(it.count),
                 Cell::from(&run.times.short(it.first)[..]),
                 Cell::from(&run.times.short(it.last)[..]),
             ]
         };
-        let columns = vec!["PROGRAM", "CONTAINER", "WHAT", "WHY", "TIMES", "FIRST", "LAST"];
+        let columns =
+            vec!["PROGRAM", "CONTAINER", "WHAT", "WHY", "LIMIT OF", "TIMES", "FIRST", "LAST"];
         let rows = run.failures.iter().map(row).collect::<Vec<_>>();
         self.table(&Table { columns, rows }, 0, ROWS);
         if run.failures_left > 0 {
@@ -161,7 +167,7 @@ impl Page {
     fn leaks(&mut self, run: &Run) {
         self.heading("LEAKS");
         if !run.leaks.iter().any(Leak::is_leak) {
-            self.indented("No leak was found.");
+            self.indented(run.no_leak());
         }
         for leak in run.leaks.iter().take(ROWS) {
             self.leak(leak, run);
@@ -200,7 +206,7 @@ impl Page {
             let _ = writeln!(self.0, "  {}", shorten_end(line, WIDTH - 2));
         }
         if left > 0 {
-            self.indented(&format!("{left} more are left out"));
+            self.indented(&format!("{left} more are left out: a page has more (-o report.html)"));
         }
     }
 }
@@ -260,11 +266,15 @@ fn shorten_end(text: &str, width: usize) -> String {
     format!("{kept}…")
 }
 
-/// A chart in one line: the peak of each part of the time.
-fn bars(points: &[u32]) -> String {
+/// A chart in one line: the peak of each part of the time, or `?` if something of it is not known.
+fn bars(points: &[u32], unknown: &[bool]) -> String {
     let most = points.iter().max().copied().unwrap_or_default().max(1);
     let size = points.len().div_ceil(BARS).max(1);
-    let bar = |part: &[u32]| {
+    let is_unknown = |at: usize| unknown.iter().skip(at * size).take(size).any(|&it| it);
+    let bar = |(at, part): (usize, &[u32])| {
+        if is_unknown(at) {
+            return '?';
+        }
         let value = part.iter().max().copied().unwrap_or_default();
         let height = (u64::from(value) * 8).div_ceil(u64::from(most));
         match usize::try_from(height).ok().and_then(|it| it.checked_sub(1)) {
@@ -272,7 +282,7 @@ fn bars(points: &[u32]) -> String {
             None => '.',
         }
     };
-    printable(&points.chunks(size).map(bar).collect::<String>()).into_owned()
+    printable(&points.chunks(size).enumerate().map(bar).collect::<String>()).into_owned()
 }
 
 #[cfg(test)]
@@ -281,10 +291,11 @@ mod tests {
 
     #[test]
     fn bars_show_the_most_and_where_nothing_was() {
-        assert_eq!(bars(&[0, 1, 4, 8]), ".▁▄█");
+        assert_eq!(bars(&[0, 1, 4, 8], &[false; 4]), ".▁▄█");
+        assert_eq!(bars(&[0, 1, 4, 8], &[false, true, true, false]), ".??█");
         let mut many = vec![0; 600];
         many[599] = 1;
-        let line = bars(&many);
+        let line = bars(&many, &[]);
         assert!(line.chars().count() <= BARS && line.ends_with('█'), "{line}");
     }
 

@@ -143,6 +143,49 @@ fn what_comes_before_damage_is_told_and_so_is_the_damage() {
     assert!(message.contains("no recording of inotify-trace"), "{message}");
 }
 
+/// The words of a report that must say that something is missing.
+fn incomplete(files: &[&Path]) -> String {
+    let output = report(files, &["-o", "text"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("INCOMPLETE") && !text.contains("OK:"), "{text}");
+    assert!(!text.contains("Lost: nothing") && !text.contains("No leak was found.\n"), "{text}");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn of_what_is_not_whole_nothing_is_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("quiet.itrec");
+    made::quiet(&file, "node-1");
+    let whole = fs::read(&file).unwrap();
+    let hedged = "Parts are missing; in the rest no limit was reached, and no leak was found";
+    // Damaged in the middle; and killed, with its last frame whole.
+    let mut damaged = whole.clone();
+    let end = whole.windows(2).rposition(|it| it == [3, 0]).unwrap();
+    damaged[end - 1] ^= 1;
+    for (bytes, why) in [(&damaged[..], "damaged at byte"), (&whole[..end], "the end is missing")] {
+        fs::write(&file, bytes).unwrap();
+        let text = incomplete(&[&file]);
+        assert!(text.starts_with("INCOMPLETE: node-1") && text.contains(why), "{text}");
+        assert!(text.contains(hedged), "{text}");
+        let page = directory.path().join("page.html");
+        let output = report(&[&file], &["-o", page.to_str().unwrap()]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(&format!("INCOMPLETE: {hedged}. Written")), "{said}");
+        let page = fs::read_to_string(&page).unwrap();
+        assert!(page.contains(&format!("<title>INCOMPLETE: {hedged}")), "{page}");
+        assert!(page.contains(">INCOMPLETE</span>") && !page.contains(">OK</span>"), "{page}");
+    }
+    // Another file that cannot be read at all is no better.
+    fs::write(&file, &whole).unwrap();
+    let empty = directory.path().join("empty.itrec");
+    fs::write(&empty, b"").unwrap();
+    let output = report(&[&file, &empty], &["-o", "-"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("<title>INCOMPLETE: "));
+}
+
 #[test]
 fn several_files_of_a_run_are_one_and_a_missing_one_is_a_gap() {
     let directory = tempfile::tempdir().unwrap();
@@ -162,7 +205,14 @@ fn several_files_of_a_run_are_one_and_a_missing_one_is_a_gap() {
     assert!(!whole.contains("Nothing is known"), "{whole}");
 
     fs::remove_file(&files[1]).unwrap();
-    let rest = words();
+    let rest = incomplete(&[directory.path()]);
+    assert!(rest.starts_with("INCOMPLETE, PROBLEM: node-7"), "{rest}");
+    assert!(
+        rest.contains("the file before this one is missing")
+            && rest.contains("Lost: 1 files, 5 events"),
+        "{rest}"
+    );
+    assert!(rest.contains('?') && rest.contains("?: not everything is known"), "{rest}");
     assert!(rest.contains("Nothing is known of what happened from 02:"), "{rest}");
     assert!(!rest.contains(&format!("Created: {}", truth.made)), "not all were seen: {rest}");
     // The state at the end does not depend on the missing file.
@@ -188,7 +238,7 @@ fn several_machines_have_a_section_each_and_the_worst_is_the_title() {
     assert_eq!(output.status.code(), Some(2), "one of them is empty");
     let page = String::from_utf8(output.stdout).unwrap();
     assert_eq!(page.matches("<article").count(), 3);
-    assert!(page.contains("<title>root ran out of inotify instances"));
+    assert!(page.contains("<title>INCOMPLETE: root ran out of inotify instances"));
     assert!(page.contains("node-1") && page.contains("node-3") && page.contains("broken.itrec"));
 }
 
@@ -251,4 +301,37 @@ fn long_recordings_make_small_pages_in_little_memory() {
     println!("{} bytes, {less} and {more} KiB", page.len());
     // The memory for removed cgroups is bounded too, but not used up here.
     assert!(less > 0 && more < less + 20_000, "{less} KiB for little, {more} KiB for much");
+}
+
+#[test]
+fn each_user_is_named_and_each_leak_is_in_the_chart_of_its_own_user() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("crowd.itrec");
+    made::crowd(&file, 6);
+    let text = written(&report(&[&file], &["-o", "text"])).to_owned();
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let title =
+        "user 1000, user 1001, user 1002 and 3 more users ran out of inotify instances from";
+    assert!(flat.contains(title), "{text}");
+    for user in 1000..1003 {
+        let sentence = format!("app in / could not get an instance charged to user {user}, once");
+        assert!(flat.contains(&sentence), "no {sentence:?} in {text}");
+    }
+    let others =
+        "Used up as well: instances of user 1003, instances of user 1004, instances of user 1005.";
+    assert!(flat.contains(others), "{text}");
+    assert!(flat.contains("LIMIT OF") && flat.contains("EMFILE"), "{text}");
+    assert!(flat.contains("20 others that came and went 0 1 - 20 0"), "{text}");
+    assert!(flat.contains("700: at most 6 of 1000 instances"), "{text}");
+
+    let output = report(&[&file], &["-o", "-"]);
+    let page = written(&output);
+    let charts: Vec<_> = page.split("<figure").skip(1).collect();
+    let charged = charts.iter().filter(|chart| chart.contains("Instances charged to"));
+    let (of_leaker, others): (Vec<&str>, Vec<&str>) =
+        charged.copied().partition(|chart| chart.contains("charged to 700,"));
+    assert_eq!((of_leaker.len(), others.len()), (1, 4), "{page}");
+    assert!(of_leaker[0].contains("class=\"mark\"") && of_leaker[0].contains("Dotted"), "{page}");
+    assert!(others.iter().all(|chart| !chart.contains("class=\"mark\"")), "{page}");
+    assert!(page.contains("hold Shift and turn the wheel"), "a wide table says how to scroll");
 }

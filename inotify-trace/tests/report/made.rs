@@ -315,3 +315,49 @@ pub fn quiet(path: &Path, host: &str) {
         made.judge();
     });
 }
+
+/// A recording of users who have used up their limits, of one with a small leak, and of many
+/// containers that run for a second.
+pub fn crowd(path: &Path, users: u32) {
+    make(path, "node-7", |made| {
+        made.cgroup(ROOT, "/");
+        made.cgroup(CONTAINERD, "/system.slice/containerd.service");
+        let pods = "/kubepods.slice/kubepods-pod0a1b2c3d_0000_4000_8000_0123456789ab.slice/";
+        for number in 0..20_u32 {
+            made.at(f64::from(number));
+            let cgroup = CgroupId(u64::from(500 + number));
+            let id = format!("{number:04x}").repeat(16);
+            made.cgroup(cgroup, &format!("{pods}cri-containerd-{id}.scope"));
+            let job = task(5000 + number, "job", cgroup);
+            let instance = made.create(job);
+            made.release(job, instance);
+            made.event(None, EventKind::CgroupRemoved { cgroup });
+        }
+        // The leaker's limit is far away.
+        let shim = Task { uid: 700, ..task(900, "containerd-shim", CONTAINERD) };
+        for number in 0..6_u32 {
+            made.at(f64::from(30 + number));
+            let cgroup = CgroupId(u64::from(900 + number));
+            let path = format!("{pods}cri-containerd-{}.scope", format!("{number:04x}").repeat(16));
+            made.event(None, EventKind::CgroupCreated { cgroup, path: path.clone().into() });
+            let instance = InstanceId(2000 + u64::from(number));
+            let quota = Some(Quota::own(number + 1, 1000, 700, User::INITIAL));
+            let kind = EventKind::InstanceCreated { instance, fd: 50, flags: 0, quota };
+            made.event(Some(Task { pid: 900, ..shim }), kind);
+            made.watch(shim, instance, &format!("/sys/fs/cgroup{path}/memory.events"), cgroup);
+            made.event(None, EventKind::CgroupRemoved { cgroup });
+        }
+        for user in 0..users {
+            made.at(f64::from(100 + user));
+            let app = Task { uid: 1000 + user, ..task(7000 + user, "app", ROOT) };
+            let quota = Some(Quota::own(128, 128, 1000 + user, User::INITIAL));
+            made.event(
+                Some(app),
+                EventKind::CreateFailed { flags: 0, errno: 24, quota, files: None },
+            );
+            made.judge();
+        }
+        made.at(300.0);
+        made.judge();
+    });
+}

@@ -1,9 +1,11 @@
 //! The command line: output, errors and exit codes.
 
+mod damage;
 mod hostile;
 mod limits;
 mod memory;
 mod recordings;
+mod several;
 mod surroundings;
 
 use std::{

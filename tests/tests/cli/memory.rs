@@ -9,9 +9,10 @@ use inotify_trace_tests::peak::peak_kib;
 use crate::{agent, run, text};
 
 /// A frame by hand (docs/recording-format.md).
-fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
+fn frame(kind: u8, number: usize, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap().to_le_bytes();
-    let head = [&[kind, 0, 0, 0][..], &length, &length].concat();
+    let number = u16::try_from(number).unwrap().to_le_bytes();
+    let head = [&[kind, 0][..], &number, &length, &length].concat();
     let checksum = crc32(head.iter().chain(body));
     [&head[..], &checksum.to_le_bytes(), body].concat()
 }
@@ -38,16 +39,18 @@ fn message(field: u64, body: &[u8]) -> Vec<u8> {
     [&varint(field << 3 | 2), &varint(body.len() as u64), body].concat()
 }
 
-/// A recording that begins with this many instances, of eight bytes each.
-fn of_instances(path: &Path, count: u64) {
+/// A recording of this many instances, of eight bytes each, and of one more frame.
+fn of_instances(path: &Path, count: u64, more: Vec<u8>) {
     let mut file = b"\x89inotrc\n\x01\x00".to_vec();
-    file.extend(frame(1, &message(1, b"0.1")));
+    file.extend(frame(1, 0, &message(1, b"0.1")));
     let instances: Vec<_> = (1..=count).collect();
-    for some in instances.chunks(50_000) {
-        let part =
-            |&id: &u64| message(4, &message(5, &[&varint(1 << 3)[..], &varint(id)].concat()));
-        file.extend(frame(2, &some.iter().flat_map(part).collect::<Vec<_>>()));
+    let part = |&id: &u64| message(4, &message(5, &[&varint(1 << 3)[..], &varint(id)].concat()));
+    let frames = instances.chunks(50_000).map(|some| some.iter().flat_map(part).collect());
+    let frames: Vec<Vec<u8>> = frames.chain([more]).collect();
+    for (body, number) in frames.iter().zip(1..) {
+        file.extend(frame(2, number, body));
     }
+    file.extend(frame(3, 1 + frames.len(), &[]));
     std::fs::write(path, file).unwrap();
 }
 
@@ -56,7 +59,7 @@ fn a_small_recording_of_much_takes_no_more_than_it_may() {
     let directory = tempfile::tempdir().unwrap();
     let (file, out) = (directory.path().join("a.itrec"), directory.path().join("out"));
     // 1.9 MB, which would take 350.
-    of_instances(&file, 240_000);
+    of_instances(&file, 240_000, Vec::new());
     let (file, out) = (file.to_str().unwrap(), out.to_str().unwrap());
     for arguments in [
         &["replay", file][..],
@@ -81,10 +84,7 @@ fn a_small_recording_of_much_takes_no_more_than_it_may() {
 fn a_frame_of_too_much_is_refused_with_the_reason() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.itrec");
-    of_instances(&path, 1);
-    let mut file = std::fs::read(&path).unwrap();
-    file.extend(frame(2, &message(3, &[]).repeat(200_000)));
-    std::fs::write(&path, file).unwrap();
+    of_instances(&path, 1, message(3, &[]).repeat(200_000));
     for command in ["replay", "report"] {
         let output = run(&[command, path.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(2));

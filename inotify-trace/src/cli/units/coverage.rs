@@ -1,6 +1,6 @@
 //! Resolves a time on the command line to a moment of the recordings.
 
-use std::{fmt::Write as _, io};
+use std::{collections::BTreeMap, fmt::Write as _, io};
 
 use anyhow::{Context as _, anyhow, bail};
 use jiff::{RoundMode, Timestamp, TimestampRound, ToSpan as _, Unit, Zoned, civil, tz::TimeZone};
@@ -49,8 +49,9 @@ impl Coverage {
         Ok(Self { runs: runs.collect(), zone, now })
     }
 
-    /// The moment of `option`, and the index of the last run that covers it. Prints the full time
-    /// to standard error if the option's value leaves it open, as a time of day does.
+    /// The moment of `option`, and the indices of the runs that show it: of each machine, the last
+    /// that covers it. Prints the full time to standard error if the option's value leaves it open, as
+    /// a time of day does, and the machines of which nothing was recorded then.
     ///
     /// # Errors
     /// If no run covers it.
@@ -58,10 +59,29 @@ impl Coverage {
         &self,
         option: &str,
         at: Moment,
-    ) -> anyhow::Result<(usize, Timestamp)> {
-        let found = self.find(at)?.ok_or_else(|| anyhow!(self.outside(option, at)))?;
-        self.say(option, at, found.1)?;
-        Ok(found)
+    ) -> anyhow::Result<(Vec<usize>, Timestamp)> {
+        let (_, time) = self.find(at)?.ok_or_else(|| anyhow!(self.outside(option, at)))?;
+        self.say(option, at, time)?;
+        let places = self.last(|run| (run.from..=run.to).contains(&time));
+        for run in self.last(|_| true).into_iter().filter_map(|place| self.runs.get(place)) {
+            let is_shown =
+                |&place: &usize| self.runs.get(place).is_some_and(|it| it.host == run.host);
+            if !places.iter().any(is_shown) {
+                say(format_args!(
+                    "inotify-trace: {}: nothing was recorded at {}",
+                    run.host,
+                    self.shown(time)
+                ))?;
+            }
+        }
+        Ok((places, time))
+    }
+
+    /// The last run of each machine of those that are `wanted`, by the machines' names.
+    fn last(&self, wanted: impl Fn(&Run) -> bool) -> Vec<usize> {
+        let wanted = self.runs.iter().enumerate().filter(|(_, run)| wanted(run));
+        let last: BTreeMap<_, _> = wanted.map(|(place, run)| (&run.host, place)).collect();
+        last.into_values().collect()
     }
 
     /// The moments of `--from` and `--to`; the earliest and the latest possible if absent. Either

@@ -9,7 +9,7 @@ use inotify_trace_model::{
 };
 use proptest::{collection::vec, prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 
-use super::{boundaries, file, read, samples};
+use super::{boundaries, file, read_all, samples};
 use crate::recording::{
     End, Header, RecordingError,
     encode::Encoder,
@@ -27,7 +27,7 @@ fn end_of(directory: &Path, bytes: &[u8]) -> Result<End, RecordingError> {
 
 /// The latest time in all that can be read; the files of these tests begin at 0.
 fn latest(bytes: &[u8]) -> BootTime {
-    let times = read(bytes).0.into_iter().filter_map(|item| match item {
+    let times = read_all(bytes).0.into_iter().filter_map(|item| match item {
         Item::Batch(batch) => Some(batch.time),
         Item::End(end) => Some(end),
         Item::Restart | Item::Part(_) => None,
@@ -55,7 +55,7 @@ fn frames(times: &[Option<u64>], end: Option<u64>) -> Vec<u8> {
         packer.pack(Kind::Frame, &frame.take(), &mut out).unwrap();
     }
     if let Some(time) = end {
-        packer.pack(Kind::End, &wire::End { time }, &mut out).unwrap();
+        packer.pack(Kind::End, &wire::End { time, goes_on: false }, &mut out).unwrap();
     }
     out.to_vec()
 }
@@ -87,6 +87,22 @@ fn damage_at_the_end_is_passed_over() {
             damaged[at] ^= 1 << bit;
             let found = end_of(directory.path(), &damaged).unwrap();
             assert_eq!(found.time, BootTime(2), "{at}.{bit}");
+        }
+    }
+}
+
+#[test]
+fn damage_before_the_end_hides_no_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let bytes = frames(&[Some(1), Some(2), Some(3), Some(4)], None);
+    let ends = boundaries(&bytes);
+    // Lengths, too, by which the last frame is found.
+    for at in ends[2]..ends[3] {
+        for bit in 0..8 {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << bit;
+            let found = end_of(directory.path(), &damaged).unwrap();
+            assert_eq!(found.time, BootTime(4), "{at}.{bit}");
         }
     }
 }

@@ -15,21 +15,32 @@ fn batch(kind: EventKind) -> Batch {
     Batch { time: BootTime(6), judged: false, events: vec![event] }
 }
 
+/// The frame with another number.
+fn numbered(frame: &[u8], number: u16) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    frame[2..4].copy_from_slice(&number.to_le_bytes());
+    let checksum = crc32fast::hash(&[&frame[..12], &frame[16..]].concat());
+    frame[12..16].copy_from_slice(&checksum.to_le_bytes());
+    frame
+}
+
 /// A file with one more frame before its last, of any kind and content.
 fn with_frame(kind: u8, body: &[u8]) -> Vec<u8> {
     let bytes = file(&[], &[batch(EventKind::ProcessExited)]);
     let ends = boundaries(&bytes);
+    let number = u16::try_from(ends.len() - 2).unwrap();
     let (before, end) = bytes.split_at(ends[ends.len() - 2]);
+    let end = numbered(end, number + 1);
     let mut head = BytesMut::new();
     head.put_u8(kind);
     head.put_u8(0);
-    head.put_u16_le(0);
+    head.put_u16_le(number);
     for _ in 0..2 {
         head.put_u32_le(u32::try_from(body.len()).unwrap());
     }
     let checksum = crc32fast::hash(&[&head[..], body].concat());
     head.put_u32_le(checksum);
-    [before, &head, body, end].concat()
+    [before, &head, body, &end].concat()
 }
 
 #[test]

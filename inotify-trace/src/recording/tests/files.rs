@@ -60,8 +60,17 @@ fn record(writer: &mut Writer, tracker: &mut Tracker, batches: &[Batch]) -> Vec<
     begun
 }
 
-/// What a replay of `paths` leads to: the events, the state, and how often it began anew.
+/// What a replay of `paths`, which are complete, leads to: the events, the state, and how often it
+/// began anew.
 fn replay(paths: &[PathBuf]) -> (Vec<Event>, Tracker, usize) {
+    let (events, tracker, restarts, problems) = replay_all(paths);
+    assert!(problems.is_empty(), "{problems:?}");
+    (events, tracker, restarts)
+}
+
+/// The same for any files, with what is wrong with them.
+fn replay_all(paths: &[PathBuf]) -> (Vec<Event>, Tracker, usize, Vec<String>) {
+    let mut problems = Vec::new();
     let recordings = Recordings::open(paths);
     assert!(recordings.problems.is_empty(), "{:?}", recordings.problems);
     let (mut events, mut tracker, mut restarts) = (Vec::new(), Tracker::new(), 0);
@@ -80,9 +89,9 @@ fn replay(paths: &[PathBuf]) -> (Vec<Event>, Tracker, usize) {
                 Item::End(_) => {}
             }
         }
-        assert!(run.problems().is_empty(), "{:?}", run.problems());
+        problems.extend(run.problems().iter().map(|it| it.source.to_string()));
     }
-    (events, tracker, restarts)
+    (events, tracker, restarts, problems)
 }
 
 fn sorted(directory: &Path) -> Vec<PathBuf> {
@@ -140,7 +149,8 @@ proptest! {
         // Without one in the middle, the next begins anew, and the state at the end is right.
         if files.len() > 2 {
             fs::remove_file(&files[1]).unwrap();
-            let (_, state, restarts) = replay(&[directory.path().to_owned()]);
+            let (_, state, restarts, problems) = replay_all(&[directory.path().to_owned()]);
+            prop_assert_eq!(&problems[..], [RecordingError::FilesMissing(1).to_string()]);
             prop_assert_eq!(restarts, 1);
             prop_assert_eq!(state.parts(), tracker.parts());
         }
@@ -218,6 +228,16 @@ fn a_file_is_over_at_its_size() {
         assert!((20_000..26_000).contains(&size), "{size}");
     }
     assert_eq!(replay(&[directory.path().to_owned()]).0.len(), 2 * 199);
+}
+
+#[test]
+fn a_file_larger_than_all_may_be_together_is_told() {
+    for (most, is_too_little) in [(20, true), (100_000, false)] {
+        let directory = tempfile::tempdir().unwrap();
+        let rotation = Rotation { max_total: Some(most), ..Rotation::default() };
+        let writer = write_through(directory.path(), rotation, 1, 1..20);
+        assert_eq!(writer.has_exceeded, is_too_little, "{most}");
+    }
 }
 
 #[test]

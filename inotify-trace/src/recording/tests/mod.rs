@@ -54,7 +54,7 @@ fn file(parts: &[Part], batches: &[Batch]) -> Vec<u8> {
         }
     }
     pack(&mut frame);
-    packer.pack(Kind::End, &wire::End { time: 99 }, &mut out).unwrap();
+    packer.pack(Kind::End, &wire::End { time: 99, goes_on: false }, &mut out).unwrap();
     out.to_vec()
 }
 
@@ -70,6 +70,22 @@ fn read(bytes: &[u8]) -> (Vec<Item>, Result<(), RecordingError>) {
             Ok(Some(item)) => items.push(item),
             Ok(None) => return (items, Ok(())),
             Err(error) => return (items, Err(error)),
+        }
+    }
+}
+
+/// All that can be read, and all that cannot.
+fn read_all(bytes: &[u8]) -> (Vec<Item>, Vec<RecordingError>) {
+    let (mut items, mut errors) = (Vec::new(), Vec::new());
+    let mut reader = match Reader::new(bytes) {
+        Ok(reader) => reader,
+        Err(error) => return (items, vec![error]),
+    };
+    loop {
+        match reader.next_item() {
+            Ok(Some(item)) => items.push(item),
+            Ok(None) => return (items, errors),
+            Err(error) => errors.push(error),
         }
     }
 }

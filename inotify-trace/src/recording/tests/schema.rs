@@ -16,7 +16,7 @@ use prost_reflect::{
     ReflectMessage as _, Value,
 };
 
-use super::{file, samples};
+use super::{boundaries, file, samples};
 use crate::{
     limits::{Source, Sysctls},
     recording::{
@@ -191,7 +191,10 @@ fn full() -> Vec<u8> {
     let parts = vec(samples::part(), 300).new_tree(&mut runner).unwrap().current();
     let batches = vec(samples::batch(), 300).new_tree(&mut runner).unwrap().current();
     let mut out = BytesMut::from(&file(&parts, &batches)[..]);
-    Packer::new().unwrap().pack(Kind::Header, &header().to_wire(), &mut out).unwrap();
+    let mut packer = Packer::new().unwrap();
+    packer.number = u16::try_from(boundaries(&out).len() - 1).unwrap();
+    packer.pack(Kind::Header, &header().to_wire(), &mut out).unwrap();
+    packer.pack(Kind::End, &wire::End { time: 7, goes_on: true }, &mut out).unwrap();
     out.to_vec()
 }
 

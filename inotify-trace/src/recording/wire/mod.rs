@@ -113,6 +113,9 @@ pub(super) struct End {
     /// When, in nanoseconds since boot.
     #[prost(uint64, tag = "1")]
     pub time: u64,
+    /// Whether the run goes on in another file.
+    #[prost(bool, tag = "2")]
+    pub goes_on: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Message)]

@@ -74,6 +74,11 @@ impl Chart<'_> {
                             @let y = height(*tick, top);
                             line.grid x1="0" x2=(WIDTH) y1=(y) y2=(y) {}
                         }
+                        @for (at, points) in stretches(&charts.unknown) {
+                            @let unit = WIDTH as f64 / charts.points.max(1) as f64;
+                            rect.unknown x=(at as f64 * unit) width=(points as f64 * unit) y="0"
+                                height=(HEIGHT) { title { "not known" } }
+                        }
                         @for mark in &self.marks {
                             @let x = (mark * WIDTH as f64).round();
                             line.mark x1=(x) x2=(x) y1="0" y2=(HEIGHT) {}
@@ -99,6 +104,9 @@ impl Chart<'_> {
                         }
                     }
                 }
+                @if charts.unknown.contains(&true) {
+                    p.note { "Grey: not everything is known of that time." }
+                }
                 @if let Some(note) = &self.note { p.note { (clean(note)) } }
             }
         }
@@ -112,6 +120,18 @@ impl Chart<'_> {
         let sum = |at| self.series.iter().filter_map(|it| it.points.get(at)).sum();
         (0..length).map(sum).max().unwrap_or_default()
     }
+}
+
+/// Where stretches of points that are true begin, and how long they are.
+fn stretches(points: &[bool]) -> Vec<(usize, usize)> {
+    let same = points.chunk_by(|one, next| one == next);
+    let mut at = 0;
+    let stretch = same.filter_map(|some| {
+        let begin = at;
+        at += some.len();
+        some.contains(&true).then_some((begin, some.len()))
+    });
+    stretch.collect()
 }
 
 /// The highest value of an axis that has room for `most`, and where it has labels.
@@ -215,6 +235,12 @@ mod tests {
             let (top, ticks) = axis(most);
             assert!(top >= most && (2..=5).contains(&ticks.len()), "{most}: {ticks:?}");
         }
+    }
+
+    #[test]
+    fn stretches_are_as_long_as_they_are() {
+        assert_eq!(stretches(&[true, false, false, true, true]), [(0, 1), (3, 2)]);
+        assert_eq!(stretches(&[false; 3]), []);
     }
 
     #[test]

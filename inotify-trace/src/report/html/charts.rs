@@ -19,10 +19,8 @@ const FAR: u32 = 3;
 
 pub(super) fn all(run: &Run) -> Markup {
     let charts = &run.charts;
-    let leaks = run.leaks.iter().filter(|leak| leak.is_leak());
-    let marks: Vec<_> = leaks.map(|leak| share(run, leak.reached)).collect();
     html! {
-        @for charged in &charts.users { (user(charged, run, &marks).render(run)) }
+        @for charged in &charts.users { (user(charged, run, marks(charged, run)).render(run)) }
         @if charts.users_left > 0 {
             p.note { (charts.users_left) " more counts of users stayed further from their limits." }
         }
@@ -43,7 +41,14 @@ fn share(run: &Run, time: BootTime) -> f64 {
     ((time.0.saturating_sub(grid.start.0)) as f64 / length).min(1.0)
 }
 
-fn user<'a>(charged: &'a Charged, run: &Run, marks: &[f64]) -> Chart<'a> {
+/// When leaks were noticed that this user is charged for.
+fn marks(charged: &Charged, run: &Run) -> Vec<f64> {
+    let key = (charged.user, charged.resource);
+    let leaks = run.leaks.iter().filter(|leak| leak.is_leak() && leak.charged.contains(&key));
+    leaks.map(|leak| share(run, leak.reached)).collect()
+}
+
+fn user<'a>(charged: &'a Charged, run: &Run, marks: Vec<f64>) -> Chart<'a> {
     let ((most, allowed), what) = (charged.most(), charged.resource.name());
     let is_drawn = allowed <= most.saturating_mul(FAR).max(1);
     let mut series = vec![Series {
@@ -79,7 +84,7 @@ fn user<'a>(charged: &'a Charged, run: &Run, marks: &[f64]) -> Chart<'a> {
         ),
         series,
         is_stacked: false,
-        marks: marks.to_vec(),
+        marks,
         note: (!notes.is_empty()).then(|| notes.join(" ")),
         is_low: false,
     }

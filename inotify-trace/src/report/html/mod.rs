@@ -28,9 +28,9 @@ const LONGEST: usize = 300;
 pub fn render(report: &Report) -> String {
     let hosts: Vec<_> = report.runs.iter().map(|run| run.header.host.as_str()).collect();
     let host = hosts.first().copied().unwrap_or_default();
-    let title = match report.worst() {
-        Some(run) if report.runs.len() == 1 => format!("{} – {host}", run.title),
-        Some(run) => format!("{} – {} recordings", run.title, report.runs.len()),
+    let title = match report.title() {
+        Some(title) if report.runs.len() == 1 => format!("{title} – {host}"),
+        Some(title) => format!("{title} – {} recordings", report.runs.len()),
         None => "inotify report".to_owned(),
     };
     let policy = format!(
@@ -95,7 +95,7 @@ fn overview(report: &Report) -> Markup {
                                 td { (time(run, run.start)) }
                                 td { (time(run, run.end)) }
                                 td.wide {
-                                    (badge(run.severity)) " "
+                                    (badges(run)) " "
                                     @if report.is_full(at) {
                                         a href=(format!("#run-{at}")) { (clean(&run.title)) }
                                     } @else {
@@ -118,13 +118,18 @@ fn time(run: &Run, time: inotify_trace_model::event::BootTime) -> Markup {
     html! { time datetime=(run.times.utc(time)) { (run.times.full(time)) } }
 }
 
-fn badge(severity: Severity) -> Markup {
-    let (class, word) = match severity {
-        Severity::Good => ("good", "OK"),
-        Severity::Warning => ("warning", "WARNING"),
-        Severity::Bad => ("bad", "PROBLEM"),
+/// How it stands with a run: first of all, whether something is missing.
+fn badges(run: &Run) -> Markup {
+    let class = match run.severity {
+        Severity::Good => "good",
+        Severity::Warning => "warning",
+        Severity::Bad => "bad",
     };
-    html! { span class={"badge " (class)} { (word) } }
+    let is_shown = !(run.is_incomplete() && run.severity == Severity::Good);
+    html! {
+        @if run.is_incomplete() { span.badge.warning { "INCOMPLETE" } " " }
+        @if is_shown { span class={"badge " (class)} { (run.severity.label()) } }
+    }
 }
 
 fn warnings(title: &str, lines: &[String]) -> Markup {

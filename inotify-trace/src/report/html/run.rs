@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{badge, charts, clean, prose, table::table, time, warnings};
+use super::{badges, charts, clean, prose, table::table, time, warnings};
 use crate::{
     output::{
         Cell, UserNames,
@@ -25,7 +25,7 @@ pub(super) fn section(run: &Run, at: usize, runs: usize) -> Markup {
         article id=(format!("run-{at}")) {
             header class={"verdict " (class(run))} {
                 p.where {
-                    (badge(run.severity)) " " strong { (clean(&run.header.host)) } ", "
+                    (badges(run)) " " strong { (clean(&run.header.host)) } ", "
                     (time(run, run.start)) " to " (time(run, run.end))
                 }
                 h1 { (clean(&run.title)) }
@@ -37,7 +37,13 @@ pub(super) fn section(run: &Run, at: usize, runs: usize) -> Markup {
                     ol.remedies { @for line in &run.remedies { li { (prose(line)) } } }
                 }
             }
-            @if !run.warnings.is_empty() { (warnings("This report is incomplete", &run.warnings)) }
+            @if run.is_incomplete() { (warnings("This report is incomplete", &run.warnings)) }
+            @if !run.limitations.is_empty() {
+                section {
+                    h2 { "Not in this recording" }
+                    ul { @for line in &run.limitations { li { (prose(line)) } } }
+                }
+            }
             section { h2 { "Over time" } (charts::all(run)) }
             section { h2 { "What failed" } (failures(run, rows)) }
             section { h2 { "Leaks" } (leaks(run)) }
@@ -68,6 +74,7 @@ pub(super) fn section(run: &Run, at: usize, runs: usize) -> Markup {
 
 fn class(run: &Run) -> &'static str {
     match run.severity {
+        crate::report::Severity::Good if run.is_incomplete() => "warning",
         crate::report::Severity::Good => "good",
         crate::report::Severity::Warning => "warning",
         crate::report::Severity::Bad => "bad",
@@ -128,7 +135,7 @@ fn failures(run: &Run, rows: usize) -> Markup {
 fn leaks(run: &Run) -> Markup {
     let left = run.leaks_left + run.leaks.len().saturating_sub(LEAKS);
     html! {
-        @if !run.leaks.iter().any(Leak::is_leak) { p { "No leak was found." } }
+        @if !run.leaks.iter().any(Leak::is_leak) { p { (run.no_leak()) } }
         @for leak in run.leaks.iter().take(LEAKS) { (card(leak, run)) }
         @if left > 0 { p.note { (left) " more are left out." } }
     }

@@ -5,6 +5,9 @@ use maud::{Markup, html};
 use super::clean;
 use crate::output::Cell;
 
+/// A table of so many columns may be wider than the page.
+const WIDE: usize = 7;
+
 /// A text of so few characters is not broken.
 const SHORT: usize = 26;
 
@@ -32,6 +35,9 @@ pub(super) fn table(name: &str, columns: &[&str], rows: &[Vec<Cell>], left: usiz
                     }
                 }
             }
+        }
+        @if used.len() >= WIDE && !rows.is_empty() {
+            p.note.scrolls { "Where it is cut: swipe, hold Shift and turn the wheel, or press Tab and arrow keys." }
         }
         @if left > 0 { p.note { (left) " more are left out." } }
     }

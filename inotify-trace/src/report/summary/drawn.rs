@@ -16,7 +16,7 @@ const DRAWN: u32 = 10;
 /// How many lines a chart has room for.
 const LINES: usize = 6;
 
-/// Charts of users at most.
+/// Charts of the users closest to their limits at most, and as many of users whose instances leak.
 const USERS: usize = 4;
 
 /// Levels over time.
@@ -32,6 +32,8 @@ pub struct Levels {
 #[derive(Clone, Debug)]
 pub struct Charged {
     /// The user.
+    pub user: User,
+    /// The user's name.
     pub name: String,
     /// The resource that is charged.
     pub resource: Resource,
@@ -71,6 +73,8 @@ pub struct Charts {
     pub released: Vec<u32>,
     /// The number of calls that failed at a limit.
     pub failed: Vec<u32>,
+    /// The points of which something is not known.
+    pub unknown: Vec<bool>,
 }
 
 impl Builder {
@@ -92,9 +96,16 @@ impl Builder {
             let (used, limit, _) = line.closest;
             Some(*at) == first || reaches(Level { used, limit }, DRAWN)
         };
-        let drawn: Vec<_> =
+        let mut drawn: Vec<_> =
             users.iter().enumerate().filter(is_drawn).map(|it| it.1).take(USERS).collect();
+        let leaking = self.leaks.charged();
+        let is_left = |it: &&(&(User, Resource), &UserLine)| {
+            leaking.contains(it.0) && !drawn.iter().any(|drawn| drawn.0 == it.0)
+        };
+        let leaking: Vec<_> = users.iter().filter(is_left).take(USERS).collect();
+        drawn.extend(leaking);
         let line = |((user, resource), line): &&(&(User, Resource), &UserLine)| Charged {
+            user: *user,
             name: names.payer(*user),
             resource: *resource,
             used: line.used.points(last),
@@ -125,6 +136,7 @@ impl Builder {
             created: self.created.points(last),
             released: self.released.points(last),
             failed: self.failed.points(last),
+            unknown: self.unknown.points(last).into_iter().map(|times| times > 0).collect(),
         }
     }
 }

@@ -28,6 +28,18 @@ pub enum Severity {
     Bad,
 }
 
+impl Severity {
+    /// The word for it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Good => "OK",
+            Self::Warning => "WARNING",
+            Self::Bad => "PROBLEM",
+        }
+    }
+}
+
 /// How close a user came to a limit.
 #[derive(Clone, Debug)]
 pub(super) struct Closest {
@@ -39,6 +51,8 @@ pub(super) struct Closest {
 
 /// The facts that sentences are made of.
 pub(super) struct Headline<'a> {
+    /// Whether something is missing: then what was not found may have been in it.
+    pub(super) is_incomplete: bool,
     pub(super) refusals: &'a [Refusal],
     pub(super) failures: &'a [Failure],
     pub(super) leaks: &'a [Leak],
@@ -91,13 +105,9 @@ impl Headline<'_> {
         };
         let is_watches = now().all(|leak| leak.finding.kind == Kind::WatchesGrowing);
         let leaked = if is_watches { Resource::Watches } else { Resource::Instances }.name();
-        let leaking = (!leaking.is_empty()).then(|| some(leaking.into_iter().collect()));
-        let first = self.refusals.iter().min_by_key(|it| it.first);
-        let ran_out = first.map(|it| {
-            let what = it.resource.name();
-            let (who, when) = (self.user(it.user), self.times.short(it.first));
-            format!("{who} ran out of inotify {what} at {when}")
-        });
+        let leaking =
+            (!leaking.is_empty()).then(|| some(leaking.into_iter().collect(), "programs"));
+        let ran_out = self.ran_out();
         match (ran_out, self.other_limits().next(), leaking) {
             (Some(ran_out), _, Some(leaking)) => format!("{ran_out}; {leaking} {verb} {leaked}"),
             (Some(ran_out), _, None) => ran_out,
@@ -116,6 +126,10 @@ impl Headline<'_> {
                 None if self.leaks().next().is_some() => {
                     "Instances were leaked for a time".to_owned()
                 }
+                None if self.is_incomplete => {
+                    "Parts are missing; in the rest no limit was reached, and no leak was found"
+                        .to_owned()
+                }
                 None => "No limit was reached, and no leak was found".to_owned(),
             },
         }
@@ -130,12 +144,23 @@ impl Headline<'_> {
                 .failures
                 .iter()
                 .filter(|it| it.refused == Some(refusal.user) && it.resource == refusal.resource);
-            let who = some(failed.map(|it| format!("{} in {}", it.comm, it.place)).collect());
+            let who =
+                some(failed.map(|it| format!("{} in {}", it.comm, it.place)).collect(), "programs");
             let when = self.when(refusal.count, refusal.first, refusal.last);
-            all.push(format!("{who} could not get {what}, {when}."));
+            let of = match self.refusals.len() {
+                1 => String::new(),
+                _ => format!(" charged to {}", self.user(refusal.user)),
+            };
+            all.push(format!("{who} could not get {what}{of}, {when}."));
             let at = self.times.short(refusal.blamed);
             let used_up = words::used_up(&refusal.by, self.names);
             all.push(format!("Used up, as of {at}: {}.", used_up.trim_end()));
+        }
+        let more = self.refusals.iter().skip(NAMED);
+        let more: Vec<_> =
+            more.map(|it| format!("{} of {}", it.resource.name(), self.user(it.user))).collect();
+        if !more.is_empty() {
+            all.push(format!("Used up as well: {}.", more.join(", ")));
         }
         for failure in self.other_limits().take(NAMED) {
             let when = self.when(failure.count, failure.first, failure.last);
@@ -174,6 +199,25 @@ impl Headline<'_> {
         all
     }
 
+    /// Who ran out of what.
+    fn ran_out(&self) -> Option<String> {
+        let mut refusals: Vec<_> = self.refusals.iter().collect();
+        refusals.sort_by_key(|it| it.first);
+        let when = self.times.short(refusals.first()?.first);
+        let mut users: Vec<_> = Vec::new();
+        for refusal in &refusals {
+            let user = self.user(refusal.user);
+            if !users.contains(&user) {
+                users.push(user);
+            }
+        }
+        let when = if users.len() > 1 { format!("from {when} on") } else { format!("at {when}") };
+        let mut what: Vec<_> = refusals.iter().map(|it| it.resource.name()).collect();
+        what.sort_unstable();
+        what.dedup();
+        Some(format!("{} ran out of inotify {} {when}", some(users, "users"), what.join(" and ")))
+    }
+
     /// The remedies, each once.
     pub(super) fn remedies(&self) -> Vec<String> {
         let told = self.leaks().filter(|leak| !leak.is_over);
@@ -206,11 +250,11 @@ impl Headline<'_> {
 }
 
 /// The first few, and how many more.
-fn some(names: Vec<String>) -> String {
+fn some(names: Vec<String>, what: &str) -> String {
     let more = names.len().saturating_sub(NAMED);
     let mut named: Vec<_> = names.into_iter().take(NAMED).collect();
     if more > 0 {
-        named.push(format!("{more} more programs"));
+        named.push(format!("{more} more {what}"));
     }
     match named.split_last() {
         None => "A program".to_owned(),

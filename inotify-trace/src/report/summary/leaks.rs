@@ -1,12 +1,12 @@
 //! Verdicts that were reached during a run, and their state at its end.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use inotify_trace_model::{
     event::{BootTime, Comm},
     findings::{Afterwards, Finding},
     resource::Resource,
-    tracker::Tracker,
+    tracker::{Tracker, User},
     verdict::{Grace, Kind, Verdict, verdicts},
 };
 
@@ -33,6 +33,8 @@ pub struct Leak {
     size: usize,
     /// Whether the problem was gone at the end.
     pub is_over: bool,
+    /// Whose count of what it is charged to.
+    pub charged: BTreeSet<(User, Resource)>,
 }
 
 impl Leak {
@@ -87,6 +89,12 @@ impl Leaks {
         self.known.iter().map(|(_, leak)| leak.clone()).collect()
     }
 
+    /// Whose counts of what leaks are charged to.
+    pub(super) fn charged(&self) -> BTreeSet<(User, Resource)> {
+        let leaks = self.known.iter().filter(|(_, leak)| leak.is_leak());
+        leaks.flat_map(|(_, leak)| leak.charged.iter().copied()).collect()
+    }
+
     /// Adds a verdict that was reached.
     pub(super) fn add(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) {
         let key = key(verdict, tracker);
@@ -102,6 +110,7 @@ impl Leaks {
             size: verdict.size(),
             afterwards: None,
             is_over: false,
+            charged: charged(verdict, tracker),
         };
         if let Some((_, known)) = self.known.iter_mut().find(|(known, _)| *known == key) {
             leak.reached = known.reached;
@@ -112,6 +121,18 @@ impl Leaks {
             self.others.insert(key);
         }
     }
+}
+
+/// The users whose limit the instances of a verdict use up.
+fn charged(verdict: &Verdict, tracker: &Tracker) -> BTreeSet<(User, Resource)> {
+    let resource = match verdict.kind {
+        Kind::WatchesGrowing => Resource::Watches,
+        _ => Resource::Instances,
+    };
+    let instances = verdict.evidence.iter().filter_map(|it| tracker.instance(it.instance));
+    let users: BTreeSet<_> = instances.filter_map(|it| it.charged).collect();
+    let payer = |user| tracker.users().binding(user, resource).map_or(user, User::payer);
+    users.into_iter().map(|user| (payer(user), resource)).collect()
 }
 
 /// How many instances or watches are held of what grew and grows no more; None if none are.

@@ -82,6 +82,8 @@ pub struct Builder {
     gaps: Vec<(BootTime, BootTime)>,
     /// Gaps that are not listed.
     gaps_left: u64,
+    /// The points of which something is not known.
+    unknown: Tally,
     events: u64,
     has_end: bool,
 }
@@ -103,6 +105,7 @@ impl Builder {
             losses: Vec::new(),
             gaps: Vec::new(),
             gaps_left: 0,
+            unknown: Tally::default(),
             events: 0,
             has_end: false,
             header: header.clone(),
@@ -110,7 +113,11 @@ impl Builder {
     }
 
     fn add(&mut self, event: &Event, tracker: &Tracker) {
-        self.events += 1;
+        if let EventKind::Lost { what: Loss::Frames | Loss::Files | Loss::End, .. } = event.kind {
+            self.gap(event.time);
+        } else {
+            self.events += 1;
+        }
         let point = self.point(event.time);
         self.places.add(event, tracker, point);
         self.failures.add(event, tracker);
@@ -175,10 +182,8 @@ impl Builder {
     /// Takes all counts from the tracker after a gap, whose changes were not recorded.
     fn resample(&mut self, tracker: &Tracker, time: BootTime) {
         // The state that a run begins with is no gap.
-        if self.events > 0 && self.gaps.len() < GAPS {
-            self.gaps.push((self.end, time));
-        } else if self.events > 0 {
-            self.gaps_left += 1;
+        if self.events > 0 {
+            self.gap(time);
         }
         let point = self.point(time);
         self.places.resample(tracker, point, time);
@@ -188,6 +193,22 @@ impl Builder {
             keys.extend(payers.into_iter().map(|payer| (payer, resource)));
         }
         keys.into_iter().for_each(|key| self.charge(key, tracker, point, time));
+    }
+
+    /// Nothing is known of the time from the last event until this moment.
+    fn gap(&mut self, until: BootTime) {
+        let from = self.end;
+        if until <= from {
+            return;
+        }
+        if self.gaps.len() < GAPS {
+            self.gaps.push((from, until));
+        } else {
+            self.gaps_left += 1;
+        }
+        let last = self.point(until);
+        let first = self.grid.point(from).unwrap_or(last);
+        (first..=last).for_each(|point| self.unknown.add(point));
     }
 
     /// The point in all series that a moment belongs to.
@@ -203,7 +224,9 @@ impl Builder {
                 line.used.halve();
                 line.limit.halve();
             }
-            for tally in [&mut self.created, &mut self.released, &mut self.failed] {
+            let tallies =
+                [&mut self.created, &mut self.released, &mut self.failed, &mut self.unknown];
+            for tally in tallies {
                 tally.halve();
             }
         }

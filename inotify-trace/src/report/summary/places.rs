@@ -15,6 +15,9 @@ use super::series::Gauge;
 /// places with the lowest peak and no open instances are dropped.
 const FOLLOWED: usize = 1024;
 
+/// Instances that any short-lived program may have.
+const FEW: u32 = 2;
+
 /// A container, or a cgroup where there is none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Key {
@@ -48,6 +51,13 @@ pub(super) struct Place {
     pub(super) held: Gauge,
     pub(super) made: u64,
     pub(super) refused: u64,
+}
+
+impl Place {
+    /// Whether nothing is left of it, and it never had much nor was refused anything.
+    pub(super) fn came_and_went(&self) -> bool {
+        self.held.now == 0 && self.held.peak <= FEW && self.refused == 0
+    }
 }
 
 /// All places.

@@ -1,7 +1,7 @@
 //! The facts of a run, ready to be shown.
 
 use inotify_trace_model::{
-    event::BootTime,
+    event::{BootTime, Loss},
     resource::Resource,
     tracker::{Tracker, User},
     usage::{By, Level},
@@ -21,6 +21,9 @@ use crate::{
 
 /// Rows of a table at most, if it is the only run.
 const ROWS: usize = 500;
+
+/// So many containers that came and went have a row each; more of them share one.
+const FOLDED: usize = 5;
 
 /// Names in a cell at most.
 const LISTED: usize = 4;
@@ -53,8 +56,10 @@ pub struct Run {
     pub sentences: Vec<String>,
     /// The remedies.
     pub remedies: Vec<String>,
-    /// The reasons why this report is incomplete.
+    /// The reasons why this report is incomplete. If there are any, nothing is said to be well.
     pub warnings: Vec<String>,
+    /// What such a recording does not have.
+    pub limitations: Vec<String>,
     /// The machine and the recording, by name.
     pub facts: Vec<(&'static str, String)>,
     /// The sysctls.
@@ -82,6 +87,22 @@ pub struct Run {
 }
 
 impl Run {
+    /// Whether something is missing.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        !self.warnings.is_empty()
+    }
+
+    /// The sentence for a run without leaks.
+    #[must_use]
+    pub fn no_leak(&self) -> &'static str {
+        if self.is_incomplete() {
+            "No leak was found in what could be read."
+        } else {
+            "No leak was found."
+        }
+    }
+
     /// Keeps only the facts that a list of runs shows.
     #[must_use]
     pub fn brief(self) -> Self {
@@ -122,7 +143,9 @@ impl Builder {
         let refusals = self.failures.refusals();
         let (failures, leaks) = (self.failures.sorted(), self.leaks.all());
         let closest = self.closest();
+        let limitations = self.limitations(problems);
         let headline = Headline {
+            is_incomplete: !warnings.is_empty(),
             refusals: &refusals,
             failures: &failures,
             leaks: &leaks,
@@ -135,8 +158,9 @@ impl Builder {
             title: headline.title(),
             sentences: headline.sentences(),
             remedies: headline.remedies(),
+            facts: self.facts(&times, warnings.is_empty()),
             warnings,
-            facts: self.facts(&times),
+            limitations,
             limits: limits(&self.header.sysctls.settings()),
             limits_notes: limits_notes(&self.header.sysctls.settings()),
             charts: self.charts(),
@@ -165,18 +189,16 @@ impl Builder {
     }
 
     fn warnings(&self, problems: &[String], times: &Times) -> Vec<String> {
-        let lost = self.losses.iter().map(|&(what, count, first, last)| {
+        // The problems say which parts of the recording are missing.
+        let is_told =
+            |what| !problems.is_empty() && matches!(what, Loss::Frames | Loss::Files | Loss::End);
+        let lost = self.losses.iter().filter(|it| !is_told(it.0));
+        let lost = lost.map(|&(what, count, first, last)| {
             let when = match (times.short(first), times.short(last)) {
                 (first, last) if first == last => format!("at {first}"),
                 (first, last) => format!("from {first} to {last}"),
             };
             format!("Lost {when}: {count} {what}. Counts of that time may be too low.")
-        });
-        let unseen = self.header.unseen.iter().map(|it| format!("Not seen on that kernel: {it}."));
-        let end = (!self.has_end && problems.is_empty()).then(|| {
-            "The recording has no end: the recorder was killed, the machine stopped, or it still \
-             records."
-                .to_owned()
         });
         let gaps = self.gaps.iter().map(|&(from, to)| {
             let (from, to) = (times.short(from), times.short(to));
@@ -185,23 +207,38 @@ impl Builder {
                  damaged, or could not be written."
             )
         });
+        let has_lost_frames = self.losses.iter().any(|it| it.0 == Loss::Frames);
+        let stale = has_lost_frames.then(|| {
+            "What changed in the missing frames is not known: until the next file, instances that ended \
+             there look as if they still existed, and may look leaked."
+                .to_owned()
+        });
         let more = (self.gaps_left > 0).then(|| format!("{} more such gaps.", self.gaps_left));
-        problems
-            .iter()
-            .cloned()
-            .chain(gaps)
-            .chain(more)
-            .chain(lost)
-            .chain(unseen)
-            .chain(end)
-            .collect()
+        problems.iter().cloned().chain(gaps).chain(more).chain(stale).chain(lost).collect()
     }
 
-    fn facts(&self, times: &Times) -> Vec<(&'static str, String)> {
+    fn limitations(&self, problems: &[String]) -> Vec<String> {
+        let unseen = self.header.unseen.iter().map(|it| format!("Not seen on that kernel: {it}."));
+        let is_growing = !self.has_end && problems.is_empty();
+        let end = is_growing.then(|| "It has no end yet: it is still recorded.".to_owned());
+        let files = (self.header.sequence > 0).then(|| {
+            format!(
+                "What came before: the first file given is number {} of its run, counted from 0.",
+                self.header.sequence
+            )
+        });
+        unseen.chain(files).chain(end).collect()
+    }
+
+    fn facts(&self, times: &Times, is_complete: bool) -> Vec<(&'static str, String)> {
         let header = &self.header;
         let span = self.end.since(header.started);
         let or_unknown = |text: &str| if text.is_empty() { "not known" } else { text }.to_owned();
-        let losses = self.losses.iter().fold(0_u64, |all, it| all.saturating_add(it.1));
+        let losses: Vec<_> = self
+            .losses
+            .iter()
+            .map(|(what, count, ..)| format!("{count} {}", what.name()))
+            .collect();
         vec![
             ("Host", or_unknown(&header.host)),
             ("Kernel", format!("Linux {}", header.kernel)),
@@ -209,7 +246,14 @@ impl Builder {
             ("To", times.full(self.end)),
             ("Length", crate::output::Approximate(span).to_string()),
             ("Events", self.events.to_string()),
-            ("Lost", if losses == 0 { "nothing".to_owned() } else { losses.to_string() }),
+            (
+                "Lost",
+                match &losses[..] {
+                    [] if is_complete => "nothing".to_owned(),
+                    [] => "not known".to_owned(),
+                    losses => losses.join(", "),
+                },
+            ),
             ("Created", self.created.total.to_string()),
             ("Released", self.released.total.to_string()),
             ("Backend", or_unknown(&header.backend)),
@@ -219,7 +263,11 @@ impl Builder {
     }
 
     fn places(&self, times: &Times) -> Rows {
-        let sorted = self.places.sorted();
+        let (short, sorted): (Vec<_>, Vec<_>) =
+            self.places.sorted().into_iter().partition(|place| place.came_and_went());
+        // A few are as short as a line about them.
+        let (short, sorted) =
+            if short.len() > FOLDED { (short, sorted) } else { (Vec::new(), self.places.sorted()) };
         let row = |place: &&super::places::Place| {
             let peak_at = (place.held.peak > 0).then(|| times.short(place.held.peak_at));
             vec![
@@ -233,7 +281,19 @@ impl Builder {
             ]
         };
         let columns = vec!["CONTAINER", "POD", "AT END", "PEAK", "PEAK AT", "MADE", "REFUSED"];
-        let rows = sorted.iter().take(ROWS).map(row).collect();
+        let mut rows: Vec<_> = sorted.iter().take(ROWS).map(row).collect();
+        if !short.is_empty() {
+            let (missing, made) = (Cell::Missing, short.iter().map(|it| it.made).sum::<u64>());
+            rows.push(vec![
+                Cell::Text(format!("{} others that came and went", short.len())),
+                missing.clone(),
+                Cell::from(0_u64),
+                Cell::from(short.iter().map(|it| it.held.peak).max().unwrap_or_default()),
+                missing,
+                Cell::from(made),
+                Cell::from(0_u64),
+            ]);
+        }
         Rows { table: Table { columns, rows }, left: sorted.len().saturating_sub(ROWS) }
     }
 }

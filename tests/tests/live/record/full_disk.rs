@@ -16,7 +16,7 @@ use inotify_trace_tests::{
 };
 use serde_json::Value;
 
-use super::{Witness, held, hidden, replay, told_of, told_until_now};
+use super::{Witness, held, hidden, replay, told_of};
 
 /// A tmpfs that is unmounted after the test.
 struct Mounted {
@@ -90,7 +90,7 @@ fn a_full_disk_costs_what_happens_meanwhile_and_nothing_else() {
     witness.hold(watched.path(), libc::IN_DELETE);
     witness.steps(50);
     wait::until("all of it is on disk", || {
-        let told = told_until_now(&witness, &file);
+        let told = told_of(&witness, &file);
         witness.missing(&told).len() <= hidden(&told)
     });
     let before = witness.deeds.len();
@@ -101,7 +101,7 @@ fn a_full_disk_costs_what_happens_meanwhile_and_nothing_else() {
     let line = said.lines().find(|line| line.contains("No space left")).unwrap();
     assert!(line.contains(name) && line.contains("recording stopped"), "{line}");
     // The file is a valid recording.
-    let kept = told_until_now(&witness, &file);
+    let kept = told_of(&witness, &file);
     let missing = witness.missing(&kept).into_iter().filter(|number| *number < before);
     assert!(missing.count() <= hidden(&kept));
     witness.hold(watched.path(), libc::IN_MODIFY);
