@@ -15,6 +15,7 @@ use super::{
     past::PastArgs,
     recordings::exit_code,
     say::say,
+    select::{SelectArgs, warn_of_unknown},
     session::{event_loop, warn_of_left_out, warn_of_missing_capabilities},
     units,
 };
@@ -22,7 +23,7 @@ use crate::{
     feed::{self, Live, Options},
     host::{self, runtimes::Registry},
     kernel::{KernelError, Settings},
-    output::{Column, Formulas, Listing, UserNames},
+    output::{Column, Formulas, Listing, Patient, Rows, UserNames, Width},
 };
 
 /// Default of `--top` on a terminal.
@@ -34,9 +35,8 @@ pub(super) struct Args {
     /// Group instances by this
     #[arg(long, value_parser = one_of::<By>(), default_value = "process")]
     by: By,
-    /// Only what these processes hold
-    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
-    pids: Vec<u32>,
+    #[command(flatten)]
+    select: SelectArgs,
     /// List each watch, with its path
     #[arg(long)]
     watches: bool,
@@ -91,27 +91,36 @@ Examples:
   sudo inotify-trace list --by user              users, and their use of the limit
   sudo inotify-trace list --watches              watches with their paths
   sudo inotify-trace list --watches -p 4711      those of a process
+  sudo inotify-trace list --pod shop-5d8f        what a pod, and the shim for it, hold
   inotify-trace list --recording night.itrec --at 03:05    the same at a moment of a recording
-  sudo inotify-trace list -o json | jq '.rows[] | select(.instances > 10)'";
+  sudo inotify-trace list -o json | jq '.rows[] | select(.instances > 10)'
+
+Exit code: 0; 2 if the command failed, if a recording is damaged, or if this is a PID namespace, in
+which only a part of the machine can be seen.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.csv_safe && args.output != Format::Csv {
         bail!("--csv-safe is for -o csv");
     }
+    args.host.check()?;
     // Watch targets take time to find, so JSON has them only with --watches.
-    let (tracker, is_told, names, is_damaged) = match args.past.load()? {
-        Some(past) => {
-            (past.tracker, true, UserNames::from_map(past.header.users.clone()), past.is_damaged)
-        }
+    let (tracker, is_told, users, is_incomplete) = match args.past.load()? {
+        Some(past) => (past.tracker, true, past.header.users, past.is_damaged),
         None => {
-            let (tracker, is_told) = look(args.watches, args.walk_proc, &args.host.registry())?;
-            (tracker, is_told, UserNames::from_map(host::users()), false)
+            let Look { tracker, is_told, is_elsewhere } =
+                look(args.watches, args.walk_proc, &args.host.registry())?;
+            (tracker, is_told, host::users(), is_elsewhere)
         }
     };
-    let mut listing = Listing::new(&tracker, args.by, names);
-    if !args.pids.is_empty() {
-        listing.only(&args.pids);
+    args.select.check_users(std::iter::once(&users))?;
+    let selection = args.select.selection(&users);
+    warn_of_unknown(&selection, &tracker)?;
+    let is_narrowed = !selection.is_everything();
+    let mut listing = Listing::of(selection, &tracker, args.by, UserNames::from_map(users));
+    if is_narrowed && listing.is_empty() {
+        say(format_args!("inotify-trace: no instance matches the filter"))?;
     }
+    args.hint_at_columns()?;
     if let Some(column) = args.sort {
         listing.sort(column);
     }
@@ -121,11 +130,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None if args.all || args.output == Format::Json || !stdout.is_terminal() => usize::MAX,
         None => SCREEN,
     };
-    let dropped = listing.cut(most);
-    let mut out = BufWriter::new(stdout.lock());
+    // Where watches are rows, they are counted, and not their holders.
+    let has_rows_of_watches = args.watches && args.output != Format::Json;
+    let mut dropped = if has_rows_of_watches { 0 } else { listing.cut(most) };
+    let mut out = BufWriter::new(Patient::stdout_to_the_end());
     let columns = match args.columns.as_slice() {
         [] => listing.columns(args.output != Format::Table, args.watches),
         chosen => chosen.to_vec(),
+    };
+    let table = || {
+        let mut table = listing.table(&columns, args.watches);
+        let cut = table.rows.len().saturating_sub(if has_rows_of_watches { most } else { usize::MAX });
+        table.rows.truncate(table.rows.len() - cut);
+        (table, cut)
     };
     match args.output {
         Format::Json => {
@@ -135,14 +152,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Format::Csv => {
             let names: Vec<_> = columns.iter().map(|column| column.field()).collect();
             let names = (!args.no_headers).then_some(names.as_slice());
-            listing.table(&columns, args.watches).write_csv(
+            table().0.write_csv(
                 &mut out,
                 names,
                 Formulas::quoted_if(args.csv_safe),
             )?;
         }
         Format::Table | Format::Wide => {
-            listing.table(&columns, args.watches).write_aligned(&mut out, !args.no_headers)?;
+            let (table, cut) = table();
+            dropped += cut;
+            let is_wide = args.output == Format::Wide;
+            let width = if is_wide { Width::Unlimited } else { Width::of_stdout() };
+            table.write_within(&mut out, !args.no_headers, width)?;
             if !args.no_headers {
                 if dropped > 0 {
                     writeln!(out, "... and {dropped} more (--all shows them)")?;
@@ -152,43 +173,72 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     out.flush()?;
-    Ok(exit_code(is_damaged))
+    Ok(exit_code(is_incomplete))
 }
 
-/// The instances and watches that exist now, and whether they come from the kernel. Without the
-/// privileges for that they come from /proc, without charges.
+impl Args {
+    /// Tells which of the columns that were asked for have no values here.
+    fn hint_at_columns(&self) -> io::Result<()> {
+        for &column in self.columns.iter().chain(&self.sort) {
+            let needed = match column.belongs_to() {
+                Some(Rows::Watches) if !self.watches => "--watches",
+                Some(Rows::Users) if self.by != By::User => "--by user",
+                Some(Rows::Instances) if self.by != By::Instance => "--by instance",
+                _ => continue,
+            };
+            let name = column.as_str();
+            say(format_args!("inotify-trace: column {name} has values with {needed} only"))?;
+        }
+        Ok(())
+    }
+}
+
+/// What was seen of this machine.
+pub(super) struct Look {
+    pub(super) tracker: Tracker,
+    /// Whether it comes from the kernel.
+    pub(super) is_told: bool,
+    /// Whether it is only what a PID namespace shows.
+    pub(super) is_elsewhere: bool,
+}
+
+/// The instances and watches that exist now. Without the privileges to ask the kernel they come from
+/// /proc, without charges.
 pub(super) fn look(
     find_paths: bool,
     walk_proc: bool,
     registry: &Registry,
-) -> anyhow::Result<(Tracker, bool)> {
+) -> anyhow::Result<Look> {
     log_at(0);
     let event_loop = event_loop()?;
     let _inside = event_loop.enter();
     let kernel = Settings { walk_proc, ..Settings::default() };
     let options = Options { kernel, registry: registry.clone(), find_paths, ..Options::default() };
-    let (survey, is_told) = match Live::survey(options) {
+    let (survey, is_told, is_elsewhere) = match Live::survey(options) {
         Ok(survey) => {
             warn_of_missing_capabilities()?;
-            (survey, true)
+            (survey, true, false)
         }
         Err(error) => {
             let survey = feed::survey(find_paths, registry);
             warn(&error, survey.hidden)?;
-            (survey, false)
+            (survey, false, matches!(error, KernelError::PidNamespace))
         }
     };
     warn_of_left_out(survey.left_out)?;
     // What is asked for is the whole.
     let mut story = Story::without_verdicts(host::now()).within(None);
     let Ok(()) = story.take(survey.found, &mut ());
-    Ok((story.into_tracker(), is_told))
+    Ok(Look { tracker: story.into_tracker(), is_told, is_elsewhere })
 }
 
 /// Prints to standard error which information is missing.
 fn warn(error: &KernelError, hidden: usize) -> io::Result<()> {
     say(format_args!("inotify-trace: cannot ask the kernel: {error}"))?;
     say(format_args!("The listing has no users' charges and no limits."))?;
+    if matches!(error, KernelError::PidNamespace) {
+        say(format_args!("It shows the processes of this namespace, and not those of the machine."))?;
+    }
     if hidden > 0 {
         say(format_args!("{hidden} processes of other users are left out: no permission."))?;
     }

@@ -13,7 +13,7 @@ use inotify_trace_model::{
 use super::{
     Host,
     kernel::{KernelArgs, log_at},
-    recorder::Recording,
+    recorder::{Recording, refuse_existing},
     say::say,
     session::{self, event_loop},
     units::{self, file_size, positive_duration, total_size},
@@ -78,6 +78,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn record(args: &Args) -> anyhow::Result<ExitCode> {
+    args.host.check()?;
+    refuse_existing(&args.output)?;
     let rotation = Rotation {
         size: args.rotate_size,
         time: args.rotate_time,
