@@ -102,7 +102,8 @@ impl Table {
         self.write_within(out, headers, Width::Unlimited)
     }
 
-    /// The same; the widest texts are cut if lines would be wider than `within`.
+    /// The same; the widest texts are cut if lines would be wider than `within`, and if that is not
+    /// enough, there is one space between columns.
     ///
     /// # Errors
     /// If the output cannot be written.
@@ -123,6 +124,7 @@ impl Table {
         let all = headers.then_some(&head).into_iter().chain(&texts);
         let width = |at: usize| all.clone().filter_map(|line| line.get(at)).map(|it| length(it)).max();
         let mut widths: Vec<_> = (0..self.columns.len()).map(|at| width(at).unwrap_or(0)).collect();
+        let mut gap = "  ";
         if self.narrow(&mut widths, &right, within.columns()) {
             for (row, cells) in texts.iter_mut().zip(&self.rows) {
                 for ((text, cell), &width) in row.iter_mut().zip(cells).zip(&widths) {
@@ -134,11 +136,15 @@ impl Table {
                 }
             }
         }
+        let gaps = 2 * widths.len().saturating_sub(1);
+        if widths.iter().sum::<usize>() + gaps > within.columns() {
+            gap = " ";
+        }
         for line in headers.then_some(&head).into_iter().chain(&texts) {
             let mut text = String::new();
             for (at, cell) in line.iter().enumerate() {
                 let pad = widths[at].saturating_sub(length(cell));
-                let gap = if at == 0 { "" } else { "  " };
+                let gap = if at == 0 { "" } else { gap };
                 let (before, after) = if right[at] { (pad, 0) } else { (0, pad) };
                 text += &format!("{gap}{:before$}{cell}{:after$}", "", "");
             }
@@ -246,7 +252,7 @@ long, \\x1b[31m      -   92%
         let head = format!("{:10}  {:>10}  {:9}  RATE\n", "PATH", "N", "MASK");
         assert_eq!(shown(Width::Columns(39)), head + &line);
         // There is nothing left to cut.
-        assert!(shown(Width::Columns(5)).ends_with("…l/certs  1234567890  modify,…   1.5\n"));
+        assert!(shown(Width::Columns(5)).ends_with("…l/certs 1234567890 modify,…  1.5\n"));
     }
 
     #[test]
