@@ -106,9 +106,7 @@ impl Report {
     }
 
     fn json(&self) -> serde_json::Value {
-        let finding = |it: &Finding| {
-            json!({ "subject": it.subject, "state": it.state.name(), "detail": it.detail })
-        };
+        let finding = |it: &Finding| json!({ "subject": it.subject, "state": it.state.name(), "detail": it.detail });
         let backend = |trial: &Trial| {
             let (state, detail) = of_trial(trial);
             let name = trial.backend.to_string();

@@ -140,7 +140,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let table = || {
         let mut table = listing.table(&columns, args.watches);
-        let cut = table.rows.len().saturating_sub(if has_rows_of_watches { most } else { usize::MAX });
+        let cut =
+            table.rows.len().saturating_sub(if has_rows_of_watches { most } else { usize::MAX });
         table.rows.truncate(table.rows.len() - cut);
         (table, cut)
     };
@@ -152,11 +153,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Format::Csv => {
             let names: Vec<_> = columns.iter().map(|column| column.field()).collect();
             let names = (!args.no_headers).then_some(names.as_slice());
-            table().0.write_csv(
-                &mut out,
-                names,
-                Formulas::quoted_if(args.csv_safe),
-            )?;
+            table().0.write_csv(&mut out, names, Formulas::quoted_if(args.csv_safe))?;
         }
         Format::Table | Format::Wide => {
             let (table, cut) = table();
@@ -204,11 +201,7 @@ pub(super) struct Look {
 
 /// The instances and watches that exist now. Without the privileges to ask the kernel they come from
 /// /proc, without charges.
-pub(super) fn look(
-    find_paths: bool,
-    walk_proc: bool,
-    registry: &Registry,
-) -> anyhow::Result<Look> {
+pub(super) fn look(find_paths: bool, walk_proc: bool, registry: &Registry) -> anyhow::Result<Look> {
     log_at(0);
     let event_loop = event_loop()?;
     let _inside = event_loop.enter();
@@ -237,7 +230,9 @@ fn warn(error: &KernelError, hidden: usize) -> io::Result<()> {
     say(format_args!("inotify-trace: cannot ask the kernel: {error}"))?;
     say(format_args!("The listing has no users' charges and no limits."))?;
     if matches!(error, KernelError::PidNamespace) {
-        say(format_args!("It shows the processes of this namespace, and not those of the machine."))?;
+        say(format_args!(
+            "It shows the processes of this namespace, and not those of the machine."
+        ))?;
     }
     if hidden > 0 {
         say(format_args!("{hidden} processes of other users are left out: no permission."))?;

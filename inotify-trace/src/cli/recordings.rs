@@ -61,7 +61,9 @@ fn read_stdin(files: &[PathBuf]) -> anyhow::Result<Option<NamedTempFile>> {
         return Ok(None);
     }
     if io::stdin().is_terminal() {
-        bail!("standard input is a terminal, and no recording: send it one, as in `replay - < FILE`");
+        bail!(
+            "standard input is a terminal, and no recording: send it one, as in `replay - < FILE`"
+        );
     }
     let mut file = tempfile::Builder::new()
         .prefix("standard-input-")

@@ -112,7 +112,11 @@ fn write(path: &Path, page: &str, replaces: bool) -> io::Result<()> {
     let mut file = export::partial(path)?;
     file.write_all(page.as_bytes())?;
     file.as_file().sync_all()?;
-    if replaces { file.persist(path)? } else { file.persist_noclobber(path)? };
+    if replaces {
+        file.persist(path)?
+    } else {
+        file.persist_noclobber(path)?
+    };
     Ok(())
 }
 

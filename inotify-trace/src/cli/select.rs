@@ -98,10 +98,10 @@ impl SelectArgs {
     /// Tells what is chosen and does not exist now.
     pub(super) fn warn_of_missing_processes(&self) -> io::Result<()> {
         for &pid in &self.pids {
-            let exists = i32::try_from(pid)
-                .ok()
-                .and_then(rustix::process::Pid::from_raw)
-                .is_some_and(|it| rustix::process::test_kill_process(it) != Err(rustix::io::Errno::SRCH));
+            let exists =
+                i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).is_some_and(
+                    |it| rustix::process::test_kill_process(it) != Err(rustix::io::Errno::SRCH),
+                );
             if !exists {
                 say(format_args!("inotify-trace: no process has the number {pid} now"))?;
             }

@@ -94,7 +94,10 @@ impl Output {
         let failed = |source| ExportError::Write { path: path.to_owned(), source };
         let (file, temporary) = partial(path).map_err(failed)?.into_parts();
         let writer = BufWriter::with_capacity(BUFFER, Sink::File(file));
-        Ok(Self { writer, partial: Some(PartialFile { temporary, path: path.to_owned(), existing }) })
+        Ok(Self {
+            writer,
+            partial: Some(PartialFile { temporary, path: path.to_owned(), existing }),
+        })
     }
 
     /// The error, with the file's name.

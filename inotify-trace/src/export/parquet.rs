@@ -17,7 +17,7 @@ use parquet::{
 };
 
 use self::columns::RowGroup;
-use super::{ExportError, Existing, Output, Rows, file::PartialFile};
+use super::{Existing, ExportError, Output, Rows, file::PartialFile};
 use crate::{
     output::{Field, Record, Value},
     recording::Header,

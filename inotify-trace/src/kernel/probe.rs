@@ -221,7 +221,9 @@ fn tracefs() -> Finding {
             "tracefs",
             "no system call tracepoints (CONFIG_FTRACE_SYSCALLS): the tracepoint backend cannot run",
         ),
-        Err(error) => limited("tracefs", format!("{error}; without it the tracepoint backend cannot run")),
+        Err(error) => {
+            limited("tracefs", format!("{error}; without it the tracepoint backend cannot run"))
+        }
     }
 }
 

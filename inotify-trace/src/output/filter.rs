@@ -147,8 +147,7 @@ mod tests {
                 Task { uid, comm: comm.into(), ..event(EventKind::ProcessExited).task.unwrap() };
             Event { task: Some(task), ..failure() }
         };
-        let selection =
-            Selection { comms: vec!["inotify-trace".into()], ..Selection::default() };
+        let selection = Selection { comms: vec!["inotify-trace".into()], ..Selection::default() };
         let chosen = Filter { selection, ..Filter::default() };
         assert!(!shows(&Filter::default(), &failed(0, "inotify-trace")));
         assert!(shows(&chosen, &failed(0, "inotify-trace")));
@@ -162,8 +161,7 @@ mod tests {
     #[test]
     fn a_cgroup_includes_what_is_below_it() {
         let shows_in = |cgroup: &str| {
-            let selection =
-                Selection { cgroup: Some(cgroup.to_owned()), ..Selection::default() };
+            let selection = Selection { cgroup: Some(cgroup.to_owned()), ..Selection::default() };
             shows(&Filter { selection, ..Filter::default() }, &failure())
         };
         for ancestor in ["/", "/kubepods", "/kubepods/", "/kubepods/pod1", "/kubepods/pod1/abc"] {

@@ -41,7 +41,11 @@ impl Layout {
 
     /// Columns after the time and before the details, with the spaces between them.
     fn columns(&self) -> usize {
-        [EVENT, PID, self.comm, self.container, self.fd, self.used].iter().map(|it| it + 1).sum::<usize>() + 1
+        [EVENT, PID, self.comm, self.container, self.fd, self.used]
+            .iter()
+            .map(|it| it + 1)
+            .sum::<usize>()
+            + 1
     }
 
     /// Whether names are cut.
@@ -52,7 +56,11 @@ impl Layout {
     /// How long details may be after `line`.
     pub(super) fn room(&self, line: &str) -> usize {
         let beside = self.beside(line);
-        if beside < FEWEST { self.width.columns().saturating_sub(INDENT).max(FEWEST) } else { beside }
+        if beside < FEWEST {
+            self.width.columns().saturating_sub(INDENT).max(FEWEST)
+        } else {
+            beside
+        }
     }
 
     fn beside(&self, line: &str) -> usize {
@@ -78,7 +86,9 @@ mod tests {
 
     #[test]
     fn columns_fit_the_terminal() {
-        for (width, time, comm) in [(80, 8, 9), (111, 8, 9), (112, 8, 15), (120, 32, 9), (200, 32, 15)] {
+        for (width, time, comm) in
+            [(80, 8, 9), (111, 8, 9), (112, 8, 15), (120, 32, 9), (200, 32, 15)]
+        {
             let layout = Layout::of(Width::Columns(width), time);
             assert_eq!(layout.comm, comm, "{width}");
             // The heading of the details fits, too.

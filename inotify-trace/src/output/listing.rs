@@ -47,7 +47,9 @@ impl<'a> Listing<'a> {
         if !selection.is_everything() {
             let charged: BTreeSet<_> = groups.iter().flat_map(|it| &it.users).flatten().collect();
             let is_paid_by = |payer: &User| {
-                charged.iter().any(|user| **user == *payer || tracker.users().pays_for(*payer, **user))
+                charged
+                    .iter()
+                    .any(|user| **user == *payer || tracker.users().pays_for(*payer, **user))
             };
             standings.retain(|user, _| is_paid_by(user));
         }
@@ -84,9 +86,10 @@ impl<'a> Listing<'a> {
         groups.sort_by_cached_key(|group| match self.cell(group, column) {
             Cell::Number(number) if column.is_count() => (u64::MAX - number, String::new()),
             // In thousandths of a percent.
-            Cell::Percent(level) => {
-                (u64::MAX - u64::from(level.used) * 100_000 / u64::from(level.limit.max(1)), String::new())
-            }
+            Cell::Percent(level) => (
+                u64::MAX - u64::from(level.used) * 100_000 / u64::from(level.limit.max(1)),
+                String::new(),
+            ),
             Cell::Number(number) => (number, String::new()),
             Cell::Missing => (u64::MAX, String::new()),
             cell => (0, cell.text()),

@@ -246,11 +246,7 @@ mod tests {
         }
         let (instance, quota) = (InstanceId(8), None);
         let target = Target { cgroup: WEB, ..Target::default() };
-        apply(
-            8,
-            DAEMON,
-            EventKind::WatchAdded { instance, fd: 3, wd: 1, target, mask: 2, quota },
-        );
+        apply(8, DAEMON, EventKind::WatchAdded { instance, fd: 3, wd: 1, target, mask: 2, quota });
         tracker
     }
 
@@ -259,8 +255,7 @@ mod tests {
         let (tracker, mut selection) = (machine(), Selection::default());
         change(&mut selection);
         let holder = |instance: &Instance| instance.descriptors()[0].pid;
-        let is_picked =
-            |it: &&Instance| selection.picks_holder(it, Some(holder(it)), &tracker);
+        let is_picked = |it: &&Instance| selection.picks_holder(it, Some(holder(it)), &tracker);
         let mut pids: Vec<_> = tracker.instances().filter(is_picked).map(holder).collect();
         pids.sort_unstable();
         pids

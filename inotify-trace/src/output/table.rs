@@ -122,7 +122,8 @@ impl Table {
         let mut texts: Vec<Vec<String>> =
             self.rows.iter().map(|row| row.iter().map(Cell::text).collect()).collect();
         let all = headers.then_some(&head).into_iter().chain(&texts);
-        let width = |at: usize| all.clone().filter_map(|line| line.get(at)).map(|it| length(it)).max();
+        let width =
+            |at: usize| all.clone().filter_map(|line| line.get(at)).map(|it| length(it)).max();
         let mut widths: Vec<_> = (0..self.columns.len()).map(|at| width(at).unwrap_or(0)).collect();
         let mut gap = "  ";
         if self.narrow(&mut widths, &right, within.columns()) {
@@ -247,7 +248,10 @@ long, \\x1b[31m      -   92%
             table.write_within(&mut out, true, width).unwrap();
             String::from_utf8(out).unwrap()
         };
-        assert_eq!(shown(Width::Columns(54)).lines().nth(1), shown(Width::Unlimited).lines().nth(1));
+        assert_eq!(
+            shown(Width::Columns(54)).lines().nth(1),
+            shown(Width::Unlimited).lines().nth(1)
+        );
         let line = format!("{:10}  {}  {:9}   1.5\n", "…ssl/certs", 1_234_567_890_u64, "modify,c…");
         let head = format!("{:10}  {:>10}  {:9}  RATE\n", "PATH", "N", "MASK");
         assert_eq!(shown(Width::Columns(39)), head + &line);

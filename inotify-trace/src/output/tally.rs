@@ -112,7 +112,8 @@ mod tests {
             events: events.to_vec(),
             failed,
         };
-        let all = "created 3, released 1, open 7; watches added 0, removed 0; failed 1; nothing lost";
+        let all =
+            "created 3, released 1, open 7; watches added 0, removed 0; failed 1; nothing lost";
         assert_eq!(line(of(Selection::default(), &[], false), true), all);
         let chosen = "created 3, released 1; watches added 0, removed 0; failed 1; nothing lost";
         assert_eq!(line(of(pids(), &[], false), true), chosen);

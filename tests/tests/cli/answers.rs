@@ -59,7 +59,8 @@ fn filters_mean_the_same_in_lists_and_replays() {
         let instances = processes.iter().map(|&pid| if pid == 7 { 128 } else { 1 }).sum::<u64>();
         assert_eq!(listing["total"]["instances"], instances, "{filter:?}");
 
-        let replayed = on(&file, "replay", &[&["-o", "json", "-e", "create,watch"], filter].concat());
+        let replayed =
+            on(&file, "replay", &[&["-o", "json", "-e", "create,watch"], filter].concat());
         let events = text(&replayed.stdout).lines().map(serde_json::from_str::<Value>);
         let mut pids: Vec<_> = events.filter_map(|event| event.unwrap()["pid"].as_u64()).collect();
         pids.sort_unstable();
@@ -198,9 +199,8 @@ fn a_reader_that_leaves_changes_no_exit_code() {
 #[test]
 fn a_recording_comes_from_standard_input_too() {
     let (_directory, file) = made();
-    let from_stdin = |arguments: &[&str]| {
-        agent(arguments).stdin(File::open(&file).unwrap()).output().unwrap()
-    };
+    let from_stdin =
+        |arguments: &[&str]| agent(arguments).stdin(File::open(&file).unwrap()).output().unwrap();
     for arguments in [&["replay", "-"][..], &["list", "--recording", "-"], &["report", "-"]] {
         let output = from_stdin(arguments);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));

@@ -4,9 +4,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io::{Read as _, Write as _},
-    os::{
-        unix::{fs::MetadataExt as _, process::CommandExt as _},
-    },
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
     path::PathBuf,
     process::{Command, Output, Stdio},
 };

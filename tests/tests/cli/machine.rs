@@ -3,7 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic; helpers are tests too")]
 
-use std::path::{Path, PathBuf};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use inotify_trace::recording::Header;
 use inotify_trace_model::{
@@ -19,15 +22,23 @@ use crate::recordings::recorder;
 pub(crate) const LONG: &str = "/srv/shop/releases/2026-03-01T00:00:00/configuration/production/\
                                eu-west-1/settings-of-the-web-server.yaml";
 
+const SECOND: u64 = 1_000_000_000;
+
 const WEB: CgroupId = CgroupId(3);
 const DAEMON: CgroupId = CgroupId(4);
 
 /// The recording, `node` of process 7 and user `web` in pod prod/shop-5d8f, and its shim 8 of root.
 pub(crate) fn machine(path: &Path) -> PathBuf {
-    let started = BootTime(100_000_000_000);
+    machine_during(path, 1, 100..0)
+}
+
+/// The same as one of several runs, from the first second after midnight of 2026-03-01 to the last, or
+/// until the last event if that comes later.
+pub(crate) fn machine_during(path: &Path, run: u64, seconds: Range<u64>) -> PathBuf {
+    let started = BootTime(seconds.start * SECOND);
     let users = [(0, "root".to_owned()), (1000, "web".to_owned())].into();
     let header = Header {
-        run: 1,
+        run,
         booted: 1_772_323_200_000_000_000,
         started,
         host: "node-1".to_owned(),
@@ -57,10 +68,7 @@ pub(crate) fn machine(path: &Path) -> PathBuf {
     let mut events = vec![
         (0, found(WEB, format!("/kubepods/{pod}/{id}"))),
         (0, found(DAEMON, "/system.slice/containerd.service".to_owned())),
-        (
-            0,
-            EventKind::ContainerNamed { cgroup: WEB, container: None, names: Box::new(names) },
-        ),
+        (0, EventKind::ContainerNamed { cgroup: WEB, container: None, names: Box::new(names) }),
     ];
     let created = |number: u32, used| EventKind::InstanceCreated {
         instance: InstanceId(number.into()),
@@ -99,12 +107,8 @@ pub(crate) fn machine(path: &Path) -> PathBuf {
             quota: None,
         },
     ));
-    let refused = EventKind::CreateFailed {
-        flags: 0,
-        errno: EMFILE,
-        quota: quota(7, 128),
-        files: None,
-    };
+    let refused =
+        EventKind::CreateFailed { flags: 0, errno: EMFILE, quota: quota(7, 128), files: None };
     events.push((7, refused));
     let mut time = started;
     let mut all = Vec::new();
@@ -115,6 +119,6 @@ pub(crate) fn machine(path: &Path) -> PathBuf {
         all.push(event);
     }
     recorder.record(Batch { time, judged: false, events: all }, &tracker);
-    recorder.finish(time).1.unwrap();
+    recorder.finish(time.max(BootTime(seconds.end * SECOND))).1.unwrap();
     path.to_owned()
 }

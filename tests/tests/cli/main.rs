@@ -1,6 +1,7 @@
 //! The command line: output, errors and exit codes.
 
 mod answers;
+mod examples;
 mod hostile;
 mod limits;
 mod machine;
@@ -144,7 +145,8 @@ fn check_tells_what_works() {
     let backend = report.lines().find(|line| line.starts_with("backend")).unwrap();
     assert!(["tracepoint", "fentry", "kprobe"].iter().any(|it| backend.contains(it)), "{backend}");
     assert!(!report.contains("MISSING"), "{report}");
-    let json: serde_json::Value = serde_json::from_slice(&run(&["check", "-o", "json"]).stdout).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_slice(&run(&["check", "-o", "json"]).stdout).unwrap();
     assert_eq!(json["works"], true, "{json}");
     let chosen = report.lines().find(|line| line.contains("CHOSEN")).unwrap();
     assert!(chosen.contains(json["backend"].as_str().unwrap()), "{chosen}");

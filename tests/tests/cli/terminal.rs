@@ -89,6 +89,9 @@ fn a_wide_terminal_is_used_and_nothing_is_lost_on_a_narrow_one() {
     let all = narrow.join("\n");
     assert!(all.contains("EMFILE: inotify instance limit"), "{all}");
     let words = all.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("128 of 128 instances of web: node (7) in prod/shop-5d8f/web 128"), "{all}");
+    assert!(
+        words.contains("128 of 128 instances of web: node (7) in prod/shop-5d8f/web 128"),
+        "{all}"
+    );
     assert!(words.contains("remedy: look at container prod/shop-5d8f/web first"), "{all}");
 }

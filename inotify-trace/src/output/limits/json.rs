@@ -26,9 +26,10 @@ impl LimitsReport {
         report.insert("users".to_owned(), users.into());
         report.insert("warn_percent".to_owned(), self.warn.into());
         // Nobody can tell who is, if the users' charges are unknown.
-        let over = self.standings.as_ref().map(|_| {
-            self.over().map(|user| fields::user(user, &self.names)).collect::<Vec<_>>()
-        });
+        let over = self
+            .standings
+            .as_ref()
+            .map(|_| self.over().map(|user| fields::user(user, &self.names)).collect::<Vec<_>>());
         report.insert("over".to_owned(), over.into());
         report.insert("sysctls".to_owned(), self.settings.iter().map(setting).collect());
         let Recommendation { instances, watches } = &self.recommendation;

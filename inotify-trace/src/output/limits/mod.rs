@@ -53,7 +53,8 @@ impl LimitsReport {
     #[must_use]
     pub fn numbers(&self) -> Numbers {
         let rates = self.rates.iter().flatten();
-        let changes = rates.map(|(&(user, resource), it)| (user, resource, it.created, it.released));
+        let changes =
+            rates.map(|(&(user, resource), it)| (user, resource, it.created, it.released));
         Numbers { standings: self.standings.clone(), changes: changes.collect() }
     }
 
