@@ -18,7 +18,6 @@ const NOBODY: u32 = u32::MAX;
 pub(super) type Users = BTreeMap<u32, String>;
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Whom to show")]
 pub(super) struct SelectArgs {
     /// Only these processes
     #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', value_parser = pid)]

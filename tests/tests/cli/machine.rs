@@ -29,7 +29,7 @@ const DAEMON: CgroupId = CgroupId(4);
 
 /// The recording, `node` of process 7 and user `web` in pod prod/shop-5d8f, and its shim 8 of root.
 pub(crate) fn machine(path: &Path) -> PathBuf {
-    machine_during(path, 1, 100..0)
+    machine_during(path, 1, 100..100)
 }
 
 /// The same as one of several runs, from the first second after midnight of 2026-03-01 to the last, or
