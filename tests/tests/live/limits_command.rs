@@ -234,6 +234,27 @@ fn several_reports_are_made_until_it_is_stopped() {
 }
 
 #[live_test]
+fn people_see_what_changed_and_the_whole_report_once() {
+    let _machine = system::the_machine();
+    let uid = system::fresh_uid();
+    let mut process = process_with(uid, 1);
+    let agent = Agent::unparsed(&["limits", "--watch", "--interval", "0.1"]);
+    let used = |line: &Value| {
+        let line = line.as_str().unwrap_or_default();
+        let mut words = line.split_whitespace();
+        (words.next() == Some(uid.to_string().as_str())).then(|| words.next().map(str::to_owned))?
+    };
+    for count in ["1", "2"] {
+        let is_shown = |line: &Value| used(line).as_deref() == Some(count);
+        agent.wait_for("the use of the limit", |lines| lines.iter().any(is_shown));
+        process.call("init1 0").unwrap();
+    }
+    let run = agent.stop();
+    let is_whole = |line: &&Value| line.as_str().is_some_and(|it| it.starts_with("Recommended"));
+    assert_eq!(run.events.iter().filter(is_whole).count(), 1, "{:?}", run.events);
+}
+
+#[live_test]
 fn a_report_that_is_late_counts_what_happened_meanwhile() {
     // The interval between reports; no check depends on it.
     const INTERVAL: Duration = Duration::from_millis(500);
