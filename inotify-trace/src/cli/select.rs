@@ -65,10 +65,7 @@ fn comm(text: &str) -> Result<String, String> {
 }
 
 impl SelectArgs {
-    /// The selection on a machine with these users.
-    ///
-    /// # Errors
-    /// If a user has no number on any of the machines.
+    /// The selection on a machine with these users; who is none of them matches nobody.
     pub(super) fn selection(&self, users: &Users) -> Selection {
         Selection {
             pids: self.pids.clone(),
@@ -81,7 +78,7 @@ impl SelectArgs {
         }
     }
 
-    /// Fails if none of the machines has one of the users.
+    /// Fails if one of the users is on none of the machines.
     pub(super) fn check_users<'a>(
         &self,
         machines: impl Iterator<Item = &'a Users> + Clone,
@@ -114,7 +111,7 @@ pub(super) fn warn_of_unknown(selection: &Selection, tracker: &Tracker) -> io::R
     selection
         .unknown(tracker)
         .iter()
-        .try_for_each(|unknown| say(format_args!("inotify-trace: {unknown} now")))
+        .try_for_each(|unknown| say(format_args!("inotify-trace: {unknown}")))
 }
 
 fn uid(name: &str, users: &Users) -> Option<u32> {

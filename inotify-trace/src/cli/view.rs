@@ -33,7 +33,7 @@ pub(super) struct ViewArgs {
     /// Format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
-    /// Format of times
+    /// Format of times; `--timestamps` alone is iso
     #[arg(long, value_parser = one_of::<Timestamps>(), value_name = "FORM", default_value = "time", num_args = 0..=1, default_missing_value = "iso")]
     timestamps: Timestamps,
     /// Never shorten or wrap lines, as if the output did not go to a terminal
