@@ -149,6 +149,17 @@ impl Group {
 /// The tracker's instances in groups, the largest group first.
 #[must_use]
 pub fn groups(tracker: &Tracker, by: By) -> Vec<Group> {
+    groups_of(tracker, by, |_, _| true)
+}
+
+/// The same of those instances, and those of their holders, that `is_picked` picks by process id; None
+/// is asked if no process is seen to hold an instance.
+#[must_use]
+pub fn groups_of(
+    tracker: &Tracker,
+    by: By,
+    is_picked: impl Fn(&Instance, Option<u32>) -> bool,
+) -> Vec<Group> {
     let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
     let mut shims: HashMap<u32, Option<&Container>> = HashMap::new();
     for instance in tracker.instances() {
@@ -165,6 +176,8 @@ pub fn groups(tracker: &Tracker, by: By) -> Vec<Group> {
         let served = (by == By::Container).then(|| of_shim().or_else(|| served(tracker, instance)));
         let served = served.flatten();
         let mut is_outside = false;
+        // Of holders that are not picked, too.
+        let mut all = BTreeSet::new();
         for &Descriptor { pid, .. } in instance.descriptors() {
             let holder = tracker.process(pid);
             let mut key = key(tracker, by, instance, holder, pid);
@@ -172,18 +185,22 @@ pub fn groups(tracker: &Tracker, by: By) -> Vec<Group> {
                 key = Key::Container(served.clone());
                 is_outside = true;
             }
+            all.insert(key.clone());
+            if !is_picked(instance, Some(pid)) {
+                continue;
+            }
             let group = groups.entry(key.clone()).or_insert_with(|| Group::new(key.clone()));
             group.add_holder(holder.map(|process| process.task), pid);
             keys.insert(key);
         }
-        if keys.is_empty() {
+        if all.is_empty() && is_picked(instance, None) {
             keys.insert(match by {
                 By::Instance => Key::Instance(instance.id),
                 By::User => Key::User(instance.charged),
                 By::Process | By::Container => Key::Nobody,
             });
         }
-        let is_shared = keys.len() > 1;
+        let is_shared = all.len() > 1;
         for key in keys {
             let group = groups.entry(key.clone()).or_insert_with(|| Group::new(key));
             group.add(instance);
@@ -231,11 +248,22 @@ fn served<'a>(tracker: &'a Tracker, instance: &Instance) -> Option<&'a Container
 /// The sum of all groups, each instance once.
 #[must_use]
 pub fn total(tracker: &Tracker) -> Group {
+    total_of(tracker, |_, _| true)
+}
+
+/// The sum of [`groups_of`], each instance once.
+#[must_use]
+pub fn total_of(tracker: &Tracker, is_picked: impl Fn(&Instance, Option<u32>) -> bool) -> Group {
     let mut total = Group::new(Key::Nobody);
     for instance in tracker.instances() {
-        total.add(instance);
+        if instance.descriptors().is_empty() && is_picked(instance, None) {
+            total.add(instance);
+        }
         for &Descriptor { pid, .. } in instance.descriptors() {
-            total.add_holder(tracker.process(pid).map(|process| process.task), pid);
+            if is_picked(instance, Some(pid)) {
+                total.add(instance);
+                total.add_holder(tracker.process(pid).map(|process| process.task), pid);
+            }
         }
     }
     total

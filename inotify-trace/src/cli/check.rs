@@ -1,6 +1,12 @@
 //! `inotify-trace check`: the features that this machine supports, and those missing.
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, BufWriter, Write as _},
+    process::ExitCode,
+};
+
+use clap::ValueEnum;
+use serde_json::json;
 
 use super::EXIT_ERROR;
 use crate::{
@@ -10,54 +16,131 @@ use crate::{
         probe::{self, Finding, State},
         try_backends,
     },
+    output::{Patient, Width, wrapped},
 };
 
-pub(super) fn run() -> anyhow::Result<ExitCode> {
-    let mut out = io::stdout().lock();
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Format of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A line for each subject
+    #[default]
+    Text,
+    /// One JSON object
+    Json,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo inotify-trace check                   what this machine supports
+  sudo inotify-trace check -o json | jq .backend    the backend that is used
+
+A subject is ok, limited (tracing works, and something is missing), MISSING (tracing cannot work), or
+unknown (it cannot be probed).
+
+Exit code: 0 if tracing works; 2 if it does not.";
+
+/// The column in which details begin.
+const DETAIL: usize = 28;
+
+/// What was found out.
+#[derive(Default)]
+struct Report {
+    findings: Vec<Finding>,
+    trials: Vec<Trial>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let report = examine();
+    let mut out = BufWriter::new(Patient::stdout_to_the_end());
+    match args.output {
+        Format::Text => report.write(&mut out)?,
+        Format::Json => {
+            serde_json::to_writer(&mut out, &report.json())?;
+            writeln!(out)?;
+        }
+    }
+    out.flush()?;
+    Ok(if report.chosen().is_some() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_ERROR) })
+}
+
+fn examine() -> Report {
+    let missing = |subject, detail| Finding { subject, state: State::Missing, detail };
     if let Err(problem) = surroundings::prepare() {
-        line(&mut out, "surroundings", State::Missing, &problem.to_string())?;
-        return Ok(ExitCode::from(EXIT_ERROR));
+        let findings = vec![missing("surroundings", problem.to_string())];
+        return Report { findings, ..Report::default() };
     }
-    let findings = probe::examine();
-    for Finding { subject, state, detail } in &findings {
-        line(&mut out, subject, *state, detail)?;
+    let mut report = Report { findings: probe::examine(), ..Report::default() };
+    match try_backends() {
+        Ok(trials) => report.trials = trials,
+        Err(error) => report.findings.push(missing("tracing", error.to_string())),
     }
-    let trials = match try_backends() {
-        Ok(trials) => trials,
-        Err(error) => {
-            line(&mut out, "tracing", State::Missing, &error.to_string())?;
-            return Ok(ExitCode::from(EXIT_ERROR));
+    report
+}
+
+impl Report {
+    /// The place of the backend that is used: the first that works.
+    fn chosen(&self) -> Option<usize> {
+        self.trials.iter().position(|trial| trial.result.is_ok())
+    }
+
+    fn write(&self, out: &mut impl io::Write) -> io::Result<()> {
+        for Finding { subject, state, detail } in &self.findings {
+            line(out, subject, *state, detail)?;
         }
+        for (at, trial) in self.trials.iter().enumerate() {
+            let choice = if Some(at) == self.chosen() { "CHOSEN: " } else { "" };
+            let (state, detail) = of_trial(trial);
+            line(out, &format!("backend {}", trial.backend), state, &format!("{choice}{detail}"))?;
+        }
+        if !self.trials.is_empty() && self.chosen().is_none() {
+            line(out, "tracing", State::Missing, "no backend works here: see above")?;
+        }
+        Ok(())
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let finding = |it: &Finding| json!({ "subject": it.subject, "state": it.state.name(), "detail": it.detail });
+        let backend = |trial: &Trial| {
+            let (state, detail) = of_trial(trial);
+            let name = trial.backend.to_string();
+            let works = trial.result.is_ok();
+            json!({ "backend": name, "works": works, "state": state.name(), "detail": detail })
+        };
+        let chosen = self.chosen().and_then(|at| self.trials.get(at));
+        json!({
+            "works": chosen.is_some(),
+            "backend": chosen.map(|trial| trial.backend.to_string()),
+            "findings": self.findings.iter().map(finding).collect::<Vec<_>>(),
+            "backends": self.trials.iter().map(backend).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn of_trial(trial: &Trial) -> (State, String) {
+    let unseen = match &trial.result {
+        Ok(unseen) => unseen.join(", "),
+        Err(error) => return (State::Limited, error.to_string()),
     };
-    let mut is_chosen = false;
-    for Trial { backend, result } in trials {
-        let subject = format!("backend {backend}");
-        match result {
-            Ok(unseen) => {
-                let choice = if is_chosen { "" } else { "CHOSEN: " };
-                is_chosen = true;
-                let meaning = backend.meaning();
-                let (state, unseen) = match unseen.join(", ") {
-                    nothing if nothing.is_empty() => (State::Good, nothing),
-                    unseen => (State::Limited, format!("; not seen here: {unseen}")),
-                };
-                line(&mut out, &subject, state, &format!("{choice}{meaning}{unseen}"))?;
-            }
-            Err(error) => line(&mut out, &subject, State::Limited, &error.to_string())?,
-        }
+    let meaning = trial.backend.meaning();
+    if unseen.is_empty() {
+        (State::Good, meaning.to_owned())
+    } else {
+        (State::Limited, format!("{meaning}; not seen here: {unseen}"))
     }
-    if !is_chosen {
-        line(&mut out, "tracing", State::Missing, "no backend works here: see above")?;
-        return Ok(ExitCode::from(EXIT_ERROR));
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn line(out: &mut impl io::Write, subject: &str, state: State, detail: &str) -> io::Result<()> {
     let state = match state {
-        State::Good => "ok",
-        State::Limited => "limited",
         State::Missing => "MISSING",
+        state => state.name(),
     };
-    writeln!(out, "{subject:18} {state:8} {detail}")
+    let line = format!("{subject:18} {state:8} {detail}");
+    writeln!(out, "{}", wrapped(&line, 0).hanging(DETAIL).on(Width::of_stdout()))
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
 };
 
@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use inotify_trace_model::{story::Story, verdict::Grace};
 
 use super::{
+    destination::{self, Destination},
     progress::Progress,
     recordings::{Files, exit_code, open, tell},
     say::say,
@@ -19,9 +20,9 @@ use super::{
 #[cfg(feature = "parquet")]
 use crate::export::{Parquet, Partitioned};
 use crate::{
-    export::{Csv, Exporter, Flat, JsonLines, Output, Perfetto},
+    export::{Csv, Existing, Exporter, Flat, JsonLines, Output, Perfetto},
     feed::Until,
-    output::Formulas,
+    output::{Formulas, reader_has_left},
 };
 
 #[derive(Debug, clap::Args)]
@@ -29,12 +30,11 @@ use crate::{
 pub(super) struct Args {
     #[command(flatten)]
     recordings: Files,
-    /// Format of the output
+    #[command(flatten)]
+    destination: Destination,
+    /// Format of the output [default: by the end of the file's name]
     #[arg(short, long, value_enum)]
-    format: Format,
-    /// File to write, which must not exist yet [default: standard output, for jsonl and csv]
-    #[arg(short, long, value_name = "PATH")]
-    output: Option<PathBuf>,
+    format: Option<Format>,
     /// With parquet: write a file for each node and hour (UTC) into the output directory, such as
     /// `node=n1/date=2026-01-31/hour=23/RUN-0000-0.parquet`
     #[arg(long)]
@@ -56,8 +56,8 @@ Examples:
                                        for https://ui.perfetto.dev
 
 All events are written, also those that `replay` hides by default. docs/export.md describes the
-columns, docs/fleet.md has queries for many nodes. A file gets its name only when it is complete;
-existing files are never overwritten.
+columns, docs/fleet.md has queries for many nodes. A file gets its name only when it is complete, and
+replaces another with --force only.
 
 Exit code: 0; 2 if a part of a recording is missing: damaged, a file of several, or the end after
 kill -9. What can be read is written all the same.";
@@ -74,17 +74,30 @@ enum Format {
     Perfetto,
 }
 
+const FORMATS: &[(&str, Format)] = &[
+    ("jsonl", Format::Jsonl),
+    ("csv", Format::Csv),
+    ("parquet", Format::Parquet),
+    ("pftrace", Format::Perfetto),
+];
+
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if args.partition && args.format != Format::Parquet {
+    let path = args.destination.file()?;
+    let format = match (args.format, path) {
+        (Some(format), _) => format,
+        (None, Some(path)) => destination::format_of(path, FORMATS)?,
+        (None, None) => bail!("which format? Give it with --format: jsonl, csv, parquet, perfetto"),
+    };
+    if args.partition && format != Format::Parquet {
         bail!("--partition is for --format parquet");
     }
-    if args.csv_safe && args.format != Format::Csv {
+    if args.csv_safe && format != Format::Csv {
         bail!("--csv-safe is for --format csv");
     }
     let opened = open(&args.recordings.files)?;
     let mut is_damaged = !opened.problems.is_empty();
-    let mut exporter = args.exporter()?;
-    let output_is_on_terminal = args.output.is_none() && io::stdout().is_terminal();
+    let mut exporter = args.exporter(format, path)?;
+    let output_is_on_terminal = path.is_none() && io::stdout().is_terminal();
     for mut run in opened.runs {
         let progress = Progress::new(run.size(), output_is_on_terminal);
         let mut story = Story::new(run.header().started, Grace::default())
@@ -97,9 +110,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         drop(progress);
         tell(run.problems())?;
         is_damaged |= !run.problems().is_empty();
-        exported?;
+        match exported {
+            // The exit code still says what is damaged of that which was read.
+            Err(_) if reader_has_left() => return Ok(exit_code(is_damaged)),
+            exported => exported?,
+        }
     }
     exporter.finish()?;
+    if let Some(path) = path {
+        say(format_args!("Written: {}", path.display()))?;
+    }
     if is_damaged {
         say(format_args!(
             "inotify-trace: what could be read was exported; it is not all there was"
@@ -109,37 +129,37 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 impl Args {
-    fn exporter(&self) -> anyhow::Result<Box<dyn Exporter>> {
-        let output = || match &self.output {
-            Some(path) => Output::create(path),
+    fn exporter(&self, format: Format, path: Option<&Path>) -> anyhow::Result<Box<dyn Exporter>> {
+        let existing = Existing::replaced_if(self.destination.replaces());
+        let output = || match path {
+            Some(path) => Output::create(path, existing),
             None => Ok(Output::stdout()),
         };
         let path = || {
-            let what = "parquet and perfetto are no text: say with -o where they go";
-            self.output.as_deref().context(what)
+            path.context("parquet and perfetto are no text: say with -o into which file they go")
         };
-        Ok(match self.format {
+        Ok(match format {
             Format::Jsonl => Box::new(JsonLines::new(output()?)),
             Format::Csv => {
                 let formulas = Formulas::quoted_if(self.csv_safe);
                 Box::new(Flat::new(Box::new(Csv::new(output()?, formulas)?)))
             }
-            Format::Parquet => self.parquet(path()?)?,
-            Format::Perfetto => Box::new(Perfetto::new(Output::create(path()?)?)),
+            Format::Parquet => self.parquet(path()?, existing)?,
+            Format::Perfetto => Box::new(Perfetto::new(Output::create(path()?, existing)?)),
         })
     }
 
     #[cfg(feature = "parquet")]
-    fn parquet(&self, path: &Path) -> anyhow::Result<Box<dyn Exporter>> {
+    fn parquet(&self, path: &Path, existing: Existing) -> anyhow::Result<Box<dyn Exporter>> {
         Ok(Box::new(Flat::new(if self.partition {
-            Box::new(Partitioned::create(path)?)
+            Box::new(Partitioned::create(path, existing)?)
         } else {
-            Box::new(Parquet::create(path)?)
+            Box::new(Parquet::create(path, existing)?)
         })))
     }
 
     #[cfg(not(feature = "parquet"))]
-    fn parquet(&self, _: &Path) -> anyhow::Result<Box<dyn Exporter>> {
+    fn parquet(&self, _: &Path, _: Existing) -> anyhow::Result<Box<dyn Exporter>> {
         bail!(
             "this inotify-trace was built without Parquet: build it with cargo's default features, \
              or with `--features parquet`; `--format csv` has the same columns"

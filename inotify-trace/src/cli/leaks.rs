@@ -22,6 +22,7 @@ use super::{
     choice::one_of,
     memory::Memory,
     past::{Past, PastArgs},
+    say::say,
     session::{self, event_loop},
     units::{self, duration, positive_duration},
 };
@@ -30,7 +31,7 @@ use crate::{
     feed::{Live, Options, Session},
     host::{self, privileges::Later},
     kernel::{Backend, Settings},
-    output::{Json, Patient, words},
+    output::{Json, Patient, Width, reader_has_left, words},
 };
 
 /// Exit code if there are leaks.
@@ -89,6 +90,7 @@ Examples:
 Exit code: 0 if there are no leaks, 1 if there are, 2 if the command failed.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    args.host.check()?;
     if args.past.is_given() {
         return look_back(args);
     }
@@ -121,7 +123,7 @@ async fn look(args: &Args) -> anyhow::Result<ExitCode> {
         // The snapshot is older than the settling time.
         grace.target = args.settle;
     }
-    let say = Say::new(args.output, host::clock());
+    let say = Say::once(args.output, host::clock());
     Ok(exit_code(tell(say, story.tracker(), story.now(), &grace)?))
 }
 
@@ -130,7 +132,7 @@ fn look_back(args: &Args) -> anyhow::Result<ExitCode> {
     let grace = Grace { target: args.settle, ..args.grace() };
     let mut has_leak = false;
     let is_damaged = args.past.each(|past| {
-        let mut say = Say::new(args.output, past.header.clock());
+        let mut say = Say::once(args.output, past.header.clock());
         if past.is_one_of_several {
             say.name(&past)?;
         }
@@ -159,12 +161,16 @@ async fn watch(args: &Args, duration: Option<Duration>) -> anyhow::Result<ExitCo
     let mut session = session::start(args.options(), duration)?;
     let grace = args.grace();
     let mut story = Story::new(host::now(), grace).within(args.memory.ceiling());
-    let mut say = Say::new(args.output, host::clock());
-    session
+    let mut say = Say::new(args.output, host::clock(), Patient::stdout());
+    let told = session
         .run(&mut story, &mut say, |session, story, _| {
             Ok(session::greet(session, story.tracker())?)
         })
-        .await?;
+        .await;
+    if !reader_has_left() {
+        told?;
+        say.end(story.tracker())?;
+    }
     Ok(exit_code(say.has_leak))
 }
 
@@ -187,8 +193,11 @@ impl Args {
 /// Writes verdicts to standard output.
 struct Say {
     format: Said,
+    width: Width,
     /// Whether any verdict was a leak.
     has_leak: bool,
+    /// The number of leaks that were told.
+    leaks: usize,
 }
 
 enum Said {
@@ -197,12 +206,26 @@ enum Said {
 }
 
 impl Say {
-    fn new(format: Format, clock: Clock) -> Self {
+    /// For an answer that is given once, with an exit code.
+    fn once(format: Format, clock: Clock) -> Self {
+        Self::new(format, clock, Patient::stdout_to_the_end())
+    }
+
+    fn new(format: Format, clock: Clock, out: Patient<io::Stdout>) -> Self {
+        let out = BufWriter::new(out);
         let format = match format {
-            Format::Text => Said::Text(BufWriter::new(Patient::stdout()), clock),
-            Format::Json => Said::Json(Json::new(BufWriter::new(Patient::stdout()), clock)),
+            Format::Text => Said::Text(out, clock),
+            Format::Json => Said::Json(Json::new(out, clock)),
         };
-        Self { format, has_leak: false }
+        Self { format, width: Width::of_stdout(), has_leak: false, leaks: 0 }
+    }
+
+    /// Tells on standard error what a run has found, also if that is nothing.
+    fn end(&self, tracker: &Tracker) -> io::Result<()> {
+        let open = tracker.instances().count();
+        let leaks = self.leaks;
+        let s = if leaks == 1 { "" } else { "s" };
+        say(format_args!("\n{leaks} leak{s} reported; {open} instances are open."))
     }
 
     /// Names the machine: in a line before the others, or in each object.
@@ -223,10 +246,11 @@ impl Audience for Say {
 
     fn verdict(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
         self.has_leak |= verdict.kind.is_leak();
+        self.leaks += usize::from(verdict.kind.is_leak());
         match &mut self.format {
             Said::Text(out, clock) => {
                 let finding = Finding::of(verdict, tracker);
-                write!(out, "{}", words::in_lines(&finding, clock, now))?;
+                write!(out, "{}", words::in_lines(&finding, clock, now, self.width))?;
                 out.flush()
             }
             Said::Json(lines) => {

@@ -9,6 +9,7 @@ use std::{
 use anyhow::bail;
 use clap::ValueEnum;
 use inotify_trace_model::{
+    clock::Timestamps,
     event::{BootTime, Event},
     feed::Batch,
     story::{Audience, Story},
@@ -33,7 +34,7 @@ use crate::{
     limits::{
         self, Changes, Counted, Pods, PodsFrom, Recommendation, Seen, apply::Plan, files::Root,
     },
-    output::{LimitsReport, Patient, UserNames},
+    output::{LimitsReport, Numbers, Patient, UserNames, Width, reader_has_left},
 };
 
 /// Exit code if a user has used `--warn` percent of a limit or more.
@@ -48,7 +49,8 @@ pub(super) struct Args {
     /// Trace for this long, or until Ctrl-C, and show how fast the use of the limits grows
     #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = positive_duration, conflicts_with = "recordings")]
     watch: Option<Option<Duration>>,
-    /// With --watch: report at this interval, too, not only at the end
+    /// With --watch: at this interval, too, show the use of the limits if it changed; with -o json
+    /// the whole report
     #[arg(long, value_name = "DURATION", requires = "watch", value_parser = interval)]
     interval: Option<Duration>,
     /// Exit with 1 if a user has used this percentage of a limit or more [default: 80]
@@ -92,13 +94,13 @@ const EXAMPLES: &str = "\
 Examples:
   sudo inotify-trace limits                      use of the limits, and recommended values
   sudo inotify-trace limits --watch 1m           also the time until a limit is reached
-  sudo inotify-trace limits --watch --interval 1m    the same every minute, until Ctrl-C
+  sudo inotify-trace limits --watch --interval 1m    also what changed, every minute, until Ctrl-C
   sudo inotify-trace limits --warn 90 -o json    for monitoring: exit code 1 from 90% on
   inotify-trace limits --recording night.itrec --at 03:05    use of the limits at that moment
   sudo inotify-trace limits --pods 250 --apply   set the limits for a node of 250 pods
 
-Exit code: 0; 1 if a user has used --warn percent or more; 2 if the command failed, also if --warn
-is given and the users' charges are unknown. With --apply 0 (done, or declined) or 2.";
+Exit code: 0; 1 if a user has used --warn percent or more; 2 if the command failed, also if the
+users' charges are unknown. With --apply 0 (done, or declined) or 2.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.apply && !args.yes && !io::stdin().is_terminal() {
@@ -107,6 +109,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
              without being asked"
         );
     }
+    args.host.check()?;
     if args.watch.is_some() {
         return event_loop()?.block_on(watch(args));
     }
@@ -123,8 +126,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             (false, false) => ExitCode::SUCCESS,
         });
     }
-    let seen = list::look(false, args.walk_proc, &args.host.registry())?;
-    let mut report = report(args, &seen.tracker, seen.is_told, None);
+    let look = list::look(false, args.walk_proc, &args.host.registry())?;
+    let mut report = report(args, &look.tracker, look.is_told, None);
     if args.apply { apply(args, &mut report) } else { show(args, &report) }
 }
 
@@ -135,8 +138,9 @@ async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
     let options = Options { kernel, registry: args.host.registry(), ..Options::default() };
     let mut session = session::start(options, None)?;
     let mut story = Story::without_verdicts(host::now());
-    let mut reports = Reports { args, counted: Counted::default(), due: None, code: None };
-    session
+    let mut reports =
+        Reports { args, counted: Counted::default(), due: None, shown: None, code: None };
+    let told = session
         .run(&mut story, &mut reports, |session, story, reports| {
             // Events count from here on, also those that happen while the greeting is written.
             let start = Instant::now();
@@ -147,8 +151,11 @@ async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
             }
             Ok(())
         })
-        .await?;
-    story.end(&mut reports)?;
+        .await;
+    match told.and_then(|()| story.end(&mut reports)) {
+        Err(_) if reader_has_left() => {}
+        told => told?,
+    }
     Ok(reports.code.unwrap_or(ExitCode::SUCCESS))
 }
 
@@ -158,6 +165,8 @@ struct Reports<'a> {
     args: &'a Args,
     counted: Counted,
     due: Option<BootTime>,
+    /// The numbers that were shown last.
+    shown: Option<Numbers>,
     /// The exit code of the last report.
     code: Option<ExitCode>,
 }
@@ -168,11 +177,11 @@ impl Reports<'_> {
         host::now().0.checked_add(interval).map(BootTime)
     }
 
-    fn report(&mut self, tracker: &Tracker, now: BootTime) -> anyhow::Result<()> {
+    fn report(&mut self, tracker: &Tracker, now: BootTime) -> LimitsReport {
         let during = self.counted.since.map(|since| now.since(since)).unwrap_or_default();
         let report = report(self.args, tracker, true, Some((&self.counted.changes, during)));
-        self.code = Some(show(self.args, &report)?);
-        Ok(())
+        self.code = Some(exit_code(&report));
+        report
     }
 }
 
@@ -193,14 +202,31 @@ impl Audience for Reports<'_> {
 
     /// A report covers the time until it is made, not until it was due. If the agent had not been
     /// scheduled for a while, the time it was due would count without the events in it.
+    ///
+    /// People see the users' numbers, if these changed; programs the whole report.
     fn moment(&mut self, tracker: &Tracker, now: BootTime) -> anyhow::Result<()> {
-        self.report(tracker, now)?;
+        let report = self.report(tracker, now);
         self.due = self.next();
+        if self.args.output == Format::Json {
+            return Ok(print(self.args, &report, Patient::stdout())?);
+        }
+        let numbers = report.numbers();
+        if self.shown.as_ref() != Some(&numbers) {
+            self.shown = Some(numbers);
+            let mut out = BufWriter::new(Patient::stdout());
+            let mut time = String::new();
+            host::clock().write(&mut time, now, Timestamps::Time);
+            writeln!(out, "{time}")?;
+            report.write_users(&mut out, Width::of_stdout())?;
+            writeln!(out)?;
+            out.flush()?;
+        }
         Ok(())
     }
 
     fn end(&mut self, tracker: &Tracker, now: BootTime) -> anyhow::Result<()> {
-        self.report(tracker, now)
+        let report = self.report(tracker, now);
+        Ok(print(self.args, &report, Patient::stdout())?)
     }
 }
 
@@ -318,16 +344,23 @@ fn lost(changes: &Changes) -> Option<String> {
 
 /// Shows a report; the exit code is 1 if a user is too close to a limit.
 fn show(args: &Args, report: &LimitsReport) -> anyhow::Result<ExitCode> {
-    print(args, report)?;
-    if report.standings.is_none() && args.warn.is_some() {
-        bail!("--warn cannot be answered: the users' charges are not known; run it with sudo");
+    print(args, report, Patient::stdout_to_the_end())?;
+    if report.standings.is_none() {
+        bail!(
+            "whether a limit is near cannot be answered: the users' charges are not known; run it \
+             with sudo, on the machine itself"
+        );
     }
-    Ok(if report.over().next().is_none() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_OVER) })
+    Ok(exit_code(report))
+}
+
+fn exit_code(report: &LimitsReport) -> ExitCode {
+    if report.over().next().is_none() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_OVER) }
 }
 
 /// Prints the report of a recorded machine, with its name and the moment.
 fn print_past(args: &Args, report: &LimitsReport, past: &Past) -> io::Result<()> {
-    let mut out = BufWriter::new(Patient::stdout());
+    let mut out = BufWriter::new(Patient::stdout_to_the_end());
     match args.output {
         Format::Json => {
             let mut object = report.json();
@@ -339,7 +372,7 @@ fn print_past(args: &Args, report: &LimitsReport, past: &Past) -> io::Result<()>
             if past.is_one_of_several {
                 writeln!(out, "{}\n", past.heading())?;
             }
-            report.write(&mut out)?;
+            report.write(&mut out, Width::of_stdout())?;
             if past.is_one_of_several {
                 writeln!(out)?;
             }
@@ -348,14 +381,14 @@ fn print_past(args: &Args, report: &LimitsReport, past: &Past) -> io::Result<()>
     out.flush()
 }
 
-fn print(args: &Args, report: &LimitsReport) -> io::Result<()> {
-    let mut out = BufWriter::new(Patient::stdout());
+fn print(args: &Args, report: &LimitsReport, out: Patient<io::Stdout>) -> io::Result<()> {
+    let mut out = BufWriter::new(out);
     match args.output {
         Format::Json => {
             serde_json::to_writer(&mut out, &report.json())?;
             writeln!(out)?;
         }
-        Format::Table => report.write(&mut out)?,
+        Format::Table => report.write(&mut out, Width::of_stdout())?,
     }
     out.flush()
 }
@@ -365,7 +398,7 @@ fn apply(args: &Args, report: &mut LimitsReport) -> anyhow::Result<ExitCode> {
     let root = Root::new(&args.host.root());
     let plan = Plan::new(&root, &report.recommendation)?;
     if args.output == Format::Table {
-        print(args, report)?;
+        print(args, report, Patient::stdout_to_the_end())?;
     }
     // JSON has these sentences too, but comes at the end; the user needs them before answering.
     for sentence in overruled(&plan, &plan.foreseen(&root)) {
@@ -388,8 +421,8 @@ fn apply(args: &Args, report: &mut LimitsReport) -> anyhow::Result<ExitCode> {
     report.settings.clone_from(&done.settings);
     report.done = Some(done);
     match args.output {
-        Format::Json => print(args, report)?,
-        Format::Table => report.write_done(&mut io::stdout().lock())?,
+        Format::Json => print(args, report, Patient::stdout_to_the_end())?,
+        Format::Table => report.write_done(&mut Patient::stdout_to_the_end())?,
     }
     if is_overruled {
         say(format_args!(

@@ -2,6 +2,7 @@
 
 mod check;
 mod choice;
+mod destination;
 mod export;
 mod kernel;
 mod leaks;
@@ -16,6 +17,7 @@ mod recordings;
 mod replay;
 mod report;
 mod say;
+mod select;
 mod session;
 mod trace;
 mod units;
@@ -23,10 +25,12 @@ mod view;
 
 use std::{io::ErrorKind, process::ExitCode};
 
+use anyhow::bail;
 use clap::{Parser, Subcommand};
 
 use crate::{
     host::{runtimes::Registry, surroundings},
+    output::reader_has_left,
     zone,
 };
 
@@ -69,12 +73,34 @@ impl Host {
         self.host_root.clone().unwrap_or_else(|| "/".into())
     }
 
+    /// Fails if a directory or a socket that was given is none.
+    fn check(&self) -> anyhow::Result<()> {
+        if let Some(root) = self.host_root.as_deref().filter(|it| !it.is_dir()) {
+            bail!("--host-root {}: there is no such directory", root.display());
+        }
+        #[cfg(feature = "cri")]
+        if let Some(socket) = self.cri_socket.as_deref().filter(|it| !is_socket(it)) {
+            bail!(
+                "--cri-socket {}: there is no such socket; without the option, the usual ones of \
+                 containerd and CRI-O are tried",
+                socket.display()
+            );
+        }
+        Ok(())
+    }
+
     fn registry(&self) -> Registry {
         let registry = Registry::below(self.root());
         #[cfg(feature = "cri")]
         let registry = registry.asking_at(self.cri_socket.clone());
         registry
     }
+}
+
+#[cfg(feature = "cri")]
+fn is_socket(path: &std::path::Path) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    path.metadata().is_ok_and(|it| it.file_type().is_socket())
 }
 
 const EXAMPLES: &str = "\
@@ -113,7 +139,7 @@ enum Command {
     /// Convert recordings for other tools: JSON lines, CSV, Parquet, Perfetto
     Export(export::Args),
     /// Show the features this kernel supports, those missing, and the backend in use
-    Check,
+    Check(check::Args),
 }
 
 /// Runs the command line; the exit code is for the shell.
@@ -138,11 +164,11 @@ pub fn main() -> ExitCode {
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Report(args)) => report::run(&args),
         Some(Command::Export(args)) => export::run(&args),
-        Some(Command::Check) => check::run(),
+        Some(Command::Check(args)) => check::run(&args),
     };
     match result {
         Ok(code) => code,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if reader_has_left() || is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Whatever has a path names it in its error.
             let place =
@@ -161,7 +187,7 @@ fn is_full_output(error: &anyhow::Error) -> bool {
     is_full && error.chain().count() == 1
 }
 
-/// Whether the reader of standard output has closed it, as in `inotify-trace | head`.
+/// Whether the reader of standard error has closed it, as in `inotify-trace 2>&1 | head`.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause

@@ -13,7 +13,7 @@ use inotify_trace_model::{
 use super::{
     Host,
     kernel::{KernelArgs, log_at},
-    recorder::Recording,
+    recorder::{Recording, refuse_existing},
     say::say,
     session::{self, event_loop},
     units::{self, file_size, positive_duration, total_size},
@@ -70,7 +70,7 @@ Examples:
 
 Each event is on disk within a second, and survives kill -9 and a power failure. While the disk is
 full, events are counted but not written; recording continues when there is space, and the recording
-says how many events it lacks.";
+says how many events it lacks. The machine is called by its host name, or by NODE_NAME if that is set.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     log_at(args.verbose);
@@ -78,6 +78,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn record(args: &Args) -> anyhow::Result<ExitCode> {
+    args.host.check()?;
+    refuse_existing(&args.output)?;
     let rotation = Rotation {
         size: args.rotate_size,
         time: args.rotate_time,

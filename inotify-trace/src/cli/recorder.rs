@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -13,15 +13,27 @@ use super::{Host, say::say};
 use crate::{
     feed::Session,
     host,
-    output::Bytes,
-    recording::{Recorder, Rotation, Store},
+    output::{Bytes, printable},
+    recording::{Recorder, RecordingError, Rotation, Store},
 };
 
 /// Default time until a batch is on disk.
 const FLUSH: Duration = Duration::from_secs(1);
 
+/// Fails if `path` is a file, before any work: a recording overwrites nothing.
+pub(super) fn refuse_existing(path: &Path) -> anyhow::Result<()> {
+    match path.symlink_metadata() {
+        Ok(_) if !path.is_dir() => Err(RecordingError::Exists(path.to_owned()).into()),
+        _ => Ok(()),
+    }
+}
+
 /// A recording in progress. Callers call `finish` even after an error.
-pub(super) struct Recording(Recorder);
+pub(super) struct Recording {
+    recorder: Recorder,
+    /// The first file.
+    file: PathBuf,
+}
 
 impl Recording {
     /// Starts to record into one file, or a directory.
@@ -50,21 +62,24 @@ impl Recording {
             // If standard error is closed too, there is no place left to report to.
             let _ = say(format_args!("inotify-trace: {message}"));
         });
-        Ok(Self(Recorder::start(store, header, flush, say)?))
+        let file = store.file(&header);
+        Ok(Self { recorder: Recorder::start(store, header, flush, say)?, file })
     }
 
     /// Ends the recording, and prints its totals.
     pub(super) fn finish(self) -> anyhow::Result<()> {
-        let (totals, result) = self.0.finish(host::now());
+        let (totals, result) = self.recorder.finish(host::now());
         let mut err = io::stderr().lock();
         writeln!(
             err,
-            "Recorded {} event{} in {} file{} ({}).",
+            "Recorded {} event{} in {} file{} ({}){} {}",
             totals.events,
             if totals.events == 1 { "" } else { "s" },
             totals.files,
             if totals.files == 1 { "" } else { "s" },
             Bytes(totals.bytes),
+            if totals.files == 1 { ":" } else { ", the first of them" },
+            printable(&self.file.to_string_lossy()),
         )?;
         if totals.unrecorded > 0 {
             writeln!(err, "{} events could not be recorded, and are missing.", totals.unrecorded)?;
@@ -77,6 +92,6 @@ impl Audience for Recording {
     type Error = io::Error;
 
     fn batch(&mut self, batch: &mut Batch, tracker: &Tracker) -> io::Result<()> {
-        self.0.batch(batch, tracker)
+        self.recorder.batch(batch, tracker)
     }
 }

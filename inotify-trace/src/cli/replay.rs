@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     feed::{Replay, Until},
+    output::reader_has_left,
     recording::Header,
 };
 
@@ -78,6 +79,7 @@ fn speed(text: &str) -> Result<Speed, String> {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let opened = open(&args.recordings.files)?;
+    args.view.check_users(opened.runs.iter().map(|run| &run.header().users))?;
     let range = Range::new(args, &opened.runs)?;
     let mut is_damaged = !opened.problems.is_empty();
     let is_one_of_several = opened.runs.len() > 1;
@@ -87,17 +89,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let range = range.of_machine_with(&clock);
         let mut story = Story::new(run.header().started, Grace::default())
             .within(args.recordings.memory.ceiling());
+        let users = run.header().users.clone();
         let named = is_one_of_several.then(|| run.header());
-        let inner = Paced::new(args.view.audience_of(clock, named)?, args.speed);
+        let inner = Paced::new(args.view.audience_of(clock, users, named)?, args.speed);
         let mut audience = Since { start: range.from, inner };
         let progress = Progress::new(run.size(), io::stdout().is_terminal());
-        Until::new(&mut run, range.to)
-            .run(&mut story, &mut audience, |position| progress.at(position))?;
-        audience.flush()?;
+        let mut shown = Until::new(&mut run, range.to)
+            .run(&mut story, &mut audience, |position| progress.at(position));
+        shown = shown.and_then(|()| audience.flush());
         drop(progress);
         tell(run.problems())?;
         is_damaged |= !run.problems().is_empty();
-        story.end(&mut audience)?;
+        match shown.and_then(|()| story.end(&mut audience)) {
+            // The exit code still says what is damaged of that which was read.
+            Err(_) if reader_has_left() => break,
+            shown => shown?,
+        }
     }
     Ok(exit_code(is_damaged))
 }

@@ -13,6 +13,7 @@ use clap::ValueEnum;
 use inotify_trace_model::{story::Story, verdict::Grace};
 
 use super::{
+    destination::{self, Destination},
     progress::Progress,
     recordings::{Files, exit_code, open, tell},
     say::say,
@@ -21,7 +22,7 @@ use super::{
 use crate::{
     export,
     feed::{Problem, Replay, Until},
-    output::printable,
+    output::{Patient, printable},
     recording::EXTENSION,
     report::{Builder, FULL, Report, Run, html, text},
 };
@@ -31,12 +32,11 @@ use crate::{
 pub(super) struct Args {
     #[command(flatten)]
     recordings: Files,
-    /// File to write, or `-` for standard output; `text` is short for `--format text` [default: -]
-    #[arg(short, long, value_name = "PATH")]
-    output: Option<PathBuf>,
-    /// Format of the report [default: text for a terminal and for a file that ends in .txt, else
-    /// html]
-    #[arg(long, value_enum)]
+    #[command(flatten)]
+    destination: Destination,
+    /// Format of the report [default: by the end of the file's name (.html, .txt); text for a terminal,
+    /// html for a pipe]
+    #[arg(short, long, value_enum)]
     format: Option<Format>,
 }
 
@@ -52,15 +52,26 @@ const EXAMPLES: &str = "\
 Examples:
   inotify-trace report night.itrec -o night.html    write a page for a browser
   inotify-trace report night.itrec                  show the report as text on a terminal
-  inotify-trace report night.itrec -o text | less   write text, also to a pipe
+  inotify-trace report night.itrec -f text | less   write text, also to a pipe
   inotify-trace report /var/lib/inotify-trace/ -o all.html    all recordings of a directory
   inotify-trace report node1.itrec node2.itrec -o both.html   recordings of several machines
+
+A file that exists is replaced with --force only, and a recording never.
 
 Exit code: 0; 2 if a part of a recording is missing: damaged, a file of several, or the end after
 kill -9. What can be read is reported all the same.";
 
+const FORMATS: &[(&str, Format)] =
+    &[("html", Format::Html), ("htm", Format::Html), ("txt", Format::Text), ("text", Format::Text)];
+
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let (path, format) = args.destination();
+    let path = args.destination.file()?;
+    let format = match (args.format, path) {
+        (Some(format), _) => format,
+        (None, Some(path)) => destination::format_of(path, FORMATS)?,
+        (None, None) if io::stdout().is_terminal() => Format::Text,
+        (None, None) => Format::Html,
+    };
     if let Some(path) = path {
         refuse_recordings(path, &args.recordings.files)?;
     }
@@ -81,47 +92,33 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     match path {
         Some(path) => {
-            write(path, &page).map_err(|cause| {
+            write(path, &page, args.destination.replaces()).map_err(|cause| {
                 anyhow!("cannot write {}: {cause}; give another path with -o", path.display())
             })?;
             let title = report.title().unwrap_or_default();
             let title = printable(&title);
             say(format_args!("{title}. Written: {}", path.display()))?;
         }
-        None => io::stdout().lock().write_all(page.as_bytes())?,
+        None => Patient::stdout_to_the_end().write_all(page.as_bytes())?,
     }
     Ok(exit_code(is_damaged))
-}
-
-impl Args {
-    /// The path of the report, None for standard output, and its format.
-    fn destination(&self) -> (Option<&Path>, Format) {
-        let guess = || match self.output.as_deref() {
-            Some(path) if path == Path::new("-") => Format::Html,
-            Some(path) if path.extension().is_some_and(|it| it == "txt") => Format::Text,
-            None if io::stdout().is_terminal() => Format::Text,
-            _ => Format::Html,
-        };
-        match self.output.as_deref() {
-            Some(path) if path == Path::new("text") => (None, Format::Text),
-            Some(path) if path == Path::new("html") => (None, Format::Html),
-            Some(path) if path != Path::new("-") => (Some(path), self.format.unwrap_or_else(guess)),
-            _ => (None, self.format.unwrap_or_else(guess)),
-        }
-    }
 }
 
 /// Writes the report with permissions for its owner only, since it has the paths that programs
 /// watch. It gets its name when it is complete, so that neither an older file's owner nor its mode
 /// stays, and a link is not followed.
-fn write(path: &Path, page: &str) -> io::Result<()> {
+fn write(path: &Path, page: &str, replaces: bool) -> io::Result<()> {
     if fs::symlink_metadata(path).is_ok_and(|it| !it.is_file()) {
         return Err(io::Error::other("it exists, and is no regular file"));
     }
     let mut file = export::partial(path)?;
     file.write_all(page.as_bytes())?;
     file.as_file().sync_all()?;
-    file.persist(path)?;
+    if replaces {
+        file.persist(path)?
+    } else {
+        file.persist_noclobber(path)?
+    };
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use super::say::say;
 use crate::{
     feed::{Live, Options, Session, Wake},
     host::{privileges, surroundings},
-    output::end_writes_on_signals,
+    output::end_writes_on,
     threads,
 };
 
@@ -28,14 +28,20 @@ pub(super) fn event_loop() -> anyhow::Result<Runtime> {
         .context("cannot start the event loop")
 }
 
-/// Attaches the kernel programs. The session ends with Ctrl-C, SIGTERM, or after `duration`.
+/// Attaches the kernel programs. The session ends with Ctrl-C, SIGTERM, SIGHUP, or after `duration`.
 pub(super) fn start(options: Options, duration: Option<Duration>) -> anyhow::Result<Session> {
+    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+    // What nohup started outlives its terminal.
+    if !surroundings::ignores_hang_up() {
+        kinds.push(SignalKind::hangup());
+    }
     // Before attaching: a signal that comes early must not kill the agent in mid-output.
-    let interrupt = signal(SignalKind::interrupt()).context("cannot catch Ctrl-C")?;
-    let terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
-    end_writes_on_signals().context("cannot catch signals")?;
+    let caught: io::Result<Vec<_>> = kinds.iter().map(|&kind| signal(kind)).collect();
+    let caught = caught.context("cannot catch signals")?;
+    let numbers: Vec<_> = kinds.iter().map(SignalKind::as_raw_value).collect();
+    end_writes_on(&numbers).context("cannot catch signals")?;
     let mut session = Session::new(Live::start(options)?);
-    for mut signal in [interrupt, terminate] {
+    for mut signal in caught {
         session.add(Box::new(move |context| signal.poll_recv(context).map(|_| Wake::Ended)));
     }
     if let Some(end) = duration.and_then(|duration| Instant::now().checked_add(duration)) {

@@ -6,7 +6,7 @@ use inotify_trace_model::{story::Story, verdict::Grace};
 
 use super::{
     kernel::{KernelArgs, log_at},
-    recorder::Recording,
+    recorder::{Recording, refuse_existing},
     session::{self, event_loop},
     units::{self, positive_duration},
     view::ViewArgs,
@@ -42,9 +42,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
+    args.host.check()?;
+    let users = host::users();
+    args.view.check_users(std::iter::once(&users))?;
+    if let Some(path) = &args.record {
+        refuse_existing(path)?;
+    }
     let kernel = args.kernel.settings(args.verbose);
-    // A recording has the paths of existing watches, which the trace itself does not show.
-    let find_paths = args.record.is_some();
+    // A recording has the paths of existing watches, which the trace shows only if asked to.
+    let find_paths = args.record.is_some() || args.view.shows_found_watches();
     let later = if args.record.is_some() { Later::WriteFiles } else { Later::Nothing };
     let options = Options { kernel, registry: args.host.registry(), find_paths, later };
     let mut session = session::start(options, args.duration)?;
@@ -55,9 +61,10 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
         Some(path) => Some(Recording::of_one_file(path, &session, &args.host, &clock)?),
         None => None,
     };
-    let mut audience = (args.view.audience(clock), recording);
+    let mut audience = (args.view.audience(clock, users.clone()), recording);
     let told = session
         .run(&mut story, &mut audience, |session, story, _| {
+            args.view.warn_of_missing(&users, story.tracker())?;
             Ok(session::greet(session, story.tracker())?)
         })
         .await;

@@ -7,12 +7,15 @@ use inotify_trace_model::{
     clock::{Clock, Timestamps},
     event::EventName,
     story::Audience,
+    tracker::Tracker,
 };
 
-use super::choice::{listed, one_of};
+use super::{
+    choice::{listed, one_of},
+    select::{SelectArgs, Users, warn_of_unknown},
+};
 use crate::{
     export,
-    host::{self, cgroup},
     output::{Filter, Filtered, Json, Patient, Text, UserNames, Width, printable},
     recording::Header,
 };
@@ -22,19 +25,8 @@ const OUTPUT_BUFFER: usize = 64 << 10;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ViewArgs {
-    /// Show only events of these processes
-    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
-    pids: Vec<u32>,
-    /// Show only events of these effective user ids
-    #[arg(short, long = "uid", value_name = "UID", value_delimiter = ',')]
-    uids: Vec<u32>,
-    /// Show only events of these command names (at most 15 bytes, as the kernel keeps them)
-    #[arg(short, long = "comm", value_name = "COMM", value_delimiter = ',')]
-    comms: Vec<String>,
-    /// Show only events of this cgroup and its descendants: a path from the root of the v2
-    /// hierarchy, or below its mount point
-    #[arg(long, value_name = "PATH")]
-    cgroup: Option<String>,
+    #[command(flatten)]
+    select: SelectArgs,
     /// Show only these events [default: create, create-failed, watch, watch-failed, unwatch, close,
     /// release]
     #[arg(short, long = "event", value_parser = one_of::<EventName>(), value_name = "EVENT", value_delimiter = ',', hide_possible_values = true, long_help = event_help())]
@@ -45,10 +37,10 @@ pub(super) struct ViewArgs {
     /// Format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
-    /// Format of times
+    /// Format of times; `--timestamps` alone is iso
     #[arg(long, value_parser = one_of::<Timestamps>(), value_name = "FORM", default_value = "time", num_args = 0..=1, default_missing_value = "iso")]
     timestamps: Timestamps,
-    /// Never shorten paths or names to keep lines below 120 columns
+    /// Never shorten or wrap lines, as if the output did not go to a terminal
     #[arg(short, long)]
     wide: bool,
     /// Do not report leaks
@@ -58,7 +50,7 @@ pub(super) struct ViewArgs {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// One aligned line per event, below 120 columns
+    /// One aligned line per event; on a terminal as wide as that is
     #[default]
     Text,
     /// One JSON object per line
@@ -69,16 +61,23 @@ enum Format {
 pub(super) type View = Filtered<Box<dyn Audience<Error = io::Error>>>;
 
 impl ViewArgs {
-    /// The audience that filters and shows events; `clock` converts their times.
-    pub(super) fn audience(&self, clock: Clock) -> View {
-        let (filter, shows_leaks) = (self.filter(), !self.no_verdicts);
-        Filtered { filter, shows_leaks, inner: self.format(clock) }
+    /// The audience that filters and shows events; `clock` converts their times, and `users` are
+    /// those of the machine.
+    pub(super) fn audience(&self, clock: Clock, users: Users) -> View {
+        let (filter, shows_leaks) = (self.filter(&users), !self.no_verdicts);
+        let inner = self.format(clock, users, filter.clone());
+        Filtered { filter, shows_leaks, inner }
     }
 
     /// The same for one recording of several, which is named: in a line before the others, or in
     /// each object.
-    pub(super) fn audience_of(&self, clock: Clock, named: Option<&Header>) -> io::Result<View> {
-        let mut view = self.audience(clock);
+    pub(super) fn audience_of(
+        &self,
+        clock: Clock,
+        users: Users,
+        named: Option<&Header>,
+    ) -> io::Result<View> {
+        let mut view = self.audience(clock, users);
         match (named, self.output) {
             (None, _) => {}
             (Some(header), Format::Json) => {
@@ -94,50 +93,61 @@ impl ViewArgs {
         Ok(view)
     }
 
-    fn filter(&self) -> Filter {
+    /// Fails if the choice of users is none on any of these machines.
+    pub(super) fn check_users<'a>(
+        &self,
+        machines: impl Iterator<Item = &'a Users> + Clone,
+    ) -> anyhow::Result<()> {
+        self.select.check_users(machines)
+    }
+
+    /// Tells what is chosen and is not on this machine.
+    pub(super) fn warn_of_missing(&self, users: &Users, tracker: &Tracker) -> io::Result<()> {
+        self.select.warn_of_missing_processes()?;
+        warn_of_unknown(&self.select.selection(users), tracker)
+    }
+
+    /// Whether watches that were there before are shown, whose paths take time to find.
+    pub(super) fn shows_found_watches(&self) -> bool {
+        self.events.contains(&EventName::WatchFound)
+    }
+
+    fn filter(&self, users: &Users) -> Filter {
         Filter {
-            pids: self.pids.clone(),
-            uids: self.uids.clone(),
-            comms: self.comms.clone(),
-            cgroup: self.cgroup.as_deref().map(from_root),
+            selection: self.select.selection(users),
             events: self.events.clone(),
             failed: self.failed,
         }
     }
 
-    fn format(&self, clock: Clock) -> Box<dyn Audience<Error = io::Error>> {
+    fn format(
+        &self,
+        clock: Clock,
+        users: Users,
+        filter: Filter,
+    ) -> Box<dyn Audience<Error = io::Error>> {
         let out = BufWriter::with_capacity(OUTPUT_BUFFER, Patient::stdout());
         match self.output {
             Format::Json => Box::new(Json::new(out, clock)),
             Format::Text => {
-                let terminal = io::stdout().is_terminal();
-                let width = match rustix::termios::tcgetwinsize(io::stdout()) {
-                    _ if self.wide => Width::Unlimited,
-                    Ok(size) => Width::Columns(usize::from(size.ws_col)),
-                    Err(_) => Width::default(),
-                };
-                // https://no-color.org: any value but the empty one.
-                let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-                Box::new(Text::new(
-                    out,
-                    clock,
-                    UserNames::from_map(host::users()),
-                    self.timestamps,
-                    width,
-                    terminal && !plain,
-                ))
+                let width = if self.wide { Width::Unlimited } else { Width::of_stdout() };
+                let users = UserNames::from_map(users);
+                let has_colour = has_colour();
+                Box::new(
+                    Text::new(out, clock, users, self.timestamps, width, has_colour)
+                        .summing_up(filter),
+                )
             }
         }
     }
 }
 
-/// The cgroup's path from the root of the hierarchy; `path` may begin with the mount point.
-fn from_root(path: &str) -> String {
-    cgroup::mount_point()
-        .and_then(|mount| path.strip_prefix(mount.to_str()?))
-        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
-        .unwrap_or(path)
-        .to_owned()
+/// Whether standard output is a terminal with colours that the user did not turn off
+/// (<https://no-color.org>: any value but the empty one).
+fn has_colour() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|it| it == "dumb");
+    io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb
 }
 
 fn event_help() -> String {

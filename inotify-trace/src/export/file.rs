@@ -9,6 +9,7 @@ use std::{
 use tempfile::{NamedTempFile, TempPath};
 
 use super::ExportError;
+use crate::output::Patient;
 
 /// Bytes gathered before they are written.
 const BUFFER: usize = 256 << 10;
@@ -24,9 +25,27 @@ pub struct Output {
     partial: Option<PartialFile>,
 }
 
+/// What happens to a file that has the name already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays, and the export fails.
+    #[default]
+    Kept,
+    /// It is replaced, when the new one is complete.
+    Replaced,
+}
+
+impl Existing {
+    /// Replaced or kept.
+    #[must_use]
+    pub fn replaced_if(replaced: bool) -> Self {
+        if replaced { Self::Replaced } else { Self::Kept }
+    }
+}
+
 #[derive(Debug)]
 enum Sink {
-    Stdout(io::Stdout),
+    Stdout(Patient<io::Stdout>),
     File(File),
 }
 
@@ -35,6 +54,7 @@ enum Sink {
 pub(super) struct PartialFile {
     temporary: TempPath,
     path: PathBuf,
+    existing: Existing,
 }
 
 /// Creates a file in the place of `path`, under a temporary name: whoever completes it renames it.
@@ -60,22 +80,26 @@ impl Output {
     /// To standard output.
     #[must_use]
     pub fn stdout() -> Self {
-        let writer = BufWriter::with_capacity(BUFFER, Sink::Stdout(io::stdout()));
+        let writer = BufWriter::with_capacity(BUFFER, Sink::Stdout(Patient::stdout()));
         Self { writer, partial: None }
     }
 
-    /// To a file, which must not exist.
+    /// To a file.
     ///
     /// # Errors
-    /// If it exists, or cannot be made.
-    pub fn create(path: &Path) -> Result<Self, ExportError> {
-        if fs::symlink_metadata(path).is_ok() {
+    /// If it exists and is kept, or is no regular file, or cannot be made.
+    pub fn create(path: &Path, existing: Existing) -> Result<Self, ExportError> {
+        let found = fs::symlink_metadata(path);
+        if found.is_ok_and(|it| existing == Existing::Kept || !it.is_file()) {
             return Err(ExportError::Exists(path.to_owned()));
         }
         let failed = |source| ExportError::Write { path: path.to_owned(), source };
         let (file, temporary) = partial(path).map_err(failed)?.into_parts();
         let writer = BufWriter::with_capacity(BUFFER, Sink::File(file));
-        Ok(Self { writer, partial: Some(PartialFile { temporary, path: path.to_owned() }) })
+        Ok(Self {
+            writer,
+            partial: Some(PartialFile { temporary, path: path.to_owned(), existing }),
+        })
     }
 
     /// The error, with the file's name.
@@ -115,8 +139,12 @@ impl Write for Output {
 impl PartialFile {
     /// Gives the file its name, unless another file has got that name.
     pub(super) fn complete(self) -> Result<(), ExportError> {
-        let Self { temporary, path } = self;
-        temporary.persist_noclobber(&path).map_err(|error| match error.error.kind() {
+        let Self { temporary, path, existing } = self;
+        let persisted = match existing {
+            Existing::Kept => temporary.persist_noclobber(&path),
+            Existing::Replaced => temporary.persist(&path),
+        };
+        persisted.map_err(|error| match error.error.kind() {
             io::ErrorKind::AlreadyExists => ExportError::Exists(path),
             _ => ExportError::Write { path, source: error.error },
         })
@@ -162,14 +190,14 @@ mod tests {
     fn a_file_has_its_name_when_it_is_complete_and_not_before() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out.csv");
-        let mut output = Output::create(&path).unwrap();
+        let mut output = Output::create(&path, Existing::Kept).unwrap();
         output.write_all(b"half").unwrap();
         output.flush().unwrap();
         assert!(listed(directory.path()).iter().all(|it| it.ends_with(PARTIAL)));
         drop(output);
         assert_eq!(listed(directory.path()), [""; 0], "what was given up is removed");
 
-        let mut output = Output::create(&path).unwrap();
+        let mut output = Output::create(&path, Existing::Kept).unwrap();
         output.write_all(b"whole").unwrap();
         output.complete().unwrap();
         assert_eq!(listed(directory.path()), ["out.csv"]);
@@ -180,11 +208,27 @@ mod tests {
     fn nothing_is_overwritten_whenever_it_came() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out.csv");
-        let output = Output::create(&path).unwrap();
+        let output = Output::create(&path, Existing::Kept).unwrap();
         fs::write(&path, "another's").unwrap();
         assert!(matches!(output.complete(), Err(ExportError::Exists(_))));
-        assert!(matches!(Output::create(&path), Err(ExportError::Exists(_))));
+        assert!(matches!(Output::create(&path, Existing::Kept), Err(ExportError::Exists(_))));
         assert_eq!(fs::read(&path).unwrap(), b"another's");
         assert_eq!(listed(directory.path()), ["out.csv"]);
+    }
+
+    #[test]
+    fn a_file_is_replaced_when_the_new_one_is_complete() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out.csv");
+        fs::write(&path, "another's").unwrap();
+        let mut output = Output::create(&path, Existing::Replaced).unwrap();
+        output.write_all(b"new").unwrap();
+        output.flush().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"another's");
+        output.complete().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(listed(directory.path()), ["out.csv"]);
+        // A directory, or a link, is none of its business.
+        assert!(Output::create(directory.path(), Existing::Replaced).is_err());
     }
 }

@@ -18,7 +18,7 @@ pub use self::parquet::{Parquet, Partitioned};
 pub use self::{
     csv::Csv,
     error::ExportError,
-    file::Output,
+    file::{Existing, Output},
     json::JsonLines,
     perfetto::Perfetto,
     row::{Flat, Rows},

@@ -17,7 +17,7 @@ use parquet::{
 };
 
 use self::columns::RowGroup;
-use super::{ExportError, Output, Rows, file::PartialFile};
+use super::{Existing, ExportError, Output, Rows, file::PartialFile};
 use crate::{
     output::{Field, Record, Value},
     recording::Header,
@@ -51,8 +51,8 @@ impl Parquet {
     ///
     /// # Errors
     /// If it exists, or cannot be written.
-    pub fn create(path: &Path) -> Result<Self, ExportError> {
-        let output = Output::create(path)?;
+    pub fn create(path: &Path, existing: Existing) -> Result<Self, ExportError> {
+        let output = Output::create(path, existing)?;
         let level = ZstdLevel::try_new(3).unwrap_or_default();
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(level))
@@ -118,6 +118,8 @@ fn failed(path: &Path, error: ParquetError) -> ExportError {
 /// UTC. They get their names together at the end.
 pub struct Partitioned {
     directory: PathBuf,
+    /// What happens to files of the same names.
+    existing: Existing,
     /// The directory of the run's node.
     node: PathBuf,
     /// The beginning of the names of the run's files.
@@ -134,10 +136,11 @@ impl Partitioned {
     ///
     /// # Errors
     /// If it cannot be made.
-    pub fn create(directory: &Path) -> Result<Self, ExportError> {
+    pub fn create(directory: &Path, existing: Existing) -> Result<Self, ExportError> {
         make(directory)?;
         Ok(Self {
             directory: directory.to_owned(),
+            existing,
             node: PathBuf::new(),
             prefix: String::new(),
             files: 0,
@@ -174,7 +177,7 @@ impl Partitioned {
         make(&directory)?;
         let path = directory.join(format!("{}-{}.parquet", self.prefix, self.files));
         self.files += 1;
-        Parquet::create(&path)
+        Parquet::create(&path, self.existing)
     }
 
     fn close_oldest(&mut self) -> Result<(), ExportError> {

@@ -95,3 +95,12 @@ pub fn prepare() -> Result<(), Problem> {
 pub fn is_in_pid_namespace() -> bool {
     std::fs::read_link("/proc/self/ns/pid").is_ok_and(|it| it != Path::new(INITIAL))
 }
+
+/// Whether SIGHUP is ignored, as nohup(1) has it.
+#[must_use]
+pub fn ignores_hang_up() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The first bit is signal 1.
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|it| it & 1 != 0)
+}

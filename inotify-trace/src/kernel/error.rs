@@ -47,6 +47,15 @@ pub enum KernelError {
         /// Why mounting failed.
         source: std::io::Error,
     },
+    /// tracefs is mounted for others.
+    #[error(
+        "tracefs is mounted at {place}, and only root may look into it: run with sudo, or with \
+         CAP_DAC_READ_SEARCH as well"
+    )]
+    TracefsHidden {
+        /// Where.
+        place: &'static str,
+    },
     /// The kernel lacks a tracepoint that the backend requires.
     #[error("this kernel has no tracepoint {name} (CONFIG_FTRACE_SYSCALLS)")]
     NoTracepoint {
@@ -134,8 +143,7 @@ fn hint(error: &std::io::Error) -> &'static str {
         Some(rustix::io::Errno::PERM | rustix::io::Errno::ACCESS) => {
             " (a locked memory limit before Linux 5.11: try `ulimit -l unlimited`; kernel \
              lockdown; a seccomp filter; kernel.perf_event_paranoid above 2 without CAP_SYS_ADMIN; \
-             or a user namespace: run on the host with sudo, and see \
-             `inotify-trace check`)"
+             or a user namespace: run on the host with sudo)"
         }
         Some(rustix::io::Errno::INVAL) => " (run again with -v for the verifier's log)",
         _ => "",

@@ -35,6 +35,21 @@ pub enum State {
     Limited,
     /// Tracing cannot work.
     Missing,
+    /// It cannot be probed.
+    Unknown,
+}
+
+impl State {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Limited => "limited",
+            Self::Missing => "missing",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// Probes all requirements of tracing.
@@ -69,6 +84,17 @@ fn limited(subject: &'static str, detail: impl Into<String>) -> Finding {
 
 fn missing(subject: &'static str, detail: impl Into<String>) -> Finding {
     Finding { subject, state: State::Missing, detail: detail.into() }
+}
+
+fn unknown(subject: &'static str, detail: impl Into<String>) -> Finding {
+    Finding { subject, state: State::Unknown, detail: detail.into() }
+}
+
+/// The finding on what only the kernel can tell, if it tells this process nothing.
+fn refused(subject: &'static str) -> Option<Finding> {
+    let lacking = missing_capabilities();
+    let detail = || format!("cannot be probed without {lacking}: run with sudo");
+    (!lacking.is_empty()).then(|| unknown(subject, detail()))
 }
 
 fn release() -> String {
@@ -126,17 +152,23 @@ fn privileges() -> Finding {
 }
 
 fn ring_buffer() -> Finding {
+    if let Some(refused) = refused("ring buffer") {
+        return refused;
+    }
     match is_map_supported(MapType::RingBuf) {
         Ok(true) => good("ring buffer", "supported"),
         Ok(false) => missing(
             "ring buffer",
             format!("kernel {} has none: needs Linux 5.8 or later", release()),
         ),
-        Err(error) => missing("ring buffer", format!("cannot be probed: {error}; run with sudo")),
+        Err(error) => unknown("ring buffer", format!("cannot be probed: {error}; run with sudo")),
     }
 }
 
 fn programs() -> Finding {
+    if let Some(refused) = refused("program types") {
+        return refused;
+    }
     let supported = |kind| matches!(is_program_supported(kind), Ok(true));
     let absent =
         [("tracepoint", ProgramType::TracePoint), ("raw tracepoint", ProgramType::RawTracePoint)]
@@ -155,6 +187,9 @@ fn programs() -> Finding {
 }
 
 fn helpers() -> Finding {
+    if let Some(refused) = refused("helpers") {
+        return refused;
+    }
     // Helpers that the programs require.
     let needed = [
         (BpfHelper::BPF_FUNC_probe_read_kernel, "bpf_probe_read_kernel"),
@@ -186,7 +221,9 @@ fn tracefs() -> Finding {
             "tracefs",
             "no system call tracepoints (CONFIG_FTRACE_SYSCALLS): the tracepoint backend cannot run",
         ),
-        Err(error) => limited("tracefs", format!("{error}: the tracepoint backend cannot run")),
+        Err(error) => {
+            limited("tracefs", format!("{error}; without it the tracepoint backend cannot run"))
+        }
     }
 }
 

@@ -17,6 +17,9 @@ pub(super) fn ensure() -> Result<&'static Path, KernelError> {
     if let Some(place) = mounted() {
         return Ok(place);
     }
+    if is_hidden(Path::new(PLACES[0])) {
+        return Err(KernelError::TracefsHidden { place: PLACES[0] });
+    }
     rustix::mount::mount(
         "tracefs",
         PLACES[0],
@@ -29,6 +32,13 @@ pub(super) fn ensure() -> Result<&'static Path, KernelError> {
     .map_err(|errno| KernelError::Tracefs { source: errno.into() })?;
     log::info!("mounted tracefs at {}", PLACES[0]);
     mounted().ok_or_else(|| KernelError::Tracefs { source: std::io::ErrorKind::NotFound.into() })
+}
+
+/// Whether tracefs is mounted, and this process may not look into it. An empty directory, in which it
+/// could be mounted, may be looked into by everybody.
+fn is_hidden(place: &Path) -> bool {
+    let found = place.join("events").symlink_metadata();
+    found.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 /// Whether the kernel has this tracepoint.

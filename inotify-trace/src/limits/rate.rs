@@ -41,21 +41,30 @@ pub struct Rate {
     pub during: Duration,
 }
 
+/// Fewer changes in less than [`LONG`] are chance, and no rate: one instance in two seconds is not
+/// thirty a minute.
+const FEW: u64 = 5;
+
+/// The time in which even few changes are a rate.
+const LONG: Duration = Duration::from_secs(60);
+
 impl Rate {
-    /// Per minute: created minus released.
+    /// Per minute: created minus released. None if too little was seen to tell.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts of a trace are far below 2^52")]
-    pub fn per_minute(&self) -> f64 {
+    pub fn per_minute(&self) -> Option<f64> {
         let more = self.created as f64 - self.released as f64;
         let minutes = self.during.as_secs_f64() / 60.0;
-        if minutes > 0.0 { more / minutes } else { 0.0 }
+        let changes = self.created.abs_diff(self.released);
+        let is_known = changes == 0 || changes >= FEW || self.during >= LONG;
+        is_known.then_some(if minutes > 0.0 { more / minutes } else { 0.0 })
     }
 
     /// The time until the limit of `level` is reached at this rate; None if that is never, or longer
-    /// than a duration can hold.
+    /// than a duration can hold, or if too little was seen to tell.
     #[must_use]
     pub fn time_left(&self, level: Level) -> Option<Duration> {
-        time_left(level.left(), self.per_minute())
+        time_left(level.left(), self.per_minute()?)
     }
 }
 
@@ -297,6 +306,22 @@ mod tests {
     }
 
     #[test]
+    fn a_few_in_a_short_time_are_no_rate() {
+        let rate = |created, released, seconds| Rate {
+            created,
+            released,
+            during: Duration::from_secs(seconds),
+        };
+        let level = Level { used: 65, limit: 128 };
+        for few in [rate(1, 0, 2), rate(14, 10, 59), rate(0, 4, 30)] {
+            assert_eq!((few.per_minute(), few.time_left(level)), (None, None), "{few:?}");
+        }
+        assert_eq!(rate(7, 7, 2).per_minute(), Some(0.0));
+        assert_eq!(rate(6, 1, 30).per_minute(), Some(10.0));
+        assert_eq!(rate(1, 0, 60).per_minute(), Some(1.0));
+    }
+
+    #[test]
     fn time_is_left_as_long_as_the_rate_says() {
         let rate = |created, released, seconds| Rate {
             created,
@@ -309,8 +334,8 @@ mod tests {
         assert_eq!(rate(5, 0, 30).time_left(level), Some(Duration::from_secs(120)));
         assert_eq!(rate(5, 5, 30).time_left(level), None);
         assert_eq!(rate(0, 5, 60).time_left(level), None);
-        assert_eq!(rate(0, 5, 60).per_minute(), -5.0);
-        assert_eq!(rate(5, 0, 0).per_minute(), 0.0);
+        assert_eq!(rate(0, 5, 60).per_minute(), Some(-5.0));
+        assert_eq!(rate(5, 0, 0).per_minute(), Some(0.0));
         // The limit was lowered below the use.
         let full = Level { used: 200, limit: 128 };
         assert_eq!(rate(1, 0, 60).time_left(full), Some(Duration::ZERO));

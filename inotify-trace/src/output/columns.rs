@@ -117,6 +117,17 @@ columns! {
     Target = "target" "TARGET" "target",
 }
 
+/// Kinds of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// One for each watch.
+    Watches,
+    /// One for each instance.
+    Instances,
+    /// One for each user.
+    Users,
+}
+
 impl Column {
     /// The columns of a listing that is wide or not, and has a row for each watch or not.
     #[must_use]
@@ -174,9 +185,31 @@ impl Column {
         }
         if watches {
             columns.retain(|column| !matches!(column, C::Instances | C::Watches | C::Fds));
-            columns.extend([C::Wd, C::Mask, C::Target]);
+            // The mask may be long, and the path is what people look for.
+            columns.extend([C::Wd, C::Target, C::Mask]);
         }
         columns
+    }
+
+    /// The rows that alone have a value in this column; None if all may.
+    #[must_use]
+    pub fn belongs_to(self) -> Option<Rows> {
+        use Column as C;
+        match self {
+            C::Wd | C::Mask | C::Target => Some(Rows::Watches),
+            C::Instance => Some(Rows::Instances),
+            C::Uid
+            | C::Userns
+            | C::Used
+            | C::Limit
+            | C::Use
+            | C::NotVisible
+            | C::WatchesUsed
+            | C::WatchLimit
+            | C::WatchUse
+            | C::Payers => Some(Rows::Users),
+            _ => None,
+        }
     }
 
     /// Whether the highest values come first when the table is sorted by this column.

@@ -1,26 +1,20 @@
 //! The choice of events to show.
 
 use inotify_trace_model::{
-    event::{BootTime, Event, EventName, Task},
+    event::{BootTime, Event, EventName},
     pass_on_the_rest,
     story::Audience,
     tracker::Tracker,
     verdict::Verdict,
 };
 
-use super::{actor, is_own_failure};
+use super::{Selection, is_own};
 
 /// Picks events to show. The tracker sees all of them in any case.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Only these processes; any if empty.
-    pub pids: Vec<u32>,
-    /// Only these effective user ids; any if empty.
-    pub uids: Vec<u32>,
-    /// Only these command names; any if empty.
-    pub comms: Vec<String>,
-    /// Only this cgroup and those below it, as a path from the root of the hierarchy.
-    pub cgroup: Option<String>,
+    /// Only theirs.
+    pub selection: Selection,
     /// Only these events; those shown by default if empty.
     pub events: Vec<EventName>,
     /// Only failures.
@@ -32,47 +26,36 @@ impl Filter {
     #[must_use]
     pub fn shows(&self, event: &Event, tracker: &Tracker) -> bool {
         let name = event.kind.name();
-        // The tool's own are shown if a process is chosen.
-        let is_own =
-            self.pids.is_empty() && self.comms.is_empty() && is_own_failure(event, tracker);
-        name == EventName::Lost
-            || (!is_own && self.picks_event(event, name) && self.picks_actor(event, tracker))
+        if name == EventName::Lost {
+            return true;
+        }
+        // The tool's own are shown if a process is chosen; those that succeed also with the
+        // bookkeeping, of which nothing is left out.
+        let is_chosen = !self.selection.pids.is_empty()
+            || !self.selection.comms.is_empty()
+            || (!event.kind.is_failure()
+                && self.events.iter().any(|name| !name.is_shown_by_default()));
+        self.picks_name(name)
+            && (is_chosen || !is_own(event, tracker))
+            && self.selection.picks_event(event, tracker)
     }
 
     /// Whether to show a verdict. A filter for certain events, or for failures only, hides
     /// verdicts.
     #[must_use]
     pub fn shows_verdict(&self, verdict: &Verdict, tracker: &Tracker) -> bool {
-        let task = tracker.process(verdict.pid).map(|process| process.task);
-        self.events.is_empty() && !self.failed && self.picks_task(task, tracker)
+        self.events.is_empty() && !self.failed && self.selection.picks_verdict(verdict, tracker)
     }
 
-    fn picks_event(&self, event: &Event, name: EventName) -> bool {
+    /// Whether events of this name may be shown.
+    pub(super) fn picks_name(&self, name: EventName) -> bool {
         let asked = if self.events.is_empty() {
             name.is_shown_by_default()
         } else {
             self.events.contains(&name)
         };
-        asked && (!self.failed || event.kind.is_failure())
-    }
-
-    fn picks_actor(&self, event: &Event, tracker: &Tracker) -> bool {
-        self.picks_task(actor(event, tracker), tracker)
-    }
-
-    fn picks_task(&self, task: Option<Task>, tracker: &Tracker) -> bool {
-        let Self { pids, uids, comms, cgroup, .. } = self;
-        if pids.is_empty() && uids.is_empty() && comms.is_empty() && cgroup.is_none() {
-            return true;
-        }
-        let Some(task) = task else { return false };
-        let in_cgroup = |wanted: &String| {
-            tracker.cgroups().get(task.cgroup).is_some_and(|it| is_below(&it.path, wanted))
-        };
-        (pids.is_empty() || pids.contains(&task.pid))
-            && (uids.is_empty() || uids.contains(&task.uid))
-            && (comms.is_empty() || comms.iter().any(|comm| *comm == task.comm.to_str()))
-            && cgroup.as_ref().is_none_or(in_cgroup)
+        let is_failure = matches!(name, EventName::CreateFailed | EventName::WatchFailed);
+        asked && (!self.failed || is_failure)
     }
 }
 
@@ -110,12 +93,6 @@ impl<A: Audience> Audience for Filtered<A> {
     pass_on_the_rest!();
 }
 
-/// Whether a path is `ancestor` or below it.
-fn is_below(path: &str, ancestor: &str) -> bool {
-    let ancestor = ancestor.trim_end_matches('/');
-    path.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,9 +125,9 @@ mod tests {
     #[test]
     fn each_condition_must_hold() {
         let all = Filter::default();
-        let with = |change: fn(&mut Filter)| {
+        let with = |change: fn(&mut Selection)| {
             let mut filter = Filter::default();
-            change(&mut filter);
+            change(&mut filter.selection);
             filter
         };
         assert!(shows(&all, &failure()));
@@ -170,7 +147,8 @@ mod tests {
                 Task { uid, comm: comm.into(), ..event(EventKind::ProcessExited).task.unwrap() };
             Event { task: Some(task), ..failure() }
         };
-        let chosen = Filter { comms: vec!["inotify-trace".into()], ..Filter::default() };
+        let selection = Selection { comms: vec!["inotify-trace".into()], ..Selection::default() };
+        let chosen = Filter { selection, ..Filter::default() };
         assert!(!shows(&Filter::default(), &failed(0, "inotify-trace")));
         assert!(shows(&chosen, &failed(0, "inotify-trace")));
         assert!(
@@ -183,7 +161,8 @@ mod tests {
     #[test]
     fn a_cgroup_includes_what_is_below_it() {
         let shows_in = |cgroup: &str| {
-            shows(&Filter { cgroup: Some(cgroup.to_owned()), ..Filter::default() }, &failure())
+            let selection = Selection { cgroup: Some(cgroup.to_owned()), ..Selection::default() };
+            shows(&Filter { selection, ..Filter::default() }, &failure())
         };
         for ancestor in ["/", "/kubepods", "/kubepods/", "/kubepods/pod1", "/kubepods/pod1/abc"] {
             assert!(shows_in(ancestor), "{ancestor}");

@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{Cell, Column, Table, UserNames, device, mask, shorten, table::percent, words};
+use super::{Cell, Column, Selection, Table, UserNames, device, mask, table::percent, words};
 use inotify_trace_model::{
     event::{CgroupId, Silence},
     findings::Holder,
@@ -15,9 +15,6 @@ use inotify_trace_model::{
     tracker::{Instance, Overflow, Process, Tracker, User, Watch},
     usage::{self, By, Group, Key, Standing},
 };
-
-/// The greatest length of a name: a longer one could fill the line.
-const NAME: usize = 40;
 
 /// The most full queues that the summary names.
 const OVERFLOWS: usize = 5;
@@ -30,14 +27,32 @@ pub struct Listing<'a> {
     standings: BTreeMap<User, Standing>,
     groups: Vec<Group>,
     by: By,
+    selection: Selection,
 }
 
 impl<'a> Listing<'a> {
     /// The instances of `tracker`, grouped.
     #[must_use]
     pub fn new(tracker: &'a Tracker, by: By, names: UserNames) -> Self {
-        let standings = usage::standings(tracker);
-        let mut groups = usage::groups(tracker, by);
+        Self::of(Selection::default(), tracker, by, names)
+    }
+
+    /// Those that are selected.
+    #[must_use]
+    pub fn of(selection: Selection, tracker: &'a Tracker, by: By, names: UserNames) -> Self {
+        let mut standings = usage::standings(tracker);
+        let mut groups = usage::groups_of(tracker, by, |instance, pid| {
+            selection.picks_holder(instance, pid, tracker)
+        });
+        if !selection.is_everything() {
+            let charged: BTreeSet<_> = groups.iter().flat_map(|it| &it.users).flatten().collect();
+            let is_paid_by = |payer: &User| {
+                charged
+                    .iter()
+                    .any(|user| **user == *payer || tracker.users().pays_for(*payer, **user))
+            };
+            standings.retain(|user, _| is_paid_by(user));
+        }
         if by == By::User {
             // Users who are charged only for others have no instance of their own.
             let known: BTreeSet<_> = groups.iter().map(|group| group.key.clone()).collect();
@@ -48,7 +63,7 @@ impl<'a> Listing<'a> {
                 Reverse(used.map_or(0, |level| level.used))
             });
         }
-        let mut listing = Self { tracker, names, standings, groups, by };
+        let mut listing = Self { tracker, names, standings, groups, by, selection };
         if by == By::Container {
             listing.sort_equals_by_name();
         }
@@ -70,17 +85,16 @@ impl<'a> Listing<'a> {
         let mut groups = std::mem::take(&mut self.groups);
         groups.sort_by_cached_key(|group| match self.cell(group, column) {
             Cell::Number(number) if column.is_count() => (u64::MAX - number, String::new()),
-            Cell::Percent(level) => (u64::MAX - percent(level), String::new()),
+            // In thousandths of a percent.
+            Cell::Percent(level) => (
+                u64::MAX - u64::from(level.used) * 100_000 / u64::from(level.limit.max(1)),
+                String::new(),
+            ),
             Cell::Number(number) => (number, String::new()),
             Cell::Missing => (u64::MAX, String::new()),
             cell => (0, cell.text()),
         });
         self.groups = groups;
-    }
-
-    /// Drops the groups in which none of these processes holds anything.
-    pub fn only(&mut self, pids: &[u32]) {
-        self.groups.retain(|group| pids.iter().any(|pid| group.processes.contains(pid)));
     }
 
     /// Drops all but the first `most` groups, and returns the number of dropped ones.
@@ -139,10 +153,23 @@ impl<'a> Listing<'a> {
         columns
     }
 
+    /// Whether nothing is listed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// The sum of all that is selected, shown or not.
+    fn total(&self) -> Group {
+        usage::total_of(self.tracker, |instance, pid| {
+            self.selection.picks_holder(instance, pid, self.tracker)
+        })
+    }
+
     /// A summary of the listing in a few lines, for people.
     #[must_use]
     pub fn summary(&self) -> String {
-        let total = usage::total(self.tracker);
+        let total = self.total();
         let count = |number: usize, one: &str, more: &str| {
             format!("{number} {}", if number == 1 { one } else { more })
         };
@@ -158,7 +185,7 @@ impl<'a> Listing<'a> {
         for (user, standing) in standings {
             let Some(instances) = standing.instances else { continue };
             text += &format!(
-                "\n{} is charged {} of {} instances ({}%)",
+                "\n{} is charged {} of {} instances ({})",
                 self.names.payer(*user),
                 instances.used,
                 instances.limit,
@@ -176,7 +203,9 @@ impl<'a> Listing<'a> {
 
     /// A line for each instance whose queue has overflowed.
     fn overflows(&self) -> String {
-        let mut all: Vec<_> = self.tracker.instances().filter(|it| it.overflow.is_some()).collect();
+        let picked = self.total().instances;
+        let is_full = |it: &&Instance| it.overflow.is_some() && picked.contains(&it.id);
+        let mut all: Vec<_> = self.tracker.instances().filter(is_full).collect();
         all.sort_by_key(|instance| (Reverse(instance.unread()), instance.id));
         let mut text = String::new();
         for instance in all.iter().take(OVERFLOWS) {
@@ -328,13 +357,8 @@ impl<'a> Listing<'a> {
         group.cgroups.iter().copied().filter(is_outside).collect()
     }
 
-    /// A cgroup's short name.
-    fn place(&self, id: CgroupId) -> String {
-        shorten(&self.full_place(id), NAME).into_owned()
-    }
-
     /// A cgroup's name.
-    fn full_place(&self, id: CgroupId) -> String {
+    fn place(&self, id: CgroupId) -> String {
         self.tracker.cgroups().display(id).unwrap_or_else(|| format!("cgroup {}", id.0))
     }
 

@@ -10,19 +10,23 @@ pub(crate) mod fields;
 mod filter;
 mod fold;
 mod json;
+mod layout;
 mod limits;
 mod listing;
 mod mask;
 mod names;
 mod patient;
 mod printable;
+mod selection;
 mod spreadsheet;
 mod table;
+mod tally;
 mod text;
+mod width;
 pub(crate) mod words;
 
 pub use bytes::Bytes;
-pub use columns::Column;
+pub use columns::{Column, Rows};
 pub use duration::Approximate;
 pub(crate) use errno::errno_name;
 pub(crate) use failure::{
@@ -31,30 +35,31 @@ pub(crate) use failure::{
 pub use fields::{Context, Field, Form, Record, Run, Type, Value};
 pub use filter::{Filter, Filtered};
 pub use json::Json;
-pub use limits::LimitsReport;
-pub(crate) use limits::wrapped;
+pub use limits::{LimitsReport, Numbers};
 pub use listing::Listing;
 pub(crate) use mask::{instance_flags, watch_mask};
 pub use names::UserNames;
-pub(crate) use names::shorten;
-pub use patient::{Patient, end_writes_on_signals};
+pub use patient::{Patient, end_writes_on, reader_has_left};
 pub(crate) use printable::{printable, printable_lines};
+pub use selection::Selection;
 pub use spreadsheet::Formulas;
 pub use table::{Cell, Table};
-pub use text::{Text, Width};
+pub use text::Text;
+pub use width::Width;
+pub(crate) use width::{shorten, wrapped};
 
 use inotify_trace_model::{
     event::{Comm, Event, EventKind, Task},
     tracker::{Departure, Instance, Origin, Tracker},
 };
 
-/// The task behind an event: its own task; for a queue that overflowed, the process that has held the
-/// instance longest; or, for an end that was noticed afterwards, the process that gave up the last
+/// The task behind an event: its own task; for a queue that overflowed, or a watch that was found, the
+/// process that has held the instance longest; or, for an end that was noticed afterwards, the process that gave up the last
 /// known descriptor; or else the instance's creator.
 pub(crate) fn actor(event: &Event, tracker: &Tracker) -> Option<Task> {
     event.task.or_else(|| {
         let subject = tracker.subject(event)?;
-        if matches!(event.kind, EventKind::QueueOverflowed { .. }) {
+        if matches!(event.kind, EventKind::QueueOverflowed { .. } | EventKind::WatchFound { .. }) {
             let holder = subject.descriptors().first();
             return Some(tracker.process(holder?.pid)?.task);
         }
@@ -65,16 +70,32 @@ pub(crate) fn actor(event: &Event, tracker: &Tracker) -> Option<Task> {
     })
 }
 
-/// Whether an event is a failure of this tool itself: `list` and others create an instance when they
-/// start, to learn what one looks like, and continue without. Containers choose the names of their
+/// Whether an event is of this tool itself, beside a trace: `list` and others create an instance when
+/// they start, to learn what one looks like, copy descriptors, and close them. The end of another's
+/// instance is none, even if it comes with such a copy. Containers choose the names of their
 /// processes, so one there is none.
-pub(crate) fn is_own_failure(event: &Event, tracker: &Tracker) -> bool {
-    let is_own = |task: Task| {
+pub(crate) fn is_own(event: &Event, tracker: &Tracker) -> bool {
+    let is_own_task = |task: Task| {
         let in_container =
             || tracker.cgroups().get(task.cgroup).is_some_and(|it| it.container.is_some());
         task.uid == 0 && task.comm == Comm::from(env!("CARGO_PKG_NAME")) && !in_container()
     };
-    event.kind.is_failure() && event.task.is_some_and(is_own)
+    let is_made_here = || match tracker.subject(event)?.origin {
+        Origin::Created(task) => Some(is_own_task(task)),
+        Origin::Found | Origin::CreatedUnseen => None,
+    };
+    match event.kind {
+        EventKind::InstanceReleased { .. } => is_made_here().unwrap_or_default(),
+        EventKind::InstanceCreated { .. } | EventKind::DescriptorClosed { .. } => {
+            event.task.is_some_and(is_own_task)
+        }
+        _ => event.kind.is_failure() && event.task.is_some_and(is_own_task),
+    }
+}
+
+/// Whether an event is a failure of this tool itself.
+pub(crate) fn is_own_failure(event: &Event, tracker: &Tracker) -> bool {
+    event.kind.is_failure() && is_own(event, tracker)
 }
 
 /// The way in which a released instance ended.

@@ -1,6 +1,6 @@
-//! The names of users, and the shortening of long names.
+//! The names of users.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use inotify_trace_model::{text::printable, tracker::User};
 
@@ -37,25 +37,8 @@ impl UserNames {
     }
 }
 
-/// Cuts `text` on the left to at most `width` characters, the first of them an ellipsis then.
-///
-/// The end of a path is its most useful part. Characters are counted, not terminal columns.
-pub fn shorten(text: &str, width: usize) -> Cow<'_, str> {
-    if text.chars().count() <= width {
-        return Cow::Borrowed(text);
-    }
-    let Some(kept) = width.checked_sub(1) else { return Cow::Borrowed("") };
-    let start = match kept {
-        0 => text.len(),
-        kept => text.char_indices().rev().nth(kept - 1).map_or(0, |(at, _)| at),
-    };
-    Cow::Owned(format!("…{}", &text[start..]))
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -65,26 +48,5 @@ mod tests {
         assert_eq!(names.name(5), "5");
         assert_eq!(names.payer(User { userns: User::INITIAL, uid: 0 }), "root");
         assert_eq!(names.payer(User { userns: 4_026_532_000, uid: 7 }), "7@userns:4026532000");
-    }
-
-    #[test]
-    fn shortening_keeps_the_end() {
-        for (text, width, cut) in [
-            ("containerd.service", 18, "containerd.service"),
-            ("containerd.service", 8, "…service"),
-            ("containerd.service", 1, "…"),
-            ("containerd.service", 0, ""),
-            ("日本語", 2, "…語"),
-            ("", 0, ""),
-        ] {
-            assert_eq!(shorten(text, width), cut);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_can_be_shortened(text in ".{0,200}", width in 0_usize..50) {
-            prop_assert!(shorten(&text, width).chars().count() <= width);
-        }
     }
 }

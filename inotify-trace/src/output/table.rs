@@ -4,16 +4,23 @@ use std::io::{self, Write};
 
 use inotify_trace_model::usage::Level;
 
-use super::Formulas;
+use super::{
+    Formulas,
+    width::{Width, shorten, shorten_end},
+};
+
+/// A column of text is never cut to fewer characters, nor to fewer than its heading has.
+const FEWEST: usize = 8;
 
 /// One value of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
     /// A number, aligned to the right.
     Number(u64),
-    /// The share of a limit that is used, in percent: for people rounded up, and aligned to the
-    /// right.
+    /// The share of a limit that is used, in percent, aligned to the right.
     Percent(Level),
+    /// A number with its unit or its decimals, aligned to the right.
+    Figure(String),
     /// Words.
     Text(String),
     /// Several words, with commas between them.
@@ -37,7 +44,8 @@ impl Cell {
     pub fn text(&self) -> String {
         match self {
             Self::Number(number) => number.to_string(),
-            Self::Percent(level) => format!("{}%", percent(*level)),
+            Self::Percent(level) => percent(*level),
+            Self::Figure(text) => text.clone(),
             Self::Text(text) => super::printable(text).into_owned(),
             Self::List(texts) => super::printable(&texts.join(",")).into_owned(),
             Self::Missing => "-".to_owned(),
@@ -51,12 +59,13 @@ impl Cell {
             Self::Percent(level) => level.percent().to_string(),
             Self::Text(text) => formulas.cell(text).into_owned(),
             Self::List(texts) => formulas.cell(&texts.join(",")).into_owned(),
+            Self::Figure(text) => text.clone(),
             Self::Missing => String::new(),
         }
     }
 
     fn is_number(&self) -> bool {
-        matches!(self, Self::Number(_) | Self::Percent(_))
+        matches!(self, Self::Number(_) | Self::Percent(_) | Self::Figure(_))
     }
 }
 
@@ -90,30 +99,78 @@ impl Table {
     /// # Errors
     /// If the output cannot be written.
     pub fn write_aligned(&self, out: &mut impl Write, headers: bool) -> io::Result<()> {
-        let texts: Vec<Vec<String>> =
-            self.rows.iter().map(|row| row.iter().map(Cell::text).collect()).collect();
+        self.write_within(out, headers, Width::Unlimited)
+    }
+
+    /// The same; the widest texts are cut if lines would be wider than `within`, and if that is not
+    /// enough, there is one space between columns.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub fn write_within(
+        &self,
+        out: &mut impl Write,
+        headers: bool,
+        within: Width,
+    ) -> io::Result<()> {
         let is_number = |at: usize| {
             let mut cells = self.rows.iter().filter_map(|row| row.get(at));
             cells.all(|cell| cell.is_number() || *cell == Cell::Missing)
         };
-        let head: Vec<_> = self.columns.iter().map(|&name| name.to_owned()).collect();
-        let lines = headers.then_some(&head).into_iter().chain(&texts);
-        let width = |at: usize| {
-            lines.clone().filter_map(|line| line.get(at)).map(|it| it.chars().count()).max()
-        };
-        let widths: Vec<_> = (0..self.columns.len()).map(|at| width(at).unwrap_or(0)).collect();
         let right: Vec<_> = (0..self.columns.len()).map(is_number).collect();
-        for line in lines.clone() {
+        let head: Vec<_> = self.columns.iter().map(|&name| name.to_owned()).collect();
+        let mut texts: Vec<Vec<String>> =
+            self.rows.iter().map(|row| row.iter().map(Cell::text).collect()).collect();
+        let all = headers.then_some(&head).into_iter().chain(&texts);
+        let width =
+            |at: usize| all.clone().filter_map(|line| line.get(at)).map(|it| length(it)).max();
+        let mut widths: Vec<_> = (0..self.columns.len()).map(|at| width(at).unwrap_or(0)).collect();
+        let mut gap = "  ";
+        if self.narrow(&mut widths, &right, within.columns()) {
+            for (row, cells) in texts.iter_mut().zip(&self.rows) {
+                for ((text, cell), &width) in row.iter_mut().zip(cells).zip(&widths) {
+                    if length(text) > width {
+                        let is_list = matches!(cell, Cell::List(_));
+                        let cut = if is_list { shorten_end } else { shorten };
+                        *text = cut(text, width).into_owned();
+                    }
+                }
+            }
+        }
+        let gaps = 2 * widths.len().saturating_sub(1);
+        if widths.iter().sum::<usize>() + gaps > within.columns() {
+            gap = " ";
+        }
+        for line in headers.then_some(&head).into_iter().chain(&texts) {
             let mut text = String::new();
             for (at, cell) in line.iter().enumerate() {
-                let pad = widths[at].saturating_sub(cell.chars().count());
-                let gap = if at == 0 { "" } else { "  " };
+                let pad = widths[at].saturating_sub(length(cell));
+                let gap = if at == 0 { "" } else { gap };
                 let (before, after) = if right[at] { (pad, 0) } else { (0, pad) };
                 text += &format!("{gap}{:before$}{cell}{:after$}", "", "");
             }
             writeln!(out, "{}", text.trim_end())?;
         }
         Ok(())
+    }
+
+    /// Narrows the widest columns of text until lines have at most `columns`, as far as that goes.
+    /// Returns whether any was.
+    fn narrow(&self, widths: &mut [usize], right: &[bool], columns: usize) -> bool {
+        let gaps = 2 * widths.len().saturating_sub(1);
+        let mut is_narrowed = false;
+        while widths.iter().sum::<usize>() + gaps > columns {
+            let can_be = |&at: &usize| {
+                let least = self.columns.get(at).map_or(0, |heading| length(heading)).max(FEWEST);
+                !right[at] && widths[at] > least
+            };
+            let Some(widest) = (0..widths.len()).filter(can_be).max_by_key(|&at| widths[at]) else {
+                break;
+            };
+            widths[widest] -= 1;
+            is_narrowed = true;
+        }
+        is_narrowed
     }
 
     /// Comma-separated values (RFC 4180) below `names`, unknown ones empty. Texts are not changed,
@@ -138,9 +195,14 @@ impl Table {
     }
 }
 
-/// The share that is used, rounded up: 0 only if nothing is used.
-pub(super) fn percent(level: Level) -> u64 {
-    (u64::from(level.used) * 100).div_ceil(u64::from(level.limit.max(1)))
+fn length(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// The share that is used, for people: 100% only if all is used, 0% only if nothing is.
+pub(super) fn percent(level: Level) -> String {
+    let whole = u64::from(level.used) * 100 / u64::from(level.limit.max(1));
+    if whole == 0 && level.used > 0 { "<1%".to_owned() } else { format!("{whole}%") }
 }
 
 #[cfg(test)]
@@ -166,9 +228,50 @@ mod tests {
         let expected = "\
 NAME            COUNT  USE%
 a                   7     -
-long, \\x1b[31m      -   93%
+long, \\x1b[31m      -   92%
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn texts_are_cut_on_a_terminal_and_numbers_are_not() {
+        let masks = vec!["modify".to_owned(), "create".to_owned(), "delete".to_owned()];
+        let row = vec![
+            Cell::from("/etc/ssl/certs"),
+            Cell::from(1_234_567_890_u64),
+            Cell::List(masks),
+            Cell::Figure("1.5".to_owned()),
+        ];
+        let table = Table { columns: vec!["PATH", "N", "MASK", "RATE"], rows: vec![row] };
+        let shown = |width| {
+            let mut out = Vec::new();
+            table.write_within(&mut out, true, width).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            shown(Width::Columns(54)).lines().nth(1),
+            shown(Width::Unlimited).lines().nth(1)
+        );
+        let line = format!("{:10}  {}  {:9}   1.5\n", "…ssl/certs", 1_234_567_890_u64, "modify,c…");
+        let head = format!("{:10}  {:>10}  {:9}  RATE\n", "PATH", "N", "MASK");
+        assert_eq!(shown(Width::Columns(39)), head + &line);
+        // There is nothing left to cut.
+        assert!(shown(Width::Columns(5)).ends_with("…l/certs 1234567890 modify,…  1.5\n"));
+    }
+
+    #[test]
+    fn little_use_does_not_look_like_more() {
+        for (used, limit, shown) in [
+            (0, 128, "0%"),
+            (103, 192_536, "<1%"),
+            (1, 100, "1%"),
+            (127, 128, "99%"),
+            (128, 128, "100%"),
+            (129, 128, "100%"),
+            (1, 0, "100%"),
+        ] {
+            assert_eq!(percent(Level { used, limit }), shown, "{used} of {limit}");
+        }
     }
 
     #[test]

@@ -17,42 +17,20 @@ use inotify_trace_model::{
 };
 
 use super::{
-    Approximate, Patient, UserNames, actor,
+    Approximate, Filter, Patient, UserNames, Width, actor,
     blame::Blame,
     device, failure,
     fold::{Folded, Folds},
-    mask, printable, shorten, words,
+    layout::{EVENT, Layout, PID},
+    mask, printable, shorten,
+    tally::Tally,
+    width::shorten_end,
+    words, wrapped,
 };
-
-/// How wide lines may be, in columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Width {
-    /// At most this wide: longer text is shortened.
-    Columns(usize),
-    /// As wide as it takes.
-    Unlimited,
-}
-
-/// Width of lines that do not go to a terminal, or to a narrow one.
-const COLUMNS: usize = 119;
-const EVENT: usize = 11;
-const PID: usize = 7;
-const COMM: usize = 15;
-const CONTAINER: usize = 23;
-const FD: usize = 6;
-const USED: usize = 11;
-/// A path or name is never cut to fewer.
-const FEWEST: usize = 24;
 
 const RED: &str = "\x1b[1;31m";
 const DIM: &str = "\x1b[2m";
 const RESET: &str = "\x1b[0m";
-
-impl Default for Width {
-    fn default() -> Self {
-        Self::Columns(COLUMNS)
-    }
-}
 
 /// Writes events as lines of a table.
 pub struct Text<W> {
@@ -62,14 +40,14 @@ pub struct Text<W> {
     clock: Clock,
     timestamps: Timestamps,
     width: Width,
+    layout: Layout,
     colour: bool,
     line: String,
-    /// The place in the line where the details begin.
-    detail_at: usize,
     has_header: bool,
     users: UserNames,
     blame: Blame,
     folds: Folds,
+    tally: Tally,
 }
 
 impl<W: Write> Text<W> {
@@ -87,93 +65,101 @@ impl<W: Write> Text<W> {
             summary: Box::new(Patient::stderr()),
             clock,
             timestamps,
-            width: match width {
-                Width::Columns(columns) => Width::Columns(columns.max(COLUMNS)),
-                Width::Unlimited => Width::Unlimited,
-            },
+            width,
+            layout: Layout::of(width, timestamps.width()),
             colour,
             line: String::new(),
-            detail_at: 0,
             has_header: false,
             users,
             blame: Blame::default(),
             folds: Folds::default(),
+            tally: Tally::default(),
         }
+    }
+
+    /// The same, with a summary of what passes `filter`.
+    #[must_use]
+    pub fn summing_up(self, filter: Filter) -> Self {
+        Self { tally: Tally::of(filter), ..self }
     }
 
     fn header(&mut self) -> io::Result<()> {
         self.has_header = true;
         let width = self.timestamps.width();
+        let Layout { comm, container, container_heading, fd, used, .. } = self.layout;
         writeln!(
             self.out,
-            "{:width$} {:EVENT$} {:>PID$} {:COMM$} {:CONTAINER$} {:>FD$} {:>USED$} DETAIL",
-            "TIME", "EVENT", "PID", "COMM", "CONTAINER/CGROUP", "FD:WD", "USED/LIMIT"
+            "{:width$} {:EVENT$} {:>PID$} {:comm$} {container_heading:container$} {:>fd$} {:>used$} \
+             DETAIL",
+            "TIME", "EVENT", "PID", "COMM", "FD:WD", "USED/LIMIT"
         )
     }
 
-    fn fill(&mut self, event: &Event, tracker: &Tracker) {
+    /// Begins the line of an event: all before its details.
+    fn begin(&mut self, event: &Event, tracker: &Tracker) {
         let subject = tracker.subject(event);
         let task = actor(event, tracker);
+        let layout = self.layout;
         let line = &mut self.line;
         line.clear();
         self.clock.write(line, event.time, self.timestamps);
         // Writing to a String cannot fail, here and below.
         let _ = write!(line, " {:EVENT$}", label(&event.kind));
-        let _ = match task {
-            Some(task) => {
-                write!(line, " {:>PID$} {:COMM$}", task.pid, printable(&task.comm.to_str()))
-            }
-            None => write!(line, " {:>PID$} {:COMM$}", "-", "-"),
-        };
+        let comm = task.map(|task| printable(&task.comm.to_str()).into_owned());
+        let comm = comm.as_deref().unwrap_or("-");
         let container = task.and_then(|task| tracker.cgroups().display(task.cgroup));
         let container = printable(container.as_deref().unwrap_or("-"));
-        let container = match self.width {
-            Width::Columns(_) => shorten(&container, CONTAINER),
-            Width::Unlimited => container,
+        let (comm, container) = if layout.cuts() {
+            (shorten_end(comm, layout.comm), shorten(&container, layout.container))
+        } else {
+            (Cow::Borrowed(comm), Cow::Borrowed(&*container))
         };
-        let _ = write!(line, " {container:CONTAINER$}");
-        place(line, &event.kind, subject);
-        match used_of(&event.kind) {
-            Some((used, limit)) => {
-                let start = line.len();
-                let _ = write!(line, " {used}/{limit}");
-                pad_left(line, start + 1, USED);
-            }
-            None => _ = write!(line, " {:>USED$}", "-"),
-        }
+        let pid = task.map_or_else(|| "-".to_owned(), |task| task.pid.to_string());
+        let (comm_width, container_width) = (layout.comm, layout.container);
+        let _ = write!(line, " {pid:>PID$} {comm:comm_width$} {container:container_width$}");
+        place(line, &event.kind, subject, layout.fd);
+        let start = line.len();
+        let _ = match used_of(&event.kind) {
+            Some((used, limit)) => write!(line, " {used}/{limit}"),
+            None => write!(line, " -"),
+        };
+        pad_left(line, start + 1, layout.used);
         line.push(' ');
-        self.detail_at = line.len();
-        if let Some(thread) = task.and_then(|task| task.thread) {
-            let _ = write!(line, "thread {}, ", printable(&thread.to_str()));
+    }
+
+    fn fill(&mut self, event: &Event, tracker: &Tracker) {
+        self.begin(event, tracker);
+        let (layout, subject) = (self.layout, tracker.subject(event));
+        let room = layout.room(&self.line);
+        let mut detail = String::new();
+        if let Some(thread) = actor(event, tracker).and_then(|task| task.thread) {
+            let _ = write!(detail, "thread {}, ", printable(&thread.to_str()));
         }
         let served = served(event, tracker);
         let served = served.as_deref().map(printable);
-        if let (Some(name), Width::Columns(columns)) = (&served, self.width) {
+        if let (Some(name), true) = (&served, layout.cuts()) {
             // The path is long, and its end the same for every container: the name is more useful.
-            line.push_str("for ");
-            line.push_str(&shorten(name, room(line, columns)));
-            return;
-        }
-        describe(line, event, subject);
-        if let Some(path) = path(&event.kind, tracker) {
-            let path = printable(&path);
-            match self.width {
+            detail.push_str("for ");
+            push_cut(&mut detail, name, room);
+        } else {
+            describe(&mut detail, event, subject);
+            if let Some(path) = path(&event.kind, tracker) {
                 // The end of a path is its most useful part.
-                Width::Columns(columns) => {
-                    line.push_str(&shorten(&path, room(line, columns)));
-                }
-                Width::Unlimited => line.push_str(&path),
+                push_cut(&mut detail, &printable(&path), room);
+            }
+            if let Some(name) = served {
+                let _ = write!(detail, " for {name}");
             }
         }
-        if let Some(name) = served {
-            let _ = write!(line, " for {name}");
-        }
+        layout.append(&mut self.line, &detail);
     }
 }
 
-/// Columns for a path or a name after other details: at least [`FEWEST`], even if the line gets longer.
-fn room(line: &str, columns: usize) -> usize {
-    columns.saturating_sub(line.chars().count()).max(FEWEST)
+/// Appends a name or a path, cut so that all has at most `room` columns, but never to fewer than
+/// half of these.
+fn push_cut(detail: &mut String, name: &str, room: usize) {
+    let left = room.saturating_sub(detail.chars().count()).max(room / 2);
+    detail.push_str(&shorten(name, left));
 }
 
 impl<W: Write> Text<W> {
@@ -204,11 +190,20 @@ impl<W: Write> Text<W> {
         Ok(())
     }
 
+    /// Writes a sentence below the line that it explains.
+    fn below(&mut self, sentence: &str) -> io::Result<()> {
+        writeln!(self.out, "{}", wrapped(sentence, 2).on(self.width))
+    }
+
+    fn remedy(&mut self, remedy: &str) -> io::Result<()> {
+        self.below(&format!("remedy: {remedy}"))
+    }
+
     fn fold_line(&mut self, folded: &Folded, tracker: &Tracker) -> io::Result<()> {
-        self.fill(&folded.last, tracker);
-        self.line.truncate(self.detail_at);
+        self.begin(&folded.last, tracker);
         let span = Approximate(Duration::from_nanos(folded.span));
-        let _ = write!(self.line, "... {} more like this in {span}", folded.count);
+        let detail = format!("... {} more like this in {span}", folded.count);
+        self.layout.append(&mut self.line, &detail);
         self.write_line(&folded.last.kind)
     }
 }
@@ -221,26 +216,27 @@ impl<W: Write> Audience for Text<W> {
             self.header()?;
         }
         self.tell_folded(event.time, tracker)?;
+        self.tally.add(event.kind.name());
         if self.folds.takes(event) {
             return Ok(());
         }
         self.fill(event, tracker);
         self.write_line(&event.kind)?;
         if matches!(event.kind, EventKind::QueueOverflowed { .. }) {
-            writeln!(self.out, "  remedy: {}", words::remedy(Remedy::ReadFaster))?;
+            self.remedy(&words::remedy(Remedy::ReadFaster))?;
         }
         if self.blame.is_due_for(event) {
             if let Some(explained) = words::explained(event) {
-                writeln!(self.out, "  {explained}")?;
+                self.below(&explained)?;
             }
             if let Some(remedy) = failure::remedy_of(event) {
-                writeln!(self.out, "  remedy: {}", words::remedy(remedy))?;
+                self.remedy(&words::remedy(remedy))?;
             }
         }
         let Some(culprits) = self.blame.of(event, tracker) else { return Ok(()) };
         let exhausted = Exhausted::by(&culprits, tracker);
-        writeln!(self.out, "  {}", words::used_up(&exhausted, &self.users))?;
-        writeln!(self.out, "  remedy: {}", words::remedy_for(&exhausted))
+        self.below(&words::used_up(&exhausted, &self.users))?;
+        self.remedy(&words::remedy_for(&exhausted))
     }
 
     fn verdict(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
@@ -256,7 +252,8 @@ impl<W: Write> Audience for Text<W> {
             (false, _) => ("", ""),
         };
         let line = words::line(&Finding::of(verdict, tracker));
-        writeln!(self.out, "{colour}{} {label:EVENT$} {line}{end}", self.line)
+        let line = format!("{} {label:EVENT$} {line}", self.line);
+        writeln!(self.out, "{colour}{}{end}", wrapped(&line, 0).on(self.width))
     }
 
     fn due(&self) -> Option<BootTime> {
@@ -276,24 +273,7 @@ impl<W: Write> Audience for Text<W> {
             self.fold_line(&folded, tracker)?;
         }
         self.out.flush()?;
-        let summary = tracker.summary();
-        let count = |name| summary.count(name);
-        let mut text = format!(
-            "created {}, released {}, open {}; watches added {}, removed {}; failed {}",
-            count(EventName::Create),
-            count(EventName::Release),
-            summary.open,
-            count(EventName::Watch),
-            count(EventName::Unwatch),
-            count(EventName::CreateFailed) + count(EventName::WatchFailed),
-        );
-        if summary.lost.is_empty() {
-            text.push_str("; nothing lost");
-        }
-        for (what, count) in &summary.lost {
-            let _ = write!(text, "; LOST {count} {what}");
-        }
-        writeln!(self.summary, "\n{text}")
+        writeln!(self.summary, "\n{}", self.tally.line(&tracker.summary()))
     }
 }
 
@@ -336,7 +316,7 @@ fn label(kind: &EventKind) -> &'static str {
 }
 
 /// The descriptor, and the watch if the event has one.
-fn place(line: &mut String, kind: &EventKind, subject: Option<&Instance>) {
+fn place(line: &mut String, kind: &EventKind, subject: Option<&Instance>, width: usize) {
     let start = line.len();
     line.push(' ');
     let _ = match *kind {
@@ -367,7 +347,7 @@ fn place(line: &mut String, kind: &EventKind, subject: Option<&Instance>) {
         EventKind::RangeClosed { first, last } => write!(line, "{first}-{last}"),
         _ => write!(line, "-"),
     };
-    pad_left(line, start + 1, FD);
+    pad_left(line, start + 1, width);
 }
 
 /// Aligns the text in `line` from `start` on to the right of a column. The text is ASCII.

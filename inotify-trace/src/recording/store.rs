@@ -64,12 +64,18 @@ impl Store {
         Ok(Self::Directory(path.to_owned(), rotation))
     }
 
-    /// Creates the file of `header`. Existing files are never overwritten.
-    pub(super) fn create(&self, header: &Header) -> Result<Output, RecordingError> {
-        let path = match self {
+    /// The path of the file of `header`.
+    #[must_use]
+    pub fn file(&self, header: &Header) -> PathBuf {
+        match self {
             Self::File(path) => path.clone(),
             Self::Directory(directory, _) => directory.join(file_name(header)),
-        };
+        }
+    }
+
+    /// Creates the file of `header`. Existing files are never overwritten.
+    pub(super) fn create(&self, header: &Header) -> Result<Output, RecordingError> {
+        let path = self.file(header);
         // For the owner only: it has the paths that programs watch.
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         match file {

@@ -75,8 +75,8 @@ fn nothing_moves_the_cursor_or_reverses_a_line() {
     for arguments in [
         &["replay", file][..],
         &["replay", file, "-e", "cgroup-create,create,watch-failed", "--wide"],
-        &["report", file, "-o", "text"],
-        &["report", file, "-o", "html"],
+        &["report", file, "--format", "text"],
+        &["report", file, "--format", "html"],
         &["list", "--recording", file],
         &["list", "--recording", file, "-o", "wide"],
         &["list", "--recording", file, "--by", "container"],
@@ -127,7 +127,9 @@ fn a_spreadsheet_runs_no_name_as_a_formula() {
 fn a_report_follows_no_link_and_keeps_nobody_s_mode() {
     let directory = tempfile::tempdir().unwrap();
     let file = hostile(&directory.path().join("hostile.itrec"));
-    let of = |path: &Path| run(&["report", file.to_str().unwrap(), "-o", path.to_str().unwrap()]);
+    let of = |path: &Path| {
+        run(&["report", file.to_str().unwrap(), "-o", path.to_str().unwrap(), "--force"])
+    };
     let [theirs, link, old] =
         ["theirs", "link.html", "old.html"].map(|name| directory.path().join(name));
     fs::write(&theirs, "theirs").unwrap();

@@ -1,12 +1,16 @@
 //! The command line: output, errors and exit codes.
 
+mod answers;
 mod damage;
+mod examples;
 mod hostile;
 mod limits;
+mod machine;
 mod memory;
 mod recordings;
 mod several;
 mod surroundings;
+mod terminal;
 
 use std::{
     ffi::CStr,
@@ -143,6 +147,13 @@ fn check_tells_what_works() {
     let backend = report.lines().find(|line| line.starts_with("backend")).unwrap();
     assert!(["tracepoint", "fentry", "kprobe"].iter().any(|it| backend.contains(it)), "{backend}");
     assert!(!report.contains("MISSING"), "{report}");
+    let json: serde_json::Value =
+        serde_json::from_slice(&run(&["check", "-o", "json"]).stdout).unwrap();
+    assert_eq!(json["works"], true, "{json}");
+    let chosen = report.lines().find(|line| line.contains("CHOSEN")).unwrap();
+    assert!(chosen.contains(json["backend"].as_str().unwrap()), "{chosen}");
+    let named = |it: &serde_json::Value| report.contains(it["detail"].as_str().unwrap());
+    assert!(json["findings"].as_array().unwrap().iter().all(named), "{json}");
 }
 
 #[test]
@@ -219,6 +230,38 @@ fn without_privileges_it_says_which() {
     let report = text(&output.stdout);
     let privileges = report.lines().find(|line| line.starts_with("privileges")).unwrap();
     assert!(privileges.contains("MISSING") && privileges.contains("sudo"), "{privileges}");
+    // What cannot be probed is not missing, and tracefs is there, though only for root.
+    for subject in ["ring buffer", "program types", "helpers"] {
+        let line = report.lines().find(|line| line.starts_with(subject)).unwrap();
+        assert!(line.contains("unknown") && line.contains("sudo"), "{line}");
+    }
+    assert!(!report.contains("needs Linux 5.8"), "{report}");
+    let (_directory, mut command) = copy_for_everybody();
+    let output = as_nobody(command.args(["check", "-o", "json"])).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["works"], &report["backend"]), (&false.into(), &().into()), "{report}");
+    assert_eq!(report["findings"][2]["state"], "missing", "{report}");
+}
+
+#[test]
+fn a_tracefs_for_root_alone_is_not_called_missing() {
+    require_root!();
+    let _machine = system::the_machine();
+    // A directory that is hidden as tracefs is by its mode 0700.
+    let hide = || {
+        let place = c"/sys/kernel/tracing".as_ptr();
+        let kind = c"tmpfs".as_ptr();
+        // SAFETY: strings that end with a zero.
+        unsafe { libc::mount(kind, place, kind, 0, c"mode=0700".as_ptr().cast()) }
+    };
+    let (_directory, mut command) = copy_for_everybody();
+    let output = as_nobody(with_mounts(command.arg("check"), hide)).output().unwrap();
+    let report = text(&output.stdout);
+    let tracefs = report.lines().find(|line| line.starts_with("tracefs")).unwrap();
+    for words in ["is mounted at /sys/kernel/tracing", "only root", "CAP_DAC_READ_SEARCH"] {
+        assert!(tracefs.contains(words), "{tracefs}");
+    }
 }
 
 /// Makes a command run in a private mount namespace after `change`.

@@ -121,10 +121,10 @@ fn a_pid_namespace_is_named() {
     for command in [&["leaks"][..], &["-d", "1s"], &["limits", "--watch", "1s"]] {
         refuses(&unshared(flags, script, command), &words);
     }
-    // What the processes in there hold can be listed all the same.
+    // What the processes in there hold can be listed all the same, and is not the machine's.
     let list = unshared(flags, script, &["list"]);
-    assert_eq!(list.status.code(), Some(0));
-    for words in words {
+    assert_eq!(list.status.code(), Some(2));
+    for words in words.into_iter().chain(["not those of the machine"]) {
         assert!(text(&list.stderr).contains(words), "{}", text(&list.stderr));
     }
     let check = unshared(flags, script, &["check"]);

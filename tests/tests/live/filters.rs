@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use inotify_trace_tests::{Agent, Backend, Cgroup, Run, Subject, World, live_test, system};
+use inotify_trace_tests::{
+    Agent, Backend, Cgroup, Run, Subject, World, agent::binary, live_test, system,
+};
+use serde_json::Value;
 
 /// Runs the same steps in both workloads, with one failure each.
 fn act(subjects: [&mut Subject; 2]) {
@@ -172,6 +175,75 @@ fn sigterm_ends_it_with_a_summary() {
     let agent = Agent::start();
     let run = agent.stop_with(libc::SIGTERM);
     assert!(run.summary["open"].is_u64(), "{}", run.summary);
+}
+
+#[live_test]
+fn a_terminal_that_goes_away_ends_it_with_a_summary_unless_nohup_started_it() {
+    let _machine = system::the_machine();
+    let run = Agent::start().stop_with(libc::SIGHUP);
+    assert!(run.summary["open"].is_u64() && run.status.success(), "{}", run.summary);
+    // Ignored signals stay ignored in programs that are executed.
+    // SAFETY: no handler is installed.
+    let before = unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+    let agent = Agent::start();
+    // SAFETY: this is what was returned for this signal.
+    unsafe { libc::signal(libc::SIGHUP, before) };
+    agent.signal(libc::SIGHUP);
+    let world = World::new();
+    let mut subject = world.subject();
+    subject.create(0).unwrap();
+    agent.expect(&world);
+    assert!(agent.stop().summary["open"].is_u64());
+}
+
+#[live_test]
+fn the_agent_s_own_doings_are_not_shown_beside_others() {
+    let _machine = system::the_machine();
+    let agent = Agent::with(&["--wide"]);
+    let everything = Agent::start();
+    let world = World::new();
+    let mut subject = world.subject();
+    let fd = subject.create(0).unwrap();
+    for option in ["--by", "--walk-proc"] {
+        let arguments = if option == "--by" { vec!["list"] } else { vec!["list", option] };
+        let listed = std::process::Command::new(binary()).args(arguments).output().unwrap();
+        assert!(listed.status.success());
+    }
+    subject.close(fd);
+    everything.wait_for("the close is told", |events| {
+        events.iter().any(|it| it["event"] == "release" && it["pid"] == subject.pid())
+    });
+    let own = |events: &[Value]| {
+        events.iter().filter(|it| it["comm"] == "inotify-trace").cloned().collect::<Vec<_>>()
+    };
+    assert!(!own(&everything.events()).is_empty(), "where all is asked for, nothing is left out");
+    let _ = everything.stop();
+    let run = agent.stop();
+    assert_eq!(own(&run.events), [Value::Null; 0]);
+    assert_eq!(names(&run, &subject).len(), 2, "{:?}", run.events);
+}
+
+#[live_test(each = kernel)]
+fn watches_that_were_there_are_found_by_their_holder() {
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let world = World::new();
+    let (mut subject, mut other) = (world.subject(), world.subject());
+    for one in [&mut subject, &mut other] {
+        let fd = one.create(0).unwrap();
+        one.watch(fd, directory.path(), libc::IN_MODIFY).unwrap();
+    }
+    let pid = subject.pid().to_string();
+    for filter in [["-p", &pid], ["-c", "workload"]] {
+        let agent = Agent::with(&[&["-e", "watch-found"][..], &filter].concat());
+        let is_its = |it: &&Value| it["pid"] == subject.pid();
+        agent.wait_for("its watch", |events| events.iter().any(|it| is_its(&it)));
+        let run = agent.stop();
+        let told = run.events.iter().find(is_its).unwrap();
+        assert_eq!(told["path"], directory.path().to_str().unwrap(), "{told}");
+        let others = run.events.iter().filter(|it| it["pid"] == other.pid()).count();
+        assert_eq!(others, usize::from(filter[0] == "-c"), "{:?}", run.events);
+    }
 }
 
 #[live_test]

@@ -120,9 +120,10 @@ fn what_only_the_process_understands_is_resolved_at_the_call() {
         let expected = json!({ "event": "watch", "path": path, "resolved": found.to_str() });
         assert!(has(&event, &expected), "{event}");
     }
-    // Gone from there by now, and never there: as given.
+    // Never there: there is no file whose path could be told.
     let missing = watcher.watch("missing", libc::IN_MODIFY);
-    assert!(has(&missing, &json!({ "path": "missing", "errno": "ENOENT" })), "{missing}");
+    let expected = json!({ "path": below.join("missing"), "errno": "ENOENT" });
+    assert!(has(&missing, &expected), "{missing}");
     assert_eq!(missing["resolved"], Value::Null);
     let plain = watcher.watch(top.to_str().unwrap(), libc::IN_MODIFY);
     assert_eq!(plain["resolved"], Value::Null, "{plain}");
@@ -182,5 +183,27 @@ fn no_path_is_not_an_empty_one() {
     assert_eq!((&null["errno"], &null["path"]), (&json!("EFAULT"), &Value::Null), "{null}");
     assert_eq!((&empty["errno"], &empty["path"]), (&json!("ENOENT"), &json!("")), "{empty}");
     assert_eq!(also_empty, &empty);
+    nothing_lost(&watcher.agent.stop());
+}
+
+#[live_test(each = backend)]
+fn a_watch_that_fails_tells_the_directory_of_its_relative_path() {
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let here = directory.path().canonicalize().unwrap();
+    let mut watcher = Watcher::start();
+    watcher.process.call(&format!("chdir {}", hex(here.as_os_str().as_bytes()))).unwrap();
+    for (given, told) in [
+        ("conf.d/missing", here.join("conf.d/missing")),
+        ("../missing", here.join("../missing")),
+        ("/no/such", "/no/such".into()),
+    ] {
+        let failed = watcher.watch(given, libc::IN_MODIFY);
+        assert_eq!(
+            (&failed["errno"], &failed["path"]),
+            (&json!("ENOENT"), &json!(told)),
+            "{given}"
+        );
+    }
     nothing_lost(&watcher.agent.stop());
 }

@@ -21,7 +21,7 @@ pub use living::inotify_descriptors_of_living;
 pub(super) use process::arguments;
 pub use process::{Process, program_file, thread_name};
 pub(super) use resolve::resolve_on_device;
-pub use resolve::{Asked, is_private, resolve_cached};
+pub use resolve::{Asked, is_private, resolve_cached, working_directory};
 pub(super) use root::is_of_the_machine_s_root;
 pub use root::is_run_by_the_machine_s_root;
 pub use table::TableId;

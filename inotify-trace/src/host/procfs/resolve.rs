@@ -55,6 +55,17 @@ pub fn resolve_cached(path: &str, asked: Asked) -> io::Result<Option<PathBuf>> {
     resolve_with(path, asked, open_cached)
 }
 
+/// The working directory of a thread as it sees it itself, without asking a file system.
+#[must_use]
+pub fn working_directory(pid: u32, tid: u32) -> Option<PathBuf> {
+    let process = format!("/proc/{pid}/task/{tid}");
+    let here = fs::read_link(format!("{process}/cwd")).ok()?;
+    let top = path_of(&root_of(&process).ok()?).ok()?;
+    let below = here.strip_prefix(&top).map(|below| Path::new("/").join(below));
+    // What is outside of its root has no path from there.
+    below.ok().filter(|path| path.is_absolute())
+}
+
 fn resolve_with(
     path: &str,
     asked: Asked,

@@ -25,10 +25,12 @@ impl LimitsReport {
         });
         report.insert("users".to_owned(), users.into());
         report.insert("warn_percent".to_owned(), self.warn.into());
-        report.insert(
-            "over".to_owned(),
-            self.over().map(|user| fields::user(user, &self.names)).collect(),
-        );
+        // Nobody can tell who is, if the users' charges are unknown.
+        let over = self
+            .standings
+            .as_ref()
+            .map(|_| self.over().map(|user| fields::user(user, &self.names)).collect::<Vec<_>>());
+        report.insert("over".to_owned(), over.into());
         report.insert("sysctls".to_owned(), self.settings.iter().map(setting).collect());
         let Recommendation { instances, watches } = &self.recommendation;
         let mut recommended = Map::new();
@@ -70,7 +72,7 @@ fn rate(rate: &Rate, level: Option<Level>, [more, less]: [&str; 2]) -> Value {
     fields.insert(more.to_owned(), rate.created.into());
     fields.insert(less.to_owned(), rate.released.into());
     fields.insert("seconds".to_owned(), rate.during.as_secs_f64().into());
-    fields.insert("per_minute".to_owned(), rate.per_minute().into());
+    fields.extend(rate.per_minute().map(|it| ("per_minute".to_owned(), it.into())));
     let left = level.and_then(|level| rate.time_left(level));
     fields.extend(left.map(|left| ("seconds_left".to_owned(), left.as_secs_f64().into())));
     fields.into()

@@ -4,13 +4,11 @@ mod json;
 mod text;
 mod words;
 
-pub(crate) use words::wrapped;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use inotify_trace_model::{resource::Resource, tracker::User, usage::Standing};
 
-use super::{UserNames, table::percent};
+use super::UserNames;
 use crate::limits::{
     Rate, Recommendation, Setting,
     apply::{Done, Plan},
@@ -42,7 +40,24 @@ pub struct LimitsReport {
     pub done: Option<Done>,
 }
 
+/// The numbers of a report that change when somebody uses more or less.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Numbers {
+    standings: Option<BTreeMap<User, Standing>>,
+    /// Created and released.
+    changes: Vec<(User, Resource, u64, u64)>,
+}
+
 impl LimitsReport {
+    /// Its numbers, to be compared with those of another.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        let rates = self.rates.iter().flatten();
+        let changes =
+            rates.map(|(&(user, resource), it)| (user, resource, it.created, it.released));
+        Numbers { standings: self.standings.clone(), changes: changes.collect() }
+    }
+
     /// The users who are too close to a limit.
     pub fn over(&self) -> impl Iterator<Item = User> {
         let all = self.standings.iter().flatten();
@@ -57,9 +72,9 @@ impl LimitsReport {
         let mut all: Vec<_> = all.into_iter().collect();
         let used = |user: &User| {
             let instances = standings.get(user)?.instances?;
-            Some(percent(instances))
+            Some(instances.percent())
         };
-        all.sort_by_key(|user| std::cmp::Reverse(used(user)));
+        all.sort_by(|a, b| used(b).partial_cmp(&used(a)).unwrap_or(std::cmp::Ordering::Equal));
         all
     }
 

@@ -10,11 +10,11 @@ use inotify_trace_model::{
 
 use super::{
     LimitsReport,
-    words::{bytes, memory, place, reasoning, time, wrapped},
+    words::{bytes, memory, place, reasoning, time},
 };
 use crate::{
     limits::{QUEUED_EVENT_BYTES, Rate, Recommendation, Setting, State, Sysctl},
-    output::{Cell, Table, printable},
+    output::{Cell, Table, Width, printable, wrapped},
 };
 
 impl LimitsReport {
@@ -22,31 +22,28 @@ impl LimitsReport {
     ///
     /// # Errors
     /// If the output cannot be written.
-    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        match self.users() {
-            Some(table) if table.rows.is_empty() => writeln!(out, "Nobody has inotify instances.")?,
-            Some(table) => table.write_aligned(out, true)?,
-            None => writeln!(out, "Who is charged how much is not known: see above.")?,
-        }
+    pub fn write(&self, out: &mut impl Write, width: Width) -> io::Result<()> {
+        let prose = |sentence: &str, indent| wrapped(sentence, indent).within(width).to_string();
+        self.write_users(out, width)?;
         for user in self.over() {
             let user = self.names.payer(user);
             let sentence = format!("{user} has used {}% or more of a limit.", self.warn);
-            writeln!(out, "{}", wrapped(&sentence, 0))?;
+            writeln!(out, "{}", prose(&sentence, 0))?;
         }
         writeln!(out)?;
-        self.sysctls().write_aligned(out, true)?;
+        self.sysctls().write_within(out, true, width)?;
         for sentence in self.settings.iter().flat_map(sentences) {
-            writeln!(out, "{}", wrapped(&sentence, 0))?;
+            writeln!(out, "{}", prose(&sentence, 0))?;
         }
         writeln!(out, "\nRecommended, for each user:")?;
         let Recommendation { instances, watches } = &self.recommendation;
         for sizing in [instances, watches] {
             writeln!(out, "  {} = {}", sizing.sysctl.key(), sizing.value)?;
-            writeln!(out, "{}", wrapped(&reasoning(sizing), 4))?;
-            writeln!(out, "{}", wrapped(&memory(sizing), 4))?;
+            writeln!(out, "{}", prose(&reasoning(sizing), 4))?;
+            writeln!(out, "{}", prose(&memory(sizing), 4))?;
         }
         if let Some(queue) = self.queue() {
-            writeln!(out, "{}", wrapped(&queue, 2))?;
+            writeln!(out, "{}", prose(&queue, 2))?;
         }
         if let Some(plan) = &self.plan {
             let state = match &plan.before {
@@ -72,9 +69,30 @@ impl LimitsReport {
             writeln!(out)?;
         }
         for note in notes {
-            writeln!(out, "{}", wrapped(&format!("Note: {note}"), 0))?;
+            writeln!(out, "{}", prose(&format!("Note: {note}"), 0))?;
         }
         Ok(())
+    }
+
+    /// Writes the use of the limits alone, and its pace, for people.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub fn write_users(&self, out: &mut impl Write, width: Width) -> io::Result<()> {
+        match self.users() {
+            Some(table) if table.rows.is_empty() => writeln!(out, "Nobody has inotify instances."),
+            Some(table) => {
+                table.write_within(out, true, width)?;
+                match self.paces() {
+                    Some(paces) => {
+                        writeln!(out)?;
+                        paces.write_within(out, true, width)
+                    }
+                    None => Ok(()),
+                }
+            }
+            None => writeln!(out, "Who is charged how much is not known: see above."),
+        }
     }
 
     /// Lists the changes that were written, for people.
@@ -103,12 +121,8 @@ impl LimitsReport {
     /// The table of users; None if the kernel was not asked.
     fn users(&self) -> Option<Table> {
         let standings = self.standings.as_ref()?;
-        let mut columns =
+        let columns =
             vec!["USER", "INSTANCES", "LIMIT", "USE", "WATCHES", "WATCH-LIMIT", "WATCH-USE"];
-        if self.rates.is_some() {
-            columns.extend(["CREATED", "RELEASED", "PER-MINUTE", "TIME-LEFT"]);
-            columns.extend(["WATCHES-PER-MINUTE", "WATCH-TIME-LEFT"]);
-        }
         let none = Standing::default();
         let row = |user: User| {
             let standing = standings.get(&user).unwrap_or(&none);
@@ -118,24 +132,51 @@ impl LimitsReport {
                 row.push(level.map(|level| level.limit).into());
                 row.push(level.map_or(Cell::Missing, Cell::Percent));
             }
-            if let Some(rates) = &self.rates {
-                let per_minute = |rate: Option<&Rate>| {
-                    Cell::Text(format!("{:.1}", rate.map_or(0.0, Rate::per_minute)))
-                };
-                let left = |rate: Option<&Rate>, level: Option<Level>| {
-                    let left = rate.zip(level).and_then(|(it, level)| it.time_left(level));
-                    left.map_or(Cell::Missing, |left| Cell::Text(time(left)))
-                };
-                let rate = rates.get(&(user, Resource::Instances));
-                row.push(rate.map_or(0, |rate| rate.created).into());
-                row.push(rate.map_or(0, |rate| rate.released).into());
-                row.extend([per_minute(rate), left(rate, standing.instances)]);
-                let rate = rates.get(&(user, Resource::Watches));
-                row.extend([per_minute(rate), left(rate, standing.watches)]);
-            }
             row
         };
         Some(Table { columns, rows: self.everyone(standings).into_iter().map(row).collect() })
+    }
+
+    /// How fast users use up their limits; None if that was not measured, or nothing changed.
+    fn paces(&self) -> Option<Table> {
+        let (standings, rates) = (self.standings.as_ref()?, self.rates.as_ref()?);
+        let columns = vec![
+            "USER",
+            "CREATED",
+            "RELEASED",
+            "PER-MINUTE",
+            "TIME-LEFT",
+            "WATCHES-PER-MINUTE",
+            "WATCH-TIME-LEFT",
+        ];
+        let mut rows = Vec::new();
+        for user in self.everyone(standings) {
+            let rate = |resource| rates.get(&(user, resource));
+            let (instances, watches) = (rate(Resource::Instances), rate(Resource::Watches));
+            if instances.is_none() && watches.is_none() {
+                continue;
+            }
+            let standing = standings.get(&user).cloned().unwrap_or_default();
+            let pace = |rate: Option<&Rate>| match rate.map(Rate::per_minute) {
+                Some(Some(pace)) => Cell::Figure(format!("{pace:.1}")),
+                Some(None) => Cell::Missing,
+                None => Cell::Figure("0.0".to_owned()),
+            };
+            let left = |rate: Option<&Rate>, level: Option<Level>| {
+                let left = rate.zip(level).and_then(|(it, level)| it.time_left(level));
+                left.map_or(Cell::Missing, |left| Cell::Figure(time(left)))
+            };
+            rows.push(vec![
+                Cell::Text(self.names.payer(user)),
+                instances.map_or(0, |rate| rate.created).into(),
+                instances.map_or(0, |rate| rate.released).into(),
+                pace(instances),
+                left(instances, standing.instances),
+                pace(watches),
+                left(watches, standing.watches),
+            ]);
+        }
+        (!rows.is_empty()).then_some(Table { columns, rows })
     }
 
     fn sysctls(&self) -> Table {

@@ -1,49 +1,10 @@
-//! Phrases, and how they fit a terminal.
+//! Phrases.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::time::Duration;
 
-use crate::{
-    limits::{Assignment, Floor, INSTANCE_BYTES, Pods, PodsFrom, Sizing, Sysctl, WATCH_BYTES},
-    output::printable,
+use crate::limits::{
+    Assignment, Floor, INSTANCE_BYTES, Pods, PodsFrom, Sizing, Sysctl, WATCH_BYTES,
 };
-
-/// The greatest width of prose, unless a single word is wider. It does not depend on the terminal:
-/// text in a file or a ticket must read the same.
-const WIDTH: usize = 100;
-
-/// A sentence in lines that are not too wide, `indent` spaces from the left and two more from the
-/// second line on, without a newline at its end.
-pub(crate) struct Wrapped<'a> {
-    sentence: Cow<'a, str>,
-    indent: usize,
-}
-
-/// Wraps a sentence. Names of files and their content come from outside, so the sentence may
-/// contain anything.
-pub(crate) fn wrapped(sentence: &str, indent: usize) -> Wrapped<'_> {
-    Wrapped { sentence: printable(sentence), indent }
-}
-
-impl fmt::Display for Wrapped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut column = 0;
-        for word in self.sentence.split(' ') {
-            let width = word.chars().count();
-            if column == 0 {
-                write!(f, "{:1$}{word}", "", self.indent)?;
-                column = self.indent + width;
-            } else if column + 1 + width <= WIDTH {
-                write!(f, " {word}")?;
-                column += 1 + width;
-            } else {
-                let indent = self.indent + 2;
-                write!(f, "\n{:indent$}{word}", "")?;
-                column = indent + width;
-            }
-        }
-        Ok(())
-    }
-}
 
 pub(super) fn place(assignment: &Assignment) -> String {
     let alias = assignment.alias.as_ref().map(|alias| format!(" ({alias}, the same)"));
@@ -133,27 +94,5 @@ pub(super) fn time(left: Duration) -> String {
         120..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} days", seconds / 86400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sentences_are_wrapped_between_words() {
-        let long = "word ".repeat(60);
-        for indent in [0, 4] {
-            let text = wrapped(long.trim_end(), indent).to_string();
-            let lines: Vec<_> = text.lines().collect();
-            assert!(lines.iter().all(|line| line.len() <= WIDTH && !line.ends_with(' ')), "{text}");
-            assert!(lines.len() > 1 && lines[1].starts_with(&" ".repeat(indent + 2)), "{text}");
-            assert_eq!(text.split_whitespace().count(), 60);
-        }
-        // A path is never cut, nor does it leave an empty line before it.
-        let path = "/x".repeat(80);
-        assert_eq!(wrapped(&path, 2).to_string(), format!("  {path}"));
-        assert_eq!(wrapped(&format!("in {path}"), 0).to_string(), format!("in\n  {path}"));
-        assert_eq!(wrapped("a\u{1b}[2Jb\nc", 0).to_string(), "a\\x1b[2Jb\\x0ac");
     }
 }

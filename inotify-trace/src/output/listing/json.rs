@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use inotify_trace_model::{
     event::CgroupId,
     tracker::{Instance, User, Watch},
-    usage::{self, Group, Key, Standing},
+    usage::{Group, Key, Standing},
 };
 use serde_json::{Map, Value, json};
 
@@ -22,7 +22,7 @@ impl Listing<'_> {
             self.groups.iter().map(|group| self.row(group, &columns, watches)).collect();
         let user = |(user, standing): (&User, &Standing)| self.user(*user, standing);
         let users = users_are_known.then(|| self.standings.iter().map(user).collect::<Vec<_>>());
-        let sum = usage::total(self.tracker);
+        let sum = self.total();
         let mut total = json!({
             "instances": sum.instances.len(),
             "watches": sum.watches,
@@ -56,7 +56,7 @@ impl Listing<'_> {
         let several = |all: Vec<Value>| (!all.is_empty()).then_some(Value::Array(all));
         let user = |user: &User| fields::user(*user, &self.names);
         let places = |ids: &BTreeSet<CgroupId>| {
-            several(ids.iter().map(|&id| self.full_place(id).into()).collect())
+            several(ids.iter().map(|&id| self.place(id).into()).collect())
         };
         match (column, &group.key) {
             (Column::Pid, Key::Process(pid)) => Some((*pid).into()),
@@ -78,7 +78,7 @@ impl Listing<'_> {
             _ => match self.cell(group, column) {
                 Cell::Number(number) => Some(number.into()),
                 Cell::Percent(level) => Some(level.percent().into()),
-                Cell::Text(text) => Some(text.into()),
+                Cell::Text(text) | Cell::Figure(text) => Some(text.into()),
                 Cell::List(texts) => Some(texts.into()),
                 Cell::Missing => None,
             },

@@ -11,7 +11,7 @@ use inotify_trace_model::{
 };
 
 use super::pod;
-use crate::output::{Approximate, device, printable};
+use crate::output::{Approximate, Width, device, printable, wrapped};
 
 /// Without a date, a time of day is useless after a day.
 const DAY: Duration = Duration::from_secs(86_400);
@@ -63,12 +63,18 @@ impl Text {
 pub(crate) const SINCE: &str = "since";
 
 /// The whole finding, in several lines.
-pub(crate) fn in_lines(finding: &Finding, clock: &mut Clock, now: BootTime) -> String {
+pub(crate) fn in_lines(
+    finding: &Finding,
+    clock: &mut Clock,
+    now: BootTime,
+    width: Width,
+) -> String {
     let label = if finding.kind.is_leak() { "LEAK" } else { "NOTE" };
-    let mut text = format!("{label}  {}\n", heading(finding));
+    let heading = format!("{label}  {}", heading(finding));
+    let mut text = format!("{}\n", wrapped(&heading, 0).hanging(6).on(width));
     for detail in details(finding, clock, now) {
         let indent = if detail.label.is_some() { 6 } else { 13 };
-        text += &format!("{:indent$}{}\n", "", detail.line());
+        text += &format!("{}\n", wrapped(&detail.line(), indent).on(width));
     }
     text
 }

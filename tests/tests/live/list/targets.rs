@@ -61,7 +61,9 @@ fn was_at(process: &Process, path: &Path) {
     let list = String::from_utf8(list.stdout).unwrap();
     let pid = process.pid.to_string();
     let line = list.lines().find(|line| line.split_whitespace().next() == Some(&pid));
-    assert!(line.unwrap().ends_with(" (deleted)"), "{list}");
+    // The mask comes last.
+    let line = line.unwrap().rsplit_once("  ").unwrap().0;
+    assert!(line.trim_end().ends_with(" (deleted)"), "{list}");
 }
 
 /// A process in a private mount namespace that has an empty file system at `point`, and a watch on
