@@ -208,7 +208,7 @@ fn a_recording_comes_from_standard_input_too() {
     let here = on(&file, "replay", &[]);
     assert_eq!(from_stdin(&["replay", "-"]).stdout, here.stdout);
     // No recording at all.
-    refuses(&run(&["replay", "-"]), &["standard-input-", "nothing to replay"]);
+    refuses(&run(&["replay", "-"]), &["standard-input-", "nothing was recorded"]);
 }
 
 #[test]
