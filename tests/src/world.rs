@@ -199,8 +199,20 @@ impl World {
             if instance.references == 0 {
                 continue;
             }
+            let holders = ledger.tables.iter().filter(|(_, table)| {
+                table.values().any(|descriptor| descriptor.instance == number)
+            });
+            let holders: Vec<_> = holders.map(|(pid, _)| &ledger.actors[pid]).collect();
             for (wd, target) in &instance.watches {
                 let mut fields = target.clone();
+                // The one that holds the instance, or any of several.
+                if let Some(actor) = holders.first() {
+                    let is_any = |name: &str| holders.len() > 1 && name != "event";
+                    fields.extend(actor.fields("watch-found").into_iter().map(|(name, value)| {
+                        let value = if is_any(&name) { json!(ANY) } else { value };
+                        (name, value)
+                    }));
+                }
                 fields.insert("event".to_owned(), json!("watch-found"));
                 fields.insert("wd".to_owned(), json!(wd));
                 // A recording has the full path, whatever path the program passed.

@@ -16,11 +16,16 @@ pub(super) struct Destination {
 
 impl Destination {
     /// The file; None for standard output.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|path| *path != Path::new("-"))
+    }
+
+    /// The same.
     ///
     /// # Errors
     /// If it exists, and may not be replaced.
     pub(super) fn file(&self) -> anyhow::Result<Option<&Path>> {
-        let file = self.output.as_deref().filter(|path| *path != Path::new("-"));
+        let file = self.path();
         if let Some(path) = file.filter(|path| !self.force && path.symlink_metadata().is_ok()) {
             if path.is_dir() {
                 // What is written there may still have a name of its own.

@@ -65,6 +65,10 @@ const FORMATS: &[(&str, Format)] =
     &[("html", Format::Html), ("htm", Format::Html), ("txt", Format::Text), ("text", Format::Text)];
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    // Before all else: what it is matters more than that it exists.
+    if let Some(path) = args.destination.path() {
+        refuse_recordings(path, &args.recordings.files)?;
+    }
     let path = args.destination.file()?;
     let format = match (args.format, path) {
         (Some(format), _) => format,
@@ -72,9 +76,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (None, None) if io::stdout().is_terminal() => Format::Text,
         (None, None) => Format::Html,
     };
-    if let Some(path) = path {
-        refuse_recordings(path, &args.recordings.files)?;
-    }
     let opened = open(&args.recordings.files)?;
     let mut is_damaged = !opened.problems.is_empty();
     let mut report = Report { runs: Vec::new(), unreadable: sentences(&opened.problems) };

@@ -54,8 +54,8 @@ use inotify_trace_model::{
 };
 
 /// The task behind an event: its own task; for a queue that overflowed, or a watch that was found, the
-/// process that has held the instance longest; or, for an end that was noticed afterwards, the process that gave up the last
-/// known descriptor; or else the instance's creator.
+/// process that has held the instance longest; or, for an end that was noticed afterwards, the process
+/// that gave up the last known descriptor; or else the instance's creator.
 pub(crate) fn actor(event: &Event, tracker: &Tracker) -> Option<Task> {
     event.task.or_else(|| {
         let subject = tracker.subject(event)?;

@@ -52,7 +52,7 @@ fn text_says_what_happened_in_lines_that_fit() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("night.itrec");
     let truth = made::night(&file);
-    let output = report(&[&file], &["-o", "text"]);
+    let output = report(&[&file], &["-f", "text"]);
     let text = written(&output);
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     // Line breaks do not matter here.
@@ -136,7 +136,7 @@ fn what_comes_before_damage_is_told_and_so_is_the_damage() {
         assert!(flat.contains("leaky-app"), "{page}");
     }
     fs::write(&file, b"no recording").unwrap();
-    let output = report(&[&file], &["-o", "text"]);
+    let output = report(&[&file], &["-f", "text"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
     let message = String::from_utf8_lossy(&output.stderr);
@@ -145,7 +145,7 @@ fn what_comes_before_damage_is_told_and_so_is_the_damage() {
 
 /// The words of a report that must say that something is missing.
 fn incomplete(files: &[&Path]) -> String {
-    let output = report(files, &["-o", "text"]);
+    let output = report(files, &["-f", "text"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("INCOMPLETE") && !text.contains("OK:"), "{text}");
@@ -170,7 +170,7 @@ fn of_what_is_not_whole_nothing_is_well() {
         assert!(text.starts_with("INCOMPLETE: node-1") && text.contains(why), "{text}");
         assert!(text.contains(hedged), "{text}");
         let page = directory.path().join("page.html");
-        let output = report(&[&file], &["-o", page.to_str().unwrap()]);
+        let output = report(&[&file], &["--force", "-o", page.to_str().unwrap()]);
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains(&format!("INCOMPLETE: {hedged}. Written")), "{said}");
         let page = fs::read_to_string(&page).unwrap();
@@ -195,7 +195,7 @@ fn several_files_of_a_run_are_one_and_a_missing_one_is_a_gap() {
     files.sort();
     assert!(files.len() >= 3, "{files:?}");
     let words = || {
-        let output = report(&[directory.path()], &["-o", "text"]);
+        let output = report(&[directory.path()], &["-f", "text"]);
         written(&output).split_whitespace().collect::<Vec<_>>().join(" ")
     };
     let whole = words();
@@ -290,7 +290,7 @@ fn long_recordings_make_small_pages_in_little_memory() {
     make(&short, 200);
     make(&long, 5000);
     let measure = |path: &Path| {
-        let page = directory.path().join("page.html");
+        let page = path.with_extension("html");
         let kib = peak(path, &page);
         (fs::read_to_string(page).unwrap(), kib)
     };
@@ -308,7 +308,7 @@ fn each_user_is_named_and_each_leak_is_in_the_chart_of_its_own_user() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("crowd.itrec");
     made::crowd(&file, 6);
-    let text = written(&report(&[&file], &["-o", "text"])).to_owned();
+    let text = written(&report(&[&file], &["-f", "text"])).to_owned();
     let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let title =
         "user 1000, user 1001, user 1002 and 3 more users ran out of inotify instances from";

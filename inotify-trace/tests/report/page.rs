@@ -33,7 +33,7 @@ fn night(name: &str) -> (PathBuf, &'static made::Truth) {
     let file = directory.path().join("night.itrec");
     let truth = made::night(&file);
     let page = artefacts().join(format!("{name}.html"));
-    written(&report(&[&file], &["-o", page.to_str().unwrap()]));
+    written(&report(&[&file], &["--force", "-o", page.to_str().unwrap()]));
     (page, truth)
 }
 

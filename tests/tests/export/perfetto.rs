@@ -1,6 +1,6 @@
 //! Perfetto traces, read with the schema that Perfetto publishes.
 
-use std::path::Path;
+use std::{ffi::OsStr, path::Path};
 
 use inotify_trace_model::event::CgroupId;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     answer, export,
     made::{BOOTED, Machine, Pod, SECOND, app, task},
-    python,
+    python, run,
 };
 
 /// Reads a trace as Perfetto's trace processor does: packets in order of time, each end for the
@@ -217,8 +217,13 @@ fn what_ended_in_a_missing_file_ends_where_the_next_begins() {
     }
     let files = machine.finish();
     assert!(files.len() >= 3, "{files:?}");
-    let ends = [files[0].clone(), files[files.len() - 1].clone()];
-    let trace = read(&python, &ends, directory.path());
+    let out = directory.path().join("ends.pftrace");
+    let ends = [files[0].as_os_str(), files[files.len() - 1].as_os_str()];
+    let arguments = ["--format", "perfetto", "-o"].map(OsStr::new);
+    let all = [OsStr::new("export")].into_iter().chain(ends).chain(arguments);
+    let output = run(all.chain([out.as_os_str()]));
+    assert_eq!(output.status.code(), Some(2), "files are missing");
+    let trace = answer(&python, READ, directory.path(), &json!(out));
     let how = |name: &str| {
         let slices = trace["slices"].as_array().unwrap();
         let lives: Vec<_> = slices.iter().filter(|it| it[1] == name).collect();

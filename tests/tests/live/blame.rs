@@ -106,7 +106,10 @@ fn failures_that_repeat_are_folded() {
     let limit = system::number_in(MAX_INSTANCES);
     let mut process = of_user(system::fresh_uid());
     process.call(&format!("create {limit}")).unwrap();
-    let (text, machine) = (Agent::unparsed(&["-x"]), Agent::with(&["-x"]));
+    // Others of this machine may fail meanwhile.
+    let pid = process.pid.to_string();
+    let arguments = ["-x", "-p", &pid];
+    let (text, machine) = (Agent::unparsed(&arguments), Agent::with(&arguments));
     assert_eq!(process.call(&format!("create_failing {TRIES}")), Ok(TRIES as i32));
     machine.wait_for("each failure", |events| events.len() as u64 == TRIES);
     let folded = |lines: &[Value]| {

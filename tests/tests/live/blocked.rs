@@ -63,7 +63,7 @@ fn a_signal_ends_it_though_nobody_reads_its_output() {
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("nobody reads the output"), "{text}");
     // What was recorded is whole, and has its end.
-    let replay = Command::new(binary()).arg("report").arg(&file).args(["-o", "text"]).output();
+    let replay = Command::new(binary()).arg("report").arg(&file).args(["-f", "text"]).output();
     let replay = replay.unwrap();
     let text = String::from_utf8_lossy(&replay.stderr).into_owned();
     assert_eq!(replay.status.code(), Some(0), "{text}");

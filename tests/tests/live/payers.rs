@@ -81,7 +81,7 @@ fn culprits(events: &[Value], refused: u32) -> (Value, Vec<(u32, u64)>) {
 
 /// The report on a recording, with all white space as single spaces.
 fn report(recording: &str) -> String {
-    let output = Command::new(binary()).args(["report", recording, "-o", "text"]).output().unwrap();
+    let output = Command::new(binary()).args(["report", recording, "-f", "text"]).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{errors}");
     let text = String::from_utf8(output.stdout).unwrap();

@@ -97,7 +97,7 @@ fn an_overflow_is_told_once_with_its_holder() {
     assert!(all.iter().all(|event| event["how"] == how), "{all:?}");
     let recording = run.recording().unwrap();
     told_by(&leaks(&["--recording", recording.to_str().unwrap()]), &sleeper);
-    let report = Command::new(binary()).arg("report").arg(recording).args(["-o", "text"]).output();
+    let report = Command::new(binary()).arg("report").arg(recording).args(["-f", "text"]).output();
     let report = String::from_utf8(report.unwrap().stdout).unwrap();
     assert!(report.contains("whose queue was full: events were dropped"), "{report}");
 }

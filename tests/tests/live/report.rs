@@ -11,7 +11,7 @@ use inotify_trace_tests::{
 /// The report on a recording, with all white space as single spaces.
 fn report(recording: &Path) -> String {
     let mut command = Command::new(binary());
-    let output = command.arg("report").arg(recording).args(["-o", "text"]).output().unwrap();
+    let output = command.arg("report").arg(recording).args(["-f", "text"]).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{errors}");
     let text = String::from_utf8(output.stdout).unwrap();

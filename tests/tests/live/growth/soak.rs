@@ -149,7 +149,7 @@ fn ordinary_load_leads_to_no_verdict_and_leaks_beside_it_do() {
         replayed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let replayed = replayed.iter().filter(|it| it["event"] == "verdict" && it["leak"] == true);
     assert_eq!(stories(replayed), stories(&leaks));
-    let report = Command::new(binary()).args(["report", &file, "-o", "text"]).output().unwrap();
+    let report = Command::new(binary()).args(["report", &file, "-f", "text"]).output().unwrap();
     let report = String::from_utf8(report.stdout).unwrap();
     for (pid, kind) in stories(&leaks).keys() {
         let its = match kind.as_str() {

@@ -39,7 +39,7 @@ fn a_recording_has_its_end_if_the_greeting_cannot_be_said() {
         let mut command = Command::new(binary());
         let status = command.args(before).arg(&file).stderr(full).status().unwrap();
         assert_eq!(status.code(), Some(2), "{name}");
-        let report = Command::new(binary()).args(["report", "-o", "text"]).arg(&file).output();
+        let report = Command::new(binary()).args(["report", "-f", "text"]).arg(&file).output();
         let report = String::from_utf8(report.unwrap().stdout).unwrap();
         assert!(report.contains("Recorded by") && !report.contains("has no end"), "{report}");
     }

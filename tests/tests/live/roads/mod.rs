@@ -327,7 +327,7 @@ fn every_road_leads_to_the_same_story() {
     let file = recording.to_str().unwrap();
     let recorded = lines_of(&["leaks", "-o", "json", "--settle", "1", "--recording", file]);
     let replayed = lines_of(&["replay", "-o", "json", file]);
-    let report = Command::new(binary()).args(["report", file, "-o", "text"]).output().unwrap();
+    let report = Command::new(binary()).args(["report", file, "-f", "text"]).output().unwrap();
     let report = String::from_utf8(report.stdout).unwrap();
     let listed_then = Listing::recorded(&recording, "process", &[]);
     for (case, process, _) in &cases {

@@ -97,7 +97,7 @@ fn every_road_says_whose_limit_is_used_up() {
     let expected = [(json!(owner), json!(initial)), (json!(own_base), json!(inside))];
     assert_eq!(payers.collect::<Vec<_>>(), expected);
     assert_eq!(looked(&["--recording", file]), [full, full]);
-    let report = Command::new(binary()).args(["report", file, "-o", "text"]).output().unwrap();
+    let report = Command::new(binary()).args(["report", file, "-f", "text"]).output().unwrap();
     let report = String::from_utf8(report.stdout).unwrap();
     let report = report.split_whitespace().collect::<Vec<_>>().join(" ");
     for line in shared.iter().chain(&own_limit) {
