@@ -342,15 +342,28 @@ fn every_road_leads_to_the_same_story() {
         });
         let short: Vec<_> = short.collect();
         assert_eq!(short, case.expected.into_iter().collect::<Vec<_>>(), "{name}: {found:?}");
-        assert_eq!(of(&watched), found, "{name}: by a watch");
+        // What goes on is told when it is due, and again when it is much worse: it may have been of
+        // fewer instances than are found at the end.
+        let until_now = |lines: &[Value]| {
+            let mut told = of(lines);
+            for (kind, facts) in &mut told {
+                let Some(all) = found.get(kind).map(|it| it["instances"].clone()) else { continue };
+                let count = facts["instances"].as_u64();
+                if count.is_some_and(|it| (1..=all.as_u64().unwrap()).contains(&it)) {
+                    facts["instances"] = all;
+                }
+            }
+            told
+        };
+        assert_eq!(until_now(&watched), found, "{name}: by a watch");
         assert_eq!(of(&recorded), found, "{name}: by a recording");
         let leaks: Story = found
             .iter()
             .filter(|(_, it)| it["leak"] == true)
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect();
-        assert_eq!(of(&traced), leaks, "{name}: by the trace");
-        assert_eq!(of(&replayed), leaks, "{name}: by a replay");
+        assert_eq!(until_now(&traced), leaks, "{name}: by the trace");
+        assert_eq!(until_now(&replayed), leaks, "{name}: by a replay");
         // A note that needs time is in the report only if the run went on after that.
         if !found.contains_key("alike") {
             let its = format!("({pid})");
