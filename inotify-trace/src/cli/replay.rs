@@ -118,6 +118,12 @@ fn greet(header: &Header) -> io::Result<()> {
         if header.backend.is_empty() { "unknown" } else { &header.backend },
         header.tool_version,
     ))?;
+    if header.sequence > 0 {
+        say(format_args!(
+            "What came before is not here: the first file given is number {} of its run, counted from 0.",
+            header.sequence
+        ))?;
+    }
     header
         .unseen
         .iter()
