@@ -33,8 +33,7 @@ pub(crate) fn emit(kind: Kind, fill: impl FnOnce(&mut Record)) {
         kind,
         Kind::InstanceFound | Kind::InstanceGone | Kind::InstanceHeld | Kind::QueueRead
     );
-    if !is_answer && share::is_used_up() {
-        lost(Loss::RingFull);
+    if !is_answer && is_refused() {
         return;
     }
     let Some(mut entry) = EVENTS.reserve::<Record>(0) else {
@@ -48,8 +47,7 @@ pub(crate) fn emit(kind: Kind, fill: impl FnOnce(&mut Record)) {
 /// Sends a record with a path about the current task; `fill` sets the event's fields.
 #[inline(always)]
 pub(crate) fn emit_with_path(kind: Kind, path: Path, fill: impl Fn(&mut Record)) {
-    if share::is_used_up() {
-        lost(Loss::RingFull);
+    if is_refused() {
         return;
     }
     // Nearly every path fits the small entry. One that fills it to the brim may have been cut:
@@ -57,6 +55,16 @@ pub(crate) fn emit_with_path(kind: Kind, path: Path, fill: impl Fn(&mut Record))
     if !emit_sized::<SHORT_PATH>(kind, path, &fill, SHORT_PATH - 2) {
         emit_sized::<LONG_PATH>(kind, path, &fill, LONG_PATH);
     }
+}
+
+/// Whether the current process must send no more, which is a loss.
+#[inline(always)]
+fn is_refused() -> bool {
+    let is_used_up = share::is_used_up();
+    if is_used_up {
+        lost(Loss::RingFull);
+    }
+    is_used_up
 }
 
 /// Sends a record with a file's name about the current task; `fill` sets the event's fields. The name

@@ -666,6 +666,6 @@ impl EventKind {
     /// Whether the event is a failed system call.
     #[must_use]
     pub fn is_failure(&self) -> bool {
-        matches!(self, Self::CreateFailed { .. } | Self::WatchFailed { .. })
+        self.name().is_failure()
     }
 }

@@ -92,6 +92,12 @@ event_names! {
 }
 
 impl EventName {
+    /// Whether it is a failed system call.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::CreateFailed | Self::WatchFailed)
+    }
+
     /// Whether it is shown by default. The others, on existing instances, processes and cgroups,
     /// are for the tracker, and shown if chosen.
     #[must_use]

@@ -118,16 +118,10 @@ fn greet(header: &Header) -> io::Result<()> {
         if header.backend.is_empty() { "unknown" } else { &header.backend },
         header.tool_version,
     ))?;
-    if header.sequence > 0 {
-        say(format_args!(
-            "What came before is not here: the first file given is number {} of its run, counted from 0.",
-            header.sequence
-        ))?;
+    if let Some(place) = header.begins_later() {
+        say(format_args!("What came before is not here: {place}"))?;
     }
-    header
-        .unseen
-        .iter()
-        .try_for_each(|unseen| say(format_args!("Not seen on that kernel: {unseen}.")))
+    header.not_seen().try_for_each(|sentence| say(format_args!("{sentence}")))
 }
 
 /// The range of time that is shown. `+TIME` counts from the beginning of the first run, so that the

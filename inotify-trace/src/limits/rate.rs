@@ -305,13 +305,12 @@ mod tests {
         assert_eq!(batch(&events), Some((5, 4)));
     }
 
+    fn rate(created: u64, released: u64, seconds: u64) -> Rate {
+        Rate { created, released, during: Duration::from_secs(seconds) }
+    }
+
     #[test]
     fn a_few_in_a_short_time_are_no_rate() {
-        let rate = |created, released, seconds| Rate {
-            created,
-            released,
-            during: Duration::from_secs(seconds),
-        };
         let level = Level { used: 65, limit: 128 };
         for few in [rate(1, 0, 2), rate(14, 10, 59), rate(0, 4, 30)] {
             assert_eq!((few.per_minute(), few.time_left(level)), (None, None), "{few:?}");
@@ -323,11 +322,6 @@ mod tests {
 
     #[test]
     fn time_is_left_as_long_as_the_rate_says() {
-        let rate = |created, released, seconds| Rate {
-            created,
-            released,
-            during: Duration::from_secs(seconds),
-        };
         let level = Level { used: 108, limit: 128 };
         // 20 are free, at 10 a minute.
         assert_eq!(rate(15, 5, 60).time_left(level), Some(Duration::from_secs(120)));

@@ -54,8 +54,7 @@ impl Filter {
         } else {
             self.events.contains(&name)
         };
-        let is_failure = matches!(name, EventName::CreateFailed | EventName::WatchFailed);
-        asked && (!self.failed || is_failure)
+        asked && (!self.failed || name.is_failure())
     }
 }
 

@@ -46,7 +46,7 @@ pub use spreadsheet::Formulas;
 pub use table::{Cell, Table};
 pub use text::Text;
 pub use width::Width;
-pub(crate) use width::{shorten, wrapped};
+pub(crate) use width::{shorten, shorten_end, wrapped};
 
 use inotify_trace_model::{
     event::{Comm, Event, EventKind, Task},

@@ -75,7 +75,7 @@ impl Tally {
         }
         // Those that were asked for by name.
         for &name in &self.filter.events {
-            let is_said = FAILED.contains(&name)
+            let is_said = name.is_failure()
                 || WORDS.iter().flat_map(|it| it.iter()).any(|(it, _)| *it == name);
             if !is_said && name != EventName::Lost && self.filter.picks_name(name) {
                 parts.push(format!("{} {}", name.as_str(), self.count(name)));

@@ -113,7 +113,7 @@ pub fn shorten(text: &str, width: usize) -> Cow<'_, str> {
 }
 
 /// The same on the right: the beginning of a name or a list is its most useful part.
-pub(super) fn shorten_end(text: &str, width: usize) -> Cow<'_, str> {
+pub(crate) fn shorten_end(text: &str, width: usize) -> Cow<'_, str> {
     match width.checked_sub(1) {
         _ if text.chars().count() <= width => Cow::Borrowed(text),
         None => Cow::Borrowed(""),

@@ -50,6 +50,19 @@ impl Header {
         Clock::of_machine_booted(self.booted, zone())
     }
 
+    /// Sentences on what the backend did not see.
+    pub(crate) fn not_seen(&self) -> impl Iterator<Item = String> + '_ {
+        self.unseen.iter().map(|unseen| format!("Not seen on that kernel: {unseen}."))
+    }
+
+    /// The end of a sentence on what came before; None if this is the first file of its run.
+    pub(crate) fn begins_later(&self) -> Option<String> {
+        let sequence = self.sequence;
+        (sequence > 0).then(|| {
+            format!("the first file given is number {sequence} of its run, counted from 0.")
+        })
+    }
+
     pub(super) fn to_wire(&self) -> wire::Header {
         let it = self.clone();
         wire::Header {

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{Charts, Leak, Report, Run, Severity};
-use crate::output::{Cell, Table, UserNames, printable, printable_lines, shorten, words, wrapped};
+use crate::output::{
+    Cell, Table, UserNames, printable, printable_lines, shorten, shorten_end, words, wrapped,
+};
 
 const WIDTH: usize = 100;
 
@@ -243,11 +245,9 @@ fn fit(table: &mut Table) {
             if matches!(cell, Cell::Text(_) | Cell::List(_)) {
                 let text = cell.text();
                 // The end of a path or an id says more than its beginning; of words, the beginning.
-                *cell = Cell::Text(if text.contains(' ') {
-                    shorten_end(&text, width)
-                } else {
-                    shorten(&text, width).into_owned()
-                });
+                let is_words = text.contains(' ');
+                let cut = if is_words { shorten_end(&text, width) } else { shorten(&text, width) };
+                *cell = Cell::Text(cut.into_owned());
             }
         }
     }
@@ -256,14 +256,6 @@ fn fit(table: &mut Table) {
 /// Cuts lines that a long word has made too wide.
 fn narrow(text: &str) -> String {
     text.lines().map(|line| shorten_end(line, WIDTH)).collect::<Vec<_>>().join("\n")
-}
-
-fn shorten_end(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
-    format!("{kept}…")
 }
 
 /// A chart in one line: the peak of each part of the time, or `?` if something of it is not known.

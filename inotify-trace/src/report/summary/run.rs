@@ -218,16 +218,10 @@ impl Builder {
     }
 
     fn limitations(&self, problems: &[String]) -> Vec<String> {
-        let unseen = self.header.unseen.iter().map(|it| format!("Not seen on that kernel: {it}."));
         let is_growing = !self.has_end && problems.is_empty();
         let end = is_growing.then(|| "It has no end yet: it is still recorded.".to_owned());
-        let files = (self.header.sequence > 0).then(|| {
-            format!(
-                "What came before: the first file given is number {} of its run, counted from 0.",
-                self.header.sequence
-            )
-        });
-        unseen.chain(files).chain(end).collect()
+        let files = self.header.begins_later().map(|place| format!("What came before: {place}"));
+        self.header.not_seen().chain(files).chain(end).collect()
     }
 
     fn facts(&self, times: &Times, is_complete: bool) -> Vec<(&'static str, String)> {
