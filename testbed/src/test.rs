@@ -1,8 +1,10 @@
 //! `cargo xtask test`: the tiers of tests, and what failed last time.
 
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -79,6 +81,10 @@ const SOAKED: u32 = 600;
 /// How long pods come and go, in seconds.
 const CHURNED: u64 = 600;
 
+/// How often the scenario's containers are restarted where there is less time: each restart is one
+/// leaked instance more, and the fourth shows nothing that the third did not.
+const FEW_RESTARTS: u32 = 4;
+
 /// How many of the slowest tests are named.
 const SLOWEST: usize = 10;
 
@@ -124,14 +130,31 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let tests = stages.run("building the tests", || builds::tests(workspace))?;
     let soak = (tier == Tier::Full).then_some(SOAKED);
     let here = Here { workspace, agent: &agent, tests: &tests, python: python.as_deref(), soak };
-    let told = stages.run("tests on this kernel", || here.run(again.as_deref()))?;
-
     let elsewhere = Elsewhere { workspace, agent: &agent, tests: &tests, args, tier };
-    let mut elsewhere = match tier {
-        Tier::Quick => Told::default(),
-        _ => elsewhere.run(&mut stages, again.as_deref())?,
+    let again = again.as_deref();
+    let mut not_run = Vec::new();
+    let fuzzing = match tier {
+        Tier::Quick => None,
+        _ => elsewhere.fuzzing(again, &mut not_run),
     };
-    let are_loads_chosen = match &again {
+    let (told, mut elsewhere, fuzzed) = thread::scope(|scope| -> Result<_> {
+        // Most of it is compiling, for which this kernel's tests leave a processor: they run one
+        // after the other.
+        let fuzzing = fuzzing.as_ref().map(|it| scope.spawn(|| it.run()));
+        let told = stages.run("tests on this kernel", || here.run(again))?;
+        let elsewhere = match tier {
+            Tier::Quick => Told::default(),
+            _ => elsewhere.run(&mut stages, again)?,
+        };
+        let fuzzed = fuzzing.map(|it| it.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        Ok((told, elsewhere, fuzzed))
+    })?;
+    if let Some(fuzzed) = fuzzed {
+        elsewhere.fuzzed = fuzzed.failed;
+        not_run.extend(fuzzed.not_built);
+    }
+    elsewhere.not_run.extend(not_run);
+    let are_loads_chosen = match again {
         Some(failures) => failures.contains(&Failure::Loads),
         None => tier == Tier::Full,
     };
@@ -222,7 +245,6 @@ struct Told {
 impl Elsewhere<'_> {
     fn run(&self, stages: &mut Stages, again: Option<&[Failure]>) -> Result<Told> {
         let mut told = Told::default();
-        let fuzzing = self.fuzzing(again, &mut told);
         let (tasks, scenarios) = if tools::is_possible() {
             (self.tasks(again), self.scenarios(again))
         } else {
@@ -254,26 +276,20 @@ impl Elsewhere<'_> {
             .map(|(name, scenario, options)| Ok((*name, scenario.prepare(&place, options)?)))
             .collect::<Result<Vec<_>>>()?;
         let reports = Mutex::new(Vec::new());
-        stages.run("virtual machines and fuzzing", || {
+        stages.run("virtual machines", || {
             let mut jobs = plan.jobs(&tasks, &reports);
             jobs.extend(runs.iter().flat_map(|(_, run)| run.jobs()));
-            jobs.extend(fuzzing.as_ref().and_then(Fuzzing::job));
             parallel::run(jobs);
             Ok(())
         })?;
         told.kernels = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
         report::sort(&mut told.kernels);
         told.scenarios = runs.iter().map(|(name, run)| (*name, run.conclude())).collect();
-        if let Some(fuzzing) = fuzzing {
-            let crate::fuzzing::Told { failed, not_built } = fuzzing.conclude();
-            told.fuzzed = failed;
-            told.not_run.extend(not_built);
-        }
         Ok(told)
     }
 
     /// The targets to fuzz; None if there are none.
-    fn fuzzing(&self, again: Option<&[Failure]>, told: &mut Told) -> Option<Fuzzing<'_>> {
+    fn fuzzing(&self, again: Option<&[Failure]>, not_run: &mut Vec<String>) -> Option<Fuzzing<'_>> {
         let is_chosen = |target: &Target| {
             let failure = Failure::Fuzzing { target: target.name().to_owned() };
             again.is_none_or(|failures| failures.contains(&failure))
@@ -283,7 +299,7 @@ impl Elsewhere<'_> {
             return None;
         }
         if let Err(error) = Fuzzer::check() {
-            told.not_run.push(format!("fuzzing: {error:#}"));
+            not_run.push(format!("fuzzing: {error:#}"));
             return None;
         }
         let seconds = if self.tier == Tier::Full { FUZZED_IN_FULL } else { FUZZED };
@@ -314,7 +330,7 @@ impl Elsewhere<'_> {
         let options = |kernels, churn| scenario::Options {
             kernels,
             allow_missing: self.args.allow_missing.clone(),
-            restarts: scenario::RESTARTS,
+            restarts: if self.tier == Tier::Full { scenario::RESTARTS } else { FEW_RESTARTS },
             churn,
             limit: Duration::from_secs(vm::LIMIT),
             stream: false,

@@ -25,6 +25,10 @@ pub fn patience() -> Duration {
     })
 }
 
+/// How long to sleep between two looks: at least, and at most.
+const SHORTEST: Duration = Duration::from_micros(200);
+const LONGEST: Duration = Duration::from_millis(20);
+
 /// A wait in progress.
 #[derive(Debug)]
 pub struct Wait(Instant);
@@ -33,13 +37,13 @@ impl Wait {
     /// Starts a wait.
     #[must_use]
     pub fn begin() -> Self {
-        Self(Instant::now() + patience())
+        Self(Instant::now())
     }
 
     /// The remaining time; zero after the timeout.
     #[must_use]
     pub fn left(&self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
+        patience().saturating_sub(self.0.elapsed())
     }
 
     /// Sleeps before the next check.
@@ -48,8 +52,9 @@ impl Wait {
     /// Fails with the text of `state` after the timeout.
     pub fn look_again(&self, state: impl FnOnce() -> String) {
         assert!(!self.left().is_zero(), "waited in vain: {}", state());
-        // The polling interval; it does not affect the result.
-        thread::sleep(Duration::from_micros(200));
+        // It does not affect the result. Looking costs time too, which on a single processor is
+        // taken from what is waited for: the longer that takes, the more seldom is the look.
+        thread::sleep((self.0.elapsed() / 16).clamp(SHORTEST, LONGEST));
     }
 }
 

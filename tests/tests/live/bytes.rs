@@ -47,18 +47,22 @@ fn a_name_that_is_cut_inside_a_character() {
 fn a_name_is_the_same_found_and_traced() {
     let _machine = system::the_machine();
     // `status` in /proc would escape the first three, and JSON escapes them once.
-    for name in ["a\nb", "a\\b", "\u{1b}[31m", "a)b (c", "a b ", "\\x0a"] {
+    let names = ["a\nb", "a\\b", "\u{1b}[31m", "a)b (c", "a b ", "\\x0a"];
+    let mut processes = names.map(|name| {
         let mut process = Process::start();
         process.call(&format!("name {}", hex(name.as_bytes()))).unwrap();
-        let first = process.call("init1 0").unwrap();
-        let agent = Agent::start();
+        let fd = process.call("init1 0").unwrap();
+        (name, process, fd)
+    });
+    let agent = Agent::start();
+    for (name, process, first) in &mut processes {
         let second = process.call("init1 0").unwrap();
-        for (event, fd) in [("found", first), ("create", second)] {
-            let fields = json!({ "event": event, "pid": process.pid, "fd": fd, "comm": name });
+        for (event, fd) in [("found", *first), ("create", second)] {
+            let fields = json!({ "event": event, "pid": process.pid, "fd": fd, "comm": *name });
             agent.wait_for_event(&fields);
         }
-        nothing_lost(&agent.stop());
     }
+    nothing_lost(&agent.stop());
 }
 
 #[live_test]

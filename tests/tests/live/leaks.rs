@@ -36,14 +36,21 @@ fn watch(process: &mut Process, cgroup: &Cgroup) -> i64 {
 
 /// The output of `leaks` for a process, and its exit code.
 fn leaks(process: &Process, arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
+    let (mut verdicts, status) = said_by_leaks(arguments);
+    verdicts.retain(|verdict| verdict["pid"] == process.pid);
+    (verdicts, status)
+}
+
+/// All verdicts of `leaks`, and its exit status.
+fn said_by_leaks(arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
     let Output { status, stdout, stderr } =
         Command::new(binary()).args(["leaks", "-o", "json"]).args(arguments).output().unwrap();
     let lines = String::from_utf8(stdout).unwrap();
     let said = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let ours: Vec<_> = said.filter(|verdict| verdict["pid"] == process.pid).collect();
+    let verdicts = said.collect();
     let errors = String::from_utf8_lossy(&stderr);
     assert!(status.code() != Some(2), "{errors}");
-    (ours, status.code())
+    (verdicts, status.code())
 }
 
 // Linux 7 removes the watch with the cgroup, so no trace of the leak is left.
@@ -250,48 +257,59 @@ fn a_known_bug_of_a_shim_has_the_same_name_by_every_road() {
     let directory = system::directory();
     let program = directory.path().join("containerd-shim-runc-v2");
     fs::copy(workload(), &program).unwrap();
-    for (number, (files, expected)) in [
+    // All at once: a start of the agent takes seconds on an emulated processor.
+    let recording = directory.path().join("a.itrec");
+    let recording = recording.to_str().unwrap();
+    let trace = Agent::with(&["-e", "shim", "--record", recording]);
+    let watcher = Agent::unparsed(&["leaks", "--watch", "-o", "json", "--grace", "0"]);
+    let make = || if has_memory { with_memory() } else { Cgroup::new() }.unwrap();
+    let mut shims = Vec::new();
+    for (files, expected) in [
         (&["memory.events"][..], Some("containerd#5670")),
         (&["memory.events", "cgroup.events"], Some("containerd-exit-before-watch")),
         (&["cgroup.events"], None),
         (&["cgroup.events", "cgroup.stat"], None),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    ] {
         if files.contains(&"memory.events") && !has_memory {
             system::skip(NAME, "cgroup v2 has no memory controller: its files are not tried");
             continue;
         }
-        let make = || if has_memory { with_memory() } else { Cgroup::new() }.unwrap();
-        let recording = directory.path().join(format!("{number}.itrec"));
-        let trace = Agent::with(&["-e", "shim", "--record", recording.to_str().unwrap()]);
-        let watcher = Agent::unparsed(&["leaks", "--watch", "-o", "json", "--grace", "0"]);
-        let shim = leaky_shim(&program, files, make);
-        let name = |verdict: &Value| (verdict["pattern"].clone(), verdict["remedy"].clone());
-        let of_watcher = |lines: &[Value]| {
-            let all = lines.iter().map(|it| serde_json::from_str(it.as_str().unwrap()).unwrap());
-            let both = |it: &Value| it["pid"] == shim.pid && it["instances"] == 2;
-            all.into_iter().find(both).as_ref().map(name)
-        };
-        watcher.wait_for("a verdict on both", |lines| of_watcher(lines).is_some());
-        let told = of_watcher(&watcher.events()).unwrap();
-        drop(watcher);
-        trace.wait_for("the shim", |events| !events.is_empty());
-        drop(trace.stop());
-        let of = |arguments: &[&str]| {
-            let (verdicts, _) = leaks(&shim, arguments);
-            let [verdict] = &verdicts[..] else { panic!("one verdict: {verdicts:?}") };
+        shims.push((leaky_shim(&program, files, make), files, expected));
+    }
+    let name = |verdict: &Value| (verdict["pattern"].clone(), verdict["remedy"].clone());
+    let told = |lines: &[Value], shim: &Process| {
+        let all = lines.iter().map(|it| serde_json::from_str(it.as_str().unwrap()).unwrap());
+        let both = |it: &Value| it["pid"] == shim.pid && it["instances"] == 2;
+        all.into_iter().find(both).as_ref().map(name)
+    };
+    watcher.wait_for("a verdict on both of each", |lines| {
+        shims.iter().all(|(shim, ..)| told(lines, shim).is_some())
+    });
+    let told = shims.iter().map(|(shim, ..)| told(&watcher.events(), shim).unwrap());
+    let told: Vec<_> = told.collect();
+    drop(watcher);
+    trace.wait_for("the shims", |events| events.len() >= shims.len());
+    drop(trace.stop());
+    let of = |arguments: &[&str]| -> Vec<_> {
+        let (verdicts, _) = said_by_leaks(arguments);
+        let of_shim = |shim: &Process| {
+            let its: Vec<_> = verdicts.iter().filter(|it| it["pid"] == shim.pid).collect();
+            let [verdict] = its[..] else { panic!("one verdict on {}: {verdicts:?}", shim.pid) };
             assert_eq!(verdict["instances"], 2, "{verdict}");
             name(verdict)
         };
-        let recorded = of(&["--recording", recording.to_str().unwrap(), "--settle", "0"]);
-        let expected = expected.map_or(Value::Null, Value::from);
-        assert_eq!((&told.0, &recorded), (&expected, &told), "{files:?}");
         // Where nothing is left of the watches, only who holds it shows what it was for.
-        if !is_emptied(&shim) {
-            assert_eq!(of(&["--settle", "1"]), told, "{files:?}");
-        }
+        let is_shown = |shim: &Process| arguments[0] == "--recording" || !is_emptied(shim);
+        let shown = shims.iter().map(|(shim, ..)| is_shown(shim).then(|| of_shim(shim)));
+        shown.collect()
+    };
+    let recorded = of(&["--recording", recording, "--settle", "0"]);
+    let seen = of(&["--settle", "1"]);
+    for (index, (_, files, expected)) in shims.iter().enumerate() {
+        let told = &told[index];
+        assert_eq!(told.0, expected.map_or(Value::Null, Value::from), "{files:?}");
+        assert_eq!(recorded[index].as_ref(), Some(told), "{files:?}");
+        assert!(seen[index].as_ref().is_none_or(|seen| seen == told), "{files:?}: {seen:?}");
     }
 }
 
