@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, programs::Program};
+use aya::{Ebpf, EbpfError, VerifierLogLevel, programs::Program};
 use inotify_trace_btf::Btf;
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -18,7 +18,7 @@ use super::{
     functions::Functions,
     iterate, layout,
     links::Links,
-    probe, tracefs,
+    probe, tracefs, untyped,
 };
 
 /// The kernel programs, built by `cargo xtask build` or supplied by a packager.
@@ -64,7 +64,7 @@ impl Loader {
         drop(kernel);
         let log_level =
             if settings.diagnostics { VerifierLogLevel::DEBUG } else { VerifierLogLevel::DISABLE };
-        let mut ebpf = EbpfLoader::new()
+        let mut ebpf = untyped::loader()
             .verifier_log_level(log_level)
             .map_max_entries("EVENTS", settings.buffer)
             .map_max_entries("HOLDERS", settings.capacity.holders)

@@ -17,6 +17,7 @@ mod programs;
 mod records;
 mod tracefs;
 mod trial;
+mod untyped;
 mod window;
 
 pub use ask::{Asker, InstanceAddress, copy};
