@@ -13,7 +13,7 @@ use inotify_trace_model::{story::Story, verdict::Grace};
 use super::{
     destination::{self, Destination},
     progress::Progress,
-    recordings::{Files, exit_code, open, tell},
+    recordings::{Files, exit_code, open, tell_of},
     say::say,
     units,
 };
@@ -108,7 +108,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             story.end(audience)
         });
         drop(progress);
-        tell(run.problems())?;
+        tell_of(&run)?;
         is_damaged |= !run.problems().is_empty();
         match exported {
             // The exit code still says what is damaged of that which was read.

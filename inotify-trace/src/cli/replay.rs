@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 use super::{
     progress::Progress,
-    recordings::{Files, exit_code, open, tell},
+    recordings::{Files, exit_code, open, tell_of},
     say::say,
     units::{self, Coverage, Moment},
     view::ViewArgs,
@@ -98,7 +98,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .run(&mut story, &mut audience, |position| progress.at(position));
         shown = shown.and_then(|()| audience.flush());
         drop(progress);
-        tell(run.problems())?;
+        tell_of(&run)?;
         is_damaged |= !run.problems().is_empty();
         match shown.and_then(|()| story.end(&mut audience)) {
             // The exit code still says what is damaged of that which was read.

@@ -15,7 +15,7 @@ use inotify_trace_model::{story::Story, verdict::Grace};
 use super::{
     destination::{self, Destination},
     progress::Progress,
-    recordings::{Files, exit_code, open, tell},
+    recordings::{AFTER_GAPS, Files, exit_code, open, tell_of},
     say::say,
     units,
 };
@@ -84,7 +84,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let facts = read(&mut run, args.recordings.memory.ceiling(), path.is_none());
         // Keeps memory bounded, however many runs there are.
         report.runs.push(if at + FULL < runs { facts.brief() } else { facts });
-        tell(run.problems())?;
+        tell_of(&run)?;
         is_damaged |= !run.problems().is_empty();
     }
     let page = match format {
@@ -145,7 +145,9 @@ fn read(run: &mut Replay, ceiling: Option<usize>, output_is_on_stdout: bool) -> 
     let progress = Progress::new(run.size(), is_on_terminal);
     let Ok(()) = Until::end(run).run(&mut story, &mut builder, |position| progress.at(position));
     let Ok(()) = story.end(&mut builder);
-    builder.finish(story.tracker(), &sentences(run.problems()))
+    let mut problems = sentences(run.problems());
+    problems.extend(run.has_gaps().then(|| AFTER_GAPS.to_owned()));
+    builder.finish(story.tracker(), &problems)
 }
 
 fn sentences(problems: &[Problem]) -> Vec<String> {
