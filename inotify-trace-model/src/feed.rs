@@ -27,6 +27,8 @@ pub enum Item {
     Restart,
     /// A part of the state.
     Part(Part),
+    /// Events are missing here, or parts of the state: up to the next restart, the state may be wrong.
+    Gap,
     /// The run, or a file of it, was closed properly at this time.
     End(BootTime),
 }

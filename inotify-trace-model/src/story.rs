@@ -2,7 +2,7 @@
 //! to an audience, which shows, records or counts them.
 //!
 //! ```text
-//!             Restart, Part ──▶ tracker
+//!        Restart, Part, Gap ──▶ tracker
 //! Item ─▶ Story ─ Batch ─ each event ──▶ tracker, then Audience::event
 //!                       ├ if judged ───▶ watcher, then Audience::verdict for each new verdict
 //!                       ├ if due ──────▶ Audience::moment
@@ -211,6 +211,10 @@ impl Story {
                 self.forget();
                 Ok(())
             }
+            Item::Gap => {
+                self.tracker.miss_events();
+                Ok(())
+            }
             Item::Batch(batch) => self.batch(batch, audience),
             Item::End(time) => {
                 let next = Batch { time, judged: false, events: Vec::new() };
@@ -257,7 +261,9 @@ impl Story {
             }
         }
         self.now = self.now.max(batch.time);
-        if let Some(watcher) = self.watcher.as_mut().filter(|_| batch.judged) {
+        // What was told before a gap is not withdrawn, and not told again after it.
+        let can_judge = batch.judged && !self.tracker.is_uncertain();
+        if let Some(watcher) = self.watcher.as_mut().filter(|_| can_judge) {
             for verdict in watcher.reached(&self.tracker, batch.time) {
                 let tracker = &self.tracker;
                 result = result.and_then(|()| audience.verdict(&verdict, tracker, batch.time));

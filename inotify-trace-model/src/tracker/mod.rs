@@ -98,6 +98,8 @@ pub struct Tracker {
     growth: worth::Growth,
     /// Instances that were forgotten.
     forgotten_instances: u64,
+    /// Whether events are missing since the state was last replaced.
+    is_uncertain: bool,
 }
 
 impl Tracker {
@@ -105,6 +107,17 @@ impl Tracker {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Events are missing here: what was known may be over.
+    pub fn miss_events(&mut self) {
+        self.is_uncertain = true;
+    }
+
+    /// Whether events are missing, so that the state may be wrong: no verdict can rest on it.
+    #[must_use]
+    pub fn is_uncertain(&self) -> bool {
+        self.is_uncertain
     }
 
     /// Applies an event.

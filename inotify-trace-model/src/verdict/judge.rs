@@ -31,6 +31,9 @@ pub(super) fn judgement(
     now: BootTime,
     grace: &Grace,
 ) -> (Vec<Verdict>, Option<BootTime>) {
+    if tracker.is_uncertain() {
+        return (Vec::new(), None);
+    }
     let mut judge = Judge { tracker, now, grace, found: BTreeMap::new(), next: None };
     let leaked = judge.single_instances();
     for process in tracker.processes() {

@@ -259,7 +259,8 @@ impl Verdict {
     }
 }
 
-/// The verdicts at a moment: one for each holder, kind and known bug; leaks first.
+/// The verdicts at a moment: one for each holder, kind and known bug; leaks first. None if events
+/// are missing ([`Tracker::is_uncertain`]): what looks leaked may have ended with one of them.
 #[must_use]
 pub fn verdicts(tracker: &Tracker, now: BootTime, grace: &Grace) -> Vec<Verdict> {
     let (found, _) = judgement(tracker, now, grace);
@@ -269,5 +270,6 @@ pub fn verdicts(tracker: &Tracker, now: BootTime, grace: &Grace) -> Vec<Verdict>
 /// Whether an instance looks leaked now, before any grace period is over: what it was for is gone.
 #[must_use]
 pub fn looks_leaked(tracker: &Tracker, instance: &Instance) -> bool {
-    suspects::suspect(tracker, instance).is_some_and(|(kind, _)| kind.is_leak())
+    !tracker.is_uncertain()
+        && suspects::suspect(tracker, instance).is_some_and(|(kind, _)| kind.is_leak())
 }

@@ -13,7 +13,8 @@ use inotify_trace_model::{story::Story, verdict::Grace};
 use super::{
     destination::{self, Destination},
     progress::Progress,
-    recordings::{Files, exit_code, open, tell},
+    range::RangeArgs,
+    recordings::{Files, exit_code, open, tell_of},
     say::say,
     units,
 };
@@ -26,12 +27,14 @@ use crate::{
 };
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = units::help(EXAMPLES, &[units::SIZE]))]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME, units::SIZE]))]
 pub(super) struct Args {
     #[command(flatten)]
     recordings: Files,
     #[command(flatten)]
     destination: Destination,
+    #[command(flatten)]
+    range: RangeArgs,
     /// Format of the output [default: by the end of the file's name]
     #[arg(short, long, value_enum)]
     format: Option<Format>,
@@ -49,6 +52,7 @@ const EXAMPLES: &str = "\
 Examples:
   inotify-trace export night.itrec --format jsonl | jq .event    every event as a line of JSON
   inotify-trace export night.itrec --format csv -o night.csv
+  inotify-trace export night.itrec --from 02:55 --to 03:10 -o ten-to-three.csv
   inotify-trace export night.itrec --format parquet -o night.parquet
   inotify-trace export n1/ n2/ --format parquet --partition -o fleet/
                                        one file per node and hour, for DuckDB, Spark, Trino
@@ -96,19 +100,25 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let opened = open(&args.recordings.files)?;
     let mut is_damaged = !opened.problems.is_empty();
+    let range = args.range.of(&opened.runs)?;
     let mut exporter = args.exporter(format, path)?;
     let output_is_on_terminal = path.is_none() && io::stdout().is_terminal();
     for mut run in opened.runs {
+        if !range.has_part_of(&run) {
+            continue;
+        }
+        let range = range.of_machine_with(&run.header().clock());
         let progress = Progress::new(run.size(), output_is_on_terminal);
         let mut story = Story::new(run.header().started, Grace::default())
             .within(args.recordings.memory.ceiling());
-        let audience = exporter.as_mut();
-        let exported = audience.begin(run.header()).and_then(|()| {
-            Until::end(&mut run).run(&mut story, audience, |position| progress.at(position))?;
-            story.end(audience)
+        let exported = exporter.begin(&range.header(run.header())).and_then(|()| {
+            let mut audience = range.later(exporter.as_mut());
+            let until = Until::new(&mut run, range.to);
+            until.run(&mut story, &mut audience, |position| progress.at(position))?;
+            story.end(&mut audience)
         });
         drop(progress);
-        tell(run.problems())?;
+        tell_of(&run)?;
         is_damaged |= !run.problems().is_empty();
         match exported {
             // The exit code still says what is damaged of that which was read.

@@ -150,7 +150,15 @@ fn tell(mut say: Say, tracker: &Tracker, now: BootTime, grace: &Grace) -> anyhow
     }
     if let (Said::Text(out, _), false) = (&mut say.format, say.has_leak) {
         let instances = tracker.instances().count();
-        writeln!(out, "No leak found among {instances} instances.")?;
+        if tracker.is_uncertain() {
+            writeln!(
+                out,
+                "Leaks among {instances} instances are not known: frames of the recording are \
+                 missing, and no later file tells the state. Give a moment before them with --at."
+            )?;
+        } else {
+            writeln!(out, "No leak found among {instances} instances.")?;
+        }
         out.flush()?;
     }
     Ok(say.has_leak)

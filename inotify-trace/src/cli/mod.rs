@@ -11,6 +11,7 @@ mod list;
 mod memory;
 mod past;
 mod progress;
+mod range;
 mod record;
 mod recorder;
 mod recordings;

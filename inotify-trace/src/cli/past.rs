@@ -1,6 +1,6 @@
 //! The state at a moment of a recording, for commands that otherwise look at what exists now.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use inotify_trace_model::{
     event::BootTime,
@@ -37,6 +37,8 @@ pub(super) struct PastArgs {
 /// The state of a machine at a moment of its recording.
 pub(super) struct Past {
     pub(super) header: Header,
+    /// The machine's name, with the boot if several have that name.
+    pub(super) name: String,
     pub(super) tracker: Tracker,
     pub(super) time: BootTime,
     /// Changes since the beginning of the run.
@@ -51,12 +53,15 @@ impl Past {
     /// The machine's name and the moment.
     pub(super) fn heading(&self) -> String {
         let time = self.header.clock().local(self.time);
-        format!("{}, as of {time}:", printable(&self.header.host))
+        format!("{}, as of {time}:", printable(&self.name))
     }
 
     /// Adds the machine's name and the moment to a JSON object.
     pub(super) fn name_in(&self, object: &mut Value) {
         object["node"] = self.header.host.clone().into();
+        if !self.header.boot_id.is_empty() {
+            object["boot_id"] = self.header.boot_id.clone().into();
+        }
         object["time"] = self.header.clock().utc(self.time).into();
     }
 }
@@ -75,19 +80,21 @@ impl PastArgs {
     ) -> anyhow::Result<bool> {
         let opened = open(&self.recordings)?;
         let mut is_damaged = !opened.problems.is_empty();
+        let coverage = Coverage::of(&opened.runs)?;
         let (places, at) = match self.at {
             Some(at) => {
-                let (places, at) = Coverage::of(&opened.runs)?.at("--at", at)?;
+                let (places, at) = coverage.at("--at", at)?;
                 (places, Some(at))
             }
-            None => (latest(&opened.runs)?, None),
+            None => (coverage.latest()?, None),
         };
         let mut runs: Vec<_> = opened.runs.into_iter().map(Some).collect();
         let is_one_of_several = places.len() > 1;
         for place in places {
             let Some(mut run) = runs.get_mut(place).and_then(Option::take) else { continue };
             let until = at.map_or(BootTime(u64::MAX), |at| run.header().clock().boot_time(at));
-            let past = Past { is_one_of_several, ..until_then(&mut run, until) };
+            let name = coverage.name(place).to_owned();
+            let past = Past { name, is_one_of_several, ..until_then(&mut run, until) };
             tell(run.problems())?;
             tell_of_gaps(&run, &past, until)?;
             is_damaged |= !run.problems().is_empty();
@@ -95,29 +102,6 @@ impl PastArgs {
         }
         Ok(is_damaged)
     }
-}
-
-/// The last run of each machine, by their names. Says which others are not shown.
-fn latest(runs: &[Replay]) -> anyhow::Result<Vec<usize>> {
-    let mut last: BTreeMap<_, (usize, usize)> = BTreeMap::new();
-    for (place, run) in runs.iter().enumerate() {
-        let (latest, earlier) = last.entry(&run.header().host).or_insert((place, 0));
-        if *latest != place {
-            (*latest, *earlier) = (place, *earlier + 1);
-        }
-    }
-    for (host, (place, earlier)) in &last {
-        let (count, Some(run)) = (*earlier, runs.get(*place)) else { continue };
-        if count > 0 {
-            say(format_args!(
-                "inotify-trace: {host}: the end of the last recording is shown, which begins at {}; \
-                 {count} earlier one{} left out: give a moment with --at",
-                run.header().clock().local(run.header().started),
-                if count == 1 { " is" } else { "s are" },
-            ))?;
-        }
-    }
-    Ok(last.into_values().map(|(place, _)| place).collect())
 }
 
 /// Says what is not known of the state.
@@ -157,5 +141,6 @@ fn until_then(run: &mut Replay, until: BootTime) -> Past {
     let time = story.now();
     let during = time.since(header.started);
     let (tracker, changes) = (story.into_tracker(), counted.changes);
-    Past { header, tracker, time, changes, during, is_one_of_several: false }
+    let name = header.host.clone();
+    Past { header, name, tracker, time, changes, during, is_one_of_several: false }
 }

@@ -84,6 +84,16 @@ pub(super) fn tell(problems: &[Problem]) -> io::Result<()> {
     problems.iter().try_for_each(|problem| say(format_args!("inotify-trace: {problem}")))
 }
 
+/// What follows from gaps in a run.
+pub(super) const AFTER_GAPS: &str = "what comes after missing frames, up to the next file, is no \
+    evidence of a leak: what looks leaked may have ended in them. So no leak is told there";
+
+/// Reports the problems of a run that was read, and what follows from them.
+pub(super) fn tell_of(run: &Replay) -> io::Result<()> {
+    tell(run.problems())?;
+    if run.has_gaps() { say(format_args!("inotify-trace: {AFTER_GAPS}")) } else { Ok(()) }
+}
+
 /// The exit code of a command that has read recordings.
 pub(super) fn exit_code(is_damaged: bool) -> ExitCode {
     if is_damaged { ExitCode::from(EXIT_ERROR) } else { ExitCode::SUCCESS }

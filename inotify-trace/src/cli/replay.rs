@@ -8,27 +8,22 @@ use std::{
 };
 
 use inotify_trace_model::{
-    clock::Clock,
     event::{BootTime, Event},
     pass_on_the_rest,
     story::{Audience, Story},
     tracker::Tracker,
     verdict::{Grace, Verdict},
 };
-use jiff::Timestamp;
 
 use super::{
     progress::Progress,
-    recordings::{Files, exit_code, open, tell},
+    range::RangeArgs,
+    recordings::{Files, exit_code, open, tell_of},
     say::say,
-    units::{self, Coverage, Moment},
+    units,
     view::ViewArgs,
 };
-use crate::{
-    feed::{Replay, Until},
-    output::reader_has_left,
-    recording::Header,
-};
+use crate::{feed::Until, output::reader_has_left, recording::Header};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME, units::SIZE]))]
@@ -37,12 +32,8 @@ pub(super) struct Args {
     recordings: Files,
     #[command(flatten)]
     view: ViewArgs,
-    /// Show only events from this time on
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    from: Option<Moment>,
-    /// Show only events until this time
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    to: Option<Moment>,
+    #[command(flatten)]
+    range: RangeArgs,
     /// Speed: `1` is that of the events, `10` ten times that, `max` as fast as possible
     #[arg(long, value_name = "N", default_value = "max", value_parser = speed)]
     speed: Speed,
@@ -80,7 +71,7 @@ fn speed(text: &str) -> Result<Speed, String> {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let opened = open(&args.recordings.files)?;
     args.view.check_users(opened.runs.iter().map(|run| &run.header().users))?;
-    let range = Range::new(args, &opened.runs)?;
+    let range = args.range.of(&opened.runs)?;
     let mut is_damaged = !opened.problems.is_empty();
     let is_one_of_several = opened.runs.len() > 1;
     for mut run in opened.runs {
@@ -92,13 +83,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let users = run.header().users.clone();
         let named = is_one_of_several.then(|| run.header());
         let inner = Paced::new(args.view.audience_of(clock, users, named)?, args.speed);
-        let mut audience = Since { start: range.from, inner };
+        let mut audience = range.since(inner);
         let progress = Progress::new(run.size(), io::stdout().is_terminal());
         let mut shown = Until::new(&mut run, range.to)
             .run(&mut story, &mut audience, |position| progress.at(position));
         shown = shown.and_then(|()| audience.flush());
         drop(progress);
-        tell(run.problems())?;
+        tell_of(&run)?;
         is_damaged |= !run.problems().is_empty();
         match shown.and_then(|()| story.end(&mut audience)) {
             // The exit code still says what is damaged of that which was read.
@@ -122,60 +113,6 @@ fn greet(header: &Header) -> io::Result<()> {
         say(format_args!("What came before is not here: {place}"))?;
     }
     header.not_seen().try_for_each(|sentence| say(format_args!("{sentence}")))
-}
-
-/// The range of time that is shown. `+TIME` counts from the beginning of the first run, so that the
-/// range is the same for all runs.
-struct Range {
-    from: Timestamp,
-    to: Timestamp,
-}
-
-/// The range in the time of a run's machine, which may have booted after its beginning, or even its
-/// end: such a bound is 0.
-struct RunRange {
-    from: BootTime,
-    to: BootTime,
-}
-
-impl Range {
-    fn new(args: &Args, runs: &[Replay]) -> anyhow::Result<Self> {
-        // Without --from and --to there is no need to read what the recordings cover.
-        let (from, to) = match (args.from, args.to) {
-            (None, None) => (Timestamp::MIN, Timestamp::MAX),
-            (from, to) => Coverage::of(runs)?.range(from, to)?,
-        };
-        Ok(Self { from, to })
-    }
-
-    fn of_machine_with(&self, clock: &Clock) -> RunRange {
-        RunRange { from: clock.boot_time(self.from), to: clock.boot_time(self.to) }
-    }
-}
-
-/// Passes on events from a moment on.
-struct Since<A> {
-    start: BootTime,
-    inner: A,
-}
-
-impl<A: Audience> Audience for Since<A> {
-    type Error = A::Error;
-
-    fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), A::Error> {
-        if event.time >= self.start { self.inner.event(event, tracker) } else { Ok(()) }
-    }
-
-    fn verdict(
-        &mut self,
-        verdict: &Verdict,
-        tracker: &Tracker,
-        now: BootTime,
-    ) -> Result<(), A::Error> {
-        if now >= self.start { self.inner.verdict(verdict, tracker, now) } else { Ok(()) }
-    }
-
-    pass_on_the_rest!();
 }
 
 /// Passes on events at their original pace, or a multiple of it.

@@ -10,12 +10,13 @@ use std::{
 
 use anyhow::{anyhow, bail};
 use clap::ValueEnum;
-use inotify_trace_model::{story::Story, verdict::Grace};
+use inotify_trace_model::{feed::Item, story::Story, verdict::Grace};
 
 use super::{
     destination::{self, Destination},
     progress::Progress,
-    recordings::{Files, exit_code, open, tell},
+    range::{Range, RangeArgs},
+    recordings::{AFTER_GAPS, Files, exit_code, open, tell_of},
     say::say,
     units,
 };
@@ -28,12 +29,14 @@ use crate::{
 };
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = units::help(EXAMPLES, &[units::SIZE]))]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME, units::SIZE]))]
 pub(super) struct Args {
     #[command(flatten)]
     recordings: Files,
     #[command(flatten)]
     destination: Destination,
+    #[command(flatten)]
+    range: RangeArgs,
     /// Format of the report [default: by the end of the file's name (.html, .txt); text for a terminal,
     /// html for a pipe]
     #[arg(short, long, value_enum)]
@@ -54,6 +57,8 @@ Examples:
   inotify-trace report night.itrec                  show the report as text on a terminal
   inotify-trace report night.itrec -f text | less   write text, also to a pipe
   inotify-trace report /var/lib/inotify-trace/ -o all.html    all recordings of a directory
+  inotify-trace report night.itrec --from 02:55 --to 03:10 -o ten-to-three.html
+                                                    report a part of the time
   inotify-trace report node1.itrec node2.itrec -o both.html   recordings of several machines
 
 A file that exists is replaced with --force only, and a recording never.
@@ -79,12 +84,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let opened = open(&args.recordings.files)?;
     let mut is_damaged = !opened.problems.is_empty();
     let mut report = Report { runs: Vec::new(), unreadable: sentences(&opened.problems) };
-    let runs = opened.runs.len();
-    for (at, mut run) in opened.runs.into_iter().enumerate() {
-        let facts = read(&mut run, args.recordings.memory.ceiling(), path.is_none());
+    let range = args.range.of(&opened.runs)?;
+    let mut runs = opened.runs;
+    runs.retain(|run| range.has_part_of(run));
+    let count = runs.len();
+    for (at, mut run) in runs.into_iter().enumerate() {
+        let facts = read(&mut run, range, args.recordings.memory.ceiling(), path.is_none());
         // Keeps memory bounded, however many runs there are.
-        report.runs.push(if at + FULL < runs { facts.brief() } else { facts });
-        tell(run.problems())?;
+        report.runs.push(if at + FULL < count { facts.brief() } else { facts });
+        tell_of(&run)?;
         is_damaged |= !run.problems().is_empty();
     }
     let page = match format {
@@ -138,14 +146,22 @@ fn refuse_recordings(path: &Path, files: &[PathBuf]) -> anyhow::Result<()> {
 }
 
 /// Reads a run and summarizes it.
-fn read(run: &mut Replay, ceiling: Option<usize>, output_is_on_stdout: bool) -> Run {
+fn read(run: &mut Replay, range: Range, ceiling: Option<usize>, output_is_on_stdout: bool) -> Run {
+    let range = range.of_machine_with(&run.header().clock());
     let mut story = Story::new(run.header().started, Grace::default()).within(ceiling);
-    let mut builder = Builder::new(run.header());
+    let mut builder = range.later(Builder::new(&range.header(run.header())));
     let is_on_terminal = output_is_on_stdout && io::stdout().is_terminal();
     let progress = Progress::new(run.size(), is_on_terminal);
-    let Ok(()) = Until::end(run).run(&mut story, &mut builder, |position| progress.at(position));
+    let until = Until::new(run, range.to);
+    let Ok(()) = until.run(&mut story, &mut builder, |position| progress.at(position));
+    if !run.is_read() {
+        // The range is over, and not the recording.
+        let Ok(()) = story.take(Item::End(story.now()), &mut builder);
+    }
     let Ok(()) = story.end(&mut builder);
-    builder.finish(story.tracker(), &sentences(run.problems()))
+    let mut problems = sentences(run.problems());
+    problems.extend(run.has_gaps().then(|| AFTER_GAPS.to_owned()));
+    builder.inner.finish(story.tracker(), &problems)
 }
 
 fn sentences(problems: &[Problem]) -> Vec<String> {

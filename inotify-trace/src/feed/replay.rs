@@ -138,6 +138,10 @@ pub struct Replay {
     is_in_state: bool,
     /// Whether frames are missing since the state was last replaced.
     is_stale: bool,
+    /// Whether a gap was yielded for that.
+    is_gap_told: bool,
+    /// Whether one ever was.
+    has_gaps: bool,
     problems: Vec<Problem>,
     /// Losses that come before the next event.
     losses: Vec<(Loss, u64)>,
@@ -187,6 +191,8 @@ impl Replay {
             again: Again::No,
             is_in_state: false,
             is_stale: false,
+            is_gap_told: false,
+            has_gaps: false,
             problems: Vec::new(),
             losses: Vec::new(),
             held: None,
@@ -220,6 +226,12 @@ impl Replay {
         self.is_stale
     }
 
+    /// Whether something that was read comes after missing frames, without a state in between.
+    #[must_use]
+    pub fn has_gaps(&self) -> bool {
+        self.has_gaps
+    }
+
     /// Whether all is read.
     #[must_use]
     pub fn is_read(&self) -> bool {
@@ -243,9 +255,20 @@ impl Replay {
     /// batch.
     pub fn next_item(&mut self) -> Option<Item> {
         let item = self.held.take().or_else(|| self.read());
+        // At the end of what can be read, nothing that could be wrong follows a gap.
+        let is_affected = matches!(item, Some(Item::Batch(_) | Item::End(_)));
+        if is_affected && self.is_stale && !std::mem::replace(&mut self.is_gap_told, true) {
+            self.held = item;
+            self.has_gaps = true;
+            return Some(Item::Gap);
+        }
         let losses = match &item {
+            Some(Item::Restart) => {
+                self.is_gap_told = false;
+                return item;
+            }
             // The state has no time, and comes before the next batch.
-            Some(Item::Restart | Item::Part(_)) => return item,
+            Some(Item::Part(_) | Item::Gap) => return item,
             _ => std::mem::take(&mut self.losses),
         };
         let lost = |time| {
@@ -362,6 +385,7 @@ impl Replay {
                         let source = RecordingError::FilesMissing(missing);
                         self.problems.push(Problem { path: path.clone(), source });
                         self.lose(Loss::Files, missing.into());
+                        self.is_stale = true;
                     }
                     let is_next = self.next_sequence == Some(sequence);
                     let goes_on = continues && is_next && self.is_complete;

@@ -135,7 +135,8 @@ fn scan(mut reader: Reader<BufReader<File>>) -> BootTime {
         match reader.next_item() {
             Ok(Some(Item::Batch(batch))) => time = time.max(batch.time),
             Ok(Some(Item::End(end))) => time = time.max(end),
-            Ok(Some(Item::Restart | Item::Part(_))) | Err(RecordingError::Damaged { .. }) => {}
+            Ok(Some(Item::Restart | Item::Part(_) | Item::Gap))
+            | Err(RecordingError::Damaged { .. }) => {}
             Ok(None) | Err(_) => return time,
         }
     }

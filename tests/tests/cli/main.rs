@@ -7,6 +7,7 @@ mod hostile;
 mod limits;
 mod machine;
 mod memory;
+mod parts;
 mod recordings;
 mod several;
 mod surroundings;

@@ -100,7 +100,7 @@ impl<'a> Shown<'a> {
             }
         }
         let past = past.filter(|past| past.is_one_of_several);
-        let node = past.map(|past| past.header.host.clone());
+        let node = past.map(|past| past.name.clone());
         let mut rows = listing.table(&columns, args.watches).rows;
         if has_rows_of_watches {
             dropped = rows.len().saturating_sub(self.most);

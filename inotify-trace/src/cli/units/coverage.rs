@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, io};
 
 use anyhow::{Context as _, anyhow, bail};
+use inotify_trace_model::event::BootTime;
 use jiff::{RoundMode, Timestamp, TimestampRound, ToSpan as _, Unit, Zoned, civil, tz::TimeZone};
 
 use super::{super::say::say, Moment};
@@ -25,6 +26,9 @@ pub(in crate::cli) struct Coverage {
 #[derive(Clone, Debug)]
 struct Run {
     host: String,
+    /// The number of its machine, and that machine's name here.
+    machine: usize,
+    name: String,
     from: Timestamp,
     to: Timestamp,
 }
@@ -38,15 +42,29 @@ impl Coverage {
         let first = runs.first().context("nothing was recorded")?;
         let zone = first.header().clock().zone().clone();
         let now = Timestamp::now();
-        let runs = runs.iter().map(|run| {
-            let (header, end) = (run.header(), run.end());
-            let clock = header.clock();
-            let (from, to) = (clock.timestamp(header.started), clock.timestamp(end.time));
-            // A recording in progress covers the time until now.
-            let to = if end.is_being_written { to.max(now) } else { to };
-            Run { host: header.host.clone(), from, to: to.max(from) }
+        let mut covered: Vec<_> = runs
+            .iter()
+            .map(|run| {
+                let (header, end) = (run.header(), run.end());
+                let clock = header.clock();
+                let (from, to) = (clock.timestamp(header.started), clock.timestamp(end.time));
+                // A recording in progress covers the time until now.
+                let to = if end.is_being_written { to.max(now) } else { to };
+                let (host, name) = (header.host.clone(), header.host.clone());
+                Run { host, name, machine: 0, from, to: to.max(from) }
+            })
+            .collect();
+        let boots = runs.iter().zip(&covered).map(|(run, covered)| Boot {
+            host: &run.header().host,
+            id: &run.header().boot_id,
+            from: run.header().clock().timestamp(BootTime(0)),
+            to: covered.to,
         });
-        Ok(Self { runs: runs.collect(), zone, now })
+        let names = name_machines(&boots.collect::<Vec<_>>());
+        for (run, (machine, name)) in covered.iter_mut().zip(names) {
+            (run.machine, run.name) = (machine, name);
+        }
+        Ok(Self { runs: covered, zone, now })
     }
 
     /// The moment of `option`, and the indices of the runs that show it: of each machine, the last
@@ -65,11 +83,11 @@ impl Coverage {
         let places = self.last(|run| (run.from..=run.to).contains(&time));
         for run in self.last(|_| true).into_iter().filter_map(|place| self.runs.get(place)) {
             let is_shown =
-                |&place: &usize| self.runs.get(place).is_some_and(|it| it.host == run.host);
+                |&place: &usize| self.runs.get(place).is_some_and(|it| it.machine == run.machine);
             if !places.iter().any(is_shown) {
                 say(format_args!(
                     "inotify-trace: {}: nothing was recorded at {}",
-                    run.host,
+                    run.name,
                     self.shown(time)
                 ))?;
             }
@@ -77,10 +95,37 @@ impl Coverage {
         Ok((places, time))
     }
 
+    /// The indices of the last run of each machine. Says on standard error how many others are not shown.
+    ///
+    /// # Errors
+    /// If standard error cannot be written.
+    pub(in crate::cli) fn latest(&self) -> io::Result<Vec<usize>> {
+        let places = self.last(|_| true);
+        for run in places.iter().filter_map(|&place| self.runs.get(place)) {
+            let count = self.runs.iter().filter(|it| it.machine == run.machine).count() - 1;
+            if count > 0 {
+                say(format_args!(
+                    "inotify-trace: {}: the end of the last recording is shown, which begins at {}; \
+                     {count} earlier one{} left out: give a moment with --at",
+                    run.name,
+                    self.shown(run.from),
+                    if count == 1 { " is" } else { "s are" },
+                ))?;
+            }
+        }
+        Ok(places)
+    }
+
+    /// The name of a run's machine: its host name, and the boot if there are several of that name.
+    pub(in crate::cli) fn name(&self, place: usize) -> &str {
+        self.runs.get(place).map_or("", |run| &run.name)
+    }
+
     /// The last run of each machine of those that are `wanted`, by the machines' names.
     fn last(&self, wanted: impl Fn(&Run) -> bool) -> Vec<usize> {
         let wanted = self.runs.iter().enumerate().filter(|(_, run)| wanted(run));
-        let last: BTreeMap<_, _> = wanted.map(|(place, run)| (&run.host, place)).collect();
+        let last: BTreeMap<_, _> =
+            wanted.map(|(place, run)| ((&run.host, run.machine), place)).collect();
         last.into_values().collect()
     }
 
@@ -229,6 +274,52 @@ impl Run {
         let whole = middle.round(round).unwrap_or(middle);
         if whole >= self.from { whole } else { self.inner().0 }
     }
+}
+
+/// The boot of a machine that a run is of.
+struct Boot<'a> {
+    host: &'a str,
+    /// Empty if unknown.
+    id: &'a str,
+    from: Timestamp,
+    /// The end of the run.
+    to: Timestamp,
+}
+
+impl Boot<'_> {
+    /// Whether one machine can have both: it was off before it booted again.
+    fn can_be_of_one_machine(&self, other: &Self) -> bool {
+        let is_known = !self.id.is_empty() && !other.id.is_empty();
+        let overlaps = self.from < other.to && other.from < self.to;
+        self.host == other.host && (!is_known || self.id == other.id || !overlaps)
+    }
+}
+
+/// The number of each boot's machine, and its name. Host names are not unique: two boots of one name
+/// at one time are two machines.
+fn name_machines(boots: &[Boot<'_>]) -> Vec<(usize, String)> {
+    let mut machines: Vec<Vec<&Boot<'_>>> = Vec::new();
+    let mut numbers = Vec::new();
+    for boot in boots {
+        let is_same = |it: &&Boot<'_>| it.host == boot.host && it.id == boot.id;
+        let same = machines.iter().position(|all| all.iter().any(is_same));
+        let can_be = |all: &Vec<&Boot<'_>>| all.iter().all(|it| it.can_be_of_one_machine(boot));
+        let number = same.or_else(|| machines.iter().position(can_be)).unwrap_or(machines.len());
+        match machines.get_mut(number) {
+            Some(all) => all.push(boot),
+            None => machines.push(vec![boot]),
+        }
+        numbers.push(number);
+    }
+    let is_unique = |host: &str| {
+        machines.iter().filter(|all| all.first().is_some_and(|it| it.host == host)).count() == 1
+    };
+    let name = |(number, boot): (usize, &Boot<'_>)| {
+        let id: String = boot.id.chars().take(8).collect();
+        let is_named = is_unique(boot.host);
+        (number, if is_named { boot.host.to_owned() } else { format!("{} (boot {id})", boot.host) })
+    };
+    numbers.into_iter().zip(boots).map(name).collect()
 }
 
 /// The last time within the bounds, both included, at which clocks showed this time of day.

@@ -103,7 +103,7 @@ fn however_much_a_part_or_an_event_has_it_fits_into_frames() {
         match item {
             Item::Part(part) => again.push(part),
             Item::Batch(batch) => events.extend(batch.events),
-            Item::Restart | Item::End(_) => {}
+            Item::Restart | Item::Gap | Item::End(_) => {}
         }
     }
     assert!(again == parts);

@@ -30,7 +30,7 @@ fn latest(bytes: &[u8]) -> BootTime {
     let times = read_all(bytes).0.into_iter().filter_map(|item| match item {
         Item::Batch(batch) => Some(batch.time),
         Item::End(end) => Some(end),
-        Item::Restart | Item::Part(_) => None,
+        Item::Restart | Item::Part(_) | Item::Gap => None,
     });
     times.max().unwrap_or_default()
 }

@@ -86,7 +86,7 @@ fn replay_all(paths: &[PathBuf]) -> (Vec<Event>, Tracker, usize, Vec<String>) {
                     tracker.forget();
                 }
                 Item::Part(part) => tracker.restore(part),
-                Item::End(_) => {}
+                Item::Gap | Item::End(_) => {}
             }
         }
         problems.extend(run.problems().iter().map(|it| it.source.to_string()));

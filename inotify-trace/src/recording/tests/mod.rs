@@ -6,6 +6,7 @@ mod end;
 mod evolution;
 mod files;
 mod fixture;
+mod gaps;
 mod samples;
 mod schema;
 mod seeds;

@@ -60,6 +60,7 @@ fn read(path: &Path) -> (Vec<u64>, u64, Tracker, usize, bool) {
                 tracker.forget();
             }
             Item::Part(part) => tracker.restore(part),
+            Item::Gap => panic!("nothing is missing"),
             Item::End(_) => has_ended = true,
         }
     }

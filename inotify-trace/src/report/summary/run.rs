@@ -210,7 +210,7 @@ impl Builder {
         let has_lost_frames = self.losses.iter().any(|it| it.0 == Loss::Frames);
         let stale = has_lost_frames.then(|| {
             "What changed in the missing frames is not known: until the next file, instances that ended \
-             there look as if they still existed, and may look leaked."
+             there look as if they still existed."
                 .to_owned()
         });
         let more = (self.gaps_left > 0).then(|| format!("{} more such gaps.", self.gaps_left));
