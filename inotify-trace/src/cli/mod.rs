@@ -18,6 +18,7 @@ mod replay;
 mod report;
 mod say;
 mod select;
+mod serve;
 mod session;
 mod trace;
 mod units;
@@ -118,6 +119,7 @@ Examples:
   inotify-trace replay night.itrec          show the events of a recording
   inotify-trace report night.itrec -o night.html    summarize a recording on one page
   inotify-trace export night.itrec --format parquet -o night.parquet    convert it for other tools
+  sudo inotify-trace serve                  watch all the time, with metrics for Prometheus
   sudo inotify-trace check                  show the features this machine supports";
 
 #[derive(Debug, Subcommand)]
@@ -138,6 +140,8 @@ enum Command {
     Report(report::Args),
     /// Convert recordings for other tools: JSON lines, CSV, Parquet, Perfetto
     Export(export::Args),
+    /// Watch all the time, and serve metrics for Prometheus
+    Serve(serve::Args),
     /// Show the features this kernel supports, those missing, and the backend in use
     Check(check::Args),
 }
@@ -164,6 +168,7 @@ pub fn main() -> ExitCode {
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Report(args)) => report::run(&args),
         Some(Command::Export(args)) => export::run(&args),
+        Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Check(args)) => check::run(&args),
     };
     match result {

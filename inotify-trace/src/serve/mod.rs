@@ -1,0 +1,13 @@
+//! The agent that runs all the time: what it serves to others.
+//!
+//! The event loop is the only one that touches the state. It renders a page of metrics when one is
+//! wanted, at most once a second; a thread of its own hands that page to whoever asks. So a client, be
+//! it slow or hostile, never delays the ring buffer.
+
+pub mod http;
+pub mod listen;
+pub mod metrics;
+mod shared;
+
+pub use listen::Listen;
+pub use shared::{Asked, Page, Shared};
