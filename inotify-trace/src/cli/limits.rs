@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::{
     EXIT_ERROR,
+    agent::AgentArgs,
     choice::one_of,
     list,
     past::{Past, PastArgs},
@@ -76,6 +77,8 @@ pub(super) struct Args {
     #[arg(long, hide_short_help = true)]
     walk_proc: bool,
     #[command(flatten)]
+    agent: AgentArgs,
+    #[command(flatten)]
     past: PastArgs,
     #[command(flatten)]
     host: super::Host,
@@ -126,7 +129,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             (false, false) => ExitCode::SUCCESS,
         });
     }
-    let look = list::look(false, args.walk_proc, &args.host.registry())?;
+    let is_fit = !args.walk_proc && args.host.is_default();
+    let look = match args.agent.state(is_fit)? {
+        Some(known) => list::Look::of_agent(known),
+        None => list::look(false, args.walk_proc, &args.host.registry())?,
+    };
     let mut report = report(args, &look.tracker, look.is_told, None);
     if args.apply { apply(args, &mut report) } else { show(args, &report) }
 }

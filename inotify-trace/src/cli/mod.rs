@@ -1,5 +1,6 @@
 //! The command line: one file for each command.
 
+mod agent;
 mod check;
 mod choice;
 mod destination;
@@ -72,6 +73,15 @@ struct Host {
 impl Host {
     fn root(&self) -> std::path::PathBuf {
         self.host_root.clone().unwrap_or_else(|| "/".into())
+    }
+
+    /// Whether all is as usual: an agent of this machine can answer.
+    fn is_default(&self) -> bool {
+        #[cfg(feature = "cri")]
+        if self.cri_socket.is_some() {
+            return false;
+        }
+        self.host_root.is_none()
     }
 
     /// Fails if a directory or a socket that was given is none.

@@ -7,7 +7,10 @@
 pub mod http;
 pub mod listen;
 pub mod metrics;
+pub mod protocol;
 mod shared;
+pub mod socket;
+pub mod systemd;
 
 pub use listen::Listen;
 pub use shared::{Asked, Page, Shared};

@@ -92,6 +92,12 @@ impl Shared {
         self.unready.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Wakes the event loop.
+    pub fn wake(&self) {
+        // If the channel is full, it is about to wake.
+        let _ = self.wake.try_send(());
+    }
+
     /// Whether somebody waits for a page. The next one answers all who wait now.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
@@ -133,8 +139,7 @@ impl Shared {
             return Some(page);
         }
         self.is_wanted.store(true, Ordering::SeqCst);
-        // If the channel is full, the event loop is about to see it.
-        let _ = self.wake.try_send(());
+        self.wake();
         tokio::time::timeout(PATIENCE, pages.changed()).await.ok()?.ok()?;
         pages.borrow().clone()
     }

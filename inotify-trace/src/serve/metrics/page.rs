@@ -11,9 +11,6 @@ use prometheus_client::{
 
 use super::registry::{Kind, Metric};
 
-/// The most bytes of a label's value.
-const LONGEST: usize = 128;
-
 /// The numbers of a moment.
 #[derive(Debug, Default)]
 pub struct Numbers(Vec<Family>);
@@ -70,7 +67,7 @@ impl Collector for Numbers {
             };
             let mut family = encoder.encode_descriptor(metric.name, metric.about, None, kind)?;
             for (values, value) in series {
-                let values = values.iter().map(|it| cut(it));
+                let values = values.iter().map(String::as_str);
                 let labels: Vec<_> = metric.labels.iter().copied().zip(values).collect();
                 match metric.kind {
                     Kind::Info => family.encode_info(&labels)?,
@@ -83,13 +80,4 @@ impl Collector for Numbers {
         }
         Ok(())
     }
-}
-
-/// As much of a text as a label may have.
-pub fn cut(text: &str) -> &str {
-    let mut end = text.len().min(LONGEST);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
