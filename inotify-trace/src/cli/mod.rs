@@ -11,6 +11,7 @@ mod limits;
 mod list;
 mod memory;
 mod past;
+mod plugin;
 mod progress;
 mod record;
 mod recorder;
