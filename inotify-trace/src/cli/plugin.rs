@@ -45,7 +45,9 @@ impl PluginArgs {
             (true, _) => Some(Contract::Nagios),
             (_, true) => Some(Contract::NodeProblemDetector),
             _ if self.warning.is_some() => {
-                bail!("--warning goes with --nagios or --node-problem-detector; elsewhere use --warn")
+                bail!(
+                    "--warning goes with --nagios or --node-problem-detector; elsewhere use --warn"
+                )
             }
             _ => None,
         })
@@ -83,7 +85,8 @@ impl Contract {
     fn code(self, status: PluginStatus) -> u8 {
         match (self, status) {
             (_, PluginStatus::Ok) => 0,
-            (Self::Nagios, PluginStatus::Critical) | (Self::NodeProblemDetector, PluginStatus::Unknown) => 2,
+            (Self::Nagios, PluginStatus::Critical)
+            | (Self::NodeProblemDetector, PluginStatus::Unknown) => 2,
             (Self::Nagios, PluginStatus::Unknown) => 3,
             (Self::Nagios, PluginStatus::Warning) | (Self::NodeProblemDetector, _) => 1,
         }

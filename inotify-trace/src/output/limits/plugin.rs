@@ -56,8 +56,9 @@ struct Use {
 
 impl Thresholds {
     fn status(self, level: Level) -> Status {
-        let is_above =
-            |percent: u32| u64::from(level.used) * 100 > u64::from(level.limit) * u64::from(percent);
+        let is_above = |percent: u32| {
+            u64::from(level.used) * 100 > u64::from(level.limit) * u64::from(percent)
+        };
         match () {
             () if is_above(self.critical) => Status::Critical,
             () if is_above(self.warning) => Status::Warning,
@@ -249,8 +250,15 @@ mod tests {
     #[test]
     fn no_name_breaks_the_line() {
         let long = "x".repeat(500);
-        for name in ["a|b=1;;", "a\nb", "a\u{2028}b\u{1b}[31m", "'q'", "", "\u{e4}".repeat(99).as_str(), &long]
-        {
+        for name in [
+            "a|b=1;;",
+            "a\nb",
+            "a\u{2028}b\u{1b}[31m",
+            "'q'",
+            "",
+            "\u{e4}".repeat(99).as_str(),
+            &long,
+        ] {
             let report = report(&[(root(), 128, 128)], &[(0, name)]);
             let (status, line) = report.plugin(LEVELS, true);
             assert_eq!((status, line.lines().count()), (Status::Critical, 1), "{line}");
@@ -268,7 +276,10 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_ok() {
         let mut report = report(&[], &[]);
-        assert_eq!(report.plugin(LEVELS, false), (Status::Ok, "INOTIFY OK - nobody uses inotify".to_owned()));
+        assert_eq!(
+            report.plugin(LEVELS, false),
+            (Status::Ok, "INOTIFY OK - nobody uses inotify".to_owned())
+        );
         report.standings = None::<BTreeMap<_, _>>;
         let (status, line) = report.plugin(LEVELS, true);
         assert_eq!(status, Status::Unknown);
