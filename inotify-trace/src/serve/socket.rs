@@ -43,8 +43,9 @@ use crate::{
 /// The most clients at once.
 const CLIENTS: usize = 8;
 
-/// The most batches that wait for a client.
+/// The most batches, and the most events, that wait for a client: a few megabytes.
 const WAITING: usize = 256;
+const EVENTS: usize = 32 << 10;
 
 /// The time in which a client must have sent its request.
 const TO_ASK: Duration = Duration::from_secs(5);
@@ -175,8 +176,8 @@ fn serve(
         return refuse(&mut stream, &format!("the agent is not ready: {reason}"));
     }
     let (jobs, work) = sync_channel(WAITING);
-    let missed = Arc::new(AtomicU64::new(0));
-    let client = Client { jobs, wish: request.0, missed: Arc::clone(&missed) };
+    let queue = Arc::new(Queue::default());
+    let client = Client { jobs, wish: request.0, queue: Arc::clone(&queue) };
     sender.send(client).map_err(io::Error::other)?;
     shared.wake();
     writeln!(stream, "ok {VERSION}")?;
@@ -190,12 +191,13 @@ fn serve(
             }
             Job::Batch(batch) => {
                 now = batch.time;
+                queue.events.fetch_sub(batch.events.len(), Ordering::SeqCst);
                 out.batch(batch)?;
             }
             Job::End(time) => now = time,
         }
     }
-    let missed = missed.load(Ordering::SeqCst);
+    let missed = queue.missed.load(Ordering::SeqCst);
     if missed > 0 {
         out.lost(now, missed)?;
     }
@@ -215,8 +217,31 @@ enum Job {
 struct Client {
     jobs: SyncSender<Job>,
     wish: Wish,
-    /// How many events it misses, if it was cut off.
-    missed: Arc<AtomicU64>,
+    queue: Arc<Queue>,
+}
+
+/// What the event loop and a client's thread both know of its queue.
+#[derive(Debug, Default)]
+struct Queue {
+    /// How many events wait.
+    events: AtomicUsize,
+    /// How many are missing, if the client was cut off.
+    missed: AtomicU64,
+}
+
+impl Client {
+    /// Queues a batch; false if the client is cut off, since it has not read what came before.
+    fn send(&self, batch: &Batch) -> bool {
+        let count = batch.events.len();
+        let before = self.queue.events.fetch_add(count, Ordering::SeqCst);
+        // One that reads all gets even a large batch.
+        let has_room = before == 0 || before + count <= EVENTS;
+        let is_sent = has_room && self.jobs.try_send(Job::Batch(batch.clone())).is_ok();
+        if !is_sent {
+            self.queue.missed.store(count.max(1) as u64, Ordering::SeqCst);
+        }
+        is_sent
+    }
 }
 
 /// An audience that hands state and events to clients.
@@ -252,16 +277,9 @@ impl Audience for Clients {
 
     fn batch(&mut self, batch: &mut Batch, _: &Tracker) -> io::Result<()> {
         let news = batch.judged || !batch.events.is_empty();
-        self.joined.retain(|client| {
-            if !news {
-                return true;
-            }
-            let sent = client.jobs.try_send(Job::Batch(batch.clone()));
-            if sent.is_err() {
-                client.missed.store(batch.events.len().max(1) as u64, Ordering::SeqCst);
-            }
-            sent.is_ok()
-        });
+        if news {
+            self.joined.retain(|client| client.send(batch));
+        }
         self.joining.extend(self.new.try_iter());
         if !self.joining.is_empty() {
             self.due = Some(batch.time);
@@ -276,3 +294,7 @@ impl Audience for Clients {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "socket_tests.rs"]
+mod tests;
