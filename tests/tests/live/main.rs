@@ -30,6 +30,7 @@ mod paths;
 mod payers;
 mod privileges;
 mod programs;
+mod prometheus;
 mod queues;
 mod record;
 mod report;
