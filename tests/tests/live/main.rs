@@ -35,6 +35,7 @@ mod record;
 mod report;
 mod roads;
 mod runtimes;
+mod serve;
 mod silent;
 mod storms;
 mod tables;
