@@ -8,6 +8,10 @@ use std::{
     net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use inotify_trace_tests::{Process, World, agent::binary, live_test, system, wait};
@@ -19,7 +23,7 @@ struct Served {
     errors: BufReader<std::process::ChildStderr>,
     address: String,
     socket: PathBuf,
-    directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 impl Served {
@@ -44,7 +48,7 @@ impl Served {
                 break place.trim_end().trim_end_matches("/metrics").to_owned();
             }
         };
-        let served = Self { child, errors, address, socket, directory };
+        let served = Self { child, errors, address, socket, _directory: directory };
         wait::until("it is ready", || served.get("/readyz").starts_with("HTTP/1.1 200"));
         served
     }
@@ -237,8 +241,8 @@ fn the_agent_says_what_the_kernel_says() {
 #[live_test]
 fn a_trace_of_the_agent_shows_events_until_it_ends() {
     let _machine = system::the_machine();
-    let served = Served::start(&["--record", "recorded"]);
-    let recorded = served.directory.path().to_owned();
+    let recorded = system::directory();
+    let served = Served::start(&["--record", recorded.path().to_str().unwrap()]);
     let mut process = Process::start();
     let mut trace = Command::new(binary())
         .args(["trace", "-o", "json", "-e", "create,found", "-p", &process.pid.to_string()])
@@ -250,9 +254,12 @@ fn a_trace_of_the_agent_shows_events_until_it_ends() {
     let mut lines = BufReader::new(trace.stdout.take().unwrap()).lines();
     // It does not say when it begins: events come until it shows one.
     let pid = process.pid;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let its = Arc::clone(&is_over);
     let creator = std::thread::spawn(move || {
-        while process.call("init1 0").is_ok_and(|fd| process.call(&format!("close {fd}")).is_ok()) {
-            std::thread::sleep(std::time::Duration::from_millis(10));
+        while !its.load(Ordering::SeqCst) {
+            let fd = process.call("init1 0").unwrap();
+            process.call(&format!("close {fd}")).unwrap();
         }
     });
     let event: Value = json_of(&lines.next().unwrap().unwrap());
@@ -263,8 +270,9 @@ fn a_trace_of_the_agent_shows_events_until_it_ends() {
     let mut errors = String::new();
     trace.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     assert!(errors.contains("the agent has ended"), "{errors}");
-    // SAFETY: the process is this test's, and still runs.
-    unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
+    is_over.store(true, Ordering::SeqCst);
     creator.join().unwrap();
-    drop(recorded);
+    let files = fs::read_dir(recorded.path()).unwrap().flatten();
+    let names: Vec<_> = files.map(|it| it.file_name().to_string_lossy().into_owned()).collect();
+    assert!(names.len() == 1 && names[0].ends_with(".itrec"), "{names:?}");
 }
