@@ -63,13 +63,13 @@ const INDEX: &str = "\
 /// # Errors
 /// If there is no room for the thread.
 pub fn serve(listener: Listener, shared: Arc<Shared>) -> io::Result<()> {
+    let its = Arc::clone(&shared);
     threads::spawn("http", move || {
         privileges::give_up_all();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let served = runtime.and_then(|runtime| runtime.block_on(accept(listener, shared)));
         if let Err(error) = served {
-            // Without this thread, the event loop ends: nothing wakes it for a page any more.
-            log::error!("cannot serve HTTP: {error}");
+            its.fail(format!("cannot serve HTTP: {error}"));
         }
     })?;
     Ok(())

@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
     os::{
-        fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+        fd::{AsFd as _, FromRawFd as _, OwnedFd, RawFd},
         unix::{fs::FileTypeExt as _, net::UnixListener},
     },
     path::{Path, PathBuf},
@@ -154,15 +154,6 @@ impl Listener {
                 it.local_addr().map_or_else(|_| asked.to_string(), |it| Listen::Tcp(it).to_string())
             }
             _ => asked.to_string(),
-        }
-    }
-
-    /// The descriptor, for tests and messages.
-    #[must_use]
-    pub fn number(&self) -> RawFd {
-        match self {
-            Self::Tcp(it) => it.as_raw_fd(),
-            Self::Unix(it) => it.as_raw_fd(),
         }
     }
 }

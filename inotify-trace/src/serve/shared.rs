@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -49,6 +49,8 @@ pub struct Shared {
     beat: AtomicU64,
     /// Why it is not ready; None if it is.
     unready: Mutex<Option<String>>,
+    /// Why nothing can be served any more.
+    failure: OnceLock<String>,
 }
 
 impl Shared {
@@ -64,6 +66,7 @@ impl Shared {
             began: Instant::now(),
             beat: AtomicU64::new(0),
             unready: Mutex::new(Some("the kernel programs are not attached yet".to_owned())),
+            failure: OnceLock::new(),
         };
         (shared, asked)
     }
@@ -79,6 +82,19 @@ impl Shared {
     pub fn silent_for(&self) -> Duration {
         let beat = Duration::from_millis(self.beat.load(Ordering::Relaxed));
         self.began.elapsed().saturating_sub(beat)
+    }
+
+    /// Nothing can be served any more: the event loop ends with this.
+    pub fn fail(&self, reason: String) {
+        // The first one counts.
+        let _ = self.failure.set(reason);
+        self.wake();
+    }
+
+    /// Why nothing can be served any more.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
     }
 
     /// Sets why it is not ready, or that it is.

@@ -36,6 +36,7 @@ mod record;
 mod report;
 mod roads;
 mod runtimes;
+mod serve;
 mod silent;
 mod storms;
 mod tables;

@@ -63,7 +63,7 @@ impl Holder {
             container: if names.is_sandbox { "~sandbox".to_owned() } else { part(own) },
             unit: String::new(),
         };
-        (holder.pod != "" || own.is_some()).then_some(holder)
+        (!holder.pod.is_empty() || own.is_some()).then_some(holder)
     }
 
     /// The values of its labels.

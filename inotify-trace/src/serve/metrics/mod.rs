@@ -160,6 +160,9 @@ impl Audience for Metrics {
 
     fn batch(&mut self, batch: &mut Batch, _: &Tracker) -> io::Result<()> {
         self.shared.beat();
+        if let Some(failure) = self.shared.failure() {
+            return Err(io::Error::other(failure.to_owned()));
+        }
         if self.due.is_none() && self.shared.is_wanted() {
             // Those who came during the last second wait for the rest of it.
             let fresh = u64::try_from(FRESH.as_nanos()).unwrap_or(u64::MAX);
