@@ -14,5 +14,6 @@ pub mod output;
 pub mod recording;
 mod regular;
 pub mod report;
+pub mod serve;
 mod threads;
 mod zone;

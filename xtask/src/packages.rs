@@ -17,6 +17,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("containerd", "containerd"),
     // In the images of its containers, which have nothing else in them.
     ("busybox", "busybox-static"),
+    // And its promtool: they read the alerts, and scrape the agent.
+    ("prometheus", "prometheus"),
 ];
 
 /// The browser that looks at reports, and a font for it.

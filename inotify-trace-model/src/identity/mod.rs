@@ -238,6 +238,14 @@ pub fn display_name(cgroup_path: &str) -> String {
     printable(cgroup_path::from_last_unit(cgroup_path)).into_owned()
 }
 
+/// The systemd unit of a cgroup: the last in its path; None if it is in none.
+#[must_use]
+pub fn unit(cgroup_path: &str) -> Option<&str> {
+    let from_there = cgroup_path::from_last_unit(cgroup_path);
+    // Without a unit it is the whole path, which begins with a slash.
+    from_there.split('/').next().filter(|unit| !unit.is_empty())
+}
+
 /// The first 12 digits of a 64-digit id, as every runtime's own listing prints them.
 fn short_hex(id: &str) -> Option<&str> {
     if cgroup_path::is_hex(id, 64) { id.get(..12) } else { None }

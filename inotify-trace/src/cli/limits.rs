@@ -20,9 +20,11 @@ use tokio::time::Instant;
 
 use super::{
     EXIT_ERROR,
+    agent::AgentArgs,
     choice::one_of,
     list,
     past::{Past, PastArgs},
+    plugin::PluginArgs,
     say::say,
     session::{self, event_loop},
     units::{self, interval, positive_duration},
@@ -76,6 +78,10 @@ pub(super) struct Args {
     #[arg(long, hide_short_help = true)]
     walk_proc: bool,
     #[command(flatten)]
+    plugin: PluginArgs,
+    #[command(flatten)]
+    agent: AgentArgs,
+    #[command(flatten)]
     past: PastArgs,
     #[command(flatten)]
     host: super::Host,
@@ -95,12 +101,14 @@ Examples:
   sudo inotify-trace limits                      use of the limits, and recommended values
   sudo inotify-trace limits --watch 1m           also the time until a limit is reached
   sudo inotify-trace limits --watch --interval 1m    also what changed, every minute, until Ctrl-C
+  sudo inotify-trace limits --nagios             for Nagios and Icinga: one line, with exit code 0 to 3
   sudo inotify-trace limits --warn 90 -o json    for monitoring: exit code 1 from 90% on
   inotify-trace limits --recording night.itrec --at 03:05    use of the limits at that moment
   sudo inotify-trace limits --pods 250 --apply   set the limits for a node of 250 pods
 
 Exit code: 0; 1 if a user has used --warn percent or more; 2 if the command failed, also if the
-users' charges are unknown. With --apply 0 (done, or declined) or 2.";
+users' charges are unknown. With --apply 0 (done, or declined) or 2. With --nagios and
+--node-problem-detector those of their contracts.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.apply && !args.yes && !io::stdin().is_terminal() {
@@ -108,6 +116,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             "--apply asks before it writes, and standard input is no terminal: add --yes to write \
              without being asked"
         );
+    }
+    if let Some(code) = args.plugin.answer(|| look(args))? {
+        return Ok(code);
     }
     args.host.check()?;
     if args.watch.is_some() {
@@ -126,9 +137,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             (false, false) => ExitCode::SUCCESS,
         });
     }
-    let look = list::look(false, args.walk_proc, &args.host.registry())?;
-    let mut report = report(args, &look.tracker, look.is_told, None);
+    let mut report = look(args)?;
     if args.apply { apply(args, &mut report) } else { show(args, &report) }
+}
+
+/// The report of now: the agent's, or else that of a look of its own.
+fn look(args: &Args) -> anyhow::Result<LimitsReport> {
+    args.host.check()?;
+    let is_fit = !args.walk_proc && args.host.is_default();
+    let look = match args.agent.state(is_fit)? {
+        Some(known) => list::Look::of_agent(known),
+        None => list::look(false, args.walk_proc, &args.host.registry())?,
+    };
+    Ok(report(args, &look.tracker, look.is_told, None))
 }
 
 /// Traces, and reports at the end, or at each interval, how fast the use of the limits grows.

@@ -10,6 +10,7 @@ use inotify_trace_model::{story::Story, tracker::Tracker, usage::By};
 
 use self::shown::Shown;
 use super::{
+    agent::{self, AgentArgs},
     choice::{listed, one_of},
     kernel::log_at,
     past::PastArgs,
@@ -66,6 +67,8 @@ pub(super) struct Args {
     #[arg(long, hide_short_help = true)]
     walk_proc: bool,
     #[command(flatten)]
+    agent: AgentArgs,
+    #[command(flatten)]
     past: PastArgs,
     #[command(flatten)]
     host: super::Host,
@@ -112,7 +115,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let users = host::users();
     args.select.check_users(iter::once(&users))?;
     // Watch targets take time to find, so JSON has them only with --watches.
-    let look = look(args.watches, args.walk_proc, &args.host.registry())?;
+    let is_fit = !args.walk_proc && args.host.is_default();
+    let look = match args.agent.state(is_fit)? {
+        Some(known) => Look::of_agent(known),
+        None => look(args.watches, args.walk_proc, &args.host.registry())?,
+    };
     let mut shown = Shown::new(args)?;
     shown.add(&look.tracker, look.is_told, look.left_out, users, None)?;
     shown.finish()?;
@@ -145,6 +152,13 @@ pub(super) struct Look {
     left_out: usize,
     /// Whether it is only what a PID namespace shows.
     pub(super) is_elsewhere: bool,
+}
+
+impl Look {
+    /// What the agent knows.
+    pub(super) fn of_agent(known: agent::Known) -> Self {
+        Self { tracker: known.tracker, is_told: true, left_out: 0, is_elsewhere: false }
+    }
 }
 
 /// The instances and watches that exist now. Without the privileges to ask the kernel they come from

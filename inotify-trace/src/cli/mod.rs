@@ -1,5 +1,6 @@
 //! The command line: one file for each command.
 
+mod agent;
 mod check;
 mod choice;
 mod destination;
@@ -10,6 +11,7 @@ mod limits;
 mod list;
 mod memory;
 mod past;
+mod plugin;
 mod progress;
 mod range;
 mod record;
@@ -19,6 +21,7 @@ mod replay;
 mod report;
 mod say;
 mod select;
+mod serve;
 mod session;
 mod trace;
 mod units;
@@ -74,6 +77,15 @@ impl Host {
         self.host_root.clone().unwrap_or_else(|| "/".into())
     }
 
+    /// Whether all is as usual: an agent of this machine can answer.
+    fn is_default(&self) -> bool {
+        #[cfg(feature = "cri")]
+        if self.cri_socket.is_some() {
+            return false;
+        }
+        self.host_root.is_none()
+    }
+
     /// Fails if a directory or a socket that was given is none.
     fn check(&self) -> anyhow::Result<()> {
         if let Some(root) = self.host_root.as_deref().filter(|it| !it.is_dir()) {
@@ -119,6 +131,7 @@ Examples:
   inotify-trace replay night.itrec          show the events of a recording
   inotify-trace report night.itrec -o night.html    summarize a recording on one page
   inotify-trace export night.itrec --format parquet -o night.parquet    convert it for other tools
+  sudo inotify-trace serve                  watch all the time, with metrics for Prometheus
   sudo inotify-trace check                  show the features this machine supports";
 
 #[derive(Debug, Subcommand)]
@@ -139,6 +152,8 @@ enum Command {
     Report(report::Args),
     /// Convert recordings for other tools: JSON lines, CSV, Parquet, Perfetto
     Export(export::Args),
+    /// Watch all the time, and serve metrics for Prometheus
+    Serve(serve::Args),
     /// Show the features this kernel supports, those missing, and the backend in use
     Check(check::Args),
 }
@@ -165,6 +180,7 @@ pub fn main() -> ExitCode {
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Report(args)) => report::run(&args),
         Some(Command::Export(args)) => export::run(&args),
+        Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Check(args)) => check::run(&args),
     };
     match result {

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use inotify_trace_model::tracker::Tracker;
 use tokio::{
     runtime::Runtime,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::Instant,
 };
 
@@ -28,18 +28,24 @@ pub(super) fn event_loop() -> anyhow::Result<Runtime> {
         .context("cannot start the event loop")
 }
 
-/// Attaches the kernel programs. The session ends with Ctrl-C, SIGTERM, SIGHUP, or after `duration`.
-pub(super) fn start(options: Options, duration: Option<Duration>) -> anyhow::Result<Session> {
+/// Catches the signals that end a trace.
+pub(super) fn catch_signals() -> anyhow::Result<Vec<Signal>> {
     let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
     // What nohup started outlives its terminal.
     if !surroundings::ignores_hang_up() {
         kinds.push(SignalKind::hangup());
     }
-    // Before attaching: a signal that comes early must not kill the agent in mid-output.
     let caught: io::Result<Vec<_>> = kinds.iter().map(|&kind| signal(kind)).collect();
     let caught = caught.context("cannot catch signals")?;
     let numbers: Vec<_> = kinds.iter().map(SignalKind::as_raw_value).collect();
     end_writes_on(&numbers).context("cannot catch signals")?;
+    Ok(caught)
+}
+
+/// Attaches the kernel programs. The session ends with Ctrl-C, SIGTERM, SIGHUP, or after `duration`.
+pub(super) fn start(options: Options, duration: Option<Duration>) -> anyhow::Result<Session> {
+    // Before attaching: a signal that comes early must not kill the agent in mid-output.
+    let caught = catch_signals()?;
     let mut session = Session::new(Live::start(options)?);
     for mut signal in caught {
         session.add(Box::new(move |context| signal.poll_recv(context).map(|_| Wake::Ended)));

@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use inotify_trace_model::{story::Story, verdict::Grace};
 
 use super::{
+    agent::Events,
     kernel::{KernelArgs, log_at},
     recorder::{Recording, refuse_existing},
     session::{self, event_loop},
@@ -14,6 +15,7 @@ use super::{
 use crate::{
     feed::Options,
     host::{self, privileges::Later},
+    serve::protocol::SOCKET,
 };
 
 #[derive(Debug, clap::Args)]
@@ -27,6 +29,17 @@ pub(super) struct Args {
     /// Also record all events to this file, even those not shown, as `inotify-trace record` does
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Show the events of the agent that `inotify-trace serve` runs, at this socket [default:
+    /// /run/inotify-trace.sock], instead of loading kernel programs
+    #[arg(
+        long,
+        value_name = "PATH",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = SOCKET,
+        conflicts_with_all = ["record", "backend", "walk_proc", "buffer"]
+    )]
+    agent: Option<PathBuf>,
     #[command(flatten)]
     kernel: KernelArgs,
     #[command(flatten)]
@@ -47,6 +60,14 @@ async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
     args.view.check_users(std::iter::once(&users))?;
     if let Some(path) = &args.record {
         refuse_existing(path)?;
+    }
+    if let Some(path) = &args.agent {
+        let mut events = Events::of(path)?;
+        let started = events.header.started;
+        let mut story = Story::new(started, Grace::default()).within(args.kernel.memory.ceiling());
+        let mut view = args.view.audience(events.header.clock(), users);
+        events.run(args.duration, &mut story, &mut view).await?;
+        return Ok(ExitCode::SUCCESS);
     }
     let kernel = args.kernel.settings(args.verbose);
     // A recording has the paths of existing watches, which the trace shows only if asked to.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Instant};
 
 use inotify_trace_model::{
-    event::{BootTime, Event, InstanceId},
+    event::{BootTime, Event, EventKind, InstanceId, Loss},
     tracker::{Departure, Leaver, Tracker},
 };
 use tokio::time::{Duration, sleep_until};
@@ -18,13 +18,16 @@ use crate::{
         privileges,
         procfs::{self, TableId},
     },
-    kernel::{Backend, KernelError, Programs},
+    kernel::{Backend, KernelError, Meter, Programs},
 };
 
 /// The time between two batches, unless the ring buffer is half full before. A first event is shown
 /// at once; those that follow closely don't wake the agent, which would cost the traced program more
 /// than the tracing does, see docs/benchmarks.md.
 const REST: Duration = Duration::from_millis(50);
+
+/// How often losses are simulated, if they are.
+const SIMULATED: Duration = Duration::from_secs(10);
 
 /// Events from the running kernel.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub struct Live {
     found: Vec<Event>,
     /// Whether only a half full ring buffer wakes the agent.
     resting: bool,
+    /// How many events it pretends to lose next, and when.
+    simulated: Option<(u64, Instant)>,
 }
 
 impl Live {
@@ -58,7 +63,16 @@ impl Live {
         let (search, queues) = (Routine::search(now), Routine::queues(now));
         let refusals = Refusals::new(now);
         let given_up = GivenUp::default();
-        Ok(Self { intake, search, queues, refusals, given_up, found, resting: false })
+        Ok(Self {
+            intake,
+            search,
+            queues,
+            refusals,
+            given_up,
+            found,
+            resting: false,
+            simulated: None,
+        })
     }
 
     /// Takes a snapshot without tracing.
@@ -90,6 +104,23 @@ impl Live {
     #[must_use]
     pub fn unseen(&self) -> &[&'static str] {
         self.intake.programs.unseen()
+    }
+
+    /// Pretends to lose this many events every [`SIMULATED`].
+    pub(super) fn simulate_loss(&mut self, count: u64) {
+        self.simulated = Some((count, Instant::now() + SIMULATED));
+    }
+
+    /// Whether each overflow of a queue is seen as it happens.
+    #[must_use]
+    pub fn sees_overflows(&self) -> bool {
+        self.intake.programs.sees_overflows()
+    }
+
+    /// What measures the kernel programs.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        self.intake.programs.meter()
     }
 
     /// The backend in use.
@@ -136,6 +167,12 @@ impl Live {
             }
             self.search.done(now, Instant::now());
         }
+        if let Some((count, due)) = &mut self.simulated
+            && *due <= now
+        {
+            *due = now + SIMULATED;
+            events.push(super::now(EventKind::Lost { count: *count, what: Loss::Events }));
+        }
         if self.queues.due() <= now {
             self.look_at_queues()?;
             self.queues.done(now, Instant::now());
@@ -168,7 +205,8 @@ impl Live {
 
     /// When the next question is due.
     fn due(&self) -> Instant {
-        self.intake.sweep.due().min(self.search.due()).min(self.queues.due())
+        let looks = self.intake.sweep.due().min(self.search.due()).min(self.queues.due());
+        self.simulated.map_or(looks, |(_, due)| looks.min(due))
     }
 
     fn rest(&mut self, resting: bool) {
@@ -275,10 +313,7 @@ impl GivenUp {
 
 #[cfg(test)]
 mod tests {
-    use inotify_trace_model::{
-        event::EventKind,
-        testing::{Machine, task},
-    };
+    use inotify_trace_model::testing::{Machine, task};
 
     use super::*;
 

@@ -76,6 +76,11 @@ impl Session {
         self.add(Box::new(move |context| sleep.as_mut().poll(context).map(|()| Wake::Ended)));
     }
 
+    /// Pretends to lose this many events every ten seconds.
+    pub fn simulate_loss(&mut self, count: u64) {
+        self.live.simulate_loss(count);
+    }
+
     /// The source of its events.
     #[must_use]
     pub fn live(&self) -> &Live {

@@ -88,6 +88,22 @@ pub fn give_up_others(later: Later) {
     }
 }
 
+/// Gives up all that this thread has: it serves others, and needs nothing for that.
+pub fn give_up_all() {
+    let give_up = || {
+        set_no_new_privs(true)?;
+        let none = CapabilitySet::empty();
+        set_capabilities(
+            None,
+            CapabilitySets { effective: none, permitted: none, inheritable: none },
+        )
+    };
+    let given_up: rustix::io::Result<()> = give_up();
+    if let Err(error) = given_up {
+        log::warn!("cannot give up privileges that are not needed: {error}");
+    }
+}
+
 fn try_to_give_up_others(later: Later) -> rustix::io::Result<()> {
     let more = match later {
         Later::Nothing => CapabilitySet::empty(),

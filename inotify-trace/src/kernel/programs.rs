@@ -18,6 +18,7 @@ use super::{
     iterate::Iteration,
     links::Links,
     loader::{Installed, Loader, readiness_of},
+    meter::Meter,
     misses, records,
     window::Window,
 };
@@ -74,6 +75,8 @@ pub struct Programs {
     ring: AsyncFd<RingBuf<MapData>>,
     resting: Window,
     lost: Window,
+    /// The size of the ring buffer in bytes.
+    capacity: u32,
     /// Losses already reported, in the order of [`Loss::ALL`].
     reported: [u64; Loss::ALL.len()],
     /// Whether a call without a beginning is a loss; see [`Self::count_lost_calls`].
@@ -104,7 +107,7 @@ impl Programs {
         let mut refusals = Vec::new();
         for backend in backends {
             match loader.install(backend) {
-                Ok(()) => return Self::new(Some(backend), loader, !settings.walk_proc),
+                Ok(()) => return Self::new(Some(backend), loader, settings),
                 Err(error) => {
                     log::info!("no {backend} backend: {error}");
                     refusals.push((backend, error));
@@ -127,13 +130,13 @@ impl Programs {
     pub fn for_questions(settings: Settings) -> Result<Self, KernelError> {
         let mut loader = Loader::new(settings, &[])?;
         loader.prepare_for_questions()?;
-        Self::new(None, loader, !settings.walk_proc)
+        Self::new(None, loader, settings)
     }
 
     fn new(
         backend: Option<Backend>,
         loader: Loader,
-        can_iterate: bool,
+        settings: Settings,
     ) -> Result<Self, KernelError> {
         let Installed { mut ebpf, links, functions, losses } = loader.finish();
         let ring = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?).map_err(map_error)?;
@@ -146,7 +149,8 @@ impl Programs {
             reported: [0; Loss::ALL.len()],
             counts_lost_calls: false,
             skipped: 0,
-            can_iterate,
+            can_iterate: !settings.walk_proc,
+            capacity: settings.buffer,
             _links: links,
             ebpf,
             functions,
@@ -169,6 +173,12 @@ impl Programs {
     #[must_use]
     pub fn sees_overflows(&self) -> bool {
         self.backend.is_some_and(Backend::is_exact) && !self.losses.contains(&OVERFLOWS)
+    }
+
+    /// What measures them from outside.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        Meter::new(&self.ebpf, self.ring.get_ref().as_fd(), self.capacity)
     }
 
     /// Finds existing instances by an iterator over the descriptors of all processes. The answers

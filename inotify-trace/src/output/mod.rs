@@ -35,7 +35,7 @@ pub(crate) use failure::{
 pub use fields::{Context, Field, Form, Record, Run, Type, Value};
 pub use filter::{Filter, Filtered};
 pub use json::Json;
-pub use limits::{LimitsReport, Numbers};
+pub use limits::{LimitsReport, Numbers, PluginStatus, Thresholds, plugin_unknown};
 pub use listing::Listing;
 pub(crate) use mask::{instance_flags, watch_mask};
 pub use names::UserNames;

@@ -13,6 +13,7 @@ mod header;
 mod reader;
 mod recorder;
 mod store;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -24,6 +25,7 @@ pub use header::Header;
 pub use reader::Reader;
 pub use recorder::Recorder;
 pub use store::{Rotation, Store, is_being_written};
+pub use stream::Stream;
 
 /// The extension of recordings in a directory.
 pub const EXTENSION: &str = "itrec";

@@ -217,7 +217,7 @@ fn who_only_looks_like_a_shim_is_none() {
 }
 
 /// A cgroup with the files of the memory controller; None if the hierarchy has no such controller.
-fn with_memory() -> Option<Cgroup> {
+pub(crate) fn with_memory() -> Option<Cgroup> {
     let root = inotify_trace_tests::cgroup::mount_point()?;
     // It may be on already; and on the machines of this test, nobody else depends on it.
     let _ = fs::write(root.join("cgroup.subtree_control"), "+memory");
@@ -225,7 +225,7 @@ fn with_memory() -> Option<Cgroup> {
 }
 
 /// A shim that keeps an instance on these files of each of two cgroups that are gone.
-fn leaky_shim(program: &Path, files: &[&str], cgroup: impl Fn() -> Cgroup) -> Process {
+pub(crate) fn leaky_shim(program: &Path, files: &[&str], cgroup: impl Fn() -> Cgroup) -> Process {
     let mut shim = Process::start_as(program, &["-namespace", "k8s.io", "-id", "a1"]);
     for _ in 0..2 {
         let gone = cgroup();

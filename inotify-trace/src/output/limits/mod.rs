@@ -1,8 +1,11 @@
 //! Users' distance from the limits, and the recommended values, as text or as JSON.
 
 mod json;
+mod plugin;
 mod text;
 mod words;
+
+pub use plugin::{Status as PluginStatus, Thresholds, unknown as plugin_unknown};
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,0 +1,211 @@
+//! `inotify-trace serve`: the agent that watches all the time.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use inotify_trace_model::{story::Story, verdict::Grace};
+
+use super::{
+    Host,
+    kernel::{KernelArgs, log_at},
+    recorder::Recording,
+    say::say,
+    session::{self, event_loop},
+    units::{self, total_size},
+};
+use crate::{
+    feed::{Options, Session, Wake},
+    host::{self, privileges::Later},
+    kernel::measure_programs,
+    limits::files::Root,
+    recording::{Header, Rotation, Store},
+    serve::{
+        Listen, Shared, http,
+        metrics::{Metrics, Sources},
+        protocol::SOCKET,
+        socket::Socket,
+        systemd::Systemd,
+    },
+};
+
+/// How often a recording begins a new file.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The longest time from an event until it is on disk.
+const FLUSH: Duration = Duration::from_secs(1);
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = units::help(EXAMPLES, &[units::SIZE]))]
+pub(super) struct Args {
+    /// Where to serve metrics and health by HTTP: an address and a port, unix:PATH, or fd://N for a
+    /// socket that systemd passes
+    #[arg(long, value_name = "WHERE", default_value = "127.0.0.1:20866")]
+    listen: Listen,
+    /// Where other commands ask this agent, instead of loading kernel programs
+    #[arg(long, value_name = "PATH", default_value = SOCKET)]
+    socket: PathBuf,
+    /// Let this group ask, too, by its name or number [default: only root]
+    #[arg(long, value_name = "GROUP", conflicts_with = "no_socket")]
+    socket_group: Option<String>,
+    /// Let no other command ask
+    #[arg(long)]
+    no_socket: bool,
+    /// Record all events to files in this directory, a new one each hour
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
+    /// Keep the recorded files below this size together, such as 1G; the oldest are deleted
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = total_size, requires = "record")]
+    record_max_total: u64,
+    /// Have the kernel measure the run time of BPF programs, of all programs on this machine; needs
+    /// CAP_SYS_ADMIN at start
+    #[arg(long)]
+    program_stats: bool,
+    /// Pretend to lose this many events every ten seconds, to try what becomes of that
+    #[arg(long, value_name = "N", hide = true)]
+    simulate_loss: Option<u64>,
+    #[command(flatten)]
+    kernel: KernelArgs,
+    #[command(flatten)]
+    host: Host,
+    /// Log more, also about the kernel programs; -vv for everything
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo inotify-trace serve                       metrics at http://127.0.0.1:20866/metrics
+  sudo inotify-trace serve --listen 0.0.0.0:20866    for a Prometheus on another machine
+  sudo inotify-trace serve --record /var/lib/inotify-trace/    and record all events, 1G at most
+  sudo inotify-trace serve --socket-group adm    let members of adm use list, limits and leaks
+  curl http://127.0.0.1:20866/readyz             whether it sees everything yet
+  inotify-trace list --agent                     ask it, in milliseconds
+
+docs/metrics.md lists the metrics. Whoever can connect to --listen can read them; they have names of
+pods, units and users, and no paths. Under systemd, it tells when it is ready, and its watchdog that it
+runs. SIGTERM ends it, and completes the recording.";
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    log_at(args.verbose);
+    event_loop()?.block_on(serve(args))
+}
+
+async fn serve(args: &Args) -> anyhow::Result<ExitCode> {
+    args.host.check()?;
+    let (shared, mut asked) = Shared::new();
+    let shared = Arc::new(shared);
+    // What cannot work fails before anything is attached.
+    let store = args.record.is_some().then(|| args.store()).transpose()?;
+    let socket = args.socket()?;
+    let listener =
+        args.listen.open().with_context(|| format!("cannot listen at {}", args.listen))?;
+    let place = listener.place(&args.listen);
+    http::serve(listener, Arc::clone(&shared)).context("cannot start to serve HTTP")?;
+    // Held until the end.
+    let _measured = args.program_stats.then(measure_programs).transpose().context(
+        "--program-stats: the kernel does not measure the run time of programs; it needs \
+         CAP_SYS_ADMIN for that",
+    )?;
+    let mut session = session::start(args.options(), None)?;
+    session.add(Box::new(move |context| {
+        asked.poll_recv(context).map(|asked| asked.map_or(Wake::Ended, |()| Wake::Asked))
+    }));
+    if let Some(count) = args.simulate_loss {
+        session.simulate_loss(count);
+    }
+    let clock = host::clock();
+    let story = Story::new(host::now(), Grace::default());
+    let mut story = story.within(args.kernel.memory.ceiling());
+    let sources = Sources::new(session.live(), Root::new(&args.host.root()), args.program_stats);
+    let metrics = Metrics::new(Arc::clone(&shared), sources);
+    let recording = match store {
+        Some(store) => Some(Recording::start(store, FLUSH, &session, &args.host, &clock)?),
+        None => None,
+    };
+    let header = header(&session, &args.host, &clock);
+    // The file is removed at the end.
+    let (clients, _file) =
+        match socket.map(|it| it.serve(header, Arc::clone(&shared))).transpose()? {
+            Some((clients, file)) => (Some(clients), Some(file)),
+            None => (None, None),
+        };
+    // The recording takes the events out: it comes last.
+    let mut audience = (Systemd::default(), (metrics, (clients, recording)));
+    let told = session
+        .run(&mut story, &mut audience, |session, story, (systemd, _)| {
+            session::greet(session, story.tracker())?;
+            say(format_args!("Metrics at {place}/metrics"))?;
+            shared.set_unready(None);
+            systemd.ready(story.tracker());
+            Ok(())
+        })
+        .await;
+    Systemd::stopping();
+    shared.set_unready(Some("it ends".to_owned()));
+    let (_, (_, (_, recording))) = audience;
+    if let Some(recording) = recording {
+        recording.finish()?;
+    }
+    told?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    fn options(&self) -> Options {
+        Options {
+            kernel: self.kernel.settings(self.verbose),
+            registry: self.host.registry(),
+            // `list --watches` asks for them.
+            find_paths: true,
+            later: if self.record.is_some() { Later::WriteFiles } else { Later::Nothing },
+        }
+    }
+
+    /// Where to record.
+    fn store(&self) -> anyhow::Result<Store> {
+        let path = self.record.clone().unwrap_or_default();
+        if path.exists() && !path.is_dir() {
+            bail!("--record {}: this is a file, and a directory is needed", path.display());
+        }
+        let max_total = Some(self.record_max_total);
+        let rotation = Rotation { time: Some(HOUR), max_total, ..Rotation::default() };
+        // A slash at the end says that it is a directory.
+        Ok(Store::new(&path.join(""), rotation)?)
+    }
+
+    /// The socket of the agent, unless there is to be none.
+    fn socket(&self) -> anyhow::Result<Option<Socket>> {
+        if self.no_socket {
+            return Ok(None);
+        }
+        let group = self.socket_group.as_deref().map(group).transpose()?;
+        Socket::open(&self.socket, group).map(Some).with_context(|| {
+            format!(
+                "cannot listen at {}; --socket names another place, and --no-socket does without",
+                self.socket.display()
+            )
+        })
+    }
+}
+
+/// What clients of the socket learn of this machine.
+fn header(session: &Session, host: &Host, clock: &inotify_trace_model::clock::Clock) -> Header {
+    let live = session.live();
+    let mut header = host::header(&host.root(), clock, host::now());
+    header.backend = live.backend().map(|it| it.to_string()).unwrap_or_default();
+    header.unseen = live.unseen().iter().map(ToString::to_string).collect();
+    header
+}
+
+/// The number of a group, by its name or number.
+fn group(text: &str) -> anyhow::Result<u32> {
+    let file = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let mut lines = file.lines().map(|line| line.split(':'));
+    let named = lines.find_map(|mut fields| {
+        fields.next().filter(|name| *name == text)?;
+        fields.nth(1)?.parse().ok()
+    });
+    named
+        .or_else(|| text.parse().ok())
+        .with_context(|| format!("--socket-group {text}: there is no such group in /etc/group"))
+}
