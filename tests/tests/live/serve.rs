@@ -264,14 +264,15 @@ fn a_trace_of_the_agent_shows_events_until_it_ends() {
     });
     let event: Value = json_of(&lines.next().unwrap().unwrap());
     assert_eq!((&event["event"], &event["pid"]), (&json!("create"), &json!(pid)), "{event}");
+    is_over.store(true, Ordering::SeqCst);
+    creator.join().unwrap();
     let rest = served.stop();
     assert!(rest.contains("Recorded "), "{rest}");
+    assert!(lines.all(|line| line.is_ok()));
     assert_eq!(trace.wait().unwrap().code(), Some(0));
     let mut errors = String::new();
     trace.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     assert!(errors.contains("the agent has ended"), "{errors}");
-    is_over.store(true, Ordering::SeqCst);
-    creator.join().unwrap();
     let files = fs::read_dir(recorded.path()).unwrap().flatten();
     let names: Vec<_> = files.map(|it| it.file_name().to_string_lossy().into_owned()).collect();
     assert!(names.len() == 1 && names[0].ends_with(".itrec"), "{names:?}");
