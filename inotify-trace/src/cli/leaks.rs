@@ -119,7 +119,7 @@ async fn look(args: &Args) -> anyhow::Result<ExitCode> {
     let survey = Live::survey(survey)?;
     session::warn_of_missing_capabilities()?;
     session::warn_of_left_out(survey.left_out)?;
-    let Ok(()) = story.take(survey.found, &mut ());
+    survey.tell(&mut story);
     let at_once = Grace { target: Duration::ZERO, idle: Duration::MAX, growth: Duration::MAX };
     let mut grace = at_once;
     if verdicts(story.tracker(), story.now(), &at_once).iter().any(|it| it.kind.is_leak()) {

@@ -184,7 +184,7 @@ pub(super) fn look(find_paths: bool, walk_proc: bool, registry: &Registry) -> an
     warn_of_left_out(left_out)?;
     // What is asked for is the whole.
     let mut story = Story::without_verdicts(host::now()).within(None);
-    let Ok(()) = story.take(survey.found, &mut ());
+    survey.tell(&mut story);
     Ok(Look { tracker: story.into_tracker(), is_told, left_out, is_elsewhere })
 }
 

@@ -9,8 +9,7 @@ use inotify_trace_model::{
 use tokio::time::{Duration, sleep_until};
 
 use super::{
-    Options, Survey, batch_now, charges, intake::Intake, programs, refused::Refusals, snapshot,
-    sweep::Routine,
+    Options, Survey, charges, intake::Intake, programs, refused::Refusals, snapshot, sweep::Routine,
 };
 use crate::{
     host::{
@@ -83,10 +82,10 @@ impl Live {
         let programs = Programs::for_questions(options.kernel)?;
         privileges::give_up_others(options.later);
         let mut intake = Intake::new(programs, options.registry);
-        let mut events = snapshot::of_machine(&mut intake, options.find_paths)?;
+        let (mut events, watches) = snapshot::with_watches_apart(&mut intake, options.find_paths)?;
         intake.naming.wait(&mut events);
         programs::identify(&mut events, &Tracker::new(), &mut Helper::with_rests(OF_EVENTS));
-        Ok(Survey { found: batch_now(events), hidden: 0, left_out: intake.left_out })
+        Ok(Survey::new(events, watches, 0, intake.left_out))
     }
 
     /// The number of watches of the snapshot that were not looked up for lack of time.

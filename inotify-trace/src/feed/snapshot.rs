@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use inotify_trace_model::{
-    event::{CgroupId, Event, EventKind, InstanceId, Target, Task},
+    event::{BootTime, CgroupId, Event, EventKind, InstanceId, Target, Task},
     text::text_of,
-    tracker::Tracker,
+    tracker::{Tracker, Watch},
     usage::standings,
 };
 
@@ -43,13 +43,56 @@ pub(super) struct Hierarchy {
     mount: Option<cgroup::Mount>,
     /// Finds the paths of watches, if wanted.
     pub(super) targets: Option<Targets>,
+    /// Watches that were found, if they are kept apart from other events.
+    pub(super) apart: Option<Vec<WatchesFound>>,
 }
+
+/// Some of an instance's watches, oldest first. As events a million would take much more memory.
+#[derive(Debug)]
+pub struct WatchesFound {
+    instance: InstanceId,
+    time: BootTime,
+    watches: Vec<(i32, Watch)>,
+}
+
+impl WatchesFound {
+    /// The same as events.
+    pub(super) fn into_events(self) -> impl Iterator<Item = Event> {
+        let Self { instance, time, watches } = self;
+        watches.into_iter().map(move |(wd, Watch { target, mask })| {
+            let kind = EventKind::WatchFound { instance, wd, mask, target };
+            Event { time, task: None, kind }
+        })
+    }
+}
+
+/// The most watches that are looked up, and later told, together.
+const PIECE: usize = 1024;
 
 /// Finds all existing cgroups, instances and watches.
 pub(super) fn of_machine(intake: &mut Intake, find_paths: bool) -> Result<Vec<Event>, KernelError> {
-    let (mut hierarchy, mut events) = Hierarchy::found(&mut intake.naming, find_paths);
+    let (mut hierarchy, events) = Hierarchy::found(&mut intake.naming, find_paths);
+    find_all(intake, &mut hierarchy, events)
+}
+
+/// The same, with the watches apart: events about them come after all others.
+pub(super) fn with_watches_apart(
+    intake: &mut Intake,
+    find_paths: bool,
+) -> Result<(Vec<Event>, Vec<WatchesFound>), KernelError> {
+    let (mut hierarchy, events) = Hierarchy::found(&mut intake.naming, find_paths);
+    hierarchy.apart = Some(Vec::new());
+    let events = find_all(intake, &mut hierarchy, events)?;
+    Ok((events, hierarchy.apart.unwrap_or_default()))
+}
+
+fn find_all(
+    intake: &mut Intake,
+    hierarchy: &mut Hierarchy,
+    mut events: Vec<Event>,
+) -> Result<Vec<Event>, KernelError> {
     let look = look(intake)?;
-    look.complete(&mut hierarchy, &mut intake.naming, &mut events);
+    look.complete(hierarchy, &mut intake.naming, &mut events);
     charges::ask(intake, &mut events)?;
     // Instances that were created between the look and the question are charged and were not seen.
     for _ in 0..AGAIN {
@@ -62,7 +105,7 @@ pub(super) fn of_machine(intake: &mut Intake, find_paths: bool) -> Result<Vec<Ev
             events.append(&mut look.events);
             break;
         }
-        look.complete(&mut hierarchy, &mut intake.naming, &mut events);
+        look.complete(hierarchy, &mut intake.naming, &mut events);
         charges::ask(intake, &mut events)?;
     }
     intake.left_out = hierarchy.left_out();
@@ -204,13 +247,22 @@ impl Look {
             let time = event.time;
             events.push(event);
             if was_read && described.insert(instance) {
-                let places = hierarchy.places(&info.watches, pid);
-                // The kernel lists the newest watch first.
-                events.extend(info.watches.into_iter().zip(places).rev().map(|(watch, place)| {
-                    let told = cgroups_watched.remove(&(instance, watch.wd));
-                    let kind = hierarchy.watch_found(instance, &watch, told, place);
-                    Event { time, task: None, kind }
-                }));
+                let mut left = info.watches;
+                while !left.is_empty() {
+                    // The kernel lists the newest watch first.
+                    let oldest = left.split_off(left.len().saturating_sub(PIECE));
+                    let places = hierarchy.places(&oldest, pid);
+                    let watches = oldest.into_iter().zip(places).rev().map(|(watch, place)| {
+                        let told = cgroups_watched.remove(&(instance, watch.wd));
+                        let target = hierarchy.target(&watch, told, place);
+                        (watch.wd, Watch { target, mask: watch.mask })
+                    });
+                    let found = WatchesFound { instance, time, watches: watches.collect() };
+                    match &mut hierarchy.apart {
+                        Some(apart) => apart.push(found),
+                        None => events.extend(found.into_events()),
+                    }
+                }
             }
         }
         hierarchy.search(&mut events[first..]);
@@ -240,7 +292,7 @@ impl Hierarchy {
         });
         let ids = by_path.values().copied().collect();
         let mount = cgroup::Mount::open(&mount_point);
-        Self { by_path, ids, is_fresh: false, mount, targets: None }
+        Self { by_path, ids, is_fresh: false, mount, targets: None, apart: None }
     }
 
     /// The number of watches that were not looked up for lack of time.
@@ -277,9 +329,17 @@ impl Hierarchy {
     /// Adds the paths that take a search.
     fn search(&mut self, events: &mut [Event]) {
         let found = self.targets.as_mut().map(Targets::search).unwrap_or_default();
-        for event in events.iter_mut().filter(|_| !found.is_empty()) {
-            if let EventKind::WatchFound { target, .. } = &mut event.kind
-                && target.path.is_none()
+        if found.is_empty() {
+            return;
+        }
+        let of_event = |event| match event {
+            &mut Event { kind: EventKind::WatchFound { ref mut target, .. }, .. } => Some(target),
+            _ => None,
+        };
+        let apart = self.apart.iter_mut().flatten().flat_map(|it| &mut it.watches);
+        let all = events.iter_mut().filter_map(of_event);
+        for target in all.chain(apart.map(|(_, watch)| &mut watch.target)) {
+            if target.path.is_none()
                 && !target.is_gone
                 && let Some(path) = found.get(&(target.dev, target.inode))
             {
@@ -299,15 +359,14 @@ impl Hierarchy {
         }
     }
 
-    /// A watch from fdinfo. For an instance's newest watches the kernel programs have read the
+    /// The target of a watch from fdinfo. For an instance's newest watches the kernel programs have read the
     /// cgroup, even a removed one; for all others the file system resolves it.
-    fn watch_found(
+    fn target(
         &mut self,
-        instance: InstanceId,
         watch: &WatchInfo,
         told: Option<Target>,
         found: Option<Whereabouts>,
-    ) -> EventKind {
+    ) -> Target {
         let asked = || {
             let handle = watch.handle.as_ref()?;
             self.mount.as_ref()?.cgroup_of(watch.dev, handle).map(CgroupId)
@@ -325,8 +384,6 @@ impl Hierarchy {
             Some(Whereabouts::Gone(None)) | None => (None, None),
         };
         let (inode, dev) = (watch.inode, watch.dev);
-        let target =
-            Target { path, silence, is_gone, inode, dev, cgroup, file, ..Target::default() };
-        EventKind::WatchFound { instance, wd: watch.wd, mask: watch.mask, target }
+        Target { path, silence, is_gone, inode, dev, cgroup, file, ..Target::default() }
     }
 }

@@ -1,15 +1,18 @@
 //! A snapshot from /proc alone, for users who may not load kernel programs.
 
+use std::iter;
+
 use inotify_trace_model::{
     event::{CgroupId, Event, EventKind, InstanceId, Task},
     feed::Item,
+    story::Story,
 };
 
 use super::{
     batch_now,
     naming::Naming,
     now,
-    snapshot::{Hierarchy, Look},
+    snapshot::{Hierarchy, Look, WatchesFound},
 };
 use crate::host::{
     procfs::{self, TableId},
@@ -25,12 +28,33 @@ type Descriptor = (TableId, i32);
 /// A snapshot without tracing.
 #[derive(Debug)]
 pub struct Survey {
-    /// Cgroups, instances and watches. The charged users are unknown.
-    pub found: Item,
+    /// Cgroups and instances, perhaps without the charged users.
+    found: Item,
+    /// The watches.
+    watches: Vec<WatchesFound>,
     /// The number of processes that may not be read.
     pub hidden: usize,
     /// The number of watches that were not looked up for lack of time.
     pub left_out: usize,
+}
+
+impl Survey {
+    pub(super) fn new(
+        events: Vec<Event>,
+        watches: Vec<WatchesFound>,
+        hidden: usize,
+        left_out: usize,
+    ) -> Self {
+        Self { found: batch_now(events), watches, hidden, left_out }
+    }
+
+    /// Tells a story what was found, and frees it meanwhile.
+    pub fn tell(self, story: &mut Story) {
+        let watches = self.watches.into_iter().map(|some| batch_now(some.into_events().collect()));
+        for item in iter::once(self.found).chain(watches) {
+            let Ok(()) = story.take(item, &mut ());
+        }
+    }
 }
 
 /// Reads the descriptors of all processes that this one may read.
@@ -38,6 +62,7 @@ pub struct Survey {
 pub fn survey(find_paths: bool, registry: &Registry) -> Survey {
     let mut naming = Naming::new(registry.clone());
     let (mut hierarchy, mut events) = Hierarchy::found(&mut naming, find_paths);
+    hierarchy.apart = Some(Vec::new());
     let mut look = Look::default();
     // One descriptor of each instance, in the kernel's order of its files.
     let mut known: Vec<(Descriptor, InstanceId)> = Vec::new();
@@ -66,7 +91,8 @@ pub fn survey(find_paths: bool, registry: &Registry) -> Survey {
     look.complete(&mut hierarchy, &mut naming, &mut events);
     naming.wait(&mut events);
     let left_out = hierarchy.left_out();
-    Survey { found: batch_now(events), hidden: procfs::hidden_processes(), left_out }
+    let watches = hierarchy.apart.unwrap_or_default();
+    Survey::new(events, watches, procfs::hidden_processes(), left_out)
 }
 
 /// The kernel's order of the files of two descriptors (kcmp(2)): equal ones are the same file. If the

@@ -1,13 +1,16 @@
 //! The listing of instances, as a table or as JSON.
 
 mod json;
+mod lines;
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{Cell, Column, Selection, Table, UserNames, device, mask, table::percent, words};
+pub use lines::Lines;
+
+use super::{Cell, Column, Selection, UserNames, device, table::percent, words};
 use inotify_trace_model::{
     event::{CgroupId, Silence},
     findings::Holder,
@@ -102,29 +105,6 @@ impl<'a> Listing<'a> {
         let dropped = self.groups.len().saturating_sub(most);
         self.groups.truncate(most);
         dropped
-    }
-
-    /// The rows: one for each group, or one for each watch of its instances.
-    #[must_use]
-    pub fn table(&self, columns: &[Column], watches: bool) -> Table {
-        let mut rows = Vec::new();
-        for group in &self.groups {
-            let cells = |watch: Option<(i32, &Watch)>| {
-                let cell = |&column: &Column| match watch {
-                    Some((wd, watch)) => self.watch_cell(group, column, wd, watch),
-                    None => self.cell(group, column),
-                };
-                columns.iter().map(cell).collect()
-            };
-            if !watches {
-                rows.push(cells(None));
-                continue;
-            }
-            for instance in self.instances(group) {
-                rows.extend(instance.watches().iter().map(|(&wd, it)| cells(Some((wd, it)))));
-            }
-        }
-        Table { columns: columns.iter().map(|column| column.name()).collect(), rows }
     }
 
     /// The columns to show by default.
@@ -228,17 +208,6 @@ impl<'a> Listing<'a> {
         let tracker = self.tracker;
         let ids = group.instances.iter().copied().collect::<Vec<_>>();
         ids.into_iter().filter_map(|id| tracker.instance(id))
-    }
-
-    fn watch_cell(&self, group: &Group, column: Column, wd: i32, watch: &Watch) -> Cell {
-        match column {
-            Column::Wd => Cell::Number(wd.unsigned_abs().into()),
-            Column::Mask => {
-                Cell::List(mask::watch_mask(watch.mask).into_iter().map(str::to_owned).collect())
-            }
-            Column::Target => self.target(watch).as_str().into(),
-            _ => self.cell(group, column),
-        }
     }
 
     /// The target's path, or else its cgroup or inode.

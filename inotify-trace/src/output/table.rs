@@ -1,6 +1,10 @@
 //! Rows and columns for people and spreadsheets.
 
-use std::io::{self, Write};
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+    iter,
+};
 
 use inotify_trace_model::usage::Level;
 
@@ -42,25 +46,35 @@ impl Cell {
     /// The cell's text in a table.
     #[must_use]
     pub fn text(&self) -> String {
+        self.shown().into_owned()
+    }
+
+    fn shown(&self) -> Cow<'_, str> {
         match self {
-            Self::Number(number) => number.to_string(),
-            Self::Percent(level) => percent(*level),
-            Self::Figure(text) => text.clone(),
-            Self::Text(text) => super::printable(text).into_owned(),
-            Self::List(texts) => super::printable(&texts.join(",")).into_owned(),
-            Self::Missing => "-".to_owned(),
+            Self::Number(number) => number.to_string().into(),
+            Self::Percent(level) => percent(*level).into(),
+            Self::Figure(text) => text.into(),
+            Self::Text(text) => super::printable(text),
+            Self::List(texts) => match texts.as_slice() {
+                [text] => super::printable(text),
+                texts => super::printable(&texts.join(",")).into_owned().into(),
+            },
+            Self::Missing => "-".into(),
         }
     }
 
     /// The cell's text for a program.
-    fn csv(&self, formulas: Formulas) -> String {
+    fn csv(&self, formulas: Formulas) -> Cow<'_, str> {
         match self {
-            Self::Number(number) => number.to_string(),
-            Self::Percent(level) => level.percent().to_string(),
-            Self::Text(text) => formulas.cell(text).into_owned(),
-            Self::List(texts) => formulas.cell(&texts.join(",")).into_owned(),
-            Self::Figure(text) => text.clone(),
-            Self::Missing => String::new(),
+            Self::Number(number) => number.to_string().into(),
+            Self::Percent(level) => level.percent().to_string().into(),
+            Self::Text(text) => formulas.cell(text),
+            Self::List(texts) => match texts.as_slice() {
+                [text] => formulas.cell(text),
+                texts => formulas.cell(&texts.join(",")).into_owned().into(),
+            },
+            Self::Figure(text) => text.into(),
+            Self::Missing => "".into(),
         }
     }
 
@@ -113,64 +127,7 @@ impl Table {
         headers: bool,
         within: Width,
     ) -> io::Result<()> {
-        let is_number = |at: usize| {
-            let mut cells = self.rows.iter().filter_map(|row| row.get(at));
-            cells.all(|cell| cell.is_number() || *cell == Cell::Missing)
-        };
-        let right: Vec<_> = (0..self.columns.len()).map(is_number).collect();
-        let head: Vec<_> = self.columns.iter().map(|&name| name.to_owned()).collect();
-        let mut texts: Vec<Vec<String>> =
-            self.rows.iter().map(|row| row.iter().map(Cell::text).collect()).collect();
-        let all = headers.then_some(&head).into_iter().chain(&texts);
-        let width =
-            |at: usize| all.clone().filter_map(|line| line.get(at)).map(|it| length(it)).max();
-        let mut widths: Vec<_> = (0..self.columns.len()).map(|at| width(at).unwrap_or(0)).collect();
-        let mut gap = "  ";
-        if self.narrow(&mut widths, &right, within.columns()) {
-            for (row, cells) in texts.iter_mut().zip(&self.rows) {
-                for ((text, cell), &width) in row.iter_mut().zip(cells).zip(&widths) {
-                    if length(text) > width {
-                        let is_list = matches!(cell, Cell::List(_));
-                        let cut = if is_list { shorten_end } else { shorten };
-                        *text = cut(text, width).into_owned();
-                    }
-                }
-            }
-        }
-        let gaps = 2 * widths.len().saturating_sub(1);
-        if widths.iter().sum::<usize>() + gaps > within.columns() {
-            gap = " ";
-        }
-        for line in headers.then_some(&head).into_iter().chain(&texts) {
-            let mut text = String::new();
-            for (at, cell) in line.iter().enumerate() {
-                let pad = widths[at].saturating_sub(length(cell));
-                let gap = if at == 0 { "" } else { gap };
-                let (before, after) = if right[at] { (pad, 0) } else { (0, pad) };
-                text += &format!("{gap}{:before$}{cell}{:after$}", "", "");
-            }
-            writeln!(out, "{}", text.trim_end())?;
-        }
-        Ok(())
-    }
-
-    /// Narrows the widest columns of text until lines have at most `columns`, as far as that goes.
-    /// Returns whether any was.
-    fn narrow(&self, widths: &mut [usize], right: &[bool], columns: usize) -> bool {
-        let gaps = 2 * widths.len().saturating_sub(1);
-        let mut is_narrowed = false;
-        while widths.iter().sum::<usize>() + gaps > columns {
-            let can_be = |&at: &usize| {
-                let least = self.columns.get(at).map_or(0, |heading| length(heading)).max(FEWEST);
-                !right[at] && widths[at] > least
-            };
-            let Some(widest) = (0..widths.len()).filter(can_be).max_by_key(|&at| widths[at]) else {
-                break;
-            };
-            widths[widest] -= 1;
-            is_narrowed = true;
-        }
-        is_narrowed
+        write_within(&self.columns, &self.rows, out, headers, within)
     }
 
     /// Comma-separated values (RFC 4180) below `names`, unknown ones empty. Texts are not changed,
@@ -184,15 +141,119 @@ impl Table {
         names: Option<&[&str]>,
         formulas: Formulas,
     ) -> io::Result<()> {
-        let mut writer = csv::Writer::from_writer(out);
-        if let Some(names) = names {
-            writer.write_record(names)?;
-        }
-        for row in &self.rows {
-            writer.write_record(row.iter().map(|cell| cell.csv(formulas)))?;
-        }
-        writer.flush()
+        write_csv(&self.rows, out, names, formulas)
     }
+}
+
+/// Rows that are made when they are wanted: a million of them would not fit into memory.
+pub trait EachRow {
+    /// Passes each row to `show`, always in the same order.
+    ///
+    /// # Errors
+    /// The first of `show`.
+    fn each_row(&self, show: &mut dyn FnMut(&[Cell]) -> io::Result<()>) -> io::Result<()>;
+}
+
+impl EachRow for Vec<Vec<Cell>> {
+    fn each_row(&self, show: &mut dyn FnMut(&[Cell]) -> io::Result<()>) -> io::Result<()> {
+        self.iter().try_for_each(|row| show(row))
+    }
+}
+
+/// Writes rows as [`Table::write_within`] does. They are made twice: to measure them, and to write them.
+///
+/// # Errors
+/// If the output cannot be written.
+pub fn write_within(
+    columns: &[&str],
+    rows: &impl EachRow,
+    out: &mut impl Write,
+    headers: bool,
+    within: Width,
+) -> io::Result<()> {
+    let mut right = vec![true; columns.len()];
+    let mut widths: Vec<_> =
+        columns.iter().map(|name| if headers { length(name) } else { 0 }).collect();
+    rows.each_row(&mut |row| {
+        for ((cell, right), width) in row.iter().zip(&mut right).zip(&mut widths) {
+            *right &= cell.is_number() || *cell == Cell::Missing;
+            *width = length(&cell.shown()).max(*width);
+        }
+        Ok(())
+    })?;
+    let is_narrowed = narrow(columns, &mut widths, &right, within.columns());
+    let gaps = 2 * widths.len().saturating_sub(1);
+    let is_wide = widths.iter().sum::<usize>() + gaps > within.columns();
+    let gap = if is_wide { " " } else { "  " };
+    let mut line = String::new();
+    let add = |line: &mut String, at: usize, cell: &str| {
+        let pad = widths[at].saturating_sub(length(cell));
+        let (before, after) = if right[at] { (pad, 0) } else { (0, pad) };
+        line.push_str(if at == 0 { "" } else { gap });
+        line.extend(iter::repeat_n(' ', before));
+        line.push_str(cell);
+        line.extend(iter::repeat_n(' ', after));
+    };
+    if headers {
+        columns.iter().enumerate().for_each(|(at, name)| add(&mut line, at, name));
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    rows.each_row(&mut |row| {
+        line.clear();
+        for (at, cell) in row.iter().enumerate().take(columns.len()) {
+            let text = cell.shown();
+            if is_narrowed && length(&text) > widths[at] {
+                let is_list = matches!(cell, Cell::List(_));
+                let cut = if is_list { shorten_end } else { shorten };
+                add(&mut line, at, &cut(&text, widths[at]));
+            } else {
+                add(&mut line, at, &text);
+            }
+        }
+        writeln!(out, "{}", line.trim_end())
+    })
+}
+
+/// Narrows the widest columns of text until lines have at most `most` characters, as far as that goes.
+/// Returns whether any was.
+fn narrow(columns: &[&str], widths: &mut [usize], right: &[bool], most: usize) -> bool {
+    let gaps = 2 * widths.len().saturating_sub(1);
+    let mut is_narrowed = false;
+    while widths.iter().sum::<usize>() + gaps > most {
+        let can_be = |&at: &usize| {
+            let least = columns.get(at).map_or(0, |heading| length(heading)).max(FEWEST);
+            !right[at] && widths[at] > least
+        };
+        let Some(widest) = (0..widths.len()).filter(can_be).max_by_key(|&at| widths[at]) else {
+            break;
+        };
+        widths[widest] -= 1;
+        is_narrowed = true;
+    }
+    is_narrowed
+}
+
+/// Writes rows as [`Table::write_csv`] does.
+///
+/// # Errors
+/// If the output cannot be written.
+pub fn write_csv(
+    rows: &impl EachRow,
+    out: &mut impl Write,
+    names: Option<&[&str]>,
+    formulas: Formulas,
+) -> io::Result<()> {
+    let mut writer = csv::Writer::from_writer(out);
+    if let Some(names) = names {
+        writer.write_record(names)?;
+    }
+    rows.each_row(&mut |row| {
+        for cell in row {
+            writer.write_field(cell.csv(formulas).as_bytes())?;
+        }
+        Ok(writer.write_record(None::<&[u8]>)?)
+    })?;
+    writer.flush()
 }
 
 fn length(text: &str) -> usize {

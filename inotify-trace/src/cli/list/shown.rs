@@ -14,7 +14,10 @@ use crate::{
         say::say,
         select::{Users, warn_of_unknown},
     },
-    output::{Cell, Column, Formulas, Listing, Patient, Table, UserNames, Width, printable},
+    output::{
+        Cell, Column, EachRow, Formulas, Lines, Listing, Patient, UserNames, Width, printable,
+        write_csv, write_within,
+    },
 };
 
 /// What is shown of one machine, or of several.
@@ -27,6 +30,8 @@ pub(super) struct Shown<'a> {
     parts: Vec<Part>,
     /// Lines after the table.
     totals: Vec<String>,
+    /// Whether the only machine is written already.
+    is_written: bool,
 }
 
 /// The rows of one machine.
@@ -49,7 +54,7 @@ impl<'a> Shown<'a> {
         };
         let (columns, parts, totals) = (Vec::new(), Vec::new(), Vec::new());
         let out = BufWriter::new(Patient::stdout_to_the_end());
-        Ok(Self { args, most, out, columns, parts, totals })
+        Ok(Self { args, most, out, columns, parts, totals, is_written: false })
     }
 
     /// Adds a recorded machine.
@@ -83,28 +88,25 @@ impl<'a> Shown<'a> {
         let has_rows_of_watches = args.watches && args.output != Format::Json;
         let mut dropped = if has_rows_of_watches { 0 } else { listing.cut(self.most) };
         if args.output == Format::Json {
-            let mut object = listing.json(args.watches, is_told, left_out);
+            let mut object = listing.json(is_told, left_out);
             if let Some(past) = past {
                 past.name_in(&mut object);
             }
-            serde_json::to_writer(&mut self.out, &object)?;
+            if args.watches {
+                serde_json::to_writer(&mut self.out, &listing.with_watches(object))?;
+            } else {
+                serde_json::to_writer(&mut self.out, &object)?;
+            }
             return writeln!(self.out);
         }
         let columns = match args.columns.as_slice() {
             [] => listing.columns(args.output != Format::Table, args.watches),
             chosen => chosen.to_vec(),
         };
-        for &column in &columns {
-            if self.parts.is_empty() || !self.columns.contains(&column) {
-                self.columns.push(column);
-            }
-        }
         let past = past.filter(|past| past.is_one_of_several);
         let node = past.map(|past| past.name.clone());
-        let mut rows = listing.table(&columns, args.watches).rows;
         if has_rows_of_watches {
-            dropped = rows.len().saturating_sub(self.most);
-            rows.truncate(self.most);
+            dropped = listing.watches().saturating_sub(self.most);
         }
         if dropped > 0 {
             let of = node.iter().map(|node| format!(" of {}", printable(node))).collect::<String>();
@@ -115,41 +117,67 @@ impl<'a> Shown<'a> {
             None => format!("\n{summary}"),
             Some(past) => format!("\n{}\n{summary}", past.heading()),
         });
-        self.parts.push(Part { columns, rows, node });
+        let lines = Lines { listing: &listing, columns, watches: args.watches, most: self.most };
+        if past.is_none() {
+            let head = |name: fn(&Column) -> &'static str| {
+                lines.columns.iter().map(name).collect::<Vec<_>>()
+            };
+            let (names, fields) = (head(|it| it.name()), head(|it| it.field()));
+            self.is_written = true;
+            return self.write(&names, &fields, &lines);
+        }
+        for &column in &lines.columns {
+            if self.parts.is_empty() || !self.columns.contains(&column) {
+                self.columns.push(column);
+            }
+        }
+        let mut rows = Vec::new();
+        lines.each_row(&mut |row| {
+            rows.push(row.to_vec());
+            Ok(())
+        })?;
+        self.parts.push(Part { columns: lines.columns, rows, node });
         Ok(())
     }
 
-    /// Writes the table.
+    /// Writes the table of several machines, whose columns are known only at the end.
     pub(super) fn finish(mut self) -> io::Result<()> {
-        let args = self.args;
+        if self.is_written {
+            return self.out.flush();
+        }
         let is_named = self.parts.iter().any(|part| part.node.is_some());
         let mut rows = Vec::new();
-        for Part { columns, rows: cells, node } in self.parts {
+        for Part { columns, rows: cells, node } in std::mem::take(&mut self.parts) {
             let node = node.map(Cell::Text);
             rows.extend(cells.into_iter().map(|row| {
                 let cell = |column| {
                     let at = columns.iter().position(|it| it == column);
                     at.and_then(|at| row.get(at).cloned()).unwrap_or(Cell::Missing)
                 };
-                node.iter().cloned().chain(self.columns.iter().map(cell)).collect()
+                node.iter().cloned().chain(self.columns.iter().map(cell)).collect::<Vec<_>>()
             }));
         }
         let head = |node, name: fn(&Column) -> &'static str| {
             let node = is_named.then_some(node);
             node.into_iter().chain(self.columns.iter().map(name)).collect::<Vec<_>>()
         };
-        let table = Table { columns: head("NODE", |it| it.name()), rows };
+        let (names, fields) = (head("NODE", |it| it.name()), head("node", |it| it.field()));
+        self.write(&names, &fields, &rows)?;
+        self.out.flush()
+    }
+
+    fn write(&mut self, names: &[&str], fields: &[&str], rows: &impl EachRow) -> io::Result<()> {
+        let args = self.args;
         match args.output {
             Format::Json => {}
             Format::Csv => {
-                let names = head("node", |it| it.field());
-                let names = (!args.no_headers).then_some(names.as_slice());
-                table.write_csv(&mut self.out, names, Formulas::quoted_if(args.csv_safe))?;
+                let fields = (!args.no_headers).then_some(fields);
+                write_csv(rows, &mut self.out, fields, Formulas::quoted_if(args.csv_safe))?;
             }
             Format::Table | Format::Wide => {
                 let is_wide = args.output == Format::Wide;
                 let width = if is_wide { Width::Unlimited } else { Width::of_stdout() };
-                table.write_within(&mut self.out, !args.no_headers, width)?;
+                write_within(names, rows, &mut self.out, !args.no_headers, width)?;
                 if !args.no_headers {
                     for line in &self.totals {
                         writeln!(self.out, "{line}")?;
@@ -157,6 +185,6 @@ impl<'a> Shown<'a> {
                 }
             }
         }
-        self.out.flush()
+        Ok(())
     }
 }

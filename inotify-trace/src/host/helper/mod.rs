@@ -34,7 +34,7 @@ const NAME: &str = "inotify-trace-helper";
 const MOST_ABANDONED: usize = 4;
 
 /// The most questions that are asked at once: they are small, and all fit into a socket's buffer.
-pub const AT_ONCE: usize = 32;
+pub const AT_ONCE: usize = 128;
 
 /// How many times as long as usual a helper may take that does not wait: the machine is busy.
 const BUSY: u32 = 20;

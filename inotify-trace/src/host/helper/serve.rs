@@ -23,6 +23,12 @@ use crate::host::{
     runtimes::Below,
 };
 
+/// Bytes of questions that are read at once: those that an agent asks at once have fewer.
+const QUESTIONS: usize = 1 << 16;
+
+/// How long answers may be kept.
+const KEPT: Duration = Duration::from_millis(10);
+
 /// Runs as a helper, if this process was started as one.
 pub fn main() -> Option<ExitCode> {
     let is_one = std::env::args_os().next() == Some(OsString::from(NAME));
@@ -39,15 +45,58 @@ fn serve() -> io::Result<()> {
     close_inherited()?;
     privileges::keep_for_look_ups();
     let mut answers = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let mut requests = BufReader::new(UnixStream::from(OwnedFd::from(answers.try_clone()?)));
+    let requests = OwnedFd::from(answers.try_clone()?);
+    let mut requests = BufReader::with_capacity(QUESTIONS, UnixStream::from(requests));
     let (mut targets, mut line) = (Targets::default(), Vec::new());
+    let mut kept = Kept::default();
     while requests.read_until(b'\n', &mut line)? > 0 {
-        let mut answer = answer(serde_json::from_slice(&line)?, &mut targets)?;
-        answer.push(b'\n');
-        answers.write_all(&answer)?;
+        let request = serde_json::from_slice(&line)?;
+        if !kept.may_wait_for(&request) {
+            kept.write(&mut answers)?;
+        }
+        answer(request, &mut targets, &mut kept.answers)?;
+        kept.answers.push(b'\n');
+        // Without another question in memory, the next may take any time to come.
+        if !requests.buffer().contains(&b'\n') || kept.are_old() {
+            kept.write(&mut answers)?;
+        }
         line.clear();
     }
     Ok(())
+}
+
+/// Answers that are written together, which wakes the agent less often. If a file system does not
+/// answer, those in here do not come either: so they are all about that one.
+#[derive(Default)]
+struct Kept {
+    answers: Vec<u8>,
+    /// The file system that they are about.
+    dev: Option<u32>,
+    /// When the first question of them was taken up.
+    since: Option<Instant>,
+}
+
+impl Kept {
+    /// Whether the answers can wait until this request has its own.
+    fn may_wait_for(&mut self, request: &Request) -> bool {
+        let dev = match request {
+            Request::Find { watch, .. } => Some(watch.dev),
+            _ => None,
+        };
+        std::mem::replace(&mut self.dev, dev) == dev && dev.is_some()
+    }
+
+    fn write(&mut self, to: &mut UnixStream) -> io::Result<()> {
+        to.write_all(&self.answers)?;
+        self.answers.clear();
+        self.since = None;
+        Ok(())
+    }
+
+    /// Whether they were kept long enough: the agent waits for them.
+    fn are_old(&mut self) -> bool {
+        self.since.get_or_insert_with(Instant::now).elapsed() > KEPT
+    }
 }
 
 /// Closes the descriptors that the agent's own parent left open in it: whoever waits for these to be
@@ -59,32 +108,32 @@ fn close_inherited() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-fn answer(request: Request, targets: &mut Targets) -> io::Result<Vec<u8>> {
+/// Adds the answer to `to`.
+fn answer(request: Request, targets: &mut Targets, to: &mut Vec<u8>) -> io::Result<()> {
     let path_of = |path: &Path| text_of(path.as_os_str().as_bytes()).into_owned();
     match request {
         Request::Find { watch, holder, is_foreign } => {
-            json(&targets.find(&watch, holder, is_foreign))
+            json(to, &targets.find(&watch, holder, is_foreign))
         }
         Request::Search { dev, inodes, holder, arguments, millis, is_foreign } => {
             let deadline = Instant::now() + Duration::from_millis(millis);
             let wanted = (dev, inodes.into_iter().collect());
             let found = targets.search(wanted, (holder, &arguments), deadline, is_foreign);
-            json(
-                &found.into_iter().map(|(inode, path)| (inode, path_of(&path))).collect::<Vec<_>>(),
-            )
+            let found = found.into_iter().map(|(inode, path)| (inode, path_of(&path)));
+            json(to, &found.collect::<Vec<_>>())
         }
         Request::Resolve { path, asked } => {
-            json(&procfs::resolve_on_device(&path, asked).map(|path| path_of(&path)))
+            json(to, &procfs::resolve_on_device(&path, asked).map(|path| path_of(&path)))
         }
-        Request::Arguments(pid) => json(&procfs::arguments(pid)),
-        Request::Program(pid) => json(&program(pid)),
+        Request::Arguments(pid) => json(to, &procfs::arguments(pid)),
+        Request::Program(pid) => json(to, &program(pid)),
         Request::Read { below, path, most } => {
             let below = Below::open(Path::new(OsStr::from_bytes(&below)));
-            json(&below.and_then(|below| below.read(&path, most)))
+            json(to, &below.and_then(|below| below.read(&path, most)))
         }
         Request::Names { below, path, most } => {
             let below = Below::open(Path::new(OsStr::from_bytes(&below)));
-            json(&below.map(|below| below.names(&path, most)).unwrap_or_default())
+            json(to, &below.map(|below| below.names(&path, most)).unwrap_or_default())
         }
     }
 }
@@ -97,6 +146,33 @@ fn program(pid: u32) -> Option<Program> {
     Some(Program { arguments, build_info })
 }
 
-fn json(answer: &impl Serialize) -> io::Result<Vec<u8>> {
-    Ok(serde_json::to_vec(answer)?)
+fn json(to: &mut Vec<u8>, answer: &impl Serialize) -> io::Result<()> {
+    Ok(serde_json::to_writer(to, answer)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::procfs::WatchInfo;
+
+    #[test]
+    fn only_answers_about_one_file_system_wait_for_each_other() {
+        let find = |dev| {
+            let watch = WatchInfo { dev, ..WatchInfo::default() };
+            Request::Find { watch, holder: 1, is_foreign: false }
+        };
+        let mut kept = Kept::default();
+        let requests =
+            [find(1), find(1), find(2), Request::Arguments(1), Request::Arguments(1), find(2)];
+        let waits = requests.map(|request| kept.may_wait_for(&request));
+        assert_eq!(waits, [false, true, false, false, false, false]);
+    }
+
+    #[test]
+    fn answers_are_not_kept_for_long() {
+        let mut kept = Kept::default();
+        assert!(!kept.are_old());
+        kept.since = Instant::now().checked_sub(2 * KEPT);
+        assert!(kept.are_old());
+    }
 }

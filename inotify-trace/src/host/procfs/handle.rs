@@ -1,13 +1,22 @@
 //! File handles, by which fdinfo identifies the targets of watches (open_by_handle_at(2)).
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io,
-    os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStringExt as _,
+    },
     path::PathBuf,
+    sync::OnceLock,
 };
 
+use rustix::fs::readlinkat;
 use serde::{Deserialize, Serialize};
+
+/// Room for a path, which grows if need be.
+const LIKELY: usize = 256;
 
 /// Bytes of the longest handle a kernel makes: `MAX_HANDLE_SZ` of `linux/exportfs.h`.
 const LONGEST: usize = 128;
@@ -105,7 +114,16 @@ impl FileHandle {
 
 /// The path of an open file, as this process sees it.
 pub(super) fn path_of(file: impl AsFd) -> io::Result<PathBuf> {
-    fs::read_link(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()))
+    // Kept open, since the way there would take longer than the question.
+    static DESCRIPTORS: OnceLock<Option<File>> = OnceLock::new();
+    let number = file.as_fd().as_raw_fd();
+    match DESCRIPTORS.get_or_init(|| File::open("/proc/self/fd").ok()) {
+        Some(all) => {
+            let path = readlinkat(all, number.to_string(), Vec::with_capacity(LIKELY))?;
+            Ok(OsString::from_vec(path.into_bytes()).into())
+        }
+        None => fs::read_link(format!("/proc/self/fd/{number}")),
+    }
 }
 
 #[cfg(test)]

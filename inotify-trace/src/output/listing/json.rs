@@ -7,19 +7,85 @@ use inotify_trace_model::{
     tracker::{Instance, User, Watch},
     usage::{Group, Key, Standing},
 };
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::{Listing, standing};
 use crate::output::{Cell, Column, device, fields, mask};
 
+/// The field of a row's watches.
+const TARGETS: &str = "targets";
+
+struct WithWatches<'a> {
+    listing: &'a Listing<'a>,
+    object: Value,
+}
+
+impl Serialize for WithWatches<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { listing, object } = self;
+        let fields = object.as_object().into_iter().flatten();
+        serializer.collect_map(fields.map(|(name, value)| match (name.as_str(), value) {
+            ("rows", Value::Array(rows)) => {
+                let rows = rows.iter().zip(&listing.groups);
+                let rows = rows.map(|(row, group)| Row { listing, row, group });
+                (name, Either::Rows(rows.collect()))
+            }
+            (_, value) => (name, Either::Value(value)),
+        }))
+    }
+}
+
+/// A row whose watches are yet to be made.
+struct Row<'a> {
+    listing: &'a Listing<'a>,
+    row: &'a Value,
+    group: &'a Group,
+}
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { listing, row, group } = *self;
+        let fields = row.as_object().into_iter().flatten();
+        serializer.collect_map(fields.map(|(name, value)| match name.as_str() {
+            TARGETS => (name, Either::Watches(Watches { listing, group })),
+            _ => (name, Either::Value(value)),
+        }))
+    }
+}
+
+/// The watches of a row.
+struct Watches<'a> {
+    listing: &'a Listing<'a>,
+    group: &'a Group,
+}
+
+impl Serialize for Watches<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { listing, group } = *self;
+        serializer.collect_seq(listing.instances(group).flat_map(|instance| {
+            let watches = instance.watches().iter();
+            watches.map(|(&wd, watch)| listing.watch(instance, wd, watch))
+        }))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Either<'a> {
+    Value(&'a Value),
+    Rows(Vec<Row<'a>>),
+    Watches(Watches<'a>),
+}
+
 impl Listing<'_> {
-    /// The whole listing, for programs; docs/json.md documents the fields. `users_are_known` means
-    /// that the kernel's counts of users are known, and `left_out` how many watches were not looked up.
+    /// The listing for programs, apart from watches; docs/json.md documents the fields. `users_are_known`
+    /// means that the kernel's counts of users are known, and `left_out` how many watches were not
+    /// looked up.
     #[must_use]
-    pub fn json(&self, watches: bool, users_are_known: bool, left_out: usize) -> Value {
+    pub fn json(&self, users_are_known: bool, left_out: usize) -> Value {
         let columns = Column::of(self.by, true, false);
-        let rows: Vec<_> =
-            self.groups.iter().map(|group| self.row(group, &columns, watches)).collect();
+        let rows: Vec<_> = self.groups.iter().map(|group| self.row(group, &columns)).collect();
         let user = |(user, standing): (&User, &Standing)| self.user(*user, standing);
         let users = users_are_known.then(|| self.standings.iter().map(user).collect::<Vec<_>>());
         let sum = self.total();
@@ -35,20 +101,25 @@ impl Listing<'_> {
         json!({ "by": self.by.name(), "rows": rows, "users": users, "total": total })
     }
 
-    fn row(&self, group: &Group, columns: &[Column], watches: bool) -> Value {
+    fn row(&self, group: &Group, columns: &[Column]) -> Value {
         let mut row = Map::new();
         for &column in columns {
             let value = self.value(group, column);
             row.extend(value.map(|value| (column.field().to_owned(), value)));
         }
-        if watches {
-            let all = self.instances(group).flat_map(|instance| {
-                let watches = instance.watches().iter();
-                watches.map(|(&wd, watch)| self.watch(instance, wd, watch))
-            });
-            row.insert("targets".to_owned(), all.collect());
-        }
         Value::Object(row)
+    }
+
+    /// The object of [`json`](Self::json) with each row's watches, which are made while they are
+    /// written: there may be a million.
+    #[must_use]
+    pub fn with_watches(&self, mut object: Value) -> impl Serialize {
+        if let Some(Value::Array(rows)) = object.get_mut("rows") {
+            for row in rows.iter_mut().filter_map(Value::as_object_mut) {
+                row.insert(TARGETS.to_owned(), Value::Null);
+            }
+        }
+        WithWatches { listing: self, object }
     }
 
     /// The value of a column, for programs; None if it is not known, or is in another field.
@@ -125,7 +196,13 @@ impl Listing<'_> {
 
 #[cfg(test)]
 mod tests {
-    use inotify_trace_model::{tracker::Tracker, usage::By};
+    use std::iter;
+
+    use inotify_trace_model::{
+        event::{BootTime, Event, EventKind, InstanceId, Target, Task},
+        tracker::Tracker,
+        usage::By,
+    };
 
     use super::*;
     use crate::output::UserNames;
@@ -135,9 +212,43 @@ mod tests {
         let tracker = Tracker::new();
         let listing = Listing::new(&tracker, By::Process, UserNames::default());
         let left_out = |count| {
-            let total = listing.json(true, true, count)["total"].take();
+            let total = listing.json(true, count)["total"].take();
             total.get("watches_left_out").cloned()
         };
         assert_eq!([left_out(0), left_out(3)], [None, Some(json!(3))]);
+    }
+
+    #[test]
+    fn each_row_has_its_watches_when_it_is_written() {
+        let mut tracker = Tracker::new();
+        let task = Some(Task { pid: 7, tid: 7, ..Task::default() });
+        let (instance, creator_cgroup) = (InstanceId(1), CgroupId::default());
+        let found = EventKind::InstanceFound {
+            instance,
+            fd: 3,
+            flags: 0,
+            creator_cgroup,
+            queued: 0,
+            quota: None,
+        };
+        let watches = [(2, "/b"), (1, "/a")].map(|(wd, path)| {
+            let target = Target { path: Some(path.into()), inode: 5, ..Target::default() };
+            EventKind::WatchFound { instance, wd, mask: 2, target }
+        });
+        for kind in iter::once(found).chain(watches) {
+            tracker.apply(&Event { time: BootTime(1), task, kind });
+        }
+        let listing = Listing::new(&tracker, By::Process, UserNames::default());
+        let object = listing.json(false, 0);
+        let text = serde_json::to_string(&listing.with_watches(object.clone())).unwrap();
+        let whole: Value = serde_json::from_str(&text).unwrap();
+        // The same order of fields as everywhere else.
+        assert_eq!(text, serde_json::to_string(&whole).unwrap());
+        let targets = &whole["rows"][0]["targets"];
+        let paths = targets.as_array().unwrap().iter().map(|it| it["path"].as_str().unwrap());
+        assert_eq!(paths.collect::<Vec<_>>(), ["/a", "/b"]);
+        let mut without = whole.clone();
+        without["rows"][0].as_object_mut().unwrap().remove("targets");
+        assert_eq!(without, object);
     }
 }

@@ -156,8 +156,10 @@ impl Mount {
                 _ => !seems_gone,
             },
         };
+        if is_there {
+            return Ok(Whereabouts::Path(path));
+        }
         Ok(match path_of(file)? {
-            same if is_there && same == path => Whereabouts::Path(path),
             // kernfs keeps the names of removed files, at least until Linux 5.10.
             same if same == path => gone(Some(last.unwrap_or(path))),
             _ => Whereabouts::Unknown,
