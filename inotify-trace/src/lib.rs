@@ -15,4 +15,5 @@ pub mod recording;
 mod regular;
 pub mod report;
 mod threads;
+pub mod why;
 mod zone;
