@@ -16,4 +16,5 @@ mod regular;
 pub mod report;
 pub mod serve;
 mod threads;
+pub mod why;
 mod zone;

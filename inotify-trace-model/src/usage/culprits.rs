@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use crate::{
-    event::{EMFILE, ENOSPC, Event, EventKind, InstanceId, Quota},
+    event::{EMFILE, ENOSPC, Event, EventKind, InstanceId, Level, Quota},
     resource::Resource,
     tracker::{Tracker, User},
 };
@@ -57,7 +57,8 @@ impl Culprits {
     #[must_use]
     pub fn of(event: &Event, tracker: &Tracker) -> Option<Self> {
         let (quota, resource) = refused(event)?;
-        let mut culprits = Self::in_quota(quota, resource, tracker);
+        let level = Level { used: quota.used, limit: quota.limit };
+        let mut culprits = Self::now(User::payer(quota), resource, level, tracker);
         // Instances that begin or end at the moment are charged a little longer than they are seen: only
         // what is charged before and after a look was not seen by it.
         if let Some(after) = tracker.counted(event.time, culprits.user, resource) {
@@ -79,8 +80,10 @@ impl Culprits {
         refused(event).map(|(quota, resource)| (User::payer(quota), resource))
     }
 
-    fn in_quota(quota: Quota, resource: Resource, tracker: &Tracker) -> Self {
-        let user = User::payer(quota);
+    /// Those who hold what a user pays for, used up or not.
+    #[must_use]
+    pub fn now(user: User, resource: Resource, level: Level, tracker: &Tracker) -> Self {
+        let Level { used, limit } = level;
         let (mut seen, mut inside) = (0_u32, None);
         let mut by_process: BTreeMap<u32, Culprit> = BTreeMap::new();
         let mut held = Vec::new();
@@ -115,9 +118,8 @@ impl Culprits {
         let mut holders: Vec<_> = by_process.into_values().collect();
         holders.retain(|culprit| culprit.count > 0);
         holders.sort_by_key(|culprit| (Reverse(culprit.count), culprit.pid));
-        let unseen = quota.used.saturating_sub(seen);
-        let used = quota.used;
-        Self { user, resource, holders, held, unseen, used, limit: quota.limit, inside }
+        let unseen = used.saturating_sub(seen);
+        Self { user, resource, holders, held, unseen, used, limit, inside }
     }
 }
 

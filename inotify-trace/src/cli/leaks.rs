@@ -113,9 +113,19 @@ async fn look(args: &Args) -> anyhow::Result<ExitCode> {
         let say = Say::once(args.output, known.header.clock());
         return Ok(exit_code(tell(say, &known.tracker, known.now, &grace)?));
     }
+    let (story, grace) = observe(|| args.options(), args.settle).await?;
+    let say = Say::once(args.output, host::clock());
+    Ok(exit_code(tell(say, story.tracker(), story.now(), &grace)?))
+}
+
+/// What exists now, and the time for which whatever looks leaked has done so.
+pub(super) async fn observe(
+    options: impl Fn() -> Options,
+    settle: Duration,
+) -> anyhow::Result<(Story, Grace)> {
     // One snapshot is enough for most machines: nothing looks leaked.
     let mut story = Story::without_verdicts(host::now()).within(None);
-    let survey = Options { later: Later::Attach, ..args.options() };
+    let survey = Options { later: Later::Attach, ..options() };
     let survey = Live::survey(survey)?;
     session::warn_of_missing_capabilities()?;
     session::warn_of_left_out(survey.left_out)?;
@@ -125,15 +135,14 @@ async fn look(args: &Args) -> anyhow::Result<ExitCode> {
     if verdicts(story.tracker(), story.now(), &at_once).iter().any(|it| it.kind.is_leak()) {
         // An instance that still looks leaked after the settling time is a leak. The session
         // follows it meanwhile: a second snapshot could not tell it from a new instance.
-        let mut session = Session::new(Live::start(args.options())?);
-        session.end_at(Instant::now() + args.settle);
+        let mut session = Session::new(Live::start(options())?);
+        session.end_at(Instant::now() + settle);
         story = Story::without_verdicts(host::now()).within(None);
         session.run(&mut story, &mut (), |_, _, ()| Ok(())).await?;
         // The snapshot is older than the settling time.
-        grace.target = args.settle;
+        grace.target = settle;
     }
-    let say = Say::once(args.output, host::clock());
-    Ok(exit_code(tell(say, story.tracker(), story.now(), &grace)?))
+    Ok((story, grace))
 }
 
 /// Reports the leaks at a moment of recordings.

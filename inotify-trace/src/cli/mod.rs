@@ -26,6 +26,7 @@ mod session;
 mod trace;
 mod units;
 mod view;
+mod why;
 
 use std::{io::ErrorKind, process::ExitCode};
 
@@ -124,6 +125,7 @@ Examples:
   sudo inotify-trace -c containerd-shim     show events of the shims
   sudo inotify-trace --cgroup /kubepods.slice   show events in pods
   sudo inotify-trace -o json | jq .path     write JSON for programs
+  sudo inotify-trace why                    tell what is wrong, and what to do
   sudo inotify-trace list                   list processes and the instances they hold
   sudo inotify-trace limits                 show use of the limits, and recommended values
   sudo inotify-trace leaks                  find leaked instances
@@ -154,6 +156,9 @@ enum Command {
     Export(export::Args),
     /// Watch all the time, and serve metrics for Prometheus
     Serve(serve::Args),
+    /// Tell what is wrong, who is behind it and what to do: about the machine, a process, a pod, or
+    /// an error message
+    Why(why::Args),
     /// Show the features this kernel supports, those missing, and the backend in use
     Check(check::Args),
 }
@@ -181,6 +186,7 @@ pub fn main() -> ExitCode {
         Some(Command::Report(args)) => report::run(&args),
         Some(Command::Export(args)) => export::run(&args),
         Some(Command::Serve(args)) => serve::run(&args),
+        Some(Command::Why(args)) => why::run(&args),
         Some(Command::Check(args)) => check::run(&args),
     };
     match result {

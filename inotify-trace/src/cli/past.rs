@@ -21,6 +21,7 @@ use crate::{
     limits::{Changes, Counted},
     output::printable,
     recording::Header,
+    why::Refusals,
 };
 
 #[derive(Debug, clap::Args)]
@@ -43,6 +44,8 @@ pub(super) struct Past {
     pub(super) time: BootTime,
     /// Changes since the beginning of the run.
     pub(super) changes: Changes,
+    /// What was refused since then.
+    pub(super) refusals: Refusals,
     /// The time from the beginning of the run to the moment.
     pub(super) during: Duration,
     /// Whether it is one of several machines, which are to be named.
@@ -135,12 +138,13 @@ fn until_then(run: &mut Replay, until: BootTime) -> Past {
     let header = run.header().clone();
     let progress = Progress::new(run.size(), false);
     let mut story = Story::without_verdicts(header.started);
-    let mut counted = Counted::default();
+    let mut audience = (Counted::default(), Refusals::default());
     let Ok(()) =
-        Until::new(run, until).run(&mut story, &mut counted, |position| progress.at(position));
+        Until::new(run, until).run(&mut story, &mut audience, |position| progress.at(position));
+    let (counted, refusals) = audience;
     let time = story.now();
     let during = time.since(header.started);
     let (tracker, changes) = (story.into_tracker(), counted.changes);
     let name = header.host.clone();
-    Past { header, name, tracker, time, changes, during, is_one_of_several: false }
+    Past { header, name, tracker, time, changes, refusals, during, is_one_of_several: false }
 }

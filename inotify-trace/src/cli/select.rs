@@ -114,7 +114,7 @@ pub(super) fn warn_of_unknown(selection: &Selection, tracker: &Tracker) -> io::R
         .try_for_each(|unknown| say(format_args!("inotify-trace: {unknown}")))
 }
 
-fn uid(name: &str, users: &Users) -> Option<u32> {
+pub(super) fn uid(name: &str, users: &Users) -> Option<u32> {
     let by_name = || users.iter().find(|(_, it)| *it == name).map(|(uid, _)| *uid);
     name.parse().ok().or_else(by_name)
 }

@@ -146,7 +146,7 @@ impl Shared {
         self.served.fetch_max(page.number, Ordering::Relaxed);
     }
 
-    /// A page that is at most [`FRESH`] old; None if the event loop makes none.
+    /// A page that is at most `FRESH` old; None if the event loop makes none.
     pub async fn page(&self) -> Option<Page> {
         let mut pages = self.page.subscribe();
         if let Some(page) = pages.borrow_and_update().clone()

@@ -8,7 +8,7 @@ use super::{
 };
 
 fn file(directory: &tempfile::TempDir) -> String {
-    made(&directory.path().join("a.itrec"), 11).to_str().unwrap().to_owned()
+    made(&directory.path().join("a.itrec"), 11).to_str().expect("a path in UTF-8").to_owned()
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn containers_use_up_the_quota_of_their_owner() {
 }
 
 /// As `unshare -r` does for a user without privileges: a namespace in which only that user exists.
-fn of_one_user(uid: u32) -> Option<Process> {
+pub(crate) fn of_one_user(uid: u32) -> Option<Process> {
     let mut process = Process::start();
     process.call("open_files 1000").unwrap();
     process.call(&format!("uid {uid}")).unwrap();

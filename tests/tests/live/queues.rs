@@ -15,18 +15,18 @@ use serde_json::{Value, json};
 const MOST: &str = "/proc/sys/fs/inotify/max_queued_events";
 
 /// How many events an instance may have unread, in these tests.
-const LIMIT: u32 = 40;
+pub(crate) const LIMIT: u32 = 40;
 
 /// A process that does not read, the descriptor of its instance, and the directory it watches.
-struct Sleeper {
-    process: Process,
+pub(crate) struct Sleeper {
+    pub(crate) process: Process,
     fd: i32,
     directory: tempfile::TempDir,
     _most: Setting,
 }
 
 impl Sleeper {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         // An instance keeps the limit that there was when it was made.
         let most = Setting::exactly(MOST, LIMIT);
         let directory = system::directory();
@@ -38,7 +38,7 @@ impl Sleeper {
     }
 
     /// Makes two events.
-    fn change(&self) {
+    pub(crate) fn change(&self) {
         let file = self.directory.path().join("file");
         fs::write(&file, "").unwrap();
         fs::remove_file(&file).unwrap();

@@ -1,6 +1,7 @@
 //! Processes and their inotify descriptors, from `/proc`.
 
 mod build_info;
+mod descriptors;
 mod exit;
 mod fdinfo;
 mod handle;
@@ -15,13 +16,14 @@ mod targets;
 use std::{fs, io, path::Path};
 
 pub(super) use build_info::go_build_info;
+pub use descriptors::{OpenFiles, descriptors, files_of_the_machine, short_of_descriptors};
 pub use exit::{has_closed, has_exited, is_running, start_time};
 pub use fdinfo::{FdInfo, WatchInfo};
 pub use handle::FileHandle;
 pub use living::inotify_descriptors_of_living;
 pub use own::OwnUse;
 pub(super) use process::arguments;
-pub use process::{Process, program_file, thread_name};
+pub use process::{Process, charged_user, program_file, thread_name};
 pub(super) use resolve::resolve_on_device;
 pub use resolve::{Asked, is_private, resolve_cached, working_directory};
 pub(super) use root::is_of_the_machine_s_root;

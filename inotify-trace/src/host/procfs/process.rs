@@ -1,8 +1,12 @@
 //! What `/proc/PID` says of a process.
 
-use std::{fs, io::Read as _, os::unix::ffi::OsStrExt as _};
+use std::{
+    fs,
+    io::Read as _,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+};
 
-use inotify_trace_model::{event::Comm, text::text_of};
+use inotify_trace_model::{event::Comm, text::text_of, tracker::User};
 
 use super::{field, lines};
 
@@ -27,6 +31,15 @@ impl Process {
         let cgroup = fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
         Self { comm: name(&comm), euid: euid(&status).unwrap_or_default(), cgroup: path(&cgroup) }
     }
+}
+
+/// The user whom the kernel would charge for what a process makes now; None if it is gone, or may not
+/// be read.
+#[must_use]
+pub fn charged_user(pid: u32) -> Option<User> {
+    let uid = euid(&fs::read(format!("/proc/{pid}/status")).ok()?)?;
+    let userns = fs::metadata(format!("/proc/{pid}/ns/user")).ok()?.ino();
+    Some(User { userns: userns.try_into().ok()?, uid })
 }
 
 /// The command name of a thread; None if it is gone.

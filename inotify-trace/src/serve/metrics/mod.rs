@@ -1,6 +1,6 @@
 //! Metrics: the state as numbers.
 //!
-//! From the state and a few facts of this process to numbers is pure; only [`own`] reads something.
+//! From the state and a few facts of this process to numbers is pure; only `own` reads something.
 
 mod failures;
 mod holders;

@@ -1,0 +1,116 @@
+//! What was refused up to a moment of a recording.
+
+use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+
+use inotify_trace_model::{
+    event::{BootTime, Event, Task},
+    findings::Exhausted,
+    resource::Resource,
+    story::Audience,
+    tracker::{Tracker, User},
+    usage::Culprits,
+};
+
+use crate::output::{self, Limit};
+
+/// For how long the holders that were found at a refusal stand for those of the next ones.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// How many limits are told apart: a recording may come from anywhere.
+const MOST: usize = 1000;
+
+/// The limit that refused: of a user, or another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Quota(User, Resource),
+    Descriptors(u32),
+    Machine,
+}
+
+/// Refusals by one limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The first of them.
+    pub first: BootTime,
+    /// The last of them.
+    pub last: BootTime,
+    /// How many there were.
+    pub count: u64,
+    /// The last who was refused.
+    pub task: Option<Task>,
+    /// The user's quota at one of the last of them; None if it was no user's.
+    pub exhausted: Option<Exhausted>,
+    /// The limit.
+    pub limit: Limit,
+    looked: BootTime,
+}
+
+impl Refused {
+    /// The user's quota that refused, if it was one.
+    #[must_use]
+    pub fn quota(&self) -> Option<(User, Resource)> {
+        self.exhausted.as_ref().map(|it| (it.user, it.resource))
+    }
+}
+
+/// Collects them.
+#[derive(Clone, Debug, Default)]
+pub struct Refusals(BTreeMap<Key, Refused>);
+
+impl Refusals {
+    /// All of them, the latest first.
+    #[must_use]
+    pub fn latest(&self) -> Vec<&Refused> {
+        let mut all: Vec<_> = self.0.values().collect();
+        all.sort_by_key(|it| std::cmp::Reverse(it.last));
+        all
+    }
+
+    /// Those by a user's limit.
+    #[must_use]
+    pub fn of(&self, user: User, resource: Resource) -> Option<&Refused> {
+        self.0.get(&Key::Quota(user, resource))
+    }
+
+    fn add(&mut self, key: Key, limit: Limit, event: &Event, tracker: &Tracker) {
+        if self.0.len() >= MOST && !self.0.contains_key(&key) {
+            return;
+        }
+        let new = Refused {
+            first: event.time,
+            last: event.time,
+            count: 0,
+            task: None,
+            exhausted: None,
+            limit,
+            looked: event.time,
+        };
+        let refused = self.0.entry(key).or_insert(new);
+        let is_stale = refused.count == 0 || event.time.since(refused.looked) >= FRESH;
+        if is_stale && matches!(key, Key::Quota(..)) {
+            refused.exhausted =
+                Culprits::of(event, tracker).map(|culprits| Exhausted::by(&culprits, tracker));
+            refused.looked = event.time;
+        }
+        refused.last = event.time;
+        refused.count += 1;
+        refused.task = event.task.or(refused.task);
+    }
+}
+
+impl Audience for Refusals {
+    type Error = Infallible;
+
+    fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), Infallible> {
+        let Some(limit) = output::failed_limit(&event.kind) else { return Ok(()) };
+        let key = match (Culprits::quota_of(event), limit) {
+            (Some((user, resource)), _) => Key::Quota(user, resource),
+            (None, Limit::RlimitNofile) => Key::Descriptors(event.task.map_or(0, |it| it.pid)),
+            (None, Limit::FileMax) => Key::Machine,
+            // Which limit it was is not known.
+            _ => return Ok(()),
+        };
+        self.add(key, limit, event, tracker);
+        Ok(())
+    }
+}

@@ -1,0 +1,232 @@
+//! The answer in English, for a person who was just woken up.
+
+use std::io::{self, Write};
+
+use inotify_trace_model::{
+    clock::{Clock, Timestamps},
+    event::{BootTime, Comm},
+    findings::Remedy,
+    resource::Resource,
+};
+
+use super::{Answer, Problem, Quota, Refused, Subject};
+use crate::{
+    host::procfs::OpenFiles,
+    limits::Setting,
+    output::{UserNames, Width, limit_remedy, printable, words, wrapped},
+};
+
+/// The problems that are told in full: no more than fits on a screen.
+const TOLD: usize = 3;
+
+/// A problem: what is wrong, and lines that explain it.
+pub(super) struct Told {
+    pub(super) heading: String,
+    pub(super) lines: Vec<(&'static str, String)>,
+    /// What to do about it.
+    pub(super) remedy: String,
+}
+
+impl Answer {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// That of the writer.
+    pub fn write(
+        &self,
+        out: &mut impl Write,
+        names: &UserNames,
+        clock: &mut Clock,
+        width: Width,
+    ) -> io::Result<()> {
+        for problem in self.problems.iter().take(TOLD) {
+            if let Problem::Finding(finding) = problem {
+                write!(out, "{}", words::in_lines(finding, clock, self.now, width))?;
+                continue;
+            }
+            let told = told(problem, names, clock);
+            let label = if problem.is_serious() { "PROBLEM" } else { "NOTE" };
+            let heading = format!("{label}  {}", told.heading);
+            writeln!(out, "{}", wrapped(&heading, 0).hanging(6).on(width))?;
+            for (label, line) in told.lines.iter().chain([&("do", told.remedy)]) {
+                writeln!(out, "{}", wrapped(&format!("{label}: {line}"), 6).on(width))?;
+            }
+        }
+        let more = self.problems.len().saturating_sub(TOLD);
+        if more > 0 {
+            let are = if more == 1 { "1 more is" } else { &format!("{more} more are") };
+            let line = format!(
+                "{are} left out: `inotify-trace limits` and `inotify-trace leaks` tell all"
+            );
+            writeln!(out, "{line}")?;
+        }
+        if self.is_healthy() != Some(false) {
+            writeln!(out, "{}", wrapped(&self.reassurance(names), 0).on(width))?;
+        }
+        Ok(())
+    }
+
+    /// What is said where nothing has to be done.
+    fn reassurance(&self, names: &UserNames) -> String {
+        let instances = match self.instances {
+            1 => "1 instance".to_owned(),
+            count => format!("{count} instances"),
+        };
+        let what = match &self.subject {
+            Subject::Machine => format!("with inotify, which has {instances}"),
+            Subject::Selected(name, _) => {
+                format!("with {}, which has {instances}", printable(name))
+            }
+            Subject::Message(_) => "that explains this message".to_owned(),
+        };
+        if !self.is_charged {
+            return format!(
+                "Nothing wrong was seen {what}, but what the limits are used by is not known: that can't \
+                 be told without asking the kernel."
+            );
+        }
+        let tightest = self.tightest.map(|(user, resource, level)| {
+            let name = names.payer(user);
+            format!(
+                "; the fullest limit is {name}'s, at {} of {} {}",
+                level.used,
+                level.limit,
+                resource.name()
+            )
+        });
+        let earlier = if self.is_recorded {
+            ""
+        } else {
+            " If it happened earlier, ask a recording: `inotify-trace why --recording FILE --at TIME`; to \
+             catch the next time, let `inotify-trace record` run."
+        };
+        format!("Nothing is wrong {what}{}.{earlier}", tightest.unwrap_or_default())
+    }
+}
+
+/// A problem in words.
+pub(super) fn told(problem: &Problem, names: &UserNames, clock: &mut Clock) -> Told {
+    match problem {
+        Problem::Quota(it) => quota(it, names, clock),
+        Problem::Finding(finding) => Told {
+            heading: words::heading(finding),
+            lines: Vec::new(),
+            remedy: words::remedy(finding.remedy()).into_owned(),
+        },
+        Problem::Descriptors { pid, comm, files } => descriptors(*pid, *comm, *files),
+        Problem::Files(files) => Told {
+            heading: format!(
+                "{} of {} files of the machine are open (fs.file-max): not a limit of inotify",
+                files.used, files.limit
+            ),
+            lines: Vec::new(),
+            remedy: words::remedy(Remedy::RaiseFiles).into_owned(),
+        },
+        Problem::Refused(it) => earlier(it, names, clock),
+        Problem::Setting(setting) => Told {
+            heading: format!(
+                "{} is {}, and {} sets it to {}",
+                setting.sysctl.key(),
+                number(setting.live),
+                place(setting),
+                number(setting.configured.value())
+            ),
+            lines: Vec::new(),
+            remedy:
+                "`sudo sysctl --system`, or the next boot, loads what the file sets: change the \
+                     file if that is not what you want"
+                    .to_owned(),
+        },
+    }
+}
+
+fn quota(quota: &Quota, names: &UserNames, clock: &mut Clock) -> Told {
+    let exhausted = &quota.exhausted;
+    let heading = words::used_up(exhausted, names);
+    let next = match (quota.is_full(), exhausted.resource) {
+        (false, _) => "it is not used up yet: nothing is refused so far".to_owned(),
+        (true, Resource::Instances) => {
+            "the next inotify_init fails: EMFILE, `too many open files`".to_owned()
+        }
+        (true, Resource::Watches) => {
+            "the next inotify_add_watch fails: ENOSPC, `no space left on device`".to_owned()
+        }
+    };
+    let mut lines = vec![("now", next)];
+    lines.extend(quota.refused.as_ref().map(|it| ("refused", times(it, clock))));
+    if exhausted.leaked > 0 && !exhausted.is_mostly_leaked() {
+        lines.push(("leak", format!("{} of these look leaked", exhausted.leaked)));
+    }
+    let remedy = match &quota.waiting {
+        Some(setting) => format!(
+            "`sudo sysctl --system`: {} sets {} = {}, which is not live",
+            place(setting),
+            setting.sysctl.key(),
+            number(setting.configured.value())
+        ),
+        None => words::remedy_for(exhausted),
+    };
+    Told { heading, lines, remedy }
+}
+
+fn descriptors(pid: u32, comm: Comm, files: OpenFiles) -> Told {
+    let OpenFiles { used, limit } = files;
+    let now = if files.reaches(100) {
+        "whatever it opens next fails: EMFILE, `too many open files`"
+    } else {
+        "it is not used up yet"
+    };
+    Told {
+        heading: format!(
+            "{} ({pid}) has {used} of {limit} descriptors open (RLIMIT_NOFILE): not a limit of inotify",
+            printable(&comm.to_str())
+        ),
+        lines: vec![("now", now.to_owned())],
+        remedy: words::remedy(Remedy::RaiseDescriptors { pid: Some(pid) }).into_owned(),
+    }
+}
+
+fn earlier(refused: &Refused, names: &UserNames, clock: &mut Clock) -> Told {
+    let who = refused.task.map(|it| format!("{} ({})", printable(&it.comm.to_str()), it.pid));
+    let who = who.unwrap_or_else(|| "a process".to_owned());
+    let heading = match &refused.exhausted {
+        Some(exhausted) => format!(
+            "{who} was refused {} at a limit that has room again: then {}",
+            words::one(exhausted.resource),
+            words::used_up(exhausted, names)
+        ),
+        None => format!("{who} was refused an instance by {}", words::limit(refused.limit)),
+    };
+    let remedy = match &refused.exhausted {
+        Some(exhausted) => words::remedy_for(exhausted),
+        None => {
+            let pid = refused.task.map(|it| it.pid);
+            let remedy = limit_remedy(refused.limit, pid);
+            words::remedy(remedy.unwrap_or(Remedy::Raise)).into_owned()
+        }
+    };
+    Told { heading, lines: vec![("refused", times(refused, clock))], remedy }
+}
+
+fn times(refused: &Refused, clock: &mut Clock) -> String {
+    let mut time = |at: BootTime| {
+        let mut text = String::new();
+        clock.write(&mut text, at, Timestamps::Time);
+        text
+    };
+    match refused.count {
+        1 => format!("once, at {}", time(refused.first)),
+        count => {
+            format!("{count} times, from {} to {}", time(refused.first), time(refused.last))
+        }
+    }
+}
+
+fn place(setting: &Setting) -> String {
+    let winner = setting.configured.winner.as_ref();
+    winner.map_or_else(|| "a file".to_owned(), |it| format!("{}:{}", it.file.display(), it.line))
+}
+
+fn number(value: Option<u64>) -> String {
+    value.map_or_else(|| "unknown".to_owned(), |it| it.to_string())
+}
