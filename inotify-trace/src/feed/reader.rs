@@ -125,7 +125,7 @@ impl Reader<'_> {
                 quota,
             },
             Kind::InstanceFound => EventKind::InstanceFound {
-                instance: self.known.get_or_insert(&record).0,
+                instance: self.met(&record, events).0,
                 fd: record.fd,
                 flags: 0,
                 creator_cgroup: CgroupId(record.cgroup),
@@ -317,14 +317,20 @@ impl Reader<'_> {
         self.known.get_or_insert(record).0
     }
 
-    /// The instance of a record about its use. An unknown one existed before, in a process that could
-    /// not be read: it is added as found.
-    fn used(&mut self, record: &Record, events: &mut Vec<Event>) -> InstanceId {
+    /// The instance of a record, and whether it is new. One that was known at its address has ended
+    /// unseen if it had another file.
+    fn met(&mut self, record: &Record, events: &mut Vec<Event>) -> (InstanceId, bool) {
         if let Some(instance) = self.known.remove_replaced(record) {
             let kind = EventKind::InstanceReleased { instance, fd: None, quota: None };
             events.push(Event { time: BootTime(record.time), task: None, kind });
         }
-        let (instance, is_new) = self.known.get_or_insert(record);
+        self.known.get_or_insert(record)
+    }
+
+    /// The same of a record about its use. An unknown one existed before, in a process that could
+    /// not be read: it is added as found.
+    fn used(&mut self, record: &Record, events: &mut Vec<Event>) -> InstanceId {
+        let (instance, is_new) = self.met(record, events);
         if is_new {
             events.push(Event {
                 time: BootTime(record.time),

@@ -119,3 +119,56 @@ fn a_flood_drowns_its_own_events_before_those_of_others() {
     assert_eq!(told(quiet.pid), ["watch", "unwatch"]);
     assert!(told(flood.pid).len() < COUNT as usize);
 }
+
+#[live_test(each = kernel)]
+fn after_a_loss_the_agent_looks_at_once() {
+    /// More than the buffer holds.
+    const COUNT: u32 = 2000;
+    /// So many end and begin: enough that the records of some are lost.
+    const MANY: usize = 20;
+    /// Until the next regular looks there is time for more.
+    const MARKS: usize = 10;
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let [mut flood, mut quiet] = [(); 2].map(|()| Process::start());
+    let agent = Agent::with(&["--buffer", "64K", "-e", "found,create,release,lost"]);
+    let of = |pid: u32, events: &[Value], name: &str| {
+        let ours = events.iter().filter(|it| it["pid"] == pid && it["event"] == name);
+        ours.cloned().collect::<Vec<_>>()
+    };
+    let ended: Vec<_> = (0..MANY).map(|_| flood.call("init1 0").unwrap()).collect();
+    agent.wait_for("they are told", |events| of(flood.pid, events, "create").len() == MANY);
+    let ended_ids: Vec<_> =
+        of(flood.pid, &agent.events(), "create").iter().map(|it| it["instance"].clone()).collect();
+    // What a flood does after it has filled the buffer is lost: here ends and beginnings.
+    agent.signal(libc::SIGSTOP);
+    assert_eq!(flood.call(&storm(COUNT, &directory)), Ok(COUNT.cast_signed()));
+    // In this order, so that no new instance gets the place of an old one.
+    let begun: Vec<_> = (0..MANY).map(|_| flood.call("init1 0").unwrap()).collect();
+    ended.iter().for_each(|fd| _ = flood.call(&format!("close {fd}")).unwrap());
+    agent.signal(libc::SIGCONT);
+    let is_loss = |event: &Value| event["event"] == "lost";
+    agent.wait_for("a loss is told", |events| events.iter().any(is_loss));
+    // Each mark takes the agent at least one turn.
+    for mark in 1..=MARKS {
+        quiet.call("init1 0").unwrap();
+        agent.wait_for("the mark is told", |events| of(quiet.pid, events, "create").len() == mark);
+    }
+    let events = agent.events();
+    let loss = events.iter().position(is_loss).unwrap();
+    let created = of(flood.pid, &events[..loss], "create").len();
+    assert!(created < COUNT as usize, "the end of the storm was not lost");
+    // Those of which no record came through are what the look found.
+    let has_ended =
+        |id: &Value| events.iter().any(|it| it["event"] == "release" && it["instance"] == *id);
+    for id in &ended_ids {
+        assert!(has_ended(id), "{id} ended, and is still held");
+    }
+    // A new one may have got the place of one of the storm whose end was lost: then it goes on as that.
+    let known = ["create", "found"].map(|name| of(flood.pid, &events, name)).concat();
+    let open: Vec<_> = known.iter().filter(|it| !has_ended(&it["instance"])).collect();
+    for fd in begun {
+        assert!(open.iter().any(|it| it["fd"] == fd), "{fd} exists, and is not held: {open:?}");
+    }
+    let _ = agent.stop();
+}
