@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, BufWriter, Write as _},
-    path::Path,
     process::ExitCode,
     time::Duration,
 };
@@ -85,7 +84,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let subject = subject(&what, &tracker, &users)?;
     let payer = match &subject {
         Subject::Selected(_, Selection { pids, .. }) if !pids.is_empty() => {
-            if !Path::new(&format!("/proc/{}", pids[0])).exists() {
+            if !procfs::is_there(pids[0]) {
                 bail!("no process has the number {what} now; a recording may know it: --recording");
             }
             procfs::charged_user(pids[0])

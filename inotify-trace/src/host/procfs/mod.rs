@@ -23,7 +23,7 @@ pub use handle::FileHandle;
 pub use living::inotify_descriptors_of_living;
 pub use own::OwnUse;
 pub(super) use process::arguments;
-pub use process::{Process, charged_user, program_file, thread_name};
+pub use process::{Process, charged_user, is_there, program_file, thread_name};
 pub(super) use resolve::resolve_on_device;
 pub use resolve::{Asked, is_private, resolve_cached, working_directory};
 pub(super) use root::is_of_the_machine_s_root;

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::Read as _,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::Path,
 };
 
 use inotify_trace_model::{event::Comm, text::text_of, tracker::User};
@@ -31,6 +32,12 @@ impl Process {
         let cgroup = fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
         Self { comm: name(&comm), euid: euid(&status).unwrap_or_default(), cgroup: path(&cgroup) }
     }
+}
+
+/// Whether a process exists, or has only just ended.
+#[must_use]
+pub fn is_there(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
 }
 
 /// The user whom the kernel would charge for what a process makes now; None if it is gone, or may not
