@@ -22,7 +22,7 @@ pub(super) fn loader() -> EbpfLoader<'static> {
     made.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(EbpfLoader::new)
 }
 
-/// Has each attempt of this thread to open a file fail from now on (seccomp(2)). It is no
+/// Has each attempt of this thread to open a file fail from now on (seccomp(2), with prctl(2)). It is no
 /// protection: other calls, and other threads, can open files.
 fn forbid_opening() -> io::Result<()> {
     const REFUSED: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOENT as u32;
@@ -46,15 +46,11 @@ fn forbid_opening() -> io::Result<()> {
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     // The kernel's condition for a filter of someone without CAP_SYS_ADMIN, for this thread alone.
     rustix::thread::set_no_new_privs(true)?;
+    // As prctl(2), which services and containers may always call; seccomp(2) is in no group of
+    // systemd's before 254, and ends a service that calls it.
     // SAFETY: the program and its instructions live until the call has returned, which copies them.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-            &raw const program,
-        )
-    };
+    let result =
+        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
