@@ -24,6 +24,13 @@ use crate::{
     kernel::{InstanceAddress, RawEvent},
 };
 
+/// Whether a process only looks at the instances of others: this program, which copies descriptors to
+/// learn of them. With such a copy the kernel frees an instance in its name, though whoever held it
+/// has ended it.
+fn is_looking(task: &Task) -> bool {
+    task.uid == 0 && task.comm == Comm::from(env!("CARGO_PKG_NAME"))
+}
+
 /// Open instances by address. The kernel reuses addresses as soon as instances are gone.
 #[derive(Debug, Default)]
 pub(super) struct Known {
@@ -192,15 +199,14 @@ impl Reader<'_> {
                     quota,
                 }
             }
-            Kind::DescriptorClosed => {
+            Kind::DescriptorClosed | Kind::InstanceReleased => {
                 let instance = self.used(&record, events);
                 self.known.remove(record.group);
-                EventKind::InstanceReleased { instance, fd: Some(record.fd), quota }
-            }
-            Kind::InstanceReleased => {
-                let instance = self.used(&record, events);
-                self.known.remove(record.group);
-                EventKind::InstanceReleased { instance, fd: None, quota }
+                let task = Some(self.task(&record)).filter(|task| !is_looking(task));
+                let fd = (kind == Kind::DescriptorClosed && task.is_some()).then_some(record.fd);
+                let kind = EventKind::InstanceReleased { instance, fd, quota };
+                events.push(Event { time: BootTime(record.time), task, kind });
+                return;
             }
             Kind::InstanceGone => {
                 if let Some(instance) = self.known.remove_gone(&record) {

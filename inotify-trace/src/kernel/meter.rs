@@ -40,7 +40,9 @@ impl Meter {
                 .inspect_err(|error| log::info!("how full the ring buffer is is unknown: {error}"))
                 .ok(),
             capacity: capacity.into(),
-            map_memory: maps.chain([ring]).filter_map(memory_of).sum(),
+            // Before Linux 6.4 a map has the size of its keys and values, of which a ring buffer has none.
+            map_memory: maps.filter_map(memory_of).sum::<u64>()
+                + memory_of(ring).unwrap_or_default().max(capacity.into()),
             programs: programs.collect(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use inotify_trace_tests::{Backend, Subject, agent::has, live_test, system};
+use inotify_trace_tests::{Backend, Subject, agent::has, live_test, process::hex, system};
 use serde_json::{Value, json};
 
 use crate::{nothing_lost, scene};
@@ -265,6 +265,24 @@ fn a_new_program_that_makes_an_instance_at_once_is_followed() {
     // A reused descriptor number does not confuse the new instance with the old one.
     let (by_exec, unknown, closed) = (ends("exec"), ends("unknown"), ends("closed"));
     assert_eq!((by_exec, unknown, closed), (TIMES, 0, TIMES), "exec, unknown, closed");
+}
+
+/// This program copies descriptors to learn of them. The kernel frees an instance in the name of whoever
+/// has the last reference.
+#[live_test(each = backend)]
+fn who_only_looks_at_an_instance_does_not_end_it() {
+    let (_machine, _world, agent) = scene();
+    let [mut owner, mut looker] = [(); 2].map(|()| inotify_trace_tests::Process::start());
+    looker.call(&format!("name {}", hex(b"inotify-trace"))).unwrap();
+    let fd = owner.call("init1 0").unwrap();
+    let pid = owner.pid;
+    agent.wait_for("it is there", |events| crate::count(events, pid, "create") == 1);
+    let copy = looker.call(&format!("getfd {pid} {fd}")).unwrap();
+    drop(owner);
+    agent.wait_for("its owner's end", |events| crate::count(events, pid, "exit") == 1);
+    looker.call(&format!("close {copy}")).unwrap();
+    agent.wait_for_event(&json!({ "event": "release", "pid": pid, "how": "exit" }));
+    nothing_lost(&agent.stop());
 }
 
 #[live_test(each = backend)]
