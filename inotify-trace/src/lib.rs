@@ -11,6 +11,7 @@ pub mod host;
 pub mod kernel;
 pub mod limits;
 pub mod output;
+mod own;
 pub mod recording;
 mod regular;
 pub mod report;

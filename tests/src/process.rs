@@ -68,6 +68,22 @@ impl Process {
         Self { pid: child.id(), tid: child.id(), control: buffered(ours), child: Some(child) }
     }
 
+    /// Starts a process of a user without charges, and creates `instances` instances.
+    ///
+    /// # Panics
+    /// If the kernel refuses any of it.
+    #[must_use]
+    pub fn of_user_with(uid: u32, instances: u32) -> Self {
+        let mut process = Self::start();
+        let room = format!("open_files {}", instances + 1000);
+        process.call(&room).expect("room for them");
+        process.call(&format!("uid {uid}")).expect("another user");
+        for _ in 0..instances {
+            process.call("init1 0").expect("an instance");
+        }
+        process
+    }
+
     /// Sends a command, and returns the numbers in its reply.
     pub fn ask(&mut self, command: &str) -> Vec<i64> {
         self.tell(command);

@@ -25,10 +25,6 @@ pub fn patience() -> Duration {
     })
 }
 
-/// How long to sleep between two looks: at least, and at most.
-const SHORTEST: Duration = Duration::from_micros(200);
-const LONGEST: Duration = Duration::from_millis(20);
-
 /// A wait in progress.
 #[derive(Debug)]
 pub struct Wait(Instant);
@@ -37,13 +33,13 @@ impl Wait {
     /// Starts a wait.
     #[must_use]
     pub fn begin() -> Self {
-        Self(Instant::now())
+        Self(Instant::now() + patience())
     }
 
     /// The remaining time; zero after the timeout.
     #[must_use]
     pub fn left(&self) -> Duration {
-        patience().saturating_sub(self.0.elapsed())
+        self.0.saturating_duration_since(Instant::now())
     }
 
     /// Sleeps before the next check.
@@ -52,9 +48,8 @@ impl Wait {
     /// Fails with the text of `state` after the timeout.
     pub fn look_again(&self, state: impl FnOnce() -> String) {
         assert!(!self.left().is_zero(), "waited in vain: {}", state());
-        // It does not affect the result. Looking costs time too, which on a single processor is
-        // taken from what is waited for: the longer that takes, the more seldom is the look.
-        thread::sleep((self.0.elapsed() / 16).clamp(SHORTEST, LONGEST));
+        // The polling interval; it does not affect the result.
+        thread::sleep(Duration::from_micros(200));
     }
 }
 

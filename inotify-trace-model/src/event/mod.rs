@@ -207,6 +207,13 @@ impl Files {
     pub fn is_full(&self) -> bool {
         self.used.is_some_and(|used| used >= self.limit)
     }
+
+    /// Whether at least this share is known to be used.
+    #[must_use]
+    pub fn reaches(&self, percent: u32) -> bool {
+        let share = u128::from(self.limit) * u128::from(percent);
+        self.used.is_some_and(|used| u128::from(used) * 100 >= share)
+    }
 }
 
 /// A counter of the kernel's against its limit.

@@ -507,7 +507,6 @@ impl Tracker {
     /// Removes an instance and all its descriptors.
     fn release(&mut self, id: InstanceId, event: &Event) {
         let Some(instance) = self.instances.remove(&id) else { return };
-        self.survivors.remove(&id);
         // The user whose count the event has.
         self.users.let_go(instance.charged, event.kind.quota().map(User::payer));
         let time = instance.ended(event);

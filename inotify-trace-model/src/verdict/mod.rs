@@ -51,6 +51,14 @@ impl Default for Grace {
     }
 }
 
+impl Grace {
+    /// For verdicts on what is seen once: what looks leaked counts, and what takes time is left out.
+    #[must_use]
+    pub fn at_once() -> Self {
+        Self { target: Duration::ZERO, idle: Duration::MAX, growth: Duration::MAX }
+    }
+}
+
 /// Kinds of verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {

@@ -130,9 +130,8 @@ pub(super) async fn observe(
     session::warn_of_missing_capabilities()?;
     session::warn_of_left_out(survey.left_out)?;
     survey.tell(&mut story);
-    let at_once = Grace { target: Duration::ZERO, idle: Duration::MAX, growth: Duration::MAX };
-    let mut grace = at_once;
-    if verdicts(story.tracker(), story.now(), &at_once).iter().any(|it| it.kind.is_leak()) {
+    let mut grace = Grace::at_once();
+    if verdicts(story.tracker(), story.now(), &grace).iter().any(|it| it.kind.is_leak()) {
         // An instance that still looks leaked after the settling time is a leak. The session
         // follows it meanwhile: a second snapshot could not tell it from a new instance.
         let mut session = Session::new(Live::start(options())?);
@@ -149,7 +148,7 @@ pub(super) async fn observe(
 fn look_back(args: &Args) -> anyhow::Result<ExitCode> {
     let grace = Grace { target: args.settle, ..args.grace() };
     let mut has_leak = false;
-    let is_damaged = args.past.each(|past| {
+    let is_damaged = args.past.each(|past, ()| {
         let mut say = Say::once(args.output, past.header.clock());
         if past.is_one_of_several {
             say.name(&past)?;

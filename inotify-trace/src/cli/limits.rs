@@ -126,7 +126,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if args.past.is_given() {
         let mut is_over = false;
-        let is_damaged = args.past.each(|past| {
+        let is_damaged = args.past.each(|past, ()| {
             let report = look_back(args, &past);
             is_over |= report.over().next().is_some();
             Ok(print_past(args, &report, &past)?)
@@ -461,7 +461,7 @@ fn overruled(plan: &Plan, settings: &[limits::Setting]) -> Vec<String> {
     let sentence = |setting: &limits::Setting| {
         let key = setting.sysctl.key();
         let what = match &setting.configured.winner {
-            Some(it) => format!("{}:{} sets {key} to {}", it.file.display(), it.line, it.text),
+            Some(it) => format!("{} sets {key} to {}", it.place(), it.text),
             None => format!("a line `-{key}` takes {key} back"),
         };
         format!(

@@ -107,7 +107,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if args.past.is_given() {
         let mut shown = Shown::new(args)?;
-        let is_damaged = args.past.each(|past| shown.add_past(&past))?;
+        let is_damaged = args.past.each(|past, ()| shown.add_past(&past))?;
         shown.finish()?;
         return Ok(exit_code(is_damaged));
     }

@@ -1,10 +1,10 @@
 //! The state at a moment of a recording, for commands that otherwise look at what exists now.
 
-use std::{path::PathBuf, time::Duration};
+use std::{convert::Infallible, path::PathBuf, time::Duration};
 
 use inotify_trace_model::{
     event::BootTime,
-    story::Story,
+    story::{Audience, Story},
     tracker::{Forgotten, Tracker},
 };
 
@@ -21,7 +21,6 @@ use crate::{
     limits::{Changes, Counted},
     output::printable,
     recording::Header,
-    why::Refusals,
 };
 
 #[derive(Debug, clap::Args)]
@@ -44,8 +43,6 @@ pub(super) struct Past {
     pub(super) time: BootTime,
     /// Changes since the beginning of the run.
     pub(super) changes: Changes,
-    /// What was refused since then.
-    pub(super) refusals: Refusals,
     /// The time from the beginning of the run to the moment.
     pub(super) during: Duration,
     /// Whether it is one of several machines, which are to be named.
@@ -75,11 +72,12 @@ impl PastArgs {
         !self.recordings.is_empty()
     }
 
-    /// Loads the state of each recorded machine, one after the other, and passes it to `show`. Returns
-    /// whether some of the recordings could not be read.
-    pub(super) fn each(
+    /// Loads the state of each recorded machine, one after the other, and passes it to `show`, with an
+    /// audience that was told of the run until then. Returns whether some of the recordings could not
+    /// be read.
+    pub(super) fn each<A: Audience<Error = Infallible> + Default>(
         &self,
-        mut show: impl FnMut(Past) -> anyhow::Result<()>,
+        mut show: impl FnMut(Past, A) -> anyhow::Result<()>,
     ) -> anyhow::Result<bool> {
         let opened = open(&self.recordings)?;
         let mut is_damaged = !opened.problems.is_empty();
@@ -97,11 +95,12 @@ impl PastArgs {
             let Some(mut run) = runs.get_mut(place).and_then(Option::take) else { continue };
             let until = at.map_or(BootTime(u64::MAX), |at| run.header().clock().boot_time(at));
             let name = coverage.name(place).to_owned();
-            let past = Past { name, is_one_of_several, ..until_then(&mut run, until) };
+            let (past, told) = until_then(&mut run, until);
+            let past = Past { name, is_one_of_several, ..past };
             tell(run.problems())?;
             tell_of_gaps(&run, &past, until)?;
             is_damaged |= !run.problems().is_empty();
-            show(past)?;
+            show(past, told)?;
         }
         Ok(is_damaged)
     }
@@ -134,17 +133,20 @@ fn tell_of_gaps(run: &Replay, past: &Past, until: BootTime) -> anyhow::Result<()
     Ok(())
 }
 
-fn until_then(run: &mut Replay, until: BootTime) -> Past {
+fn until_then<A: Audience<Error = Infallible> + Default>(
+    run: &mut Replay,
+    until: BootTime,
+) -> (Past, A) {
     let header = run.header().clone();
     let progress = Progress::new(run.size(), false);
     let mut story = Story::without_verdicts(header.started);
-    let mut audience = (Counted::default(), Refusals::default());
+    let mut audience = (Counted::default(), A::default());
     let Ok(()) =
         Until::new(run, until).run(&mut story, &mut audience, |position| progress.at(position));
-    let (counted, refusals) = audience;
+    let (counted, told) = audience;
     let time = story.now();
     let during = time.since(header.started);
     let (tracker, changes) = (story.into_tracker(), counted.changes);
     let name = header.host.clone();
-    Past { header, name, tracker, time, changes, refusals, during, is_one_of_several: false }
+    (Past { header, name, tracker, time, changes, during, is_one_of_several: false }, told)
 }

@@ -107,6 +107,20 @@ impl<A: Audience> Later<A> {
         let mut existing = verdicts(tracker, time, &Grace::default()).into_iter();
         existing.try_for_each(|verdict| self.inner.verdict(&verdict, tracker, time))
     }
+
+    /// Tells what happened at a time, if that is in the range.
+    fn pass_on(
+        &mut self,
+        time: BootTime,
+        tracker: &Tracker,
+        tell: impl FnOnce(&mut A) -> Result<(), A::Error>,
+    ) -> Result<(), A::Error> {
+        if time < self.start {
+            return Ok(());
+        }
+        self.begin(tracker)?;
+        tell(&mut self.inner)
+    }
 }
 
 impl<A: Audience> Audience for Later<A> {
@@ -117,35 +131,19 @@ impl<A: Audience> Audience for Later<A> {
     }
 
     fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), A::Error> {
-        if event.time < self.start {
-            return Ok(());
-        }
-        self.begin(tracker)?;
-        self.inner.event(event, tracker)
+        self.pass_on(event.time, tracker, |inner| inner.event(event, tracker))
     }
 
     fn verdict(&mut self, it: &Verdict, tracker: &Tracker, now: BootTime) -> Result<(), A::Error> {
-        if now < self.start {
-            return Ok(());
-        }
-        self.begin(tracker)?;
-        self.inner.verdict(it, tracker, now)
+        self.pass_on(now, tracker, |inner| inner.verdict(it, tracker, now))
     }
 
     fn batch(&mut self, batch: &mut Batch, tracker: &Tracker) -> Result<(), A::Error> {
-        if batch.time < self.start {
-            return Ok(());
-        }
-        self.begin(tracker)?;
-        self.inner.batch(batch, tracker)
+        self.pass_on(batch.time, tracker, |inner| inner.batch(batch, tracker))
     }
 
     fn closed(&mut self, tracker: &Tracker, time: BootTime) -> Result<(), A::Error> {
-        if time < self.start {
-            return Ok(());
-        }
-        self.begin(tracker)?;
-        self.inner.closed(tracker, time)
+        self.pass_on(time, tracker, |inner| inner.closed(tracker, time))
     }
 
     fn end(&mut self, tracker: &Tracker, now: BootTime) -> Result<(), A::Error> {

@@ -14,7 +14,7 @@ use crate::{
     feed::Session,
     host,
     output::{Bytes, printable},
-    recording::{Recorder, RecordingError, Rotation, Store},
+    recording::{Header, Recorder, RecordingError, Rotation, Store},
 };
 
 /// Default time until a batch is on disk.
@@ -26,6 +26,15 @@ pub(super) fn refuse_existing(path: &Path) -> anyhow::Result<()> {
         Ok(_) if !path.is_dir() => Err(RecordingError::Exists(path.to_owned()).into()),
         _ => Ok(()),
     }
+}
+
+/// The header of a recording of this session that begins now.
+pub(super) fn header(session: &Session, host: &Host, clock: &Clock) -> Header {
+    let live = session.live();
+    let mut header = host::header(&host.root(), clock, host::now());
+    header.backend = live.backend().map(|it| it.to_string()).unwrap_or_default();
+    header.unseen = live.unseen().iter().map(ToString::to_string).collect();
+    header
 }
 
 /// A recording in progress. Callers call `finish` even after an error.
@@ -54,10 +63,7 @@ impl Recording {
         host: &Host,
         clock: &Clock,
     ) -> anyhow::Result<Self> {
-        let live = session.live();
-        let mut header = host::header(&host.root(), clock, host::now());
-        header.backend = live.backend().map(|it| it.to_string()).unwrap_or_default();
-        header.unseen = live.unseen().iter().map(ToString::to_string).collect();
+        let header = header(session, host, clock);
         let say = Box::new(|message: &str| {
             // If standard error is closed too, there is no place left to report to.
             let _ = say(format_args!("inotify-trace: {message}"));

@@ -8,17 +8,17 @@ use inotify_trace_model::{story::Story, verdict::Grace};
 use super::{
     Host,
     kernel::{KernelArgs, log_at},
-    recorder::Recording,
+    recorder::{Recording, header},
     say::say,
     session::{self, event_loop},
     units::{self, total_size},
 };
 use crate::{
-    feed::{Options, Session, Wake},
+    feed::{Options, Wake},
     host::{self, privileges::Later},
     kernel::measure_programs,
     limits::files::Root,
-    recording::{Header, Rotation, Store},
+    recording::{Rotation, Store},
     serve::{
         Listen, Shared, http,
         metrics::{Metrics, Sources},
@@ -122,6 +122,7 @@ async fn serve(args: &Args) -> anyhow::Result<ExitCode> {
         Some(store) => Some(Recording::start(store, FLUSH, &session, &args.host, &clock)?),
         None => None,
     };
+    // What clients of the socket learn of this machine.
     let header = header(&session, &args.host, &clock);
     // The file is removed at the end.
     let (clients, _file) =
@@ -186,15 +187,6 @@ impl Args {
             )
         })
     }
-}
-
-/// What clients of the socket learn of this machine.
-fn header(session: &Session, host: &Host, clock: &inotify_trace_model::clock::Clock) -> Header {
-    let live = session.live();
-    let mut header = host::header(&host.root(), clock, host::now());
-    header.backend = live.backend().map(|it| it.to_string()).unwrap_or_default();
-    header.unseen = live.unseen().iter().map(ToString::to_string).collect();
-    header
 }
 
 /// The number of a group, by its name or number.

@@ -8,7 +8,9 @@ use std::{
 
 use anyhow::bail;
 use clap::ValueEnum;
-use inotify_trace_model::{clock::Clock, event::BootTime, tracker::Tracker, verdict::Grace};
+use inotify_trace_model::{
+    clock::Clock, event::BootTime, tracker::Tracker, usage::total_of, verdict::Grace,
+};
 
 use super::{
     EXIT_ERROR,
@@ -25,7 +27,7 @@ use crate::{
     host::{self, procfs},
     limits::files::Root,
     output::{Patient, Selection, UserNames, Width},
-    why::{Answer, Seen, Subject, Suspects, answer},
+    why::{Answer, Refusals, Seen, Subject, Suspects, answer},
 };
 
 /// Exit code if something has to be done.
@@ -100,7 +102,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             grace,
             settings: &sysctls.settings(),
             descriptors: &procfs::short_of_descriptors(NEAR_DESCRIPTORS),
-            files: procfs::files_of_the_machine(),
+            files: host::OpenFiles::open().count(),
             refusals: None,
             is_charged,
             payer,
@@ -114,7 +116,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// are known.
 fn look(args: &Args) -> anyhow::Result<(Tracker, BootTime, Grace, bool)> {
     if let Some(known) = args.agent.state(args.host.is_default())? {
-        let grace = Grace { target: args.settle, ..at_once() };
+        let grace = Grace { target: args.settle, ..Grace::at_once() };
         return Ok((known.tracker, known.now, grace, true));
     }
     let registry = args.host.registry();
@@ -127,7 +129,7 @@ fn look(args: &Args) -> anyhow::Result<(Tracker, BootTime, Grace, bool)> {
         // Says why the kernel can't be asked, and finds what can be found without it.
         Err(_) => {
             let look = list::look(false, false, &registry)?;
-            (look.tracker, host::now(), at_once(), look.is_told)
+            (look.tracker, host::now(), Grace::at_once(), look.is_told)
         }
     })
 }
@@ -136,18 +138,13 @@ fn look(args: &Args) -> anyhow::Result<(Tracker, BootTime, Grace, bool)> {
 const MOST_PIDS: u32 = 4_194_304;
 
 /// From which share of its descriptors on a process is short of them: many keep a large part open.
-const NEAR_DESCRIPTORS: u64 = 95;
-
-/// For verdicts on what is seen once.
-fn at_once() -> Grace {
-    Grace { target: Duration::ZERO, idle: Duration::MAX, growth: Duration::MAX }
-}
+const NEAR_DESCRIPTORS: u32 = 95;
 
 /// The answer for each recorded machine.
 fn look_back(args: &Args, what: &str) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     let mut has_problem = false;
-    let is_damaged = args.past.each(|past| {
+    let is_damaged = args.past.each(|past, refusals: Refusals| {
         let users = past.header.users.clone();
         let subject = subject(what, &past.tracker, &users)?;
         let answer = answer(
@@ -155,11 +152,11 @@ fn look_back(args: &Args, what: &str) -> anyhow::Result<ExitCode> {
             &Seen {
                 tracker: &past.tracker,
                 now: past.time,
-                grace: Grace { target: args.settle, ..at_once() },
+                grace: Grace { target: args.settle, ..Grace::at_once() },
                 settings: &past.header.sysctls.settings(),
                 descriptors: &[],
                 files: None,
-                refusals: Some(&past.refusals),
+                refusals: Some(&refusals),
                 is_charged: true,
                 payer: None,
             },
@@ -193,11 +190,9 @@ fn subject(what: &str, tracker: &Tracker, users: &Users) -> anyhow::Result<Subje
         ("command", Selection { comms: name(), ..Selection::default() }),
     ];
     for (kind, selection) in selections {
-        let is_there = tracker.instances().any(|instance| {
-            let mut holders = instance.descriptors().iter().map(|it| Some(it.pid));
-            holders.any(|pid| selection.picks_holder(instance, pid, tracker))
-        });
-        if is_there {
+        let picked =
+            total_of(tracker, |instance, pid| selection.picks_holder(instance, pid, tracker));
+        if !picked.instances.is_empty() {
             return Ok(Subject::Selected(format!("{kind} {what}"), selection));
         }
     }

@@ -22,14 +22,8 @@ use super::tables::OwnTables;
 use crate::{
     host::OpenFiles,
     kernel::{InstanceAddress, RawEvent},
+    own::is_own_task,
 };
-
-/// Whether a process only looks at the instances of others: this program, which copies descriptors to
-/// learn of them. With such a copy the kernel frees an instance in its name, though whoever held it
-/// has ended it.
-fn is_looking(task: &Task) -> bool {
-    task.uid == 0 && task.comm == Comm::from(env!("CARGO_PKG_NAME"))
-}
 
 /// Open instances by address. The kernel reuses addresses as soon as instances are gone.
 #[derive(Debug, Default)]
@@ -202,7 +196,9 @@ impl Reader<'_> {
             Kind::DescriptorClosed | Kind::InstanceReleased => {
                 let instance = self.used(&record, events);
                 self.known.remove(record.group);
-                let task = Some(self.task(&record)).filter(|task| !is_looking(task));
+                // This program copies descriptors to learn of instances. With such a copy the kernel
+                // frees an instance in its name, though whoever held it has ended it.
+                let task = Some(self.task(&record)).filter(|task| !is_own_task(task));
                 let fd = (kind == Kind::DescriptorClosed && task.is_some()).then_some(record.fd);
                 let kind = EventKind::InstanceReleased { instance, fd, quota };
                 events.push(Event { time: BootTime(record.time), task, kind });
@@ -316,17 +312,26 @@ impl Reader<'_> {
 
     /// Adds a new instance. An instance known at its address has ended unseen.
     fn begin(&mut self, record: &Record, events: &mut Vec<Event>) -> InstanceId {
-        if let Some(instance) = self.known.remove(record.group) {
-            let kind = EventKind::InstanceReleased { instance, fd: None, quota: None };
-            events.push(Event { time: BootTime(record.time), task: None, kind });
-        }
-        self.known.get_or_insert(record).0
+        let before = self.known.remove(record.group);
+        self.replace(before, record, events).0
     }
 
     /// The instance of a record, and whether it is new. One that was known at its address has ended
     /// unseen if it had another file.
     fn met(&mut self, record: &Record, events: &mut Vec<Event>) -> (InstanceId, bool) {
-        if let Some(instance) = self.known.remove_replaced(record) {
+        let before = self.known.remove_replaced(record);
+        self.replace(before, record, events)
+    }
+
+    /// The instance of a record, and whether it is new; `before` was at its address, and has ended
+    /// unseen.
+    fn replace(
+        &mut self,
+        before: Option<InstanceId>,
+        record: &Record,
+        events: &mut Vec<Event>,
+    ) -> (InstanceId, bool) {
+        if let Some(instance) = before {
             let kind = EventKind::InstanceReleased { instance, fd: None, quota: None };
             events.push(Event { time: BootTime(record.time), task: None, kind });
         }

@@ -3,17 +3,16 @@
 use std::{
     fs, io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
-    ptr::NonNull,
-    sync::atomic::{AtomicU64, Ordering},
 };
 
+use super::{
+    misses::{self, Figures},
+    window::Window,
+};
 use aya::{
     Ebpf,
     maps::{Map, MapData},
 };
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-
-use super::misses::{self, Figures};
 
 /// The command that makes the kernel count the runs of BPF programs and their time, until its
 /// descriptor is closed: `BPF_ENABLE_STATS` of `enum bpf_cmd` (Linux 5.8).
@@ -113,50 +112,21 @@ fn memory_of(map: BorrowedFd<'_>) -> Option<u64> {
 /// The positions of reader and writers in a ring buffer: a page each (`kernel/bpf/ringbuf.c`).
 #[derive(Debug)]
 struct Positions {
-    consumer: NonNull<AtomicU64>,
-    producer: NonNull<AtomicU64>,
-    page: usize,
+    consumer: Window,
+    producer: Window,
 }
-
-// SAFETY: the memory is the mappings' for as long as this lives, and is read through atomics only.
-unsafe impl Send for Positions {}
 
 impl Positions {
     fn map(ring: BorrowedFd<'_>) -> io::Result<Self> {
-        let page = rustix::param::page_size();
-        let map = |offset: usize| -> io::Result<NonNull<AtomicU64>> {
-            // SAFETY: a new mapping, of which the kernel chooses the place.
-            let address = unsafe {
-                let null = std::ptr::null_mut();
-                mmap(null, page, ProtFlags::READ, MapFlags::SHARED, ring, offset as u64)?
-            };
-            Ok(NonNull::new(address.cast()).ok_or(io::ErrorKind::InvalidData)?)
-        };
-        let consumer = map(0)?;
-        match map(page) {
-            Ok(producer) => Ok(Self { consumer, producer, page }),
-            Err(error) => {
-                // SAFETY: it was just mapped, and nothing refers to it.
-                let _ = unsafe { munmap(consumer.as_ptr().cast(), page) };
-                Err(error)
-            }
-        }
+        let page = rustix::param::page_size() as u64;
+        let [consumer, producer] = [0, page].map(|offset| Window::read_only(ring, offset, 1));
+        Ok(Self { consumer: consumer?, producer: producer? })
     }
 
     fn waiting(&self) -> u64 {
-        // SAFETY: both pages are mapped until this is dropped, and begin with these numbers. The reader
-        // is this process, and its position is read first: what waits is never less than nothing.
-        let [consumer, producer] =
-            [self.consumer, self.producer].map(|it| unsafe { it.as_ref() }.load(Ordering::Acquire));
-        producer.wrapping_sub(consumer)
-    }
-}
-
-impl Drop for Positions {
-    fn drop(&mut self) {
-        for page in [self.consumer, self.producer] {
-            // SAFETY: the mapping is this one's, and nothing borrows from it any more.
-            let _ = unsafe { munmap(page.as_ptr().cast(), self.page) };
-        }
+        // The reader is this process, and its position is read first: what waits is never less than
+        // nothing.
+        let consumer = self.consumer.get();
+        self.producer.get().wrapping_sub(consumer)
     }
 }

@@ -36,16 +36,20 @@ impl Window {
         let Some(Map::Array(map)) = ebpf.map(name) else {
             return Err(KernelError::Object(format!("no array {name}")));
         };
-        Self::map(map.fd().as_fd(), length)
+        Self::map(map.fd().as_fd(), 0, length, ProtFlags::READ | ProtFlags::WRITE)
             .map_err(|source| KernelError::Window { name: name.to_owned(), source })
     }
 
-    fn map(fd: impl AsFd, length: usize) -> io::Result<Self> {
+    /// Maps `length` values that begin at an offset in bytes, to read them only.
+    pub(super) fn read_only(fd: impl AsFd, offset: u64, length: usize) -> io::Result<Self> {
+        Self::map(fd, offset, length, ProtFlags::READ)
+    }
+
+    fn map(fd: impl AsFd, offset: u64, length: usize, access: ProtFlags) -> io::Result<Self> {
         // SAFETY: a new mapping, of which the kernel chooses the place; the kernel checks that the
         // array is long enough.
         let address = unsafe {
-            let access = ProtFlags::READ | ProtFlags::WRITE;
-            mmap(std::ptr::null_mut(), length * 8, access, MapFlags::SHARED, fd, 0)?
+            mmap(std::ptr::null_mut(), length * 8, access, MapFlags::SHARED, fd, offset)?
         };
         let words = NonNull::new(address.cast()).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Self { words, length })
@@ -57,7 +61,12 @@ impl Window {
         unsafe { std::slice::from_raw_parts(self.words.as_ptr(), self.length) }
     }
 
-    /// Sets the first value.
+    /// The first value; 0 if there is none.
+    pub(super) fn get(&self) -> u64 {
+        self.words().first().map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    /// Sets the first value. The window must not be read-only.
     pub(super) fn set(&self, value: u64) {
         if let Some(word) = self.words().first() {
             word.store(value, Ordering::SeqCst);
@@ -87,10 +96,12 @@ mod tests {
     fn values_are_set_and_summed_where_they_are() {
         let file = memfd_create("window", MemfdFlags::CLOEXEC).unwrap();
         ftruncate(&file, 4096).unwrap();
-        let (ours, theirs) = (Window::map(&file, 6).unwrap(), Window::map(&file, 6).unwrap());
+        let writable = || Window::map(&file, 0, 6, ProtFlags::READ | ProtFlags::WRITE).unwrap();
+        let (ours, theirs) = (writable(), writable());
         ours.set(7);
         theirs.words()[3].store(5, Ordering::Relaxed);
         theirs.words()[4].store(100, Ordering::Relaxed);
         assert_eq!((ours.sum(0, 3), ours.sum(1, 3), ours.sum(2, 3)), (12, 100, 0));
+        assert_eq!(Window::read_only(&file, 0, 1).unwrap().get(), 7);
     }
 }

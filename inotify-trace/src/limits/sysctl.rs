@@ -28,6 +28,14 @@ pub struct Assignment {
     pub alias: Option<String>,
 }
 
+impl Assignment {
+    /// Where it is: the file, and the line in it.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.file.display(), self.line)
+    }
+}
+
 /// The assignments of a sysctl in files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configured {

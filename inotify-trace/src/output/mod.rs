@@ -48,8 +48,9 @@ pub use text::Text;
 pub use width::Width;
 pub(crate) use width::{shorten, shorten_end, wrapped};
 
+use crate::own::is_own_task;
 use inotify_trace_model::{
-    event::{Comm, Event, EventKind, Task},
+    event::{Event, EventKind, Task},
     tracker::{Departure, Instance, Origin, Tracker},
 };
 
@@ -78,7 +79,7 @@ pub(crate) fn is_own(event: &Event, tracker: &Tracker) -> bool {
     let is_own_task = |task: Task| {
         let in_container =
             || tracker.cgroups().get(task.cgroup).is_some_and(|it| it.container.is_some());
-        task.uid == 0 && task.comm == Comm::from(env!("CARGO_PKG_NAME")) && !in_container()
+        is_own_task(&task) && !in_container()
     };
     let is_made_here = || match tracker.subject(event)?.origin {
         Origin::Created(task) => Some(is_own_task(task)),

@@ -18,6 +18,8 @@ pub struct Systemd {
     every: Option<Duration>,
     heard: Instant,
     status: (Instant, String),
+    /// Whether there is anybody to tell.
+    is_heard: bool,
 }
 
 impl Default for Systemd {
@@ -25,7 +27,8 @@ impl Default for Systemd {
         let now = Instant::now();
         // Half of the time after which systemd restarts the service, as sd_watchdog_enabled(3) asks.
         let every = sd_notify::watchdog_enabled().map(|limit| limit / 2);
-        Self { every, heard: now, status: (now, String::new()) }
+        let is_heard = std::env::var_os("NOTIFY_SOCKET").is_some();
+        Self { every, heard: now, status: (now, String::new()), is_heard }
     }
 }
 
@@ -67,7 +70,7 @@ impl Audience for Systemd {
             self.heard = now;
             tell(&[NotifyState::Watchdog]);
         }
-        if std::env::var_os("NOTIFY_SOCKET").is_some() && now >= self.status.0 + STATUS {
+        if self.is_heard && now >= self.status.0 + STATUS {
             let status = (now, status(tracker));
             if status.1 != self.status.1 {
                 tell(&[NotifyState::Status(&status.1)]);

@@ -11,11 +11,11 @@ mod text;
 use std::collections::BTreeSet;
 
 use inotify_trace_model::{
-    event::{BootTime, Comm, Level},
+    event::{BootTime, Comm, Files, Level},
     findings::{Exhausted, Finding},
     resource::Resource,
     tracker::{Tracker, User},
-    usage::Culprits,
+    usage::{Culprits, total_of},
     verdict::{Grace, Kind, verdicts},
 };
 
@@ -23,7 +23,6 @@ pub use message::Suspects;
 pub use refusals::{Refusals, Refused};
 
 use crate::{
-    host::procfs::OpenFiles,
     limits::{Setting, State, Sysctl, reaches},
     output::Selection,
 };
@@ -54,9 +53,9 @@ pub struct Seen<'a> {
     /// The limits in files and live.
     pub settings: &'a [Setting],
     /// Processes that are short of descriptors.
-    pub descriptors: &'a [(u32, Comm, OpenFiles)],
+    pub descriptors: &'a [(u32, Comm, Files)],
     /// The machine's open files.
-    pub files: Option<OpenFiles>,
+    pub files: Option<Files>,
     /// What was refused before; None at a look, which doesn't see that.
     pub refusals: Option<&'a Refusals>,
     /// Whether the kernel's charges are known.
@@ -79,10 +78,10 @@ pub enum Problem {
         /// Its name.
         comm: Comm,
         /// Its descriptors.
-        files: OpenFiles,
+        files: Files,
     },
     /// The machine has, nearly, all the files open that it may have.
-    Files(OpenFiles),
+    Files(Files),
     /// Something was refused earlier, by a limit that is not reached any more.
     Refused(Box<Refused>),
     /// A file sets another value than is live.
@@ -229,18 +228,11 @@ impl Problem {
     }
 }
 
-fn sysctl_of(resource: Resource) -> Sysctl {
-    match resource {
-        Resource::Instances => Sysctl::Instances,
-        Resource::Watches => Sysctl::Watches,
-    }
-}
-
 fn quota(user: User, resource: Resource, level: Level, seen: &Seen<'_>) -> Quota {
     let culprits = Culprits::now(user, resource, level, seen.tracker);
     let exhausted = Exhausted::by(&culprits, seen.tracker);
     let is_waiting = |it: &&Setting| {
-        it.sysctl == sysctl_of(resource)
+        it.sysctl.key() == resource.sysctl()
             && it.state() == State::Differs
             && it.configured.value() > it.live
     };
@@ -258,21 +250,11 @@ impl<'a> Scope<'a> {
             scope.instances = tracker.instances().count();
             return scope;
         };
-        for instance in tracker.instances() {
-            let holders: Vec<_> = instance.descriptors().iter().map(|it| Some(it.pid)).collect();
-            let holders = if holders.is_empty() { vec![None] } else { holders };
-            let picked =
-                holders.iter().filter(|&&pid| selection.picks_holder(instance, pid, tracker));
-            let picked: Vec<_> = picked.copied().collect();
-            if picked.is_empty() {
-                continue;
-            }
-            scope.instances += 1;
-            scope.pids.extend(picked.into_iter().flatten());
-            if let Some(user) = instance.charged {
-                scope.pay(user, tracker);
-            }
-        }
+        let picked =
+            total_of(tracker, |instance, pid| selection.picks_holder(instance, pid, tracker));
+        scope.instances = picked.instances.len();
+        scope.pids = picked.processes;
+        picked.users.into_iter().flatten().for_each(|user| scope.pay(user, tracker));
         scope.pids.extend(&selection.pids);
         scope
     }
@@ -332,7 +314,7 @@ impl<'a> Scope<'a> {
         };
         let meant = seen.descriptors.iter().filter(|(pid, ..)| all || self.pids.contains(pid));
         let processes = meant.map(|&(pid, comm, files)| Problem::Descriptors { pid, comm, files });
-        let machine = seen.files.filter(|it| of_machine && it.reaches(NEAR.into()));
+        let machine = seen.files.filter(|it| of_machine && it.reaches(NEAR));
         processes.chain(machine.map(Problem::Files)).collect()
     }
 

@@ -4,15 +4,14 @@ use std::io::{self, Write};
 
 use inotify_trace_model::{
     clock::{Clock, Timestamps},
-    event::{BootTime, Comm},
+    event::{BootTime, Comm, Files},
     findings::Remedy,
     resource::Resource,
 };
 
 use super::{Answer, Problem, Quota, Refused, Subject};
 use crate::{
-    host::procfs::OpenFiles,
-    limits::Setting,
+    limits::{Assignment, Setting},
     output::{UserNames, Width, limit_remedy, printable, words, wrapped},
 };
 
@@ -116,8 +115,8 @@ pub(super) fn told(problem: &Problem, names: &UserNames, clock: &mut Clock) -> T
         Problem::Descriptors { pid, comm, files } => descriptors(*pid, *comm, *files),
         Problem::Files(files) => Told {
             heading: format!(
-                "{} of {} files of the machine are open (fs.file-max): not a limit of inotify",
-                files.used, files.limit
+                "{} files of the machine are open (fs.file-max): not a limit of inotify",
+                share(*files)
             ),
             lines: Vec::new(),
             remedy: words::remedy(Remedy::RaiseFiles).into_owned(),
@@ -169,8 +168,8 @@ fn quota(quota: &Quota, names: &UserNames, clock: &mut Clock) -> Told {
     Told { heading, lines, remedy }
 }
 
-fn descriptors(pid: u32, comm: Comm, files: OpenFiles) -> Told {
-    let OpenFiles { used, limit } = files;
+fn descriptors(pid: u32, comm: Comm, files: Files) -> Told {
+    let share = share(files);
     let now = if files.reaches(100) {
         "whatever it opens next fails: EMFILE, `too many open files`"
     } else {
@@ -178,7 +177,7 @@ fn descriptors(pid: u32, comm: Comm, files: OpenFiles) -> Told {
     };
     Told {
         heading: format!(
-            "{} ({pid}) has {used} of {limit} descriptors open (RLIMIT_NOFILE): not a limit of inotify",
+            "{} ({pid}) has {share} descriptors open (RLIMIT_NOFILE): not a limit of inotify",
             printable(&comm.to_str())
         ),
         lines: vec![("now", now.to_owned())],
@@ -222,9 +221,13 @@ fn times(refused: &Refused, clock: &mut Clock) -> String {
     }
 }
 
+fn share(Files { used, limit }: Files) -> String {
+    used.map_or_else(|| format!("fewer than {limit}"), |used| format!("{used} of {limit}"))
+}
+
 fn place(setting: &Setting) -> String {
     let winner = setting.configured.winner.as_ref();
-    winner.map_or_else(|| "a file".to_owned(), |it| format!("{}:{}", it.file.display(), it.line))
+    winner.map_or_else(|| "a file".to_owned(), Assignment::place)
 }
 
 fn number(value: Option<u64>) -> String {

@@ -60,24 +60,13 @@ fn user(report: &Value, uid: u32) -> &Value {
     users.iter().find(is_it).unwrap_or_else(|| panic!("no {uid}: {report}"))
 }
 
-/// Starts a process of a user without charges, and creates `instances` instances.
-fn process_with(uid: u32, instances: u32) -> Process {
-    let mut process = Process::start();
-    process.call(&format!("open_files {}", instances + 1000)).unwrap();
-    process.call(&format!("uid {uid}")).unwrap();
-    for _ in 0..instances {
-        process.call("init1 0").unwrap();
-    }
-    process
-}
-
 #[live_test]
 fn a_user_s_share_is_told_and_answered_for() {
     let _machine = system::the_machine();
     let most = system::number_in("/proc/sys/fs/inotify/max_user_instances");
     // No other user of the machine is closer to the limit.
     let (used, uid) = (most * 98 / 100, system::fresh_uid());
-    let _process = process_with(uid, used);
+    let _process = Process::of_user_with(uid, used);
     let share = used * 100 / most;
     for road in ROADS {
         let said = Said::to_root(&[road, &["--warn", &share.to_string()]].concat());
@@ -109,7 +98,7 @@ fn without_privileges_it_tells_what_it_can() {
         command.uid(uid).current_dir("/");
         command
     };
-    let _process = process_with(system::fresh_uid(), 3);
+    let _process = Process::of_user_with(system::fresh_uid(), 3);
     let said = Said::by(command(), &[]);
     assert_eq!(said.status, Some(2), "whether it is fine is not known: {}", said.errors);
     for field in ["users", "over"] {
@@ -159,8 +148,8 @@ fn parsed(line: &Value) -> Value {
 fn the_rate_is_the_truth_s() {
     let _machine = system::the_machine();
     let (uid, other) = (system::fresh_uid(), system::fresh_uid());
-    let mut process = process_with(uid, 2);
-    let mut balanced = process_with(other, 1);
+    let mut process = Process::of_user_with(uid, 2);
+    let mut balanced = Process::of_user_with(other, 1);
     let before = Instant::now();
     let agent = Agent::unparsed(&["limits", "--watch", "-o", "json"]);
     let within = Instant::now();
@@ -192,7 +181,7 @@ fn the_rate_is_the_truth_s() {
 fn a_report_is_made_by_itself_when_the_time_is_over() {
     let _machine = system::the_machine();
     let uid = system::fresh_uid();
-    let _process = process_with(uid, 2);
+    let _process = Process::of_user_with(uid, 2);
     let said = Said::to_root(&["--watch", "0.5"]);
     assert_eq!(said.status, Some(0), "{}", said.errors);
     assert_eq!(user(&said.report, uid)["used"], 2);
@@ -203,7 +192,7 @@ fn several_reports_are_made_until_it_is_stopped() {
     const EACH: u32 = 5;
     let _machine = system::the_machine();
     let uid = system::fresh_uid();
-    let mut process = process_with(uid, 1);
+    let mut process = Process::of_user_with(uid, 1);
     let before = Instant::now();
     let agent = Agent::unparsed(&["limits", "--watch", "--interval", "0.2", "-o", "json"]);
     let within = Instant::now();
@@ -237,7 +226,7 @@ fn several_reports_are_made_until_it_is_stopped() {
 fn people_see_what_changed_and_the_whole_report_once() {
     let _machine = system::the_machine();
     let uid = system::fresh_uid();
-    let mut process = process_with(uid, 1);
+    let mut process = Process::of_user_with(uid, 1);
     let agent = Agent::unparsed(&["limits", "--watch", "--interval", "0.1"]);
     let used = |line: &Value| {
         let line = line.as_str().unwrap_or_default();
@@ -260,7 +249,7 @@ fn a_report_that_is_late_counts_what_happened_meanwhile() {
     const INTERVAL: Duration = Duration::from_millis(500);
     let _machine = system::the_machine();
     let (uid, directory) = (system::fresh_uid(), system::directory());
-    let mut process = process_with(uid, 1);
+    let mut process = Process::of_user_with(uid, 1);
     // Output in a file is complete: no part of it is in a pipe.
     let [out, errors] = ["out", "errors"].map(|name| directory.path().join(name));
     let interval = INTERVAL.as_secs_f64().to_string();

@@ -32,26 +32,15 @@ fn problems<'a>(answer: &'a Value, name: &str) -> Vec<&'a Value> {
     all.iter().filter(|it| it["problem"] == name).collect()
 }
 
-/// A process of a user with this many instances.
-fn holder(uid: u32, instances: u32) -> Process {
-    let mut process = Process::start();
-    process.call(&format!("open_files {}", instances + 100)).unwrap();
-    process.call(&format!("uid {uid}")).unwrap();
-    for _ in 0..instances {
-        process.call("init1 0").unwrap();
-    }
-    process
-}
-
 #[live_test]
 fn a_full_quota_is_told_with_its_holders_by_every_question_about_it() {
     let _machine = system::the_machine();
     let limit = system::number_in(MAX_INSTANCES);
     let uid = system::fresh_uid();
-    let greedy = holder(uid, limit - 2);
-    let others = [holder(uid, 1), holder(uid, 1)];
+    let greedy = Process::of_user_with(uid, limit - 2);
+    let others = [Process::of_user_with(uid, 1), Process::of_user_with(uid, 1)];
     // Somebody without any, who is refused.
-    let victim = holder(uid, 0);
+    let victim = Process::of_user_with(uid, 0);
     let user = uid.to_string();
     let pids = [greedy.pid.to_string(), victim.pid.to_string()];
     for question in [&[][..], &[FSNOTIFY], &[&*user], &[&*pids[0]], &[&*pids[1]]] {
@@ -88,7 +77,7 @@ fn the_payer_above_a_user_namespace_is_named() {
     let limit = system::number_in(MAX_INSTANCES);
     let uid = system::fresh_uid();
     let Some(mut inside) = of_one_user(uid) else { return };
-    let _outside = holder(uid, 20);
+    let _outside = Process::of_user_with(uid, 20);
     for _ in 20..limit {
         inside.call("init1 0").unwrap();
     }
@@ -122,7 +111,7 @@ fn a_higher_limit_that_is_only_not_live_is_to_be_loaded() {
     assert_eq!(problems(&answer, "setting-not-live").len(), 1, "{answer}");
     assert_eq!((&answer["healthy"], code), (&true.into(), Some(0)), "{answer}");
     let uid = system::fresh_uid();
-    let _greedy = holder(uid, limit);
+    let _greedy = Process::of_user_with(uid, limit);
     let (answer, code) = why(&place);
     let full = problems(&answer, "limit-used-up");
     let [full] = full[..] else { panic!("{answer}") };
@@ -207,8 +196,8 @@ fn what_was_refused_is_told_of_a_recording_only() {
     let limit = system::number_in(MAX_INSTANCES);
     let uid = system::fresh_uid();
     let agent = Agent::with(&["--record", recording, "-x"]);
-    let greedy = holder(uid, limit);
-    let mut victim = holder(uid, 0);
+    let greedy = Process::of_user_with(uid, limit);
+    let mut victim = Process::of_user_with(uid, 0);
     for _ in 0..3 {
         assert_eq!(victim.call("init1 0"), Err(libc::EMFILE));
     }

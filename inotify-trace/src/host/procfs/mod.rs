@@ -16,7 +16,7 @@ mod targets;
 use std::{fs, io, path::Path};
 
 pub(super) use build_info::go_build_info;
-pub use descriptors::{OpenFiles, descriptors, files_of_the_machine, short_of_descriptors};
+pub use descriptors::short_of_descriptors;
 pub use exit::{has_closed, has_exited, is_running, start_time};
 pub use fdinfo::{FdInfo, WatchInfo};
 pub use handle::FileHandle;

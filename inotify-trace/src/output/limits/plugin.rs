@@ -100,7 +100,7 @@ impl LimitsReport {
             "{}/{} {} ({}%) used by {}",
             level.used,
             level.limit,
-            noun(*resource),
+            resource.name(),
             // Rounded down: a limit is at 100% when nothing is left, and not before.
             u64::from(level.used) * 100 / u64::from(level.limit.max(1)),
             self.names.payer(*user)
@@ -112,13 +112,6 @@ impl LimitsReport {
 #[must_use]
 pub fn unknown(why: &str) -> String {
     one_line(Status::Unknown, why)
-}
-
-fn noun(resource: Resource) -> &'static str {
-    match resource {
-        Resource::Instances => "instances",
-        Resource::Watches => "watches",
-    }
 }
 
 /// A status with its reason. Names of users and errors may have anything in them, but not end the
@@ -149,7 +142,7 @@ fn data(line: &mut String, uses: &[Use], thresholds: Thresholds) {
         let most = uses.iter().find(|it| it.resource == resource);
         let percent = most.map_or(0.0, |it| it.level.percent());
         // A String takes all that is written to it.
-        let _ = write!(line, " {}={percent:.1}%;{warning};{critical};0;100", noun(resource));
+        let _ = write!(line, " {}={percent:.1}%;{warning};{critical};0;100", resource.name());
     }
     let mut users: Vec<User> = Vec::new();
     for it in uses {
@@ -168,7 +161,7 @@ fn data(line: &mut String, uses: &[Use], thresholds: Thresholds) {
                 line,
                 " uid{}{place}_{}={};{};{};0;{}",
                 user.uid,
-                noun(*resource),
+                resource.name(),
                 level.used,
                 share(warning),
                 share(critical),

@@ -8,7 +8,7 @@ use crate::limits::{
 
 pub(super) fn place(assignment: &Assignment) -> String {
     let alias = assignment.alias.as_ref().map(|alias| format!(" ({alias}, the same)"));
-    format!("{}:{}{}", assignment.file.display(), assignment.line, alias.unwrap_or_default())
+    assignment.place() + &alias.unwrap_or_default()
 }
 
 /// The reasoning behind a value.
