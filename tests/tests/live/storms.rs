@@ -164,11 +164,12 @@ fn after_a_loss_the_agent_looks_at_once() {
     for id in &ended_ids {
         assert!(has_ended(id), "{id} ended, and is still held");
     }
-    // A new one may have got the place of one of the storm whose end was lost: then it goes on as that.
+    // One of the storm was told to begin, and its end was lost. A new instance at the same place in memory, file and all,
+    // can't be told from it: it goes on as that, with a descriptor that was told under another number.
     let known = ["create", "found"].map(|name| of(flood.pid, &events, name)).concat();
     let open: Vec<_> = known.iter().filter(|it| !has_ended(&it["instance"])).collect();
-    for fd in begun {
-        assert!(open.iter().any(|it| it["fd"] == fd), "{fd} exists, and is not held: {open:?}");
-    }
+    assert_eq!(open.len(), MANY, "so many exist, and are held: {open:?}");
+    let untold: Vec<_> = begun.iter().filter(|fd| !open.iter().any(|it| it["fd"] == **fd)).collect();
+    assert!(untold.len() <= 1, "{untold:?} exist, and are not held: {open:?}");
     let _ = agent.stop();
 }
