@@ -1,27 +1,29 @@
 //! How long each stage took.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use xtask::step;
 
-/// The stages of a run, in order.
+/// The stages of a run, in the order of their ends. Some go on at the same time.
 pub struct Stages {
     started: Instant,
-    stages: Vec<(&'static str, Duration)>,
+    stages: Mutex<Vec<(&'static str, Duration)>>,
 }
 
 impl Stages {
     pub fn new() -> Self {
-        Self { started: Instant::now(), stages: Vec::new() }
+        Self { started: Instant::now(), stages: Mutex::default() }
     }
 
     /// Does a part of the work, and takes its time.
-    pub fn run<T>(&mut self, name: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub fn run<T>(&self, name: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         step::say(&format!("== {name} ({} s since the start)", self.started.elapsed().as_secs()));
         let started = Instant::now();
         let result = work();
-        self.stages.push((name, started.elapsed()));
+        let took = started.elapsed();
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner).push((name, took));
         result
     }
 
@@ -32,7 +34,8 @@ impl Stages {
             let seconds = took.as_secs();
             format!("{:3} min {:02} s  {name}\n", seconds / 60, seconds % 60)
         };
-        self.stages.iter().chain([&all]).map(line).collect()
+        let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        stages.iter().chain([&all]).map(line).collect()
     }
 }
 
@@ -42,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_stage_that_fails_is_in_the_table_too() {
-        let mut stages = Stages::new();
+        let stages = Stages::new();
         assert_eq!(stages.run("one", || Ok(1)).unwrap(), 1);
         assert!(stages.run("two", || anyhow::bail!("no") as anyhow::Result<()>).is_err());
         let table = stages.table();

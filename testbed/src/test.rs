@@ -110,7 +110,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         Args { again: true, .. } => Tier::Again,
         _ => Tier::Usual,
     };
-    let mut stages = Stages::new();
+    let stages = Stages::new();
     let again = if tier == Tier::Again { Some(failures::read(workspace)?) } else { None };
     if again.as_ref().is_some_and(Vec::is_empty) {
         step::say("nothing failed last time");
@@ -138,16 +138,16 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         _ => elsewhere.fuzzing(again, &mut not_run),
     };
     let (told, mut elsewhere, fuzzed) = thread::scope(|scope| -> Result<_> {
-        // Most of it is compiling, for which this kernel's tests leave a processor: they run one
-        // after the other.
+        // This kernel's tests run one after the other, and wait for much: they leave most of two
+        // processors to the compiling of what is fuzzed and to the machines, whose processes give
+        // way to them.
         let fuzzing = fuzzing.as_ref().map(|it| scope.spawn(|| it.run()));
-        let told = stages.run("tests on this kernel", || here.run(again))?;
-        let elsewhere = match tier {
-            Tier::Quick => Told::default(),
-            _ => elsewhere.run(&mut stages, again)?,
-        };
+        let elsewhere =
+            (tier != Tier::Quick).then(|| scope.spawn(|| elsewhere.run(&stages, again)));
+        let told = stages.run("tests on this kernel", || here.run(again));
+        let elsewhere = elsewhere.map(|it| it.join().unwrap_or_else(|panic| resume_unwind(panic)));
         let fuzzed = fuzzing.map(|it| it.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        Ok((told, elsewhere, fuzzed))
+        Ok((told?, elsewhere.transpose()?.unwrap_or_default(), fuzzed))
     })?;
     if let Some(fuzzed) = fuzzed {
         elsewhere.fuzzed = fuzzed.failed;
@@ -243,7 +243,7 @@ struct Told {
 }
 
 impl Elsewhere<'_> {
-    fn run(&self, stages: &mut Stages, again: Option<&[Failure]>) -> Result<Told> {
+    fn run(&self, stages: &Stages, again: Option<&[Failure]>) -> Result<Told> {
         let mut told = Told::default();
         let (tasks, scenarios) = if tools::is_possible() {
             (self.tasks(again), self.scenarios(again))

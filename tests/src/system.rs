@@ -92,6 +92,21 @@ pub fn the_machine() -> Machine {
     Machine { _file: file }
 }
 
+/// For how many seconds the load of a soak goes on. None leaves out what takes minutes: only the
+/// full tier says it.
+#[must_use]
+pub fn soak() -> Option<u64> {
+    std::env::var(SOAK).ok()?.parse().ok()
+}
+
+/// Why a test that needs [`soak`] is skipped.
+#[must_use]
+pub fn without_soak() -> String {
+    format!("takes minutes: {SOAK}=SECONDS, as in the full tier")
+}
+
+const SOAK: &str = "INOTIFY_TRACE_SOAK";
+
 /// An unused user id, whose charges no other process changes.
 #[must_use]
 pub fn fresh_uid() -> u32 {

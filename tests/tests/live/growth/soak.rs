@@ -11,9 +11,6 @@ use inotify_trace_tests::require_program;
 
 use super::*;
 
-/// For how many seconds the ordinary load goes on at least.
-const VARIABLE: &str = "INOTIFY_TRACE_SOAK";
-
 /// A program of the load. It ends with this.
 struct Load(Child);
 
@@ -45,9 +42,8 @@ setInterval(() => fs.watch('app.log', () => {}).close(), 500);
 #[live_test]
 fn ordinary_load_leads_to_no_verdict_and_leaks_beside_it_do() {
     let name = "growth::soak::ordinary_load_leads_to_no_verdict_and_leaks_beside_it_do";
-    let Some(seconds) = std::env::var(VARIABLE).ok().and_then(|it| it.parse().ok()) else {
-        let why = format!("takes minutes: {VARIABLE}=SECONDS, as in the full tier");
-        return system::skip(name, &why);
+    let Some(seconds) = system::soak() else {
+        return system::skip(name, &system::without_soak());
     };
     let [tail, inotifywait, node] =
         [require_program!("tail"), require_program!("inotifywait"), require_program!("node")];

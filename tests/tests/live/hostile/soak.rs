@@ -20,9 +20,6 @@ use super::{
     loads::{ALL, Ground},
 };
 
-/// For how many seconds it goes on.
-const VARIABLE: &str = "INOTIFY_TRACE_SOAK";
-
 /// The time between two rounds of the ordinary load.
 const PACE: Duration = Duration::from_millis(100);
 
@@ -54,9 +51,8 @@ fn time(arguments: &[&str]) -> Duration {
 #[live_test]
 fn an_ordinary_load_is_told_in_full_beside_all_hostile_ones() {
     const NAME: &str = "hostile::soak::an_ordinary_load_is_told_in_full_beside_all_hostile_ones";
-    let Some(seconds) = std::env::var(VARIABLE).ok().and_then(|it| it.parse().ok()) else {
-        let why = format!("takes minutes: {VARIABLE}=SECONDS, as in the full tier");
-        return system::skip(NAME, &why);
+    let Some(seconds) = system::soak() else {
+        return system::skip(NAME, &system::without_soak());
     };
     let _machine = system::the_machine();
     let ground = Ground::new();

@@ -86,8 +86,11 @@ fn told(witness: &Witness, path: &Path) -> (BTreeSet<usize>, bool) {
 fn whenever_it_is_killed_all_is_there_up_to_some_moment() {
     let _machine = system::the_machine();
     // The time until the last kill, in milliseconds.
-    let (rounds, at_once, longest) =
-        if system::is_emulated() { (2, 2, 8000) } else { (20, 5, 900) };
+    let (rounds, at_once, longest) = match (system::is_emulated(), system::soak()) {
+        (true, _) => (2, 2, 8000),
+        (false, None) => (6, 5, 900),
+        (false, Some(_)) => (20, 5, 900),
+    };
     let directory = system::directory();
     let mut random = Random(0x1234_5678_9abc_def1);
     let (mut there, mut cut_short) = (0, 0);
