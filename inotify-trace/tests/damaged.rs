@@ -14,6 +14,7 @@ use std::{
 
 use inotify_trace::{
     feed::{Recordings, Until},
+    output::Colours,
     recording::{Header, Recorder, Rotation, Store},
     report::{Builder, Report, html, text},
 };
@@ -157,7 +158,7 @@ fn read(paths: &[PathBuf]) -> Said {
         problems.extend(own);
         seen = both.1;
     }
-    let (text, page) = (text::render(&report), html::render(&report));
+    let (text, page) = (text::render(&report, Colours::default()), html::render(&report));
     Said { numbers: seen.numbers, ends: seen.ends, problems, is_lossless, text, page }
 }
 

@@ -16,7 +16,7 @@ use crate::{
         probe::{self, Finding, State},
         try_backends,
     },
-    output::{Patient, Width, wrapped},
+    output::{Patient, Screen, Tone, wrapped},
 };
 
 #[derive(Debug, clap::Args)]
@@ -137,10 +137,11 @@ fn of_trial(trial: &Trial) -> (State, String) {
 }
 
 fn line(out: &mut impl io::Write, subject: &str, state: State, detail: &str) -> io::Result<()> {
-    let state = match state {
-        State::Missing => "MISSING",
-        state => state.name(),
+    let (state, tone) = match state {
+        State::Missing => ("MISSING", Tone::Bad),
+        state => (state.name(), Tone::Plain),
     };
-    let line = format!("{subject:18} {state:8} {detail}");
-    writeln!(out, "{}", wrapped(&line, 0).hanging(DETAIL).on(Width::of_stdout()))
+    let (line, screen) = (format!("{subject:18} {state:8} {detail}"), Screen::of_stdout());
+    let line = wrapped(&line, 0).hanging(DETAIL).on(screen.width);
+    writeln!(out, "{}", screen.colours.paint(tone, line))
 }

@@ -36,7 +36,7 @@ use crate::{
     limits::{
         self, Changes, Counted, Pods, PodsFrom, Recommendation, Seen, apply::Plan, files::Root,
     },
-    output::{LimitsReport, Numbers, Patient, UserNames, Width, reader_has_left},
+    output::{LimitsReport, Numbers, Patient, Screen, UserNames, reader_has_left},
 };
 
 /// Exit code if a user has used `--warn` percent of a limit or more.
@@ -238,7 +238,7 @@ impl Audience for Reports<'_> {
             let mut time = String::new();
             host::clock().write(&mut time, now, Timestamps::Time);
             writeln!(out, "{time}")?;
-            report.write_users(&mut out, Width::of_stdout())?;
+            report.write_users(&mut out, Screen::of_stdout())?;
             writeln!(out)?;
             out.flush()?;
         }
@@ -393,7 +393,7 @@ fn print_past(args: &Args, report: &LimitsReport, past: &Past) -> io::Result<()>
             if past.is_one_of_several {
                 writeln!(out, "{}\n", past.heading())?;
             }
-            report.write(&mut out, Width::of_stdout())?;
+            report.write(&mut out, Screen::of_stdout())?;
             if past.is_one_of_several {
                 writeln!(out)?;
             }
@@ -409,7 +409,7 @@ fn print(args: &Args, report: &LimitsReport, out: Patient<io::Stdout>) -> io::Re
             serde_json::to_writer(&mut out, &report.json())?;
             writeln!(out)?;
         }
-        Format::Table => report.write(&mut out, Width::of_stdout())?,
+        Format::Table => report.write(&mut out, Screen::of_stdout())?,
     }
     out.flush()
 }

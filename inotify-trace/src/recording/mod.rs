@@ -20,6 +20,7 @@ mod wire;
 mod writer;
 
 pub use end::{End, end};
+pub use frame::VERSION;
 pub use error::{Damage, Extent, RecordingError};
 pub use header::Header;
 pub use reader::Reader;
