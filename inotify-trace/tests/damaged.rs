@@ -164,7 +164,7 @@ fn read(paths: &[PathBuf]) -> Said {
 
 /// Asks the program itself: whatever is missing has exit code 2, in every command.
 fn ask_the_program(paths: &[PathBuf], expects_loss: bool, is_whole: bool, context: &str) {
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 8] = [
         &["replay"],
         &["export", "--format", "csv"],
         &["export", "--format", "jsonl"],
@@ -172,6 +172,7 @@ fn ask_the_program(paths: &[PathBuf], expects_loss: bool, is_whole: bool, contex
         &["list", "--recording"],
         &["leaks", "--recording"],
         &["limits", "--recording"],
+        &["why", "--recording"],
     ];
     for command in commands {
         let mut all = command.to_vec();

@@ -16,7 +16,7 @@ use crate::{
         probe::{self, Finding, State},
         try_backends,
     },
-    output::{Patient, Screen, Tone, wrapped},
+    output::{Cell, Formulas, Patient, Screen, Tone, wrapped, write_csv},
 };
 
 #[derive(Debug, clap::Args)]
@@ -34,6 +34,8 @@ enum Format {
     Text,
     /// One JSON object
     Json,
+    /// Comma-separated values: a row for each subject
+    Csv,
 }
 
 const EXAMPLES: &str = "\
@@ -65,6 +67,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             serde_json::to_writer(&mut out, &report.json())?;
             writeln!(out)?;
         }
+        Format::Csv => report.write_csv(&mut out)?,
     }
     out.flush()?;
     Ok(if report.chosen().is_some() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_ERROR) })
@@ -103,6 +106,25 @@ impl Report {
             line(out, "tracing", State::Missing, "no backend works here: see above")?;
         }
         Ok(())
+    }
+
+    fn write_csv(&self, out: &mut impl io::Write) -> io::Result<()> {
+        let row = |subject: &str, state: State, is_used: bool, detail: &str| {
+            let used = Cell::from(is_used.then_some("yes"));
+            vec![Cell::from(subject), Cell::from(state.name()), used, Cell::from(detail)]
+        };
+        let mut rows: Vec<_> = self
+            .findings
+            .iter()
+            .map(|it| row(it.subject, it.state, false, &it.detail))
+            .collect();
+        for (at, trial) in self.trials.iter().enumerate() {
+            let (state, detail) = of_trial(trial);
+            let subject = format!("backend {}", trial.backend);
+            rows.push(row(&subject, state, Some(at) == self.chosen(), &detail));
+        }
+        let names = ["subject", "state", "used", "detail"];
+        write_csv(&rows, out, Some(&names), Formulas::Kept)
     }
 
     fn json(&self) -> serde_json::Value {
