@@ -113,11 +113,8 @@ impl Report {
             let used = Cell::from(is_used.then_some("yes"));
             vec![Cell::from(subject), Cell::from(state.name()), used, Cell::from(detail)]
         };
-        let mut rows: Vec<_> = self
-            .findings
-            .iter()
-            .map(|it| row(it.subject, it.state, false, &it.detail))
-            .collect();
+        let mut rows: Vec<_> =
+            self.findings.iter().map(|it| row(it.subject, it.state, false, &it.detail)).collect();
         for (at, trial) in self.trials.iter().enumerate() {
             let (state, detail) = of_trial(trial);
             let subject = format!("backend {}", trial.backend);

@@ -394,12 +394,7 @@ fn exit_code(report: &LimitsReport) -> ExitCode {
 }
 
 /// Prints the report of a recorded machine, with its name and the moment.
-fn print_past(
-    args: &Args,
-    report: &LimitsReport,
-    past: &Past,
-    is_first: bool,
-) -> io::Result<()> {
+fn print_past(args: &Args, report: &LimitsReport, past: &Past, is_first: bool) -> io::Result<()> {
     let mut out = BufWriter::new(Patient::stdout_to_the_end());
     match args.output {
         Format::Json => {

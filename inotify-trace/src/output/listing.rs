@@ -87,7 +87,9 @@ impl<'a> Listing<'a> {
     pub fn sort(&mut self, column: Column) {
         let mut groups = std::mem::take(&mut self.groups);
         groups.sort_by_cached_key(|group| match self.cell(group, column) {
-            Cell::Number(number) | Cell::Faults(number) if column.is_count() => (u64::MAX - number, String::new()),
+            Cell::Number(number) | Cell::Faults(number) if column.is_count() => {
+                (u64::MAX - number, String::new())
+            }
             // In thousandths of a percent.
             Cell::Percent(level) => (
                 u64::MAX - u64::from(level.used) * 100_000 / u64::from(level.limit.max(1)),

@@ -20,8 +20,8 @@ mod wire;
 mod writer;
 
 pub use end::{End, end};
-pub use frame::VERSION;
 pub use error::{Damage, Extent, RecordingError};
+pub use frame::VERSION;
 pub use header::Header;
 pub use reader::Reader;
 pub use recorder::Recorder;

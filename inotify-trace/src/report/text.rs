@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::{Charts, Leak, Report, Run, Severity};
 use crate::output::{
-    Cell, Colours, Table, Tone, UserNames, printable, printable_lines, shorten, shorten_end, words, wrapped,
+    Cell, Colours, Table, Tone, UserNames, printable, printable_lines, shorten, shorten_end, words,
+    wrapped,
 };
 
 const WIDTH: usize = 100;

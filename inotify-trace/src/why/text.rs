@@ -45,11 +45,8 @@ impl Answer {
                 continue;
             }
             let told = told(problem, names, clock);
-            let (label, tone) = if problem.is_serious() {
-                ("PROBLEM", Tone::Bad)
-            } else {
-                ("NOTE", Tone::Aside)
-            };
+            let (label, tone) =
+                if problem.is_serious() { ("PROBLEM", Tone::Bad) } else { ("NOTE", Tone::Aside) };
             let heading = format!("{label}  {}", told.heading);
             let heading = wrapped(&heading, 0).hanging(6).on(width);
             writeln!(out, "{}", screen.colours.paint(tone, heading))?;

@@ -114,7 +114,10 @@ fn the_summary_counts_what_was_shown() {
 fn limits_and_check_write_csv() {
     let (directory, file) = made();
     let rows = |output: &Output| -> Vec<std::collections::HashMap<String, String>> {
-        csv::Reader::from_reader(output.stdout.as_slice()).deserialize().map(Result::unwrap).collect()
+        csv::Reader::from_reader(output.stdout.as_slice())
+            .deserialize()
+            .map(Result::unwrap)
+            .collect()
     };
     let limits = on(&file, "limits", &["-o", "csv"]);
     assert_eq!(limits.status.code(), Some(1), "{}", text(&limits.stderr));

@@ -103,11 +103,13 @@ fn colours_mean_the_same_in_every_command() {
         let term = ("TERM", "xterm");
         let plain = shown(&[], term);
         assert!(!plain.is_empty() && !plain.contains('\x1b'), "{arguments:?}: {plain}");
-        for (more, variable) in
-            [(&["--color", "always"][..], term), (&[], ("CLICOLOR_FORCE", "1"))]
+        for (more, variable) in [(&["--color", "always"][..], term), (&[], ("CLICOLOR_FORCE", "1"))]
         {
             let text = shown(more, variable);
-            assert!(text.contains(&format!("{colour}{coloured}")), "{arguments:?}: no {coloured}: {text}");
+            assert!(
+                text.contains(&format!("{colour}{coloured}")),
+                "{arguments:?}: no {coloured}: {text}"
+            );
             // Colours move nothing.
             let bare = text.replace(red, "").replace(dim, "").replace("\x1b[0m", "");
             assert_eq!(bare, plain, "{arguments:?}");

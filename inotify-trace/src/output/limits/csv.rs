@@ -57,17 +57,14 @@ impl LimitsReport {
     fn row(&self, user: User) -> Vec<Cell> {
         let none = Standing::default();
         let standing = self.standings.as_ref().and_then(|it| it.get(&user)).unwrap_or(&none);
-        let mut row =
-            vec![Cell::Text(self.names.payer(user)), user.uid.into(), user.userns.into()];
+        let mut row = vec![Cell::Text(self.names.payer(user)), user.uid.into(), user.userns.into()];
         for level in [standing.instances, standing.watches] {
             row.push(level.map(|level| level.used).into());
             row.push(level.map(|level| level.limit).into());
             row.push(level.map_or(Cell::Missing, Cell::Percent));
         }
-        let levels = [
-            (Resource::Instances, standing.instances),
-            (Resource::Watches, standing.watches),
-        ];
+        let levels =
+            [(Resource::Instances, standing.instances), (Resource::Watches, standing.watches)];
         for (resource, level) in levels {
             let rate = self.rates.as_ref().and_then(|it| it.get(&(user, resource)));
             let figure = |number: f64| Cell::Figure(number.to_string());
