@@ -9,8 +9,16 @@ use std::process::exit;
 const VARIABLE: &str = "INOTIFY_TRACE_BPF_OBJECT";
 const NAME: &str = "inotify-trace.bpf.o";
 
+/// The commit that is built, which `cargo xtask build` and packagers set. This script asks no git: the
+/// same sources and variables make the same program, wherever they are.
+const COMMIT: &str = "INOTIFY_TRACE_COMMIT";
+
 fn main() {
     println!("cargo::rerun-if-env-changed={VARIABLE}");
+    println!("cargo::rerun-if-env-changed={COMMIT}");
+    let commit = env::var(COMMIT).unwrap_or_default();
+    let is_printable = !commit.is_empty() && commit.chars().all(|it| it.is_ascii_graphic());
+    println!("cargo::rustc-env={COMMIT}={}", if is_printable { &commit } else { "unknown" });
     if let Err(message) = place_object() {
         println!("cargo::error={message}");
         exit(1);

@@ -14,6 +14,7 @@ use std::{
 
 use inotify_trace::{
     feed::{Recordings, Until},
+    output::Colours,
     recording::{Header, Recorder, Rotation, Store},
     report::{Builder, Report, html, text},
 };
@@ -157,13 +158,13 @@ fn read(paths: &[PathBuf]) -> Said {
         problems.extend(own);
         seen = both.1;
     }
-    let (text, page) = (text::render(&report), html::render(&report));
+    let (text, page) = (text::render(&report, Colours::default()), html::render(&report));
     Said { numbers: seen.numbers, ends: seen.ends, problems, is_lossless, text, page }
 }
 
 /// Asks the program itself: whatever is missing has exit code 2, in every command.
 fn ask_the_program(paths: &[PathBuf], expects_loss: bool, is_whole: bool, context: &str) {
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 8] = [
         &["replay"],
         &["export", "--format", "csv"],
         &["export", "--format", "jsonl"],
@@ -171,6 +172,7 @@ fn ask_the_program(paths: &[PathBuf], expects_loss: bool, is_whole: bool, contex
         &["list", "--recording"],
         &["leaks", "--recording"],
         &["limits", "--recording"],
+        &["why", "--recording"],
     ];
     for command in commands {
         let mut all = command.to_vec();

@@ -24,6 +24,7 @@ struct Cli {
 
 const ENVIRONMENT: &str = "\
 Environment:
+  INOTIFY_TRACE_COMMIT         the commit that `inotify-trace --version` tells [default: git's]
   INOTIFY_TRACE_BPF_OBJECT     a ready-made object of the kernel programs: no compiler for them is
                                needed then
   INOTIFY_TRACE_BPF_TOOLCHAIN  rustup or system: take only that compiler for the kernel programs";

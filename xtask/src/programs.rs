@@ -19,6 +19,12 @@ use crate::workspace::{Workspace, expect_built};
 /// Tells the tests where the agent is.
 pub const AGENT_VARIABLE: &str = "INOTIFY_TRACE_BIN";
 
+/// Tells inotify-trace's build script which commit is built.
+const COMMIT_VARIABLE: &str = "INOTIFY_TRACE_COMMIT";
+
+/// The number of characters of a commit's id: always the same, unlike git's own choice.
+const COMMIT_LENGTH: usize = 12;
+
 /// The tests of the workspace.
 pub struct Tests {
     /// One for each library, program and file of tests.
@@ -111,8 +117,28 @@ pub fn cargo(workspace: &Workspace, task: &str) -> Result<(Command, String)> {
     flags.push(OsString::from("-Ctarget-feature=+crt-static"));
     // This one would go first.
     command.env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUSTFLAGS", flags);
+    if let (None, Some(commit)) = (env::var_os(COMMIT_VARIABLE), commit(workspace)) {
+        command.env(COMMIT_VARIABLE, commit);
+    }
     command.args([task, "--target", &target]);
     Ok((command, target))
+}
+
+/// The commit that is checked out, with `-dirty` if files that git knows were changed. None without a
+/// repository, as in an unpacked archive, which may lie in a repository of something else.
+fn commit(workspace: &Workspace) -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.arg("-C").arg(&workspace.root).args(arguments).stdin(Stdio::null());
+        step::output_of(&mut command).ok()
+    };
+    if !workspace.root.join(".git").exists() {
+        return None;
+    }
+    let id = git(&["rev-parse", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    let dirty = if changed.trim().is_empty() { "" } else { "-dirty" };
+    Some(format!("{}{dirty}", id.trim().get(..COMMIT_LENGTH)?))
 }
 
 /// The target that cargo itself is built for.

@@ -16,7 +16,7 @@ use crate::{
         probe::{self, Finding, State},
         try_backends,
     },
-    output::{Patient, Width, wrapped},
+    output::{Cell, Formulas, Patient, Screen, Tone, wrapped, write_csv},
 };
 
 #[derive(Debug, clap::Args)]
@@ -34,6 +34,8 @@ enum Format {
     Text,
     /// One JSON object
     Json,
+    /// Comma-separated values: a row for each subject
+    Csv,
 }
 
 const EXAMPLES: &str = "\
@@ -65,6 +67,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             serde_json::to_writer(&mut out, &report.json())?;
             writeln!(out)?;
         }
+        Format::Csv => report.write_csv(&mut out)?,
     }
     out.flush()?;
     Ok(if report.chosen().is_some() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_ERROR) })
@@ -105,6 +108,22 @@ impl Report {
         Ok(())
     }
 
+    fn write_csv(&self, out: &mut impl io::Write) -> io::Result<()> {
+        let row = |subject: &str, state: State, is_used: bool, detail: &str| {
+            let used = Cell::from(is_used.then_some("yes"));
+            vec![Cell::from(subject), Cell::from(state.name()), used, Cell::from(detail)]
+        };
+        let mut rows: Vec<_> =
+            self.findings.iter().map(|it| row(it.subject, it.state, false, &it.detail)).collect();
+        for (at, trial) in self.trials.iter().enumerate() {
+            let (state, detail) = of_trial(trial);
+            let subject = format!("backend {}", trial.backend);
+            rows.push(row(&subject, state, Some(at) == self.chosen(), &detail));
+        }
+        let names = ["subject", "state", "used", "detail"];
+        write_csv(&rows, out, Some(&names), Formulas::Kept)
+    }
+
     fn json(&self) -> serde_json::Value {
         let finding = |it: &Finding| json!({ "subject": it.subject, "state": it.state.name(), "detail": it.detail });
         let backend = |trial: &Trial| {
@@ -137,10 +156,11 @@ fn of_trial(trial: &Trial) -> (State, String) {
 }
 
 fn line(out: &mut impl io::Write, subject: &str, state: State, detail: &str) -> io::Result<()> {
-    let state = match state {
-        State::Missing => "MISSING",
-        state => state.name(),
+    let (state, tone) = match state {
+        State::Missing => ("MISSING", Tone::Bad),
+        state => (state.name(), Tone::Plain),
     };
-    let line = format!("{subject:18} {state:8} {detail}");
-    writeln!(out, "{}", wrapped(&line, 0).hanging(DETAIL).on(Width::of_stdout()))
+    let (line, screen) = (format!("{subject:18} {state:8} {detail}"), Screen::of_stdout());
+    let line = wrapped(&line, 0).hanging(DETAIL).on(screen.width);
+    writeln!(out, "{}", screen.colours.paint(tone, line))
 }

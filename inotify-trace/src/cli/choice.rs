@@ -4,7 +4,10 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use inotify_trace_model::{clock::Timestamps, event::EventName, usage::By};
 
-use crate::{kernel::Backend, output::Column};
+use crate::{
+    kernel::Backend,
+    output::{Column, When},
+};
 
 /// A type whose values users choose by name.
 pub(super) trait Choice: Copy + Send + Sync + 'static {
@@ -87,6 +90,26 @@ impl Choice for Timestamps {
             Self::Iso => "Local date and time with microseconds and offset (RFC 3339)",
             Self::Unix => "Seconds since 1970 with microseconds",
             Self::Boot => "Seconds since boot with microseconds",
+        }
+    }
+}
+
+impl Choice for When {
+    const ALL: &'static [Self] = &[Self::Auto, Self::Always, Self::Never];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::Auto => "As NO_COLOR, CLICOLOR_FORCE and CLICOLOR say, or else on a terminal",
+            Self::Always => "Always, also into a pipe",
+            Self::Never => "Never",
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::{
     feed::{Live, Options, Session},
     host::{self, privileges::Later},
     kernel::{Backend, Settings},
-    output::{Json, Patient, Width, reader_has_left, words},
+    output::{Json, Patient, Screen, reader_has_left, words},
 };
 
 /// Exit code if there are leaks.
@@ -218,7 +218,7 @@ impl Args {
 /// Writes verdicts to standard output.
 struct Say {
     format: Said,
-    width: Width,
+    screen: Screen,
     /// Whether any verdict was a leak.
     has_leak: bool,
     /// The number of leaks that were told.
@@ -242,7 +242,7 @@ impl Say {
             Format::Text => Said::Text(out, clock),
             Format::Json => Said::Json(Json::new(out, clock)),
         };
-        Self { format, width: Width::of_stdout(), has_leak: false, leaks: 0 }
+        Self { format, screen: Screen::of_stdout(), has_leak: false, leaks: 0 }
     }
 
     /// Tells on standard error what a run has found, also if that is nothing.
@@ -275,7 +275,7 @@ impl Audience for Say {
         match &mut self.format {
             Said::Text(out, clock) => {
                 let finding = Finding::of(verdict, tracker);
-                write!(out, "{}", words::in_lines(&finding, clock, now, self.width))?;
+                write!(out, "{}", words::in_lines(&finding, clock, now, self.screen))?;
                 out.flush()
             }
             Said::Json(lines) => {

@@ -36,7 +36,7 @@ use crate::{
     limits::{
         self, Changes, Counted, Pods, PodsFrom, Recommendation, Seen, apply::Plan, files::Root,
     },
-    output::{LimitsReport, Numbers, Patient, UserNames, Width, reader_has_left},
+    output::{Formulas, LimitsReport, Numbers, Patient, Screen, UserNames, reader_has_left},
 };
 
 /// Exit code if a user has used `--warn` percent of a limit or more.
@@ -71,6 +71,10 @@ pub(super) struct Args {
     /// Format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
+    /// With csv, for a spreadsheet: put an apostrophe before texts that begin with =, +, -, @, a tab
+    /// or a line end, since a spreadsheet would run them as formulas
+    #[arg(long)]
+    csv_safe: bool,
     /// With --watch: backend that hooks inotify [default: the best that this kernel allows]
     #[arg(long, value_parser = one_of::<Backend>(), value_name = "BACKEND", requires = "watch", hide_short_help = true)]
     backend: Option<Backend>,
@@ -94,6 +98,8 @@ enum Format {
     Table,
     /// One JSON object
     Json,
+    /// Comma-separated values: a row for each user
+    Csv,
 }
 
 const EXAMPLES: &str = "\
@@ -103,6 +109,7 @@ Examples:
   sudo inotify-trace limits --watch --interval 1m    also what changed, every minute, until Ctrl-C
   sudo inotify-trace limits --nagios             for Nagios and Icinga: one line, with exit code 0 to 3
   sudo inotify-trace limits --warn 90 -o json    for monitoring: exit code 1 from 90% on
+  sudo inotify-trace limits -o csv               users' use of the limits, for a spreadsheet
   inotify-trace limits --recording night.itrec --at 03:05    use of the limits at that moment
   sudo inotify-trace limits --pods 250 --apply   set the limits for a node of 250 pods
 
@@ -117,6 +124,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
              without being asked"
         );
     }
+    let is_csv = args.output == Format::Csv;
+    if args.csv_safe && !is_csv {
+        bail!("--csv-safe is for -o csv");
+    }
+    if is_csv && (args.apply || args.interval.is_some()) {
+        bail!("-o csv is one table of users, which --apply and --interval are not: take -o json");
+    }
     if let Some(code) = args.plugin.answer(|| look(args))? {
         return Ok(code);
     }
@@ -125,11 +139,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return event_loop()?.block_on(watch(args));
     }
     if args.past.is_given() {
-        let mut is_over = false;
+        let (mut is_over, mut is_first) = (false, true);
         let is_damaged = args.past.each(|past, ()| {
             let report = look_back(args, &past);
             is_over |= report.over().next().is_some();
-            Ok(print_past(args, &report, &past)?)
+            Ok(print_past(args, &report, &past, std::mem::take(&mut is_first))?)
         })?;
         return Ok(match (is_damaged, is_over) {
             (true, _) => ExitCode::from(EXIT_ERROR),
@@ -238,7 +252,7 @@ impl Audience for Reports<'_> {
             let mut time = String::new();
             host::clock().write(&mut time, now, Timestamps::Time);
             writeln!(out, "{time}")?;
-            report.write_users(&mut out, Width::of_stdout())?;
+            report.write_users(&mut out, Screen::of_stdout())?;
             writeln!(out)?;
             out.flush()?;
         }
@@ -380,7 +394,7 @@ fn exit_code(report: &LimitsReport) -> ExitCode {
 }
 
 /// Prints the report of a recorded machine, with its name and the moment.
-fn print_past(args: &Args, report: &LimitsReport, past: &Past) -> io::Result<()> {
+fn print_past(args: &Args, report: &LimitsReport, past: &Past, is_first: bool) -> io::Result<()> {
     let mut out = BufWriter::new(Patient::stdout_to_the_end());
     match args.output {
         Format::Json => {
@@ -389,11 +403,16 @@ fn print_past(args: &Args, report: &LimitsReport, past: &Past) -> io::Result<()>
             serde_json::to_writer(&mut out, &object)?;
             writeln!(out)?;
         }
+        Format::Csv => {
+            let node = past.is_one_of_several.then_some(past.name.as_str());
+            let formulas = Formulas::quoted_if(args.csv_safe);
+            report.write_csv(&mut out, node, is_first, formulas)?;
+        }
         Format::Table => {
             if past.is_one_of_several {
                 writeln!(out, "{}\n", past.heading())?;
             }
-            report.write(&mut out, Width::of_stdout())?;
+            report.write(&mut out, Screen::of_stdout())?;
             if past.is_one_of_several {
                 writeln!(out)?;
             }
@@ -409,7 +428,10 @@ fn print(args: &Args, report: &LimitsReport, out: Patient<io::Stdout>) -> io::Re
             serde_json::to_writer(&mut out, &report.json())?;
             writeln!(out)?;
         }
-        Format::Table => report.write(&mut out, Width::of_stdout())?,
+        Format::Csv => {
+            report.write_csv(&mut out, None, true, Formulas::quoted_if(args.csv_safe))?;
+        }
+        Format::Table => report.write(&mut out, Screen::of_stdout())?,
     }
     out.flush()
 }
@@ -442,7 +464,7 @@ fn apply(args: &Args, report: &mut LimitsReport) -> anyhow::Result<ExitCode> {
     report.settings.clone_from(&done.settings);
     report.done = Some(done);
     match args.output {
-        Format::Json => print(args, report, Patient::stdout_to_the_end())?,
+        Format::Json | Format::Csv => print(args, report, Patient::stdout_to_the_end())?,
         Format::Table => report.write_done(&mut Patient::stdout_to_the_end())?,
     }
     if is_overruled {

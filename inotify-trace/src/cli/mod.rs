@@ -25,6 +25,7 @@ mod serve;
 mod session;
 mod trace;
 mod units;
+mod version;
 mod view;
 mod why;
 
@@ -35,7 +36,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     host::{runtimes::Registry, surroundings},
-    output::reader_has_left,
+    output::{When, reader_has_left},
     zone,
 };
 
@@ -46,6 +47,7 @@ const EXIT_ERROR: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(
     version,
+    long_version = version::long(),
     args_conflicts_with_subcommands = true,
     after_help = units::help(EXAMPLES, &[units::DURATION, units::SIZE]),
     max_term_width = 100
@@ -58,6 +60,9 @@ struct Cli {
     /// Show times in UTC, and take times of day in UTC, instead of this machine's time zone
     #[arg(long, global = true)]
     utc: bool,
+    /// When to show in colour what is used up, leaked, lost or missing
+    #[arg(long, global = true, value_parser = choice::one_of::<When>(), value_name = "WHEN", default_value = "auto")]
+    color: When,
 }
 
 /// Options that locate the host's files and sockets.
@@ -172,6 +177,7 @@ pub fn main() -> ExitCode {
         return ExitCode::from(EXIT_ERROR);
     }
     let cli = Cli::parse();
+    cli.color.choose();
     if cli.utc {
         zone::show_utc();
     }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     export,
     feed::{Problem, Replay, Until},
-    output::{Patient, printable},
+    output::{Colours, Patient, printable},
     recording::EXTENSION,
     report::{Builder, FULL, Report, Run, html, text},
 };
@@ -95,9 +95,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         tell_of(&run)?;
         is_damaged |= !run.problems().is_empty();
     }
+    let colours = if path.is_none() { Colours::of_stdout() } else { Colours::default() };
     let page = match format {
         Format::Html => html::render(&report),
-        Format::Text => text::render(&report),
+        Format::Text => text::render(&report, colours),
     };
     match path {
         Some(path) => {

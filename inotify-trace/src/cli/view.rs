@@ -1,6 +1,6 @@
 //! Options that filter events and format them, live or from a recording.
 
-use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::io::{self, BufWriter, Write as _};
 
 use clap::ValueEnum;
 use inotify_trace_model::{
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     export,
-    output::{Filter, Filtered, Json, Patient, Text, UserNames, Width, printable},
+    output::{Filter, Filtered, Json, Patient, Screen, Text, UserNames, printable},
     recording::Header,
 };
 
@@ -130,24 +130,13 @@ impl ViewArgs {
         match self.output {
             Format::Json => Box::new(Json::new(out, clock)),
             Format::Text => {
-                let width = if self.wide { Width::Unlimited } else { Width::of_stdout() };
+                let screen = Screen::of_stdout().wide_if(self.wide);
                 let users = UserNames::from_map(users);
-                let has_colour = has_colour();
-                Box::new(
-                    Text::new(out, clock, users, self.timestamps, width, has_colour)
-                        .summing_up(filter),
-                )
+                let text = Text::new(out, clock, users, self.timestamps, screen);
+                Box::new(text.summing_up(filter))
             }
         }
     }
-}
-
-/// Whether standard output is a terminal with colours that the user did not turn off
-/// (<https://no-color.org>: any value but the empty one).
-fn has_colour() -> bool {
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let is_dumb = std::env::var_os("TERM").is_some_and(|it| it == "dumb");
-    io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb
 }
 
 fn event_help() -> String {

@@ -26,7 +26,7 @@ use crate::{
     feed::Options,
     host::{self, procfs},
     limits::files::Root,
-    output::{Patient, Selection, UserNames, Width},
+    output::{Patient, Screen, Selection, UserNames},
     why::{Answer, Refusals, Seen, Subject, Suspects, answer},
 };
 
@@ -231,7 +231,7 @@ fn print(
             if let Some(past) = past {
                 writeln!(out, "{}", past.heading())?;
             }
-            answer.write(&mut out, &names, &mut clock, Width::of_stdout())?;
+            answer.write(&mut out, &names, &mut clock, Screen::of_stdout())?;
         }
     }
     out.flush()

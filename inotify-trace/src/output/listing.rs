@@ -10,7 +10,7 @@ use std::{
 
 pub use lines::Lines;
 
-use super::{Cell, Column, Selection, UserNames, device, table::percent, words};
+use super::{Cell, Column, Selection, Tone, UserNames, device, table::percent, words};
 use inotify_trace_model::{
     event::{CgroupId, Silence},
     findings::Holder,
@@ -87,7 +87,9 @@ impl<'a> Listing<'a> {
     pub fn sort(&mut self, column: Column) {
         let mut groups = std::mem::take(&mut self.groups);
         groups.sort_by_cached_key(|group| match self.cell(group, column) {
-            Cell::Number(number) if column.is_count() => (u64::MAX - number, String::new()),
+            Cell::Number(number) | Cell::Faults(number) if column.is_count() => {
+                (u64::MAX - number, String::new())
+            }
             // In thousandths of a percent.
             Cell::Percent(level) => (
                 u64::MAX - u64::from(level.used) * 100_000 / u64::from(level.limit.max(1)),
@@ -148,24 +150,25 @@ impl<'a> Listing<'a> {
 
     /// A summary of the listing in a few lines, for people.
     #[must_use]
-    pub fn summary(&self) -> String {
+    pub fn summary(&self) -> Vec<(Tone, String)> {
         let total = self.total();
         let count = |number: usize, one: &str, more: &str| {
             format!("{number} {}", if number == 1 { one } else { more })
         };
-        let mut text = format!(
+        let total = format!(
             "{} with {} and {} in {}",
             count(total.instances.len(), "instance", "instances"),
             count(total.watches as usize, "watch", "watches"),
             count(total.descriptors as usize, "descriptor", "descriptors"),
             count(total.processes.len(), "process", "processes"),
         );
+        let mut lines = vec![(Tone::Plain, total)];
         let mut standings: Vec<_> = self.standings.iter().collect();
         standings.sort_by_key(|(_, it)| Reverse(it.instances.map(|level| level.used)));
         for (user, standing) in standings {
             let Some(instances) = standing.instances else { continue };
-            text += &format!(
-                "\n{} is charged {} of {} instances ({})",
+            let mut text = format!(
+                "{} is charged {} of {} instances ({})",
                 self.names.payer(*user),
                 instances.used,
                 instances.limit,
@@ -177,17 +180,21 @@ impl<'a> Listing<'a> {
             if let Some(watches) = standing.watches {
                 text += &format!(", {} of {} watches", watches.used, watches.limit);
             }
+            let mut levels = [Some(instances), standing.watches].into_iter().flatten();
+            let is_full = levels.any(|it| it.used >= it.limit);
+            lines.push((if is_full { Tone::Bad } else { Tone::Plain }, text));
         }
-        text + &self.overflows()
+        lines.extend(self.overflows().into_iter().map(|text| (Tone::Bad, text)));
+        lines
     }
 
     /// A line for each instance whose queue has overflowed.
-    fn overflows(&self) -> String {
+    fn overflows(&self) -> Vec<String> {
         let picked = self.total().instances;
         let is_full = |it: &&Instance| it.overflow.is_some() && picked.contains(&it.id);
         let mut all: Vec<_> = self.tracker.instances().filter(is_full).collect();
         all.sort_by_key(|instance| (Reverse(instance.unread()), instance.id));
-        let mut text = String::new();
+        let mut lines = Vec::new();
         for instance in all.iter().take(OVERFLOWS) {
             let Some(Overflow { queued, limit, .. }) = instance.overflow else { continue };
             let holder = instance.descriptors().first();
@@ -196,12 +203,11 @@ impl<'a> Listing<'a> {
                 || "an instance that no process seen holds".to_owned(),
                 |(holder, fd)| format!("descriptor {fd} of {}", words::who(&holder)),
             );
-            text += &format!("\n{holder} has {}", words::overflowed(queued, limit));
+            lines.push(format!("{holder} has {}", words::overflowed(queued, limit)));
         }
-        match all.len().saturating_sub(OVERFLOWS) {
-            0 => text,
-            more => text + &format!("\n... and {more} more whose queues are full"),
-        }
+        let more = all.len().saturating_sub(OVERFLOWS);
+        lines.extend((more > 0).then(|| format!("... and {more} more whose queues are full")));
+        lines
     }
 
     fn instances(&self, group: &Group) -> impl Iterator<Item = &'a Instance> {
@@ -261,10 +267,10 @@ impl<'a> Listing<'a> {
             Column::Watches => group.watches.into(),
             Column::Fds => group.descriptors.into(),
             Column::Processes => (group.processes.len() as u64).into(),
-            Column::Leaked => group.leaked.into(),
+            Column::Leaked => Cell::Faults(group.leaked),
             Column::Shared => group.shared.into(),
             Column::Queued => group.queued.into(),
-            Column::Overflowed => group.overflowed.into(),
+            Column::Overflowed => Cell::Faults(group.overflowed),
             Column::Pod => list(
                 self.containers(group).filter_map(|it| Some(it.pod.as_ref()?.as_str().to_owned())),
             ),

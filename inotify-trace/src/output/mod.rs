@@ -2,6 +2,7 @@
 
 mod blame;
 mod bytes;
+mod colours;
 mod columns;
 mod duration;
 mod errno;
@@ -26,6 +27,7 @@ mod width;
 pub(crate) mod words;
 
 pub use bytes::Bytes;
+pub use colours::{Colours, Screen, Tone, When};
 pub use columns::{Column, Rows};
 pub use duration::Approximate;
 pub(crate) use errno::errno_name;

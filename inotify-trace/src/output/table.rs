@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    fmt::Write as _,
     io::{self, Write},
     iter,
 };
@@ -9,8 +10,8 @@ use std::{
 use inotify_trace_model::usage::Level;
 
 use super::{
-    Formulas,
-    width::{Width, shorten, shorten_end},
+    Formulas, Screen, Tone,
+    width::{shorten, shorten_end},
 };
 
 /// A column of text is never cut to fewer characters, nor to fewer than its heading has.
@@ -21,6 +22,8 @@ const FEWEST: usize = 8;
 pub enum Cell {
     /// A number, aligned to the right.
     Number(u64),
+    /// The number of things that are wrong, aligned to the right.
+    Faults(u64),
     /// The share of a limit that is used, in percent, aligned to the right.
     Percent(Level),
     /// A number with its unit or its decimals, aligned to the right.
@@ -51,7 +54,7 @@ impl Cell {
 
     fn shown(&self) -> Cow<'_, str> {
         match self {
-            Self::Number(number) => number.to_string().into(),
+            Self::Number(number) | Self::Faults(number) => number.to_string().into(),
             Self::Percent(level) => percent(*level).into(),
             Self::Figure(text) => text.into(),
             Self::Text(text) => super::printable(text),
@@ -66,7 +69,7 @@ impl Cell {
     /// The cell's text for a program.
     fn csv(&self, formulas: Formulas) -> Cow<'_, str> {
         match self {
-            Self::Number(number) => number.to_string().into(),
+            Self::Number(number) | Self::Faults(number) => number.to_string().into(),
             Self::Percent(level) => level.percent().to_string().into(),
             Self::Text(text) => formulas.cell(text),
             Self::List(texts) => match texts.as_slice() {
@@ -79,7 +82,15 @@ impl Cell {
     }
 
     fn is_number(&self) -> bool {
-        matches!(self, Self::Number(_) | Self::Percent(_) | Self::Figure(_))
+        matches!(self, Self::Number(_) | Self::Faults(_) | Self::Percent(_) | Self::Figure(_))
+    }
+
+    fn tone(&self) -> Tone {
+        match self {
+            Self::Percent(level) if level.used >= level.limit => Tone::Bad,
+            Self::Faults(1..) => Tone::Bad,
+            _ => Tone::Plain,
+        }
     }
 }
 
@@ -113,10 +124,10 @@ impl Table {
     /// # Errors
     /// If the output cannot be written.
     pub fn write_aligned(&self, out: &mut impl Write, headers: bool) -> io::Result<()> {
-        self.write_within(out, headers, Width::Unlimited)
+        self.write_within(out, headers, Screen::default())
     }
 
-    /// The same; the widest texts are cut if lines would be wider than `within`, and if that is not
+    /// The same; the widest texts are cut if lines would be wider than `screen`, and if that is not
     /// enough, there is one space between columns.
     ///
     /// # Errors
@@ -125,9 +136,9 @@ impl Table {
         &self,
         out: &mut impl Write,
         headers: bool,
-        within: Width,
+        screen: Screen,
     ) -> io::Result<()> {
-        write_within(&self.columns, &self.rows, out, headers, within)
+        write_within(&self.columns, &self.rows, out, headers, screen)
     }
 
     /// Comma-separated values (RFC 4180) below `names`, unknown ones empty. Texts are not changed,
@@ -169,8 +180,9 @@ pub fn write_within(
     rows: &impl EachRow,
     out: &mut impl Write,
     headers: bool,
-    within: Width,
+    screen: Screen,
 ) -> io::Result<()> {
+    let most = screen.width.columns();
     let mut right = vec![true; columns.len()];
     let mut widths: Vec<_> =
         columns.iter().map(|name| if headers { length(name) } else { 0 }).collect();
@@ -181,21 +193,22 @@ pub fn write_within(
         }
         Ok(())
     })?;
-    let is_narrowed = narrow(columns, &mut widths, &right, within.columns());
+    let is_narrowed = narrow(columns, &mut widths, &right, most);
     let gaps = 2 * widths.len().saturating_sub(1);
-    let is_wide = widths.iter().sum::<usize>() + gaps > within.columns();
+    let is_wide = widths.iter().sum::<usize>() + gaps > most;
     let gap = if is_wide { " " } else { "  " };
     let mut line = String::new();
-    let add = |line: &mut String, at: usize, cell: &str| {
+    let add = |line: &mut String, at: usize, cell: &str, tone| {
         let pad = widths[at].saturating_sub(length(cell));
         let (before, after) = if right[at] { (pad, 0) } else { (0, pad) };
         line.push_str(if at == 0 { "" } else { gap });
         line.extend(iter::repeat_n(' ', before));
-        line.push_str(cell);
+        // Writing to a String cannot fail.
+        let _ = write!(line, "{}", screen.colours.paint(tone, cell));
         line.extend(iter::repeat_n(' ', after));
     };
     if headers {
-        columns.iter().enumerate().for_each(|(at, name)| add(&mut line, at, name));
+        columns.iter().enumerate().for_each(|(at, name)| add(&mut line, at, name, Tone::Plain));
         writeln!(out, "{}", line.trim_end())?;
     }
     rows.each_row(&mut |row| {
@@ -205,9 +218,9 @@ pub fn write_within(
             if is_narrowed && length(&text) > widths[at] {
                 let is_list = matches!(cell, Cell::List(_));
                 let cut = if is_list { shorten_end } else { shorten };
-                add(&mut line, at, &cut(&text, widths[at]));
+                add(&mut line, at, &cut(&text, widths[at]), cell.tone());
             } else {
-                add(&mut line, at, &text);
+                add(&mut line, at, &text, cell.tone());
             }
         }
         writeln!(out, "{}", line.trim_end())
@@ -269,6 +282,7 @@ pub(super) fn percent(level: Level) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::Width;
 
     fn table() -> Table {
         let rows = vec![
@@ -304,9 +318,9 @@ long, \\x1b[31m      -   92%
             Cell::Figure("1.5".to_owned()),
         ];
         let table = Table { columns: vec!["PATH", "N", "MASK", "RATE"], rows: vec![row] };
-        let shown = |width| {
+        let shown = |width: Width| {
             let mut out = Vec::new();
-            table.write_within(&mut out, true, width).unwrap();
+            table.write_within(&mut out, true, width.into()).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert_eq!(

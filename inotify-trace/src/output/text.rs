@@ -17,7 +17,7 @@ use inotify_trace_model::{
 };
 
 use super::{
-    Approximate, Filter, Patient, UserNames, Width, actor,
+    Approximate, Filter, Patient, Screen, Tone, UserNames, actor,
     blame::Blame,
     device, failure,
     fold::{Folded, Folds},
@@ -28,10 +28,6 @@ use super::{
     words, wrapped,
 };
 
-const RED: &str = "\x1b[1;31m";
-const DIM: &str = "\x1b[2m";
-const RESET: &str = "\x1b[0m";
-
 /// Writes events as lines of a table.
 pub struct Text<W> {
     out: W,
@@ -39,9 +35,8 @@ pub struct Text<W> {
     summary: Box<dyn Write>,
     clock: Clock,
     timestamps: Timestamps,
-    width: Width,
+    screen: Screen,
     layout: Layout,
-    colour: bool,
     line: String,
     has_header: bool,
     users: UserNames,
@@ -57,17 +52,15 @@ impl<W: Write> Text<W> {
         clock: Clock,
         users: UserNames,
         timestamps: Timestamps,
-        width: Width,
-        colour: bool,
+        screen: Screen,
     ) -> Self {
         Self {
             out,
             summary: Box::new(Patient::stderr()),
             clock,
             timestamps,
-            width,
-            layout: Layout::of(width, timestamps.width()),
-            colour,
+            screen,
+            layout: Layout::of(screen.width, timestamps.width()),
             line: String::new(),
             has_header: false,
             users,
@@ -165,18 +158,13 @@ fn push_cut(detail: &mut String, name: &str, room: usize) {
 impl<W: Write> Text<W> {
     /// Writes the filled line, in the colour of an event.
     fn write_line(&mut self, kind: &EventKind) -> io::Result<()> {
-        let colour = match kind.name() {
-            EventName::CreateFailed | EventName::Overflow | EventName::Lost => RED,
-            EventName::WatchFailed if failure::limit(kind).is_some() => RED,
-            EventName::Release | EventName::Close | EventName::Unwatch => DIM,
-            _ => "",
+        let tone = match kind.name() {
+            EventName::CreateFailed | EventName::Overflow | EventName::Lost => Tone::Bad,
+            EventName::WatchFailed if failure::limit(kind).is_some() => Tone::Bad,
+            EventName::Release | EventName::Close | EventName::Unwatch => Tone::Aside,
+            _ => Tone::Plain,
         };
-        if self.colour && !colour.is_empty() {
-            writeln!(self.out, "{colour}{}{RESET}", self.line)
-        } else {
-            self.line.push('\n');
-            self.out.write_all(self.line.as_bytes())
-        }
+        writeln!(self.out, "{}", self.screen.colours.paint(tone, &self.line))
     }
 
     /// Writes a line for each sort of failure that repeated, if it is time.
@@ -192,7 +180,7 @@ impl<W: Write> Text<W> {
 
     /// Writes a sentence below the line that it explains.
     fn below(&mut self, sentence: &str) -> io::Result<()> {
-        writeln!(self.out, "{}", wrapped(sentence, 2).on(self.width))
+        writeln!(self.out, "{}", wrapped(sentence, 2).on(self.screen.width))
     }
 
     fn remedy(&mut self, remedy: &str) -> io::Result<()> {
@@ -245,15 +233,12 @@ impl<W: Write> Audience for Text<W> {
         }
         self.line.clear();
         self.clock.write(&mut self.line, now, self.timestamps);
-        let label = if verdict.kind.is_leak() { "LEAK" } else { "note" };
-        let (colour, end) = match (self.colour, verdict.kind.is_leak()) {
-            (true, true) => (RED, RESET),
-            (true, false) => (DIM, RESET),
-            (false, _) => ("", ""),
-        };
+        let (label, tone) =
+            if verdict.kind.is_leak() { ("LEAK", Tone::Bad) } else { ("note", Tone::Aside) };
         let line = words::line(&Finding::of(verdict, tracker));
         let line = format!("{} {label:EVENT$} {line}", self.line);
-        writeln!(self.out, "{colour}{}{end}", wrapped(&line, 0).on(self.width))
+        let line = wrapped(&line, 0).on(self.screen.width);
+        writeln!(self.out, "{}", self.screen.colours.paint(tone, line))
     }
 
     fn due(&self) -> Option<BootTime> {

@@ -22,7 +22,7 @@ pub(super) const MAGIC: [u8; 10] = *b"\x89inotrc\n\x01\x00";
 const SIGNATURE: usize = 8;
 
 /// The version of the format. Higher versions cannot be read.
-const VERSION: u16 = 1;
+pub const VERSION: u16 = 1;
 
 /// Bytes in front of a frame.
 pub(super) const HEAD: usize = 16;

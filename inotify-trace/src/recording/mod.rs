@@ -21,6 +21,7 @@ mod writer;
 
 pub use end::{End, end};
 pub use error::{Damage, Extent, RecordingError};
+pub use frame::VERSION;
 pub use header::Header;
 pub use reader::Reader;
 pub use recorder::Recorder;

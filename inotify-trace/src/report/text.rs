@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::{Charts, Leak, Report, Run, Severity};
 use crate::output::{
-    Cell, Table, UserNames, printable, printable_lines, shorten, shorten_end, words, wrapped,
+    Cell, Colours, Table, Tone, UserNames, printable, printable_lines, shorten, shorten_end, words,
+    wrapped,
 };
 
 const WIDTH: usize = 100;
@@ -19,8 +20,8 @@ const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '�
 
 /// The report.
 #[must_use]
-pub fn render(report: &Report) -> String {
-    let mut page = Page(String::new());
+pub fn render(report: &Report, colours: Colours) -> String {
+    let mut page = Page { text: String::new(), colours };
     if !report.unreadable.is_empty() {
         page.list("FILES THAT COULD NOT BE READ", &report.unreadable);
     }
@@ -46,8 +47,7 @@ pub fn render(report: &Report) -> String {
     if report.runs.is_empty() {
         page.line("There is nothing to report.");
     }
-    // Names in it are whatever a container, or who made the recording, chose.
-    printable_lines(&page.0).into_owned()
+    page.text
 }
 
 fn label(run: &Run) -> String {
@@ -59,23 +59,40 @@ fn label(run: &Run) -> String {
 }
 
 /// The text written so far.
-struct Page(String);
+struct Page {
+    text: String,
+    colours: Colours,
+}
 
 impl Page {
-    // Writing to a String cannot fail.
+    /// Adds lines. Names in them are whatever a container, or who made the recording, chose.
+    fn add(&mut self, tone: Tone, lines: &str) {
+        let lines = printable_lines(lines);
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.text, "{}", self.colours.paint(tone, lines));
+    }
+
+    fn prose(&mut self, tone: Tone, sentence: &str, indent: usize) {
+        self.add(tone, &narrow(&wrapped(sentence, indent).to_string()));
+    }
+
     fn line(&mut self, line: &str) {
-        let _ = writeln!(self.0, "{}", narrow(&wrapped(line, 0).to_string()));
+        self.prose(Tone::Plain, line, 0);
     }
 
     fn indented(&mut self, line: &str) {
-        let _ = writeln!(self.0, "{}", narrow(&wrapped(line, 2).to_string()));
+        self.prose(Tone::Plain, line, 2);
     }
 
     fn heading(&mut self, heading: &str) {
-        if !self.0.is_empty() {
-            self.0.push('\n');
+        self.toned_heading(Tone::Plain, heading);
+    }
+
+    fn toned_heading(&mut self, tone: Tone, heading: &str) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
         }
-        self.line(heading);
+        self.prose(tone, heading, 0);
     }
 
     fn list(&mut self, heading: &str, lines: &[String]) {
@@ -86,13 +103,15 @@ impl Page {
     }
 
     fn run(&mut self, run: &Run) {
-        self.heading(&format!(
+        let is_bad = run.is_incomplete() || run.severity == Severity::Bad;
+        let heading = format!(
             "{}: {}, {} to {}",
             label(run),
             run.header.host,
             run.times.full(run.start),
             run.times.full(run.end)
-        ));
+        );
+        self.toned_heading(if is_bad { Tone::Bad } else { Tone::Plain }, &heading);
         self.line(&run.title);
         run.sentences.iter().for_each(|line| self.indented(&format!("- {line}")));
         self.list("WHAT TO DO", &run.remedies);
@@ -181,15 +200,16 @@ impl Page {
     }
 
     fn leak(&mut self, leak: &Leak, run: &Run) {
-        let label = if leak.is_leak() { "LEAK" } else { "NOTE" };
-        self.indented(&format!("{label} {}", words::heading(&leak.finding)));
+        let (label, tone) =
+            if leak.is_leak() { ("LEAK", Tone::Bad) } else { ("NOTE", Tone::Aside) };
+        self.prose(tone, &format!("{label} {}", words::heading(&leak.finding)), 2);
         for detail in words::details(&leak.finding, &mut run.times.clock(), leak.said) {
-            let _ = writeln!(self.0, "{}", narrow(&wrapped(&detail.line(), 6).to_string()));
+            self.prose(Tone::Plain, &detail.line(), 6);
         }
         let (reached, said) = (run.times.short(leak.reached), run.times.short(leak.said));
         let noticed = format!("noticed at {reached}; as of {said}");
         for line in leak.afterwards.map(words::afterwards).into_iter().chain([noticed]) {
-            let _ = writeln!(self.0, "{}", wrapped(&line, 6));
+            self.prose(Tone::Plain, &line, 6);
         }
     }
 
@@ -205,7 +225,7 @@ impl Page {
         // Writing to memory cannot fail.
         let _ = table.write_aligned(&mut text, true);
         for line in String::from_utf8_lossy(&text).lines() {
-            let _ = writeln!(self.0, "  {}", shorten_end(line, WIDTH - 2));
+            self.add(Tone::Plain, &format!("  {}", shorten_end(line, WIDTH - 2)));
         }
         if left > 0 {
             self.indented(&format!("{left} more are left out: a page has more (-o report.html)"));
@@ -296,9 +316,10 @@ mod tests {
         let long = "/a/long/path".repeat(30);
         let words = "many words ".repeat(30);
         let row = vec![Cell::from(&long[..]), Cell::from(7_u64), Cell::from(&words[..])];
-        let mut page = Page(String::new());
+        let mut page = Page { text: String::new(), colours: Colours::default() };
         page.table(&Table { columns: vec!["A", "B", "C"], rows: vec![row; 30] }, 5, ROWS);
-        assert!(page.0.lines().all(|line| line.chars().count() <= WIDTH), "{}", page.0);
-        assert!(page.0.contains("15 more are left out") && page.0.contains(" 7 "), "{}", page.0);
+        let text = page.text;
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert!(text.contains("15 more are left out") && text.contains(" 7 "), "{text}");
     }
 }

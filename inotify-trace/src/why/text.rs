@@ -12,7 +12,7 @@ use inotify_trace_model::{
 use super::{Answer, Problem, Quota, Refused, Subject};
 use crate::{
     limits::{Assignment, Setting},
-    output::{UserNames, Width, limit_remedy, printable, words, wrapped},
+    output::{Screen, Tone, UserNames, limit_remedy, printable, words, wrapped},
 };
 
 /// The problems that are told in full: no more than fits on a screen.
@@ -36,17 +36,20 @@ impl Answer {
         out: &mut impl Write,
         names: &UserNames,
         clock: &mut Clock,
-        width: Width,
+        screen: Screen,
     ) -> io::Result<()> {
+        let width = screen.width;
         for problem in self.problems.iter().take(TOLD) {
             if let Problem::Finding(finding) = problem {
-                write!(out, "{}", words::in_lines(finding, clock, self.now, width))?;
+                write!(out, "{}", words::in_lines(finding, clock, self.now, screen))?;
                 continue;
             }
             let told = told(problem, names, clock);
-            let label = if problem.is_serious() { "PROBLEM" } else { "NOTE" };
+            let (label, tone) =
+                if problem.is_serious() { ("PROBLEM", Tone::Bad) } else { ("NOTE", Tone::Aside) };
             let heading = format!("{label}  {}", told.heading);
-            writeln!(out, "{}", wrapped(&heading, 0).hanging(6).on(width))?;
+            let heading = wrapped(&heading, 0).hanging(6).on(width);
+            writeln!(out, "{}", screen.colours.paint(tone, heading))?;
             for (label, line) in told.lines.iter().chain([&("do", told.remedy)]) {
                 writeln!(out, "{}", wrapped(&format!("{label}: {line}"), 6).on(width))?;
             }

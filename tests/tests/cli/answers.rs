@@ -111,6 +111,44 @@ fn the_summary_counts_what_was_shown() {
 }
 
 #[test]
+fn limits_and_check_write_csv() {
+    let (directory, file) = made();
+    let rows = |output: &Output| -> Vec<std::collections::HashMap<String, String>> {
+        csv::Reader::from_reader(output.stdout.as_slice())
+            .deserialize()
+            .map(Result::unwrap)
+            .collect()
+    };
+    let limits = on(&file, "limits", &["-o", "csv"]);
+    assert_eq!(limits.status.code(), Some(1), "{}", text(&limits.stderr));
+    let users = rows(&limits);
+    let web = users.iter().find(|row| row["user"] == "web").expect("a row for each user");
+    assert_eq!((&*web["uid"], &*web["used"], &*web["limit"]), ("1000", "128", "128"));
+    assert_eq!(&web["percent"], "100");
+    assert!(web.contains_key("seconds_left") && !web.contains_key("node"), "{web:?}");
+    // Names of columns that both have mean the same.
+    let listed = rows(&on(&file, "list", &["--by", "user", "-o", "csv"]));
+    let same = listed.iter().find(|row| row["user"] == "web").unwrap();
+    for (name, value) in web {
+        assert!(same.get(name).is_none_or(|it| it == value), "{name}: {value}, {same:?}");
+    }
+    let other = machine(&directory.path().join("b.itrec"));
+    let twice = on(&file, "limits", &["--recording", other.to_str().unwrap(), "-o", "csv"]);
+    assert_eq!(text(&twice.stdout).matches("user,").count(), 1, "{}", text(&twice.stdout));
+    for wrong in [&["--csv-safe"][..], &["-o", "csv", "--watch", "--interval", "1s"]] {
+        refuses(&run(&[&["limits"], wrong].concat()), &["csv"]);
+    }
+    let checked = run(&["check", "-o", "csv"]);
+    let csv = rows(&checked);
+    let object: Value = serde_json::from_slice(&run(&["check", "-o", "json"]).stdout).unwrap();
+    let all = ["findings", "backends"].map(|it| object[it].as_array().map_or(0, Vec::len));
+    assert_eq!(csv.len(), all.iter().sum::<usize>());
+    let used: Vec<_> = csv.iter().filter(|row| row["used"] == "yes").collect();
+    let backend = object["backend"].as_str().map(|name| format!("backend {name}"));
+    assert_eq!(used.first().map(|row| &row["subject"]), backend.as_ref());
+}
+
+#[test]
 fn rows_are_limited_whatever_they_are() {
     let (_directory, file) = made();
     let rows = |more: &[&str]| {

@@ -78,13 +78,21 @@ fn help_has_examples() {
 
 #[test]
 fn version() {
-    for option in ["--version", "-V"] {
-        let output = run(&[option]);
-        assert!(output.status.success());
-        let version = text(&output.stdout).trim_end();
-        let number = version.strip_prefix("inotify-trace ").expect("name and number");
-        assert!(number.split('.').all(|part| part.parse::<u32>().is_ok()), "{version}");
-    }
+    let [long, short] = ["--version", "-V"].map(|option| run(&[option]));
+    assert!(long.status.success() && short.status.success());
+    let short = text(&short.stdout);
+    let number = short.trim_end().strip_prefix("inotify-trace ").expect("name and number");
+    assert!(number.split('.').all(|part| part.parse::<u32>().is_ok()), "{short}");
+    let mut lines = text(&long.stdout).lines();
+    assert_eq!(lines.next(), Some(short.trim_end()));
+    let names = ["commit: ", "features: ", "recording format: "];
+    let [commit, features, format] =
+        names.map(|name| lines.next().and_then(|it| it.strip_prefix(name)).expect(name));
+    let id = commit.strip_suffix("-dirty").unwrap_or(commit);
+    let is_id = id.len() == 12 && id.chars().all(|it| it.is_ascii_hexdigit());
+    assert!(is_id || commit == "unknown", "{commit}");
+    assert!(features.split(", ").all(|it| ["cri", "parquet", "none"].contains(&it)), "{features}");
+    assert!(format.parse::<u16>().is_ok() && lines.next().is_none(), "{}", text(&long.stdout));
 }
 
 /// The error for an invalid duration.

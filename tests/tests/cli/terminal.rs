@@ -76,6 +76,51 @@ fn every_line_fits() {
 }
 
 #[test]
+fn colours_mean_the_same_in_every_command() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = machine(&directory.path().join("a.itrec"));
+    let file = file.to_str().unwrap();
+    let (red, dim) = ("\x1b[1;31m", "\x1b[2m");
+    for (arguments, colour, coloured) in [
+        (&["replay", file][..], red, ""),
+        (&["list", "--recording", file], red, "web is charged 128 of 128 instances"),
+        (&["list", "--recording", file, "--by", "user"], red, "100%\x1b[0m"),
+        (&["list", "--recording", file, "--by", "user", "-o", "wide"], red, "100%\x1b[0m"),
+        (&["limits", "--recording", file], red, "100%\x1b[0m"),
+        (&["limits", "--recording", file], red, "web has used 80% or more of a limit.\x1b[0m"),
+        (&["why", "--recording", file], red, "PROBLEM"),
+        (&["leaks", "--recording", file, "--idle", "0s"], dim, "NOTE"),
+        (&["report", file, "-f", "text"], red, "PROBLEM: node-1"),
+    ] {
+        let shown = |more: &[&str], variable: (&str, &str)| {
+            let mut command = agent(&[arguments, more].concat());
+            for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+                command.env_remove(name);
+            }
+            let output = command.env(variable.0, variable.1).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let term = ("TERM", "xterm");
+        let plain = shown(&[], term);
+        assert!(!plain.is_empty() && !plain.contains('\x1b'), "{arguments:?}: {plain}");
+        for (more, variable) in [(&["--color", "always"][..], term), (&[], ("CLICOLOR_FORCE", "1"))]
+        {
+            let text = shown(more, variable);
+            assert!(
+                text.contains(&format!("{colour}{coloured}")),
+                "{arguments:?}: no {coloured}: {text}"
+            );
+            // Colours move nothing.
+            let bare = text.replace(red, "").replace(dim, "").replace("\x1b[0m", "");
+            assert_eq!(bare, plain, "{arguments:?}");
+        }
+        assert_eq!(shown(&["--color", "never"], ("CLICOLOR_FORCE", "1")), plain);
+        let beaten = shown(&["--color=always"], ("NO_COLOR", "1"));
+        assert!(beaten.contains(&format!("{colour}{coloured}")), "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_wide_terminal_is_used_and_nothing_is_lost_on_a_narrow_one() {
     let directory = tempfile::tempdir().unwrap();
     let file = machine(&directory.path().join("a.itrec"));

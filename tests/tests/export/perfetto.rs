@@ -118,7 +118,7 @@ fn lives_counts_and_failures_are_where_they_were() {
     let clocks = json!([{ "1": boot + 100 * SECOND, "6": 100 * SECOND }]);
     assert_eq!(trace["clocks"], clocks);
     let node = "node-a (Linux 6.12.1)";
-    let own = json!([node, "tail (70) in shop/web-0/main", "instances"]);
+    let own = json!([node, "tail in shop/web-0/main", "instances"]);
     let slices = trace["slices"].as_array().unwrap();
     let life = |name: &str| {
         let found: Vec<_> = slices.iter().filter(|it| it[1] == name).collect();
@@ -127,10 +127,10 @@ fn lives_counts_and_failures_are_where_they_were() {
         (found[0][2].as_u64().unwrap(), found[0][3].as_u64().unwrap(), &found[0][4]["how"])
     };
     assert_eq!(slices.len(), 4);
-    assert_eq!(life("#1"), (lives[0], lives[2], &json!("closed")));
-    assert_eq!(life("#2"), (lives[1], lives[3], &json!("closed")));
-    assert_eq!(life("#3"), (lives[4], judged, &json!("still open when the recording ended")));
-    // The tracks: the machine, two processes, two lanes of one and one of the other, three
+    assert_eq!(life("#1 of 70"), (lives[0], lives[2], &json!("closed")));
+    assert_eq!(life("#2 of 70"), (lives[1], lives[3], &json!("closed")));
+    assert_eq!(life("#3 of 70"), (lives[4], judged, &json!("still open when the recording ended")));
+    // The tracks: the machine, two programs, two lanes of one and one of the other, three
     // counters.
     assert_eq!(trace["tracks"], 9);
 
@@ -145,19 +145,20 @@ fn lives_counts_and_failures_are_where_they_were() {
     let instants = trace["instants"].as_array().unwrap();
     assert_eq!(instants.len(), 3, "{instants:?}");
     let failure = json!([
-        [node, "tail (70) in shop/web-0/main"],
+        [node, "tail in shop/web-0/main"],
         "create failed: EMFILE",
         failed,
         ["failure"],
-        { "limit": "inotify instance limit", "used": 64, "of": 64 },
+        { "limit": "inotify instance limit", "used": 64, "of": 64, "pid": 70 },
     ]);
     assert_eq!(instants[0], failure);
     assert_eq!((&instants[1][0], &instants[1][3]), (&json!([node]), &json!(["lost"])));
     assert!(instants[1][1].as_str().unwrap().starts_with("lost 9 events"));
     let leak = &instants[2];
-    assert_eq!(leak[0], json!([node, "containerd-shim (500)"]));
+    assert_eq!(leak[0], json!([node, "containerd-shim"]));
     assert_eq!((&leak[2], &leak[3]), (&json!(judged), &json!(["verdict"])));
-    let notes = json!({ "kind": "target-gone", "instances": 1, "known as": "containerd#5670" });
+    let notes = json!({ "kind": "target-gone", "instances": 1, "known as": "containerd#5670",
+        "pid": 500 });
     assert_eq!(leak[4], notes);
 }
 
@@ -230,6 +231,30 @@ fn what_ended_in_a_missing_file_ends_where_the_next_begins() {
         assert_eq!(lives.len(), 1, "{name}: {lives:?}");
         lives[0][4]["how"].clone()
     };
-    assert_eq!(how("#1"), "not recorded");
-    assert_eq!(how("#2"), "still open when the recording ended");
+    assert_eq!(how("#1 of 70"), "not recorded");
+    assert_eq!(how("#2 of 70"), "still open when the recording ended");
+}
+
+#[test]
+fn processes_of_a_program_share_its_tracks() {
+    let Some(python) = python("processes_of_a_program_share_its_tracks") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start("node-a", &directory.path().join("made"), 100, false);
+    let long = task(70, "tail", CgroupId(1));
+    machine.create(long);
+    for pid in 1000..1300 {
+        let short = task(pid, "inotifywait", CgroupId(1));
+        let instance = machine.create(short);
+        machine.release(short, instance);
+    }
+    let trace = read(&python, &machine.finish(), directory.path());
+    let slices = trace["slices"].as_array().unwrap();
+    assert_eq!(slices.len(), 301);
+    let of = |pid: u32| {
+        slices.iter().filter(|it| it[1].as_str().unwrap().ends_with(&format!(" of {pid}"))).count()
+    };
+    assert!([70, 1000, 1299].into_iter().all(|pid| of(pid) == 1));
+    // The machine, two programs with a lane each, and two counters at most.
+    let tracks = trace["tracks"].as_u64().unwrap();
+    assert!(tracks <= 7, "{tracks} tracks");
 }

@@ -15,8 +15,8 @@ use crate::{
         select::{Users, warn_of_unknown},
     },
     output::{
-        Cell, Column, EachRow, Formulas, Lines, Listing, Patient, UserNames, Width, printable,
-        write_csv, write_within,
+        Cell, Column, EachRow, Formulas, Lines, Listing, Patient, Screen, Tone, UserNames,
+        printable, write_csv, write_within,
     },
 };
 
@@ -29,7 +29,7 @@ pub(super) struct Shown<'a> {
     columns: Vec<Column>,
     parts: Vec<Part>,
     /// Lines after the table.
-    totals: Vec<String>,
+    totals: Vec<(Tone, String)>,
     /// Whether the only machine is written already.
     is_written: bool,
 }
@@ -110,13 +110,12 @@ impl<'a> Shown<'a> {
         }
         if dropped > 0 {
             let of = node.iter().map(|node| format!(" of {}", printable(node))).collect::<String>();
-            self.totals.push(format!("... and {dropped} more{of} (--all shows them)"));
+            let more = format!("... and {dropped} more{of} (--all shows them)");
+            self.totals.push((Tone::Aside, more));
         }
-        let summary = listing.summary();
-        self.totals.push(match past {
-            None => format!("\n{summary}"),
-            Some(past) => format!("\n{}\n{summary}", past.heading()),
-        });
+        self.totals.push((Tone::Plain, String::new()));
+        self.totals.extend(past.map(|past| (Tone::Plain, past.heading())));
+        self.totals.extend(listing.summary());
         let lines = Lines { listing: &listing, columns, watches: args.watches, most: self.most };
         if past.is_none() {
             let head = |name: fn(&Column) -> &'static str| {
@@ -175,12 +174,11 @@ impl<'a> Shown<'a> {
                 write_csv(rows, &mut self.out, fields, Formulas::quoted_if(args.csv_safe))?;
             }
             Format::Table | Format::Wide => {
-                let is_wide = args.output == Format::Wide;
-                let width = if is_wide { Width::Unlimited } else { Width::of_stdout() };
-                write_within(names, rows, &mut self.out, !args.no_headers, width)?;
+                let screen = Screen::of_stdout().wide_if(args.output == Format::Wide);
+                write_within(names, rows, &mut self.out, !args.no_headers, screen)?;
                 if !args.no_headers {
-                    for line in &self.totals {
-                        writeln!(self.out, "{line}")?;
+                    for (tone, line) in &self.totals {
+                        writeln!(self.out, "{}", screen.colours.paint(*tone, line))?;
                     }
                 }
             }

@@ -1,8 +1,8 @@
 //! Tracks that each show one instance after the other.
 
-/// The tracks of a process.
+/// The tracks of a program.
 pub(super) struct Lanes {
-    /// The process's own track, the parent of the lanes.
+    /// The program's own track, the parent of the lanes.
     pub(super) track: u64,
     /// Lanes without an open instance, and the time since when.
     free: Vec<(u64, u64)>,

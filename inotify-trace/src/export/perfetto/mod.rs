@@ -1,5 +1,6 @@
 //! Perfetto's own trace format, for <https://ui.perfetto.dev>: users' charges as counters, the
-//! lives of instances as slices of the processes that made them, failures and leaks as instants.
+//! lives of instances as slices of the programs that made them, failures and leaks as instants. Processes
+//! of one program in one place share its tracks: thousands of short-lived ones would hide all others.
 //!
 //! <https://perfetto.dev/docs/reference/synthetic-track-event> describes how such traces are made.
 
@@ -36,8 +37,8 @@ use inotify_trace_model::{
     verdict::Verdict,
 };
 
-/// The number of processes whose tracks are remembered. A forgotten process gets another track of
-/// the same name, which looks the same.
+/// The number of programs whose tracks are remembered. A forgotten one gets another track of the same
+/// name, which looks the same.
 const ACTORS: usize = 4096;
 
 /// The sequence of all packets.
@@ -61,11 +62,11 @@ struct Run {
     shift: i64,
     /// The machine's own track, the parent of all others.
     machine: u64,
-    /// The tracks of processes, by name.
+    /// The tracks of programs, by name.
     actors: HashMap<String, Lanes>,
     /// The tracks of counters, by name.
     counters: BTreeMap<String, u64>,
-    /// The name of the process and the lane of each open instance.
+    /// The name of the program and the lane of each open instance.
     open: HashMap<InstanceId, (String, u64)>,
     /// The time of the latest event in the trace.
     latest: u64,
@@ -103,7 +104,7 @@ impl Perfetto {
         time.0.saturating_add_signed(self.run.shift)
     }
 
-    /// The track of a process.
+    /// The track of a program.
     fn actor(&mut self, name: &str) -> Result<u64, ExportError> {
         if let Some(lanes) = self.run.actors.get(name) {
             return Ok(lanes.track);
@@ -126,11 +127,12 @@ impl Perfetto {
             return Ok(());
         }
         let time = self.time(instance.since);
-        let name = match (instance.origin, instance.descriptors().first()) {
-            (Origin::Created(task), _) => called(Some(task), tracker),
-            (_, Some(held)) => called(tracker.process(held.pid).map(|it| it.task), tracker),
-            (_, None) => called(None, tracker),
+        let task = match (instance.origin, instance.descriptors().first()) {
+            (Origin::Created(task), _) => Some(task),
+            (_, Some(held)) => tracker.process(held.pid).map(|it| it.task),
+            (_, None) => None,
         };
+        let name = called(task, tracker);
         let parent = self.actor(&name)?;
         let free = self.run.actors.get_mut(&name).and_then(|lanes| lanes.take(time));
         let lane = match free {
@@ -148,7 +150,10 @@ impl Perfetto {
             notes.push(DebugAnnotation::text("existed", "before it was recorded"));
         }
         let event = TrackEvent {
-            name: Some(instance.id.to_string()),
+            name: Some(match task {
+                Some(task) => format!("{} of {}", instance.id, task.pid),
+                None => instance.id.to_string(),
+            }),
             categories: vec!["instance".to_owned()],
             debug_annotations: notes,
             ..TrackEvent::of(wire::Type::SliceBegin, lane)
@@ -196,16 +201,19 @@ impl Perfetto {
         self.tell(time, event)
     }
 
-    /// Writes an instant on the track of a process, or else of the machine.
+    /// Writes an instant on the track of a program, or else of the machine.
     fn instant(
         &mut self,
         time: u64,
         task: Option<Task>,
         tracker: &Tracker,
-        event: TrackEvent,
+        mut event: TrackEvent,
     ) -> Result<(), ExportError> {
         let track = match task {
-            Some(task) => self.actor(&called(Some(task), tracker))?,
+            Some(task) => {
+                event.debug_annotations.push(DebugAnnotation::number("pid", task.pid.into()));
+                self.actor(&called(Some(task), tracker))?
+            }
             None => self.run.machine,
         };
         let track_uuid = Some(track);
@@ -379,11 +387,11 @@ impl Exporter for Perfetto {
     }
 }
 
-/// The name of a process's track.
+/// The name of a program's track.
 fn called(task: Option<Task>, tracker: &Tracker) -> String {
     let Some(task) = task else { return "nobody known".to_owned() };
     let place = tracker.cgroups().get(task.cgroup).filter(|it| it.container.is_some());
     let place = place.and_then(|_| tracker.cgroups().display(task.cgroup));
     let place = place.map(|it| format!(" in {it}")).unwrap_or_default();
-    format!("{} ({}){place}", task.comm.to_str(), task.pid)
+    format!("{}{place}", task.comm.to_str())
 }

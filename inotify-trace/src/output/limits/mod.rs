@@ -1,5 +1,6 @@
 //! Users' distance from the limits, and the recommended values, as text or as JSON.
 
+mod csv;
 mod json;
 mod plugin;
 mod text;

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     limits::{QUEUED_EVENT_BYTES, Rate, Recommendation, Setting, State, Sysctl},
-    output::{Cell, Table, Width, printable, wrapped},
+    output::{Cell, Screen, Table, Tone, printable, wrapped},
 };
 
 impl LimitsReport {
@@ -22,16 +22,17 @@ impl LimitsReport {
     ///
     /// # Errors
     /// If the output cannot be written.
-    pub fn write(&self, out: &mut impl Write, width: Width) -> io::Result<()> {
-        let prose = |sentence: &str, indent| wrapped(sentence, indent).within(width).to_string();
-        self.write_users(out, width)?;
+    pub fn write(&self, out: &mut impl Write, screen: Screen) -> io::Result<()> {
+        let prose =
+            |sentence: &str, indent| wrapped(sentence, indent).within(screen.width).to_string();
+        self.write_users(out, screen)?;
         for user in self.over() {
             let user = self.names.payer(user);
             let sentence = format!("{user} has used {}% or more of a limit.", self.warn);
-            writeln!(out, "{}", prose(&sentence, 0))?;
+            writeln!(out, "{}", screen.colours.paint(Tone::Bad, prose(&sentence, 0)))?;
         }
         writeln!(out)?;
-        self.sysctls().write_within(out, true, width)?;
+        self.sysctls().write_within(out, true, screen)?;
         for sentence in self.settings.iter().flat_map(sentences) {
             writeln!(out, "{}", prose(&sentence, 0))?;
         }
@@ -78,15 +79,15 @@ impl LimitsReport {
     ///
     /// # Errors
     /// If the output cannot be written.
-    pub fn write_users(&self, out: &mut impl Write, width: Width) -> io::Result<()> {
+    pub fn write_users(&self, out: &mut impl Write, screen: Screen) -> io::Result<()> {
         match self.users() {
             Some(table) if table.rows.is_empty() => writeln!(out, "Nobody has inotify instances."),
             Some(table) => {
-                table.write_within(out, true, width)?;
+                table.write_within(out, true, screen)?;
                 match self.paces() {
                     Some(paces) => {
                         writeln!(out)?;
-                        paces.write_within(out, true, width)
+                        paces.write_within(out, true, screen)
                     }
                     None => Ok(()),
                 }

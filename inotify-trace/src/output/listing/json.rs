@@ -147,7 +147,7 @@ impl Listing<'_> {
             (Column::HeldIn, _) => places(&self.outside(group)),
             (Column::Uid | Column::Userns, _) => None,
             _ => match self.cell(group, column) {
-                Cell::Number(number) => Some(number.into()),
+                Cell::Number(number) | Cell::Faults(number) => Some(number.into()),
                 Cell::Percent(level) => Some(level.percent().into()),
                 Cell::Text(text) | Cell::Figure(text) => Some(text.into()),
                 Cell::List(texts) => Some(texts.into()),

@@ -11,7 +11,7 @@ use inotify_trace_model::{
 };
 
 use super::pod;
-use crate::output::{Approximate, Width, device, printable, wrapped};
+use crate::output::{Approximate, Screen, Tone, device, printable, wrapped};
 
 /// Without a date, a time of day is useless after a day.
 const DAY: Duration = Duration::from_secs(86_400);
@@ -67,14 +67,16 @@ pub(crate) fn in_lines(
     finding: &Finding,
     clock: &mut Clock,
     now: BootTime,
-    width: Width,
+    screen: Screen,
 ) -> String {
-    let label = if finding.kind.is_leak() { "LEAK" } else { "NOTE" };
+    let (label, tone) =
+        if finding.kind.is_leak() { ("LEAK", Tone::Bad) } else { ("NOTE", Tone::Aside) };
     let heading = format!("{label}  {}", heading(finding));
-    let mut text = format!("{}\n", wrapped(&heading, 0).hanging(6).on(width));
+    let heading = wrapped(&heading, 0).hanging(6).on(screen.width);
+    let mut text = format!("{}\n", screen.colours.paint(tone, heading));
     for detail in details(finding, clock, now) {
         let indent = if detail.label.is_some() { 6 } else { 13 };
-        text += &format!("{}\n", wrapped(&detail.line(), indent).on(width));
+        text += &format!("{}\n", wrapped(&detail.line(), indent).on(screen.width));
     }
     text
 }

@@ -18,7 +18,7 @@ fn said(story: &Machine, seconds: u64) -> (String, String, Value) {
     let verdicts = story.verdicts(seconds);
     let [verdict] = &verdicts[..] else { panic!("one verdict: {verdicts:?}") };
     let (mut clock, finding) = (host::clock(), Finding::of(verdict, &story.0));
-    let text = in_lines(&finding, &mut clock, at(seconds), crate::output::Width::Unlimited);
+    let text = in_lines(&finding, &mut clock, at(seconds), crate::output::Screen::default());
     let context = Context::new(clock);
     let mut record = fields::finding(&context, verdict, &story.0, at(seconds));
     fields::evidence(&mut record, &context, verdict, &story.0);

@@ -46,7 +46,9 @@ pub(super) fn table(name: &str, columns: &[&str], rows: &[Vec<Cell>], left: usiz
 fn td(cell: &Cell) -> Markup {
     let text = |text: &str| html! { td.short[text.chars().count() <= SHORT] { (clean(text)) } };
     match cell {
-        Cell::Number(number) => html! { td.number data-v=(number) { (number) } },
+        Cell::Number(number) | Cell::Faults(number) => {
+            html! { td.number data-v=(number) { (number) } }
+        }
         Cell::Figure(text) => html! { td.number { (text) } },
         Cell::Percent(level) => {
             html! { td.number data-v=(level.percent()) { (cell.text()) } }

@@ -136,7 +136,7 @@ impl Builder {
         let warnings = self.warnings(problems, &times);
         let mut listing =
             Listing::new(tracker, By::Process, UserNames::from_map(self.header.users.clone()));
-        let standing = listing.summary().lines().map(str::to_owned).collect();
+        let standing = listing.summary().into_iter().map(|(_, line)| line).collect();
         let left = listing.cut(ROWS);
         let mut holders = Rows { table: listing.table(&HOLDERS, false), left };
         holders.table.rows.iter_mut().flatten().for_each(shorten_list);
