@@ -176,7 +176,10 @@ pub fn main() -> ExitCode {
         let _ = say::say(format_args!("inotify-trace: {problem}"));
         return ExitCode::from(EXIT_ERROR);
     }
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return plugin::refuse(&error),
+    };
     cli.color.choose();
     if cli.utc {
         zone::show_utc();

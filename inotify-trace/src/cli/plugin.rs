@@ -93,6 +93,21 @@ impl Contract {
     }
 }
 
+/// Says what is wrong with a command line, or the help that it asks for; ends with the exit code. For
+/// Nagios, the usual one of errors is CRITICAL: a plugin says UNKNOWN.
+pub(super) fn refuse(error: &clap::Error) -> ExitCode {
+    // If it cannot be said, the code says it.
+    let _ = error.print();
+    let is_plugin = std::env::args_os().any(|it| it == "--nagios");
+    if !error.use_stderr() || !is_plugin {
+        return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+    }
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let _ = print(&plugin_unknown(first.trim_start_matches("error: ")));
+    ExitCode::from(Contract::Nagios.code(PluginStatus::Unknown))
+}
+
 fn print(line: &str) -> io::Result<()> {
     Patient::stdout_to_the_end().write_all(format!("{line}\n").as_bytes())
 }

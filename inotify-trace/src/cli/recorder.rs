@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,7 +15,7 @@ use crate::{
     feed::Session,
     host,
     output::{Bytes, printable},
-    recording::{Header, Recorder, RecordingError, Rotation, Store},
+    recording::{Header, Progress, Recorder, RecordingError, Rotation, Store},
 };
 
 /// Default time until a batch is on disk.
@@ -70,6 +71,11 @@ impl Recording {
         });
         let file = store.file(&header);
         Ok(Self { recorder: Recorder::start(store, header, flush, say)?, file })
+    }
+
+    /// How far it is.
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        self.recorder.progress()
     }
 
     /// Ends the recording, and prints its totals.

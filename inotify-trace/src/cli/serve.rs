@@ -1,6 +1,11 @@
 //! `inotify-trace serve`: the agent that watches all the time.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use inotify_trace_model::{story::Story, verdict::Grace};
@@ -18,9 +23,11 @@ use crate::{
     host::{self, privileges::Later},
     kernel::measure_programs,
     limits::files::Root,
-    recording::{Rotation, Store},
+    recording::{Header, Rotation, Store},
     serve::{
-        Listen, Shared, http,
+        Listen, Shared,
+        export::Exports,
+        http,
         metrics::{Metrics, Sources},
         protocol::SOCKET,
         socket::Socket,
@@ -38,9 +45,9 @@ const FLUSH: Duration = Duration::from_secs(1);
 #[command(after_help = units::help(EXAMPLES, &[units::SIZE]))]
 pub(super) struct Args {
     /// Where to serve metrics and health by HTTP: an address and a port, unix:PATH, or fd://N for a
-    /// socket that systemd passes
-    #[arg(long, value_name = "WHERE", default_value = "127.0.0.1:20866")]
-    listen: Listen,
+    /// socket that is passed [default: the first that systemd passes, or else 127.0.0.1:20866]
+    #[arg(long, value_name = "WHERE")]
+    listen: Option<Listen>,
     /// Where other commands ask this agent, instead of loading kernel programs
     #[arg(long, value_name = "PATH", default_value = SOCKET)]
     socket: PathBuf,
@@ -56,6 +63,10 @@ pub(super) struct Args {
     /// Keep the recorded files below this size together, such as 1G; the oldest are deleted
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = total_size, requires = "record")]
     record_max_total: u64,
+    /// Write all events as Parquet into this directory, a file for each hour, as `export --partition`
+    /// does. A file gets its name when its hour is over: kill -9 loses the open hour
+    #[arg(long, value_name = "DIR")]
+    export: Option<PathBuf>,
     /// Have the kernel measure the run time of BPF programs, of all programs on this machine; needs
     /// CAP_SYS_ADMIN at start
     #[arg(long)]
@@ -97,9 +108,12 @@ async fn serve(args: &Args) -> anyhow::Result<ExitCode> {
     // What cannot work fails before anything is attached.
     let store = args.record.is_some().then(|| args.store()).transpose()?;
     let socket = args.socket()?;
-    let listener =
-        args.listen.open().with_context(|| format!("cannot listen at {}", args.listen))?;
-    let place = listener.place(&args.listen);
+    let listen = match &args.listen {
+        Some(listen) => listen.clone(),
+        None => Listen::usual().context("the sockets that systemd passes")?,
+    };
+    let listener = listen.open().with_context(|| format!("cannot listen at {listen}"))?;
+    let place = listener.place(&listen);
     http::serve(listener, Arc::clone(&shared)).context("cannot start to serve HTTP")?;
     // Held until the end.
     let _measured = args.program_stats.then(measure_programs).transpose().context(
@@ -116,12 +130,19 @@ async fn serve(args: &Args) -> anyhow::Result<ExitCode> {
     let clock = host::clock();
     let story = Story::new(host::now(), Grace::default());
     let mut story = story.within(args.kernel.memory.ceiling());
-    let sources = Sources::new(session.live(), Root::new(&args.host.root()), args.program_stats);
-    let metrics = Metrics::new(Arc::clone(&shared), sources);
     let recording = match store {
         Some(store) => Some(Recording::start(store, FLUSH, &session, &args.host, &clock)?),
         None => None,
     };
+    let exports = match args.export.as_deref() {
+        Some(directory) => Some(export(directory, header(&session, &args.host, &clock))?),
+        None => None,
+    };
+    let root = Root::new(&args.host.root());
+    let mut sources = Sources::new(session.live(), root, &clock, args.program_stats);
+    sources.recording = recording.as_ref().map(Recording::progress);
+    sources.export = exports.as_ref().map(Exports::progress);
+    let metrics = Metrics::new(Arc::clone(&shared), sources);
     // What clients of the socket learn of this machine.
     let header = header(&session, &args.host, &clock);
     // The file is removed at the end.
@@ -131,7 +152,7 @@ async fn serve(args: &Args) -> anyhow::Result<ExitCode> {
             None => (None, None),
         };
     // The recording takes the events out: it comes last.
-    let mut audience = (Systemd::default(), (metrics, (clients, recording)));
+    let mut audience = (Systemd::default(), (metrics, (clients, (exports, recording))));
     let told = session
         .run(&mut story, &mut audience, |session, story, (systemd, _)| {
             session::greet(session, story.tracker())?;
@@ -143,7 +164,10 @@ async fn serve(args: &Args) -> anyhow::Result<ExitCode> {
         .await;
     Systemd::stopping();
     shared.set_unready(Some("it ends".to_owned()));
-    let (_, (_, (_, recording))) = audience;
+    let (_, (_, (_, (exports, recording)))) = audience;
+    if let Some(exports) = exports {
+        exports.finish(story.now());
+    }
     if let Some(recording) = recording {
         recording.finish()?;
     }
@@ -158,7 +182,11 @@ impl Args {
             registry: self.host.registry(),
             // `list --watches` asks for them.
             find_paths: true,
-            later: if self.record.is_some() { Later::WriteFiles } else { Later::Nothing },
+            later: if self.record.is_some() || self.export.is_some() {
+                Later::WriteFiles
+            } else {
+                Later::Nothing
+            },
         }
     }
 
@@ -187,6 +215,16 @@ impl Args {
             )
         })
     }
+}
+
+/// Begins to export.
+fn export(directory: &Path, header: Header) -> anyhow::Result<Exports> {
+    let say = Box::new(|message: &str| {
+        // If standard error is closed, the metrics tell of it.
+        let _ = say(format_args!("inotify-trace: {message}"));
+    });
+    Exports::start(directory, header, say)
+        .with_context(|| format!("--export {}", directory.display()))
 }
 
 /// The number of a group, by its name or number.

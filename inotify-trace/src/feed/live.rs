@@ -1,6 +1,6 @@
 //! Events from the running kernel.
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use inotify_trace_model::{
     event::{BootTime, Event, EventKind, InstanceId, Loss},
@@ -16,6 +16,7 @@ use crate::{
         helper::{Helper, OF_EVENTS},
         privileges,
         procfs::{self, TableId},
+        runtimes::CriCounts,
     },
     kernel::{Backend, KernelError, Meter, Programs},
 };
@@ -120,6 +121,12 @@ impl Live {
     #[must_use]
     pub fn meter(&self) -> Meter {
         self.intake.programs.meter()
+    }
+
+    /// How often runtimes are asked for names.
+    #[must_use]
+    pub fn cri_counts(&self) -> Arc<CriCounts> {
+        self.intake.naming.cri_counts()
     }
 
     /// The backend in use.

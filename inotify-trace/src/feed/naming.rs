@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,7 +12,9 @@ use inotify_trace_model::{
 };
 
 use super::{now, shims::Shims};
-use crate::host::runtimes::{Answer, Cri, Files, Found, OfUser, Registry, States, Users};
+use crate::host::runtimes::{
+    Answer, Cri, CriCounts, Files, Found, OfUser, Registry, States, Users,
+};
 
 /// The pause before a container is looked up again, which doubles each time: runc creates the cgroup
 /// first, and writes the container's state before its program starts.
@@ -86,6 +89,11 @@ impl<T> Waiting<T> {
 }
 
 impl Naming {
+    /// How often runtimes are asked.
+    pub(super) fn cri_counts(&self) -> Arc<CriCounts> {
+        Arc::clone(self.cri.counts())
+    }
+
     pub(super) fn new(registry: Registry) -> Self {
         Self {
             states: States::new(registry.clone()),

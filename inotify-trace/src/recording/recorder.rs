@@ -2,30 +2,19 @@
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
-    },
+    sync::{Arc, mpsc::RecvTimeoutError},
     thread::JoinHandle,
     time::Duration,
 };
 
-use inotify_trace_model::{
-    event::BootTime,
-    feed::Batch,
-    story::Audience,
-    tracker::{Part, Tracker},
-};
+use inotify_trace_model::{event::BootTime, feed::Batch, story::Audience, tracker::Tracker};
 
 use super::{
-    Header, RecordingError, Store,
+    Header, Progress, RecordingError, Store,
+    queue::{Job, Jobs, Queue, queue},
     writer::{Totals, Writer},
 };
 use crate::threads;
-
-/// The most batches that wait to be written. A batch has a few thousand events at most.
-const WAITING: usize = 64;
 
 /// How long the thread sleeps if nothing is to be written.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -36,34 +25,8 @@ pub type Say = Box<dyn Fn(&str) + Send>;
 /// Records events; an audience.
 #[derive(Debug)]
 pub struct Recorder {
-    jobs: SyncSender<Job>,
-    shared: Arc<Shared>,
-    /// Events that did not fit into the queue, and must be recorded as missing.
-    pub(super) missed: u64,
+    pub(super) queue: Queue,
     thread: JoinHandle<(Totals, Result<(), RecordingError>)>,
-}
-
-#[derive(Debug)]
-enum Job {
-    Batch(Batch),
-    /// The state, and the number of events missing before it.
-    State {
-        time: BootTime,
-        parts: Vec<Part>,
-        missed: u64,
-    },
-    /// The end, and the number of events missing before it.
-    Finish {
-        time: BootTime,
-        missed: u64,
-    },
-}
-
-/// State shared by both threads.
-#[derive(Debug, Default)]
-struct Shared {
-    wants_state: AtomicBool,
-    waiting: AtomicUsize,
 }
 
 impl Recorder {
@@ -78,38 +41,28 @@ impl Recorder {
         say: Say,
     ) -> Result<Self, RecordingError> {
         let writer = Writer::new(store, header, flush)?;
-        let shared = Arc::new(Shared::default());
-        let (jobs, receiver) = sync_channel(WAITING);
-        let its = Arc::clone(&shared);
-        let thread = threads::spawn("recorder", move || run(writer, &receiver, &its, &say))
+        let (queue, jobs) = queue();
+        let thread = threads::spawn("recorder", move || run(writer, &jobs, &say))
             .map_err(RecordingError::Read)?;
-        Ok(Self { jobs, shared, missed: 0, thread })
+        Ok(Self { queue, thread })
     }
 
     /// Records a batch that `tracker` has applied.
     pub fn record(&mut self, batch: Batch, tracker: &Tracker) {
-        let time = batch.time;
-        if self.missed > 0 {
-            // Without the missing events before it, a reader would misinterpret it.
-            self.missed += batch.events.len() as u64;
-        } else if let Err(Job::Batch(batch)) = self.send(Job::Batch(batch)) {
-            self.missed = batch.events.len() as u64;
-        }
-        let is_wanted = self.missed > 0 || self.shared.wants_state.load(Ordering::Relaxed);
-        // Copying the state is expensive, and in vain if it does not fit into the queue.
-        if is_wanted && self.shared.waiting.load(Ordering::Relaxed) < WAITING / 2 {
-            let job = Job::State { time, parts: tracker.parts(), missed: self.missed };
-            if self.send(job).is_ok() {
-                self.missed = 0;
-                self.shared.wants_state.store(false, Ordering::Relaxed);
-            }
-        }
+        self.queue.hear(&batch);
+        self.queue.add(batch, tracker);
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(self.queue.progress())
     }
 
     /// The number of batches that wait to be written. If there are too many, the next is not recorded.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.shared.waiting.load(Ordering::Relaxed)
+        self.queue.waiting()
     }
 
     /// Writes the rest, and returns the totals.
@@ -117,24 +70,11 @@ impl Recorder {
     /// # Errors
     /// If the end could not be written. The file is complete before that.
     pub fn finish(self, time: BootTime) -> (Totals, Result<(), RecordingError>) {
-        // If the thread is gone, it has panicked, which joining it shows.
-        let _ = self.jobs.send(Job::Finish { time, missed: self.missed });
+        self.queue.finish(time);
         match self.thread.join() {
             Ok(outcome) => outcome,
             Err(panic) => std::panic::resume_unwind(panic),
         }
-    }
-
-    /// Queues a job; returns it if the queue is full.
-    fn send(&self, job: Job) -> Result<(), Job> {
-        // Counted first: the other thread decrements as soon as it receives the job.
-        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        self.jobs.try_send(job).map_err(|error| {
-            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
-            match error {
-                TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
-            }
-        })
     }
 }
 
@@ -143,29 +83,26 @@ impl Audience for Recorder {
     type Error = io::Error;
 
     fn batch(&mut self, batch: &mut Batch, tracker: &Tracker) -> io::Result<()> {
-        if batch.judged || !batch.events.is_empty() {
+        if self.queue.hear(batch) {
             let events = std::mem::take(&mut batch.events);
-            self.record(Batch { events, ..*batch }, tracker);
+            self.queue.add(Batch { events, ..*batch }, tracker);
         }
         Ok(())
     }
 }
 
 /// The loop of the thread.
-fn run(
-    mut writer: Writer,
-    jobs: &Receiver<Job>,
-    shared: &Shared,
-    say: &Say,
-) -> (Totals, Result<(), RecordingError>) {
+fn run(mut writer: Writer, jobs: &Jobs, say: &Say) -> (Totals, Result<(), RecordingError>) {
+    // The time of the last job.
+    let mut now = BootTime::default();
     loop {
-        let job = jobs.recv_timeout(writer.due().unwrap_or(IDLE));
-        if job.is_ok() {
-            shared.waiting.fetch_sub(1, Ordering::Relaxed);
-        }
-        let result = match job {
-            Ok(Job::Batch(batch)) => writer.batch(batch).and_then(|()| writer.flush()),
+        let result = match jobs.next(writer.due().unwrap_or(IDLE)) {
+            Ok(Job::Batch(batch)) => {
+                now = batch.time;
+                writer.batch(batch).and_then(|()| writer.flush())
+            }
             Ok(Job::State { time, parts, missed }) => {
+                now = time;
                 writer.miss(missed);
                 let before = writer.totals.unrecorded;
                 writer.restart(time, parts).map(|is_over| {
@@ -189,7 +126,11 @@ fn run(
             ));
         }
         if writer.wants_state() {
-            shared.wants_state.store(true, Ordering::Relaxed);
+            jobs.want_state();
+        }
+        writer.tell(&jobs.progress);
+        if writer.is_clean() {
+            jobs.progress.keep(now);
         }
     }
 }

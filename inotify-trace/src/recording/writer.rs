@@ -14,7 +14,7 @@ use inotify_trace_model::{
 };
 
 use super::{
-    Header, RecordingError, Store,
+    Header, Progress, RecordingError, Store,
     encode::Encoder,
     frame::{Kind, MAGIC, Packer},
     store::Output,
@@ -66,6 +66,8 @@ pub struct Totals {
     pub events: u64,
     /// Events that could not be recorded.
     pub unrecorded: u64,
+    /// Attempts to write that failed.
+    pub errors: u64,
 }
 
 impl Writer {
@@ -111,6 +113,19 @@ impl Writer {
             (None, Some(output)) => self.store.is_over(output),
             (None, None) => true,
         }
+    }
+
+    /// Whether everything that it was given is on disk.
+    pub(super) fn is_clean(&self) -> bool {
+        self.failed.is_none() && self.due.is_none() && self.unrecorded == 0
+    }
+
+    /// Tells how far it is.
+    pub(super) fn tell(&self, progress: &Progress) {
+        progress.set_bytes(self.totals.bytes);
+        progress.set_files(self.totals.files);
+        progress.set_errors(self.totals.errors);
+        progress.set_missed(self.totals.unrecorded);
     }
 
     /// Adds a batch. Of several errors in succession, only the first is returned.
@@ -167,7 +182,7 @@ impl Writer {
         let result = self.try_restart(time, parts);
         match &result {
             Ok(()) => self.failed = None,
-            Err(_) => self.failed = Some(Instant::now()),
+            Err(_) => self.fail(),
         }
         match result {
             // The error was already returned.
@@ -316,11 +331,17 @@ impl Writer {
         match &result {
             Ok(()) => self.totals.events += events,
             Err(_) => {
-                self.failed = Some(Instant::now());
+                self.fail();
                 self.miss(events);
             }
         }
         result
+    }
+
+    /// An attempt to write has failed.
+    fn fail(&mut self) {
+        self.failed = Some(Instant::now());
+        self.totals.errors += 1;
     }
 
     fn pack(&mut self, out: &mut BytesMut) -> Result<(), RecordingError> {

@@ -86,6 +86,16 @@ impl fmt::Display for Listen {
 }
 
 impl Listen {
+    /// The first socket that systemd passes, or else the usual port of this machine.
+    ///
+    /// # Errors
+    /// If what systemd says of sockets makes no sense.
+    pub fn usual() -> io::Result<Self> {
+        let passed = sd_notify::listen_fds()?.next();
+        let here = || Self::Tcp(SocketAddr::from(([127, 0, 0, 1], PORT)));
+        Ok(passed.map_or_else(here, Self::Descriptor))
+    }
+
     /// Begins to listen.
     ///
     /// # Errors

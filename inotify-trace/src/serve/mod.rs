@@ -4,6 +4,11 @@
 //! wanted, at most once a second; a thread of its own hands that page to whoever asks. So a client, be
 //! it slow or hostile, never delays the ring buffer.
 
+#[cfg(feature = "parquet")]
+pub mod export;
+#[cfg(not(feature = "parquet"))]
+#[path = "export_off.rs"]
+pub mod export;
 pub mod http;
 pub mod listen;
 pub mod metrics;

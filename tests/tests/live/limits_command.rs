@@ -87,6 +87,38 @@ fn a_user_s_share_is_told_and_answered_for() {
 }
 
 #[live_test]
+fn as_a_plugin_of_nagios_it_has_four_exit_codes() {
+    let _machine = system::the_machine();
+    let most = system::number_in("/proc/sys/fs/inotify/max_user_instances");
+    let uid = system::fresh_uid();
+    let _process = Process::of_user_with(uid, most * 98 / 100);
+    let said = |mut command: Command, options: &[&str]| {
+        let output = command.args(["limits", "--nagios"]).args(options).output().unwrap();
+        let line = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(line.lines().count(), 1, "{line}");
+        (output.status.code(), line.split(" - ").next().unwrap().to_owned())
+    };
+    let root = || Command::new(binary());
+    for (warning, critical, code, word) in
+        [("99", "99", 0, "OK"), ("90", "99", 1, "WARNING"), ("50", "90", 2, "CRITICAL")]
+    {
+        let told = said(root(), &["--warning", warning, "--critical", critical]);
+        assert_eq!(told, (Some(code), format!("INOTIFY {word}")));
+    }
+    let unknown = (Some(3), "INOTIFY UNKNOWN".to_owned());
+    // What is wrong with the options is no news of the limits.
+    for options in [&["--warning", "many"][..], &["--no-such-option"], &["-o", "json"]] {
+        assert_eq!(said(root(), options), unknown, "{options:?}");
+    }
+    let directory = system::directory();
+    let program = directory.path().join("inotify-trace");
+    fs::copy(binary(), &program).unwrap();
+    let mut command = Command::new(&program);
+    command.uid(uid).current_dir("/");
+    assert_eq!(said(command, &["--no-agent"]), unknown);
+}
+
+#[live_test]
 fn without_privileges_it_tells_what_it_can() {
     let _machine = system::the_machine();
     let directory = system::directory();

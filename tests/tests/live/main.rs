@@ -37,6 +37,7 @@ mod report;
 mod roads;
 mod runtimes;
 mod serve;
+mod serve_files;
 mod silent;
 mod storms;
 mod tables;

@@ -18,8 +18,8 @@ use inotify_trace_tests::{Process, World, agent::binary, live_test, system, wait
 use serde_json::{Value, json};
 
 /// A running `serve`.
-struct Served {
-    child: Child,
+pub(crate) struct Served {
+    pub(crate) child: Child,
     errors: BufReader<std::process::ChildStderr>,
     address: String,
     socket: PathBuf,
@@ -27,7 +27,7 @@ struct Served {
 }
 
 impl Served {
-    fn start(options: &[&str]) -> Self {
+    pub(crate) fn start(options: &[&str]) -> Self {
         let directory = system::directory();
         let socket = directory.path().join("agent.sock");
         let mut child = Command::new(binary())
@@ -62,7 +62,7 @@ impl Served {
     }
 
     /// All series, with their labels as they are written.
-    fn scrape(&self) -> BTreeMap<String, f64> {
+    pub(crate) fn scrape(&self) -> BTreeMap<String, f64> {
         let answer = self.get("/metrics");
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("# EOF\n"), "{answer}");
         let lines = answer.lines().filter(|line| line.starts_with(['i', 'p']));
@@ -97,8 +97,14 @@ impl Served {
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     }
 
+    /// Kills it.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Ends it; it must leave nothing behind.
-    fn stop(mut self) -> String {
+    pub(crate) fn stop(mut self) -> String {
         // SAFETY: the child has not been waited for, so its process id is valid.
         unsafe { libc::kill(self.child.id().cast_signed(), libc::SIGTERM) };
         let mut rest = String::new();

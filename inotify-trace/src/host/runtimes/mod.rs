@@ -5,6 +5,7 @@
 //! optional, so unreadable files are skipped. Every text has a length limit: [`Names::bounded`].
 
 mod asking;
+mod counts;
 #[cfg(feature = "cri")]
 mod cri;
 #[cfg(not(feature = "cri"))]
@@ -21,6 +22,7 @@ mod states;
 mod tests;
 mod users;
 
+pub use counts::CriCounts;
 pub use cri::Cri;
 pub(super) use files::Below;
 pub use states::{State, States};

@@ -215,7 +215,7 @@ fn a_recorder_that_cannot_keep_up_says_how_much_is_missing() {
         batch.events.iter().for_each(|event| tracker.apply(event));
         recorded += 3;
         recorder.record(batch, &tracker);
-        if more < 10 || recorder.missed > 0 {
+        if more < 10 || recorder.queue.missed() > 0 {
             more -= 1;
         }
     }

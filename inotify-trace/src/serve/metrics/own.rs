@@ -1,12 +1,18 @@
 //! What the agent says of itself.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use inotify_trace_model::clock::Clock;
 
 use crate::{
     feed::Live,
-    host::procfs::OwnUse,
+    host::{procfs::OwnUse, runtimes::CriCounts},
     kernel::Meter,
     limits::{Sysctl, files::Root},
+    recording::Progress,
 };
 
 use super::{page::Numbers, registry as of};
@@ -23,12 +29,18 @@ pub struct Sources {
     sees_overflows: bool,
     /// Whether the run time of programs is measured.
     measures: bool,
+    cri: Arc<CriCounts>,
+    clock: Clock,
+    /// How far the recorder is, if there is one.
+    pub recording: Option<Arc<Progress>>,
+    /// How far the exporter is, if there is one.
+    pub export: Option<Arc<Progress>>,
 }
 
 impl Sources {
     /// Those of this machine.
     #[must_use]
-    pub fn new(live: &Live, root: Root, measures: bool) -> Self {
+    pub fn new(live: &Live, root: Root, clock: &Clock, measures: bool) -> Self {
         Self {
             meter: live.meter(),
             root,
@@ -37,6 +49,10 @@ impl Sources {
             began: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok(),
             sees_overflows: live.sees_overflows(),
             measures,
+            cri: live.cri_counts(),
+            clock: clock.clone(),
+            recording: None,
+            export: None,
         }
     }
 
@@ -56,6 +72,14 @@ impl Sources {
             kernel: self.kernel.clone(),
             sees_overflows: self.sees_overflows,
             measures: self.measures,
+            cri: Some([self.cri.requests(), self.cri.errors()]),
+            recording: self.recording.as_deref().map(|it| Recorded {
+                bytes: it.bytes(),
+                errors: it.errors(),
+                missed: it.missed(),
+                synced: self.clock.timestamp(it.safe()).as_duration().as_secs_f64(),
+            }),
+            export: self.export.as_deref().map(|it| [it.files(), it.errors(), it.missed()]),
         }
     }
 }
@@ -76,6 +100,21 @@ pub struct Facts {
     pub kernel: String,
     pub sees_overflows: bool,
     pub measures: bool,
+    /// Requests to runtimes, and how many of them failed.
+    pub cri: Option<[u64; 2]>,
+    pub recording: Option<Recorded>,
+    /// Files, errors and missed events of the exporter.
+    pub export: Option<[u64; 3]>,
+}
+
+/// What the recorder has done.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded {
+    pub bytes: u64,
+    pub errors: u64,
+    pub missed: u64,
+    /// Until when all is on disk, in seconds since 1970.
+    pub synced: f64,
 }
 
 impl Facts {
@@ -104,6 +143,20 @@ impl Facts {
         numbers.add_one(&of::RING, number(self.ring));
         numbers.add_one(&of::RING_CAPACITY, Some(self.ring_capacity as f64));
         numbers.add_one(&of::MAP_MEMORY, Some(self.map_memory as f64));
+        let recording = self.recording;
+        numbers.add_one(&of::RECORDING_BYTES, number(recording.map(|it| it.bytes)));
+        numbers.add_one(&of::RECORDING_ERRORS, number(recording.map(|it| it.errors)));
+        numbers.add_one(&of::RECORDING_MISSED, number(recording.map(|it| it.missed)));
+        numbers.add_one(&of::RECORDING_SYNCED, recording.map(|it| it.synced));
+        let metrics = [&of::EXPORT_FILES, &of::EXPORT_ERRORS, &of::EXPORT_MISSED];
+        for (metric, value) in metrics.into_iter().zip(self.export.into_iter().flatten()) {
+            numbers.add_one(metric, number(Some(value)));
+        }
+        for (metric, value) in
+            [&of::CRI_REQUESTS, &of::CRI_ERRORS].into_iter().zip(self.cri.into_iter().flatten())
+        {
+            numbers.add_one(metric, number(Some(value)));
+        }
         numbers.add_one(&of::CPU, Some(self.own.cpu));
         numbers.add_one(&of::RESIDENT, number(self.own.resident));
         numbers.add_one(&of::VIRTUAL, number(self.own.virtual_memory));

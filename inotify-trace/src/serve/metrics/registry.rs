@@ -133,6 +133,24 @@ metrics! {
         "The size of that ring buffer";
     MAP_MEMORY Gauge "inotify_trace_map_memory_bytes" [] 1,
         "Kernel memory of the agent's BPF maps, the ring buffer included";
+    RECORDING_BYTES Counter "inotify_trace_recording_bytes" [] 1,
+        "Bytes of recordings written; as all about recordings, with --record only";
+    RECORDING_ERRORS Counter "inotify_trace_recording_errors" [] 1,
+        "Attempts to write a recording that failed: one a second as long as it is not possible";
+    RECORDING_MISSED Counter "inotify_trace_recording_missed_events" [] 1,
+        "Events that could not be recorded, and are missing";
+    RECORDING_SYNCED Gauge "inotify_trace_recording_last_sync_timestamp_seconds" [] 1,
+        "The time, in seconds since 1970, until which all events are on disk; it goes on without events, too";
+    EXPORT_FILES Counter "inotify_trace_export_files" [] 1,
+        "Parquet files completed; as all about exports, with --export only";
+    EXPORT_ERRORS Counter "inotify_trace_export_errors" [] 1,
+        "Parquet files given up, since they could not be written";
+    EXPORT_MISSED Counter "inotify_trace_export_missed_events" [] 1,
+        "Events that are in no Parquet file: those of files given up, and those that came too fast";
+    CRI_REQUESTS Counter "inotify_trace_cri_requests" [] 1,
+        "Times that a container runtime was asked, by CRI, for names that are not on disk";
+    CRI_ERRORS Counter "inotify_trace_cri_errors" [] 1,
+        "Those of them that failed, or were not answered within two seconds";
     OMITTED Gauge "inotify_trace_series_omitted" ["metric"] 3,
         "Users, holders and groups of leaks that have no series of their own";
     CPU Counter "process_cpu_seconds" [] 1,

@@ -10,10 +10,11 @@ mod worker;
 
 use std::{
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{Answer, Container, Runtime, asking::Asking};
+use super::{Answer, Container, CriCounts, Runtime, asking::Asking};
 
 /// The default sockets.
 const SOCKETS: [&str; 3] =
@@ -24,6 +25,7 @@ const SOCKETS: [&str; 3] =
 pub struct Cri {
     sockets: Vec<PathBuf>,
     worker: Option<Asking<Container, Answer>>,
+    counts: Arc<CriCounts>,
     /// When it was seen last that there is no socket.
     absent: Option<Instant>,
 }
@@ -37,7 +39,7 @@ impl Cri {
     pub fn new(root: &std::path::Path, socket: Option<PathBuf>) -> Self {
         let usual = || SOCKETS.iter().map(|path| root.join(path)).collect();
         let sockets = socket.map_or_else(usual, |socket| vec![socket]);
-        Self { sockets, worker: None, absent: None }
+        Self { sockets, worker: None, counts: Arc::default(), absent: None }
     }
 
     /// Asks for a container's names; returns whether there will be an answer.
@@ -50,8 +52,10 @@ impl Cri {
         }
         if self.worker.is_none() && self.is_there() {
             let sockets = self.sockets.clone();
-            self.worker =
-                Asking::start("cri", move |asked, answer| worker::run(sockets, asked, answer));
+            let counts = Arc::clone(&self.counts);
+            self.worker = Asking::start("cri", move |asked, answer| {
+                worker::run(sockets, &counts, asked, answer);
+            });
         }
         self.worker.as_mut().is_some_and(|worker| worker.ask(container.clone()))
     }
@@ -65,6 +69,12 @@ impl Cri {
         let is_there = self.sockets.iter().any(|socket| socket.exists());
         self.absent = (!is_there).then(Instant::now);
         is_there
+    }
+
+    /// How often runtimes are asked.
+    #[must_use]
+    pub fn counts(&self) -> &Arc<CriCounts> {
+        &self.counts
     }
 
     /// Whether answers are outstanding.

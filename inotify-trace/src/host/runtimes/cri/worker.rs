@@ -11,7 +11,7 @@ use std::{
 use tonic::transport::Endpoint;
 
 use super::{
-    super::{Answer, Container, Names, Runtime},
+    super::{Answer, Container, CriCounts, Names, Runtime},
     api::{self, Client},
 };
 use crate::threads;
@@ -27,7 +27,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 const REST: Duration = Duration::from_secs(10);
 
 /// Answers each of `questions`, until their sender is dropped.
-pub(super) fn run(sockets: Vec<PathBuf>, questions: &Receiver<Container>, answer: &Sender<Answer>) {
+pub(super) fn run(
+    sockets: Vec<PathBuf>,
+    counts: &CriCounts,
+    questions: &Receiver<Container>,
+    answer: &Sender<Answer>,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .thread_stack_size(threads::STACK)
         .enable_all()
@@ -47,7 +52,7 @@ pub(super) fn run(sockets: Vec<PathBuf>, questions: &Receiver<Container>, answer
             if open.is_empty() {
                 break;
             }
-            for known in runtime.block_on(asked.ask(&open)) {
+            for known in runtime.block_on(asked.ask(&open, counts)) {
                 open.remove(&known.asked);
                 if answer.send(known).is_err() {
                     return;
@@ -86,7 +91,7 @@ impl Asked {
     }
 
     /// Answers for those of the wanted containers that it knows. Errors leave containers unnamed.
-    async fn ask(&mut self, wanted: &HashSet<Container>) -> Vec<Answer> {
+    async fn ask(&mut self, wanted: &HashSet<Container>, counts: &CriCounts) -> Vec<Answer> {
         if self.rests.is_some_and(|until| Instant::now() < until) || !self.socket.exists() {
             return Vec::new();
         }
@@ -98,6 +103,7 @@ impl Asked {
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some(format!("no answer within {} s", LIMIT.as_secs())),
         };
+        counts.count(failure.is_some());
         if let Some(why) = failure {
             log::info!("{} was asked for containers' names: {why}", self.socket.display());
             self.rests = Some(Instant::now() + REST);
