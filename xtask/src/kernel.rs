@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::environment;
 use crate::linker;
 use crate::object;
+use crate::paths;
 use crate::step;
 use crate::toolchain::{self, TARGET};
 use crate::workspace::{OBJECT_VARIABLE, Workspace};
@@ -26,30 +27,42 @@ pub fn setup(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Brings the object up to date, and returns its path.
+/// Brings this machine's object up to date, and returns its path.
 pub fn build(workspace: &Workspace) -> Result<PathBuf> {
     if let Some(object) = handed_in()? {
         return Ok(object);
     }
+    let object = workspace.object();
+    build_for(workspace, env::consts::ARCH, &object)?;
+    Ok(object)
+}
+
+/// Builds the object for the kernels of `architecture`, and leaves it in `object`. Programs read
+/// arguments from the registers of the traced processor.
+pub fn build_for(workspace: &Workspace, architecture: &str, object: &Path) -> Result<()> {
     let toolchain = toolchain::setup()?;
     let linker = linker::setup(workspace)?;
     let linker = linker::script(workspace, &toolchain, &linker)?;
-    let linker = linker.to_str().context("the target directory's name is not UTF-8")?;
 
-    let flags = [
+    let mut flags = [
         // The BTF that names types in the object is made of debug information.
         "-Cdebuginfo=2",
         "-Clink-arg=--btf",
-        &format!("-Clinker={linker}"),
         "--cfg",
-        &format!("bpf_target_arch=\"{}\"", env::consts::ARCH),
-    ];
+        &format!("bpf_target_arch=\"{architecture}\""),
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    // Paths are in the object's BTF, which names lines.
+    flags.extend(paths::flags(&workspace.root, &toolchain.sysroot()?)?);
     // Its own directory: cargo would otherwise lock out, and rebuild for, the other compiler.
     let target = workspace.target.join("bpf");
     let mut command = toolchain.command("cargo")?;
     command
         .current_dir(&workspace.root)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        // Not a flag: cargo makes names of symbols of those.
+        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)
         .args(["build", "--package", PACKAGE, "--release", "--target", TARGET])
         .args(["-Z", "build-std=core"])
         // The agent's binary does without symbols and debug information; BTF is made of them.
@@ -59,9 +72,7 @@ pub fn build(workspace: &Workspace) -> Result<PathBuf> {
     step::run("building the kernel programs", &mut command)?;
 
     let built = target.join(TARGET).join("release").join(PACKAGE);
-    let object = workspace.object();
-    finish(&built, &object)?;
-    Ok(object)
+    finish(&built, object)
 }
 
 /// A cargo command in the workspace whose builds of the agent contain the kernel programs.
@@ -94,7 +105,7 @@ fn handed_in() -> Result<Option<PathBuf>> {
 /// Leaves in `to` what the agent includes of the linker's output.
 ///
 /// An unchanged object keeps its time, so that the agent need not be built again.
-fn finish(from: &PathBuf, to: &PathBuf) -> Result<()> {
+fn finish(from: &Path, to: &Path) -> Result<()> {
     let new = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
     let new = object::strip_debug_sections(&new)
         .and_then(object::make_names_valid)

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use xtask::workspace::Workspace;
-use xtask::{agent, bench, deny, fuzz, kernel, lint, packages, python, sbom, step, testbed};
+use xtask::{agent, bench, deny, dist, fuzz, kernel, lint, packages, python, sbom, step, testbed};
 
 /// Build, run, test and install inotify-trace.
 ///
@@ -54,6 +54,8 @@ enum Task {
         #[arg(long, default_value = "/usr/local")]
         prefix: PathBuf,
     },
+    /// Make the files of a release: static programs for both architectures, in archives and packages.
+    Dist(dist::Args),
     /// Run live tests, or a command, on other kernels in virtual machines. See `vm --help`.
     Vm(Handed),
     /// Install the packages that building and testing need.
@@ -127,6 +129,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Build { debug } => agent::build(&workspace, debug).map(drop),
         Task::Install { prefix } => agent::install(&workspace, &prefix),
         Task::Vm(Handed { args }) => become_program("vm", &args),
+        Task::Dist(args) => dist::run(&workspace, &args),
         Task::Setup => {
             kernel::setup(&workspace)?;
             lint::setup(&workspace)?;

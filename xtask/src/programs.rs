@@ -142,7 +142,7 @@ fn commit(workspace: &Workspace) -> Option<String> {
 }
 
 /// The target that cargo itself is built for.
-pub(crate) fn host() -> Result<String> {
+pub fn host() -> Result<String> {
     let version = step::output_of(environment::cargo().arg("-vV").stdin(Stdio::null()))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("`cargo -vV` names no host")?.to_owned())

@@ -27,24 +27,28 @@ type Crate = (String, String);
 /// Writes the bill to `output`, or else below the target directory, and returns its path.
 pub fn run(workspace: &Workspace, output: Option<PathBuf>) -> Result<PathBuf> {
     let path = output.unwrap_or_else(|| workspace.target.join(FILE));
-    let text = format!("{:#}\n", bill(&workspace.root)?);
-    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    write(workspace, &programs::host()?, &path)?;
     step::say(&format!("wrote the bill of materials, {}", path.display()));
     Ok(path)
 }
 
-/// The bill of the workspace at `root`. The same sources lead to the same bill.
-pub fn bill(root: &Path) -> Result<Value> {
-    let host = programs::host()?;
+/// Writes the bill of what is built for `target`.
+pub fn write(workspace: &Workspace, target: &str, path: &Path) -> Result<()> {
+    let text = format!("{:#}\n", bill(&workspace.root, target)?);
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The bill of the workspace at `root`, built for `target`. The same sources lead to the same bill.
+pub fn bill(root: &Path, target: &str) -> Result<Value> {
     let mut command = cargo(root, "metadata");
-    command.args(["--format-version", "1", "--filter-platform", &host]);
+    command.args(["--format-version", "1", "--filter-platform", target]);
     let metadata: Value = serde_json::from_str(&step::output_of(&mut command)?)?;
     let packages: HashMap<Crate, &Value> =
         list(&metadata["packages"]).iter().map(|package| (named(package), package)).collect();
-    let linked = tree(root, &host, "normal,no-proc-macro")?;
+    let linked = tree(root, target, "normal,no-proc-macro")?;
     let checksums = checksums(root)?;
     let (mut application, mut components) = (Value::Null, Vec::new());
-    let all = tree(root, &host, "normal,build")?;
+    let all = tree(root, target, "normal,build")?;
     for name in &all {
         let package = packages.get(name).with_context(|| {
             format!("cargo metadata has no {} {}, which cargo tree has", name.0, name.1)
@@ -70,6 +74,37 @@ pub fn bill(root: &Path) -> Result<Value> {
     }))
 }
 
+/// A crate in the program, and where its sources are.
+pub struct Linked {
+    /// Its name and version.
+    pub name: String,
+    /// Where its manifest is.
+    pub directory: PathBuf,
+}
+
+/// The crates from elsewhere that are linked into what is built for `target`.
+pub fn linked(root: &Path, target: &str) -> Result<Vec<Linked>> {
+    let mut command = cargo(root, "metadata");
+    command.args(["--format-version", "1", "--filter-platform", target]);
+    let metadata: Value = serde_json::from_str(&step::output_of(&mut command)?)?;
+    let linked = tree(root, target, "normal,no-proc-macro")?;
+    let mut found = Vec::new();
+    for package in list(&metadata["packages"]) {
+        let (name, version) = named(package);
+        let manifest = Path::new(package["manifest_path"].as_str().unwrap_or_default());
+        let is_own = package["source"].is_null();
+        if let Some(directory) = manifest.parent()
+            && !is_own
+            && linked.contains(&(name.clone(), version.clone()))
+        {
+            let name = format!("{name} {version}");
+            found.push(Linked { name, directory: directory.to_path_buf() });
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
 /// A cargo command that resolves the workspace as its lock file has it.
 fn cargo(root: &Path, subcommand: &str) -> Command {
     let mut command = environment::cargo();
@@ -78,9 +113,9 @@ fn cargo(root: &Path, subcommand: &str) -> Command {
 }
 
 /// The crates of the agent and the kernel programs, along these kinds of dependencies.
-fn tree(root: &Path, host: &str, edges: &str) -> Result<BTreeSet<Crate>> {
+fn tree(root: &Path, target: &str, edges: &str) -> Result<BTreeSet<Crate>> {
     let mut command = cargo(root, "tree");
-    command.args(["--package", agent::NAME, "--package", kernel::PACKAGE, "--target", host]);
+    command.args(["--package", agent::NAME, "--package", kernel::PACKAGE, "--target", target]);
     command.args(["--edges", edges, "--prefix", "none", "--no-dedupe", "--format", "{p}"]);
     let tree = step::output_of(&mut command)?;
     let lines = tree.lines().filter_map(|line| {

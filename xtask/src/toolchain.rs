@@ -57,6 +57,12 @@ impl Toolchain {
         Ok(command)
     }
 
+    /// The directory that the compiler is installed in.
+    pub fn sysroot(&self) -> Result<PathBuf> {
+        let sysroot = step::output_of(self.command("rustc")?.args(["--print", "sysroot"]))?;
+        Ok(PathBuf::from(sysroot.trim()))
+    }
+
     /// The LLVM library of the compiler.
     pub fn llvm(&self) -> Result<PathBuf> {
         let rustc = self.tool("rustc");
@@ -92,8 +98,7 @@ impl Toolchain {
                 llvm.unwrap_or("of no known version")
             );
         }
-        let sysroot = step::output_of(toolchain.command("rustc")?.args(["--print", "sysroot"]))?;
-        let core = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core/src/lib.rs");
+        let core = toolchain.sysroot()?.join("lib/rustlib/src/rust/library/core/src/lib.rs");
         if !core.exists() {
             bail!("{} has no source of core ({})", rustc.display(), core.display());
         }

@@ -1,0 +1,143 @@
+//! The package for Debian and its relatives.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::Release;
+use super::build::Architecture;
+use super::contents::{self, Contents};
+use crate::agent;
+use crate::step;
+
+const COPYRIGHT: &str = include_str!("copyright");
+const MAINTAINER: &str = "inotify-trace developers <noreply@inotify-trace.invalid>";
+
+/// lintian's findings that are meant to be so, with the reasons.
+const OVERRIDES: &str = "\
+# Runs on every system from Debian 11 on, whatever its C library.
+inotify-trace: statically-linked-binary
+";
+
+const POSTINST: &str = r#"#!/bin/sh
+set -e
+case "$1" in
+configure | abort-upgrade | abort-deconfigure | abort-remove)
+    if [ -d /run/systemd/system ]; then
+        systemctl --system daemon-reload >/dev/null || true
+        # Who uses the unit gets the new program; nobody else gets it started.
+        if [ -n "$2" ]; then
+            deb-systemd-invoke try-restart inotify-trace.service >/dev/null || true
+        fi
+    fi
+    ;;
+esac
+"#;
+
+const PRERM: &str = r#"#!/bin/sh
+set -e
+if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
+    deb-systemd-invoke stop inotify-trace.service >/dev/null || true
+fi
+"#;
+
+const POSTRM: &str = r#"#!/bin/sh
+set -e
+if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
+    systemctl --system daemon-reload >/dev/null || true
+fi
+if [ "$1" = purge ]; then
+    # The link of a unit that was enabled, and what the unit kept.
+    rm -f /etc/systemd/system/multi-user.target.wants/inotify-trace.service
+    rm -rf /var/lib/inotify-trace
+fi
+"#;
+
+/// Makes the package in `out`, and returns its path.
+pub fn make(
+    release: &Release<'_>,
+    architecture: &Architecture,
+    contents: &Contents<'_>,
+    out: &Path,
+) -> Result<PathBuf> {
+    let workspace = release.workspace;
+    let tree = workspace.target.join("dist-build/deb");
+    contents::empty(&tree)?;
+    contents::install(workspace, contents, &tree)?;
+    let version = format!("{}-1", release.version);
+    let documents = tree.join("usr/share/doc").join(agent::NAME);
+    contents::write(&documents.join("copyright"), COPYRIGHT, 0o644)?;
+    let changes = fs::read_to_string(workspace.root.join("CHANGELOG.md"))
+        .context("cannot read CHANGELOG.md")?;
+    compressed(release, &documents.join("changelog"), &changes)?;
+    compressed(release, &documents.join("changelog.Debian"), &changelog(release, &version)?)?;
+    let overrides = tree.join("usr/share/lintian/overrides").join(agent::NAME);
+    contents::write(&overrides, OVERRIDES, 0o644)?;
+
+    let control = tree.join("DEBIAN");
+    let size = size(&tree)?;
+    let text = format!(
+        "Package: {name}\nVersion: {version}\nArchitecture: {}\nMaintainer: {MAINTAINER}\n\
+         Installed-Size: {}\nSection: admin\nPriority: optional\n\
+         Homepage: https://github.com/inotify-trace/inotify-trace\n\
+         Description: traces inotify instances, watches, failures and leaks\n \
+         Shows which process, container and pod creates, holds and leaks inotify\n \
+         instances, with the kernel's own count against the limit beside each event.\n \
+         .\n \
+         It needs Linux 5.10 or later with BTF. The service is not enabled by itself:\n \
+         systemctl enable --now inotify-trace\n",
+        architecture.debian,
+        size.div_ceil(1024),
+        name = agent::NAME,
+    );
+    contents::write(&control.join("control"), text, 0o644)?;
+    for (name, script) in [("postinst", POSTINST), ("prerm", PRERM), ("postrm", POSTRM)] {
+        contents::write(&control.join(name), script, 0o755)?;
+    }
+    contents::write(&control.join("md5sums"), sums(&tree)?, 0o644)?;
+    let package = out.join(format!("{}_{version}_{}.deb", agent::NAME, architecture.debian));
+    step::output_of(release.command("chmod").args(["-R", "u=rwX,go=rX"]).arg(&tree))?;
+    // xz: Debian 11 knows no other that is as small. Without threads, as in the other archive.
+    let mut command = release.command("dpkg-deb");
+    command.args(["--root-owner-group", "-Zxz", "--threads-max=1", "--build"]);
+    step::output_of(command.arg(&tree).arg(&package))?;
+    Ok(package)
+}
+
+fn changelog(release: &Release<'_>, version: &str) -> Result<String> {
+    let mut date = release.command("date");
+    let date = step::output_of(date.arg(format!("--date=@{}", release.time)).arg("--rfc-email"))?;
+    Ok(format!(
+        "{} ({version}) unstable; urgency=medium\n\n  * See changelog.gz.\n\n -- {MAINTAINER}  {}\n",
+        agent::NAME,
+        date.trim()
+    ))
+}
+
+/// Writes a file as gzip does that is told to name neither file nor time.
+fn compressed(release: &Release<'_>, path: &Path, text: &str) -> Result<()> {
+    contents::write(path, text, 0o644)?;
+    step::output_of(release.command("gzip").args(["-9", "-n", "-f"]).arg(path))?;
+    Ok(())
+}
+
+/// The files of a tree, by their paths in it.
+fn files(tree: &Path) -> Result<Vec<String>> {
+    let mut find = std::process::Command::new("find");
+    find.current_dir(tree).args([".", "-path", "./DEBIAN", "-prune", "-o", "-type", "f"]);
+    let list = step::output_of(find.args(["-printf", "%P\\n"]))?;
+    let mut files: Vec<_> = list.lines().map(str::to_owned).collect();
+    files.sort();
+    Ok(files)
+}
+
+fn size(tree: &Path) -> Result<u64> {
+    let sizes = files(tree)?.into_iter().map(|file| Ok(fs::metadata(tree.join(file))?.len()));
+    sizes.sum::<Result<u64>>()
+}
+
+fn sums(tree: &Path) -> Result<String> {
+    let mut command = std::process::Command::new("md5sum");
+    step::output_of(command.current_dir(tree).args(files(tree)?))
+}

@@ -1,0 +1,221 @@
+//! The files of a release: `cargo xtask dist`.
+//!
+//! The same commit leads to the same bytes, on the same system with the same tools: no file has a
+//! path, a time or an owner of the machine that made it.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::agent;
+use crate::apt;
+use crate::sbom;
+use crate::step;
+use crate::workspace::{Workspace, which};
+
+mod build;
+mod contents;
+mod deb;
+mod licences;
+mod notes;
+mod rpm;
+mod tarball;
+
+use build::Architecture;
+use contents::Contents;
+
+/// What to make, and where.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The processors to build for.
+    #[arg(long, value_enum, default_value_t = Choice::All)]
+    arch: Choice,
+    /// Where the files go, instead of `dist` in the target directory.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Make everything a second time from a copy of the commit elsewhere, and compare: takes twice
+    /// as long.
+    #[arg(long)]
+    check: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Choice {
+    #[value(name = "x86_64")]
+    X86_64,
+    #[value(name = "aarch64")]
+    Aarch64,
+    All,
+}
+
+impl Choice {
+    fn architectures(self) -> &'static [Architecture] {
+        match self {
+            Self::X86_64 => &[build::X86_64],
+            Self::Aarch64 => &[build::AARCH64],
+            Self::All => &[build::X86_64, build::AARCH64],
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Aarch64 => "aarch64",
+            Self::All => "all",
+        }
+    }
+}
+
+/// What all files of a release are made with.
+struct Release<'a> {
+    workspace: &'a Workspace,
+    version: String,
+    /// The time of the commit, in seconds: that of everything in the files.
+    time: u64,
+}
+
+impl Release<'_> {
+    /// A command that takes its times from the commit.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("SOURCE_DATE_EPOCH", self.time.to_string()).env("TZ", "UTC");
+        command.env("LC_ALL", "C.UTF-8");
+        command
+    }
+}
+
+/// Makes the files of a release.
+pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    ensure!(
+        env::var_os(crate::workspace::OBJECT_VARIABLE).is_none(),
+        "a release has kernel programs of its own: unset {}",
+        crate::workspace::OBJECT_VARIABLE
+    );
+    setup()?;
+    let out = args.out.clone().unwrap_or_else(|| workspace.target.join("dist"));
+    let out = std::path::absolute(&out).with_context(|| out.display().to_string())?;
+    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    make(workspace, args.arch, &out)?;
+    if args.check {
+        compare(workspace, args.arch, &out)?;
+    }
+    Ok(())
+}
+
+const TOOLS: &[(&str, &str)] = &[
+    ("cc", "gcc"),
+    ("dpkg-deb", "dpkg"),
+    ("gzip", "gzip"),
+    ("rpmbuild", "rpm"),
+    ("sha256sum", "coreutils"),
+    ("tar", "tar"),
+    ("xz", "xz-utils"),
+];
+
+/// Installs what packing needs.
+fn setup() -> Result<()> {
+    install(TOOLS)
+}
+
+fn install(tools: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<_> = tools.iter().filter(|it| which(it.0).is_none()).map(|it| it.1).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    apt::update()?;
+    apt::install(&missing, "that make a release")
+}
+
+fn make(workspace: &Workspace, choice: Choice, out: &Path) -> Result<()> {
+    let release = Release { workspace, version: version(workspace)?, time: time(workspace)? };
+    let mut made = vec![notes::write(&release, out)?];
+    for architecture in choice.architectures() {
+        let binary = build::binary(&release, architecture)?;
+        let bill = out.join(format!("{}-{}.cdx.json", agent::NAME, architecture.name));
+        sbom::write(workspace, architecture.target, &bill)?;
+        let licences = licences::text(workspace, architecture.target)?;
+        let contents = Contents { binary: &binary, bill: &bill, licences: &licences };
+        made.push(tarball::make(&release, architecture, &contents, out)?);
+        made.push(deb::make(&release, architecture, &contents, out)?);
+        made.push(rpm::make(&release, architecture, &contents, out)?);
+        made.push(bill);
+    }
+    sums(&made, out)?;
+    for file in &made {
+        let size = fs::metadata(file).map_or(0, |it| it.len());
+        step::say(&format!("made {} ({} kB)", file.display(), size / 1000));
+    }
+    Ok(())
+}
+
+fn version(workspace: &Workspace) -> Result<String> {
+    let path = workspace.root.join("Cargo.toml");
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("version = \""));
+    let version = line.and_then(|rest| rest.strip_suffix('"'));
+    Ok(version.with_context(|| format!("{} has no version", path.display()))?.to_owned())
+}
+
+/// The time that the user names, or else the commit's.
+fn time(workspace: &Workspace) -> Result<u64> {
+    const VARIABLE: &str = "SOURCE_DATE_EPOCH";
+    let text = match env::var(VARIABLE) {
+        Ok(text) => text,
+        Err(_) => {
+            let mut git = Command::new("git");
+            git.arg("-C").arg(&workspace.root).args(["log", "-1", "--format=%ct"]);
+            step::output_of(&mut git).with_context(|| {
+                format!("the time of the commit is not known: set {VARIABLE} to seconds since 1970")
+            })?
+        }
+    };
+    text.trim().parse().with_context(|| format!("{text:?} is no time in seconds since 1970"))
+}
+
+/// Writes the checksums of files to `SHA256SUMS`, as `sha256sum --check` reads it.
+fn sums(files: &[PathBuf], out: &Path) -> Result<()> {
+    let mut names: Vec<_> = files.iter().filter_map(|file| file.file_name()).collect();
+    names.sort();
+    let sums = step::output_of(Command::new("sha256sum").current_dir(out).args(names))?;
+    let path = out.join("SHA256SUMS");
+    fs::write(&path, sums).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Makes the commit's release again, from a copy in another directory, and compares the checksums.
+fn compare(workspace: &Workspace, choice: Choice, out: &Path) -> Result<()> {
+    let copy = workspace.target.join("dist-again");
+    if copy.exists() {
+        fs::remove_dir_all(&copy).with_context(|| format!("cannot empty {}", copy.display()))?;
+    }
+    let mut clone = Command::new("git");
+    clone.args(["clone", "--quiet"]).arg(&workspace.root).arg(&copy);
+    step::output_of(&mut clone)?;
+    let mut status = Command::new("git");
+    status.arg("-C").arg(&workspace.root).args(["status", "--porcelain"]);
+    if !step::output_of(&mut status)?.is_empty() {
+        bail!("only a commit can be made again: commit what was changed");
+    }
+    let again = copy.join("out");
+    let mut command = crate::environment::cargo();
+    command.current_dir(&copy).args(["xtask", "dist", "--arch", choice.name(), "--out"]);
+    command.arg(&again).env("CARGO_TARGET_DIR", copy.join("target"));
+    step::run("making everything again in another directory", &mut command)?;
+    let read = |directory: &Path| {
+        let path = directory.join("SHA256SUMS");
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let (first, second) = (read(out)?, read(&again)?);
+    let different: Vec<_> = first.lines().filter(|line| !second.contains(line)).collect();
+    ensure!(
+        different.is_empty() && first.len() == second.len(),
+        "not the same as in {}:\n{}",
+        again.display(),
+        different.join("\n")
+    );
+    step::say("the same bytes twice");
+    fs::remove_dir_all(&copy).with_context(|| format!("cannot remove {}", copy.display()))
+}
