@@ -1,5 +1,7 @@
 //! What is in `deploy`: alerts, their runbooks, the dashboard, the unit, and plug-ins.
 
+mod kubernetes;
+
 use std::{
     collections::BTreeSet,
     fs,
