@@ -1,5 +1,6 @@
 //! What is in `deploy`: alerts, their runbooks, the dashboard, the unit, and plug-ins.
 
+mod kubectl;
 mod kubernetes;
 
 use std::{
