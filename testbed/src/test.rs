@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use xtask::fuzz::{Fuzzer, Target};
+use xtask::kubernetes;
 use xtask::privilege;
 use xtask::programs::{self as builds, Tests};
 use xtask::python;
@@ -121,6 +122,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         if tier != Tier::Quick && tools::is_possible() {
             tools::setup()?;
         }
+        kubernetes::setup_if_possible(workspace);
         Ok(python::setup_if_possible(workspace))
     })?;
     let agent = stages.run("building the agent", || agent::build(workspace, false))?;

@@ -10,7 +10,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use xtask::workspace::Workspace;
-use xtask::{agent, bench, deny, dist, fuzz, kernel, lint, packages, python, sbom, step, testbed};
+use xtask::{
+    agent, bench, deny, dist, fuzz, image, kernel, kubernetes, lint, packages, python, sbom, step,
+    testbed,
+};
 
 /// Build, run, test and install inotify-trace.
 ///
@@ -67,6 +70,18 @@ enum Task {
         /// The file to write [default: inotify-trace.cdx.json in the target directory]
         #[arg(short, long)]
         output: Option<PathBuf>,
+    },
+    /// Render the manifest of deploy/kubernetes from the chart of deploy/helm.
+    Manifests,
+    /// Write a container image of static programs, as an OCI archive.
+    Image {
+        /// A program, and its architecture as in images: amd64=FILE, arm64=FILE. Several make an
+        /// index [default: this machine's, which is built]
+        #[arg(long, value_name = "ARCH=FILE")]
+        binary: Vec<image::Program>,
+        /// The file to write
+        #[arg(long, default_value = "inotify-trace.oci.tar")]
+        out: PathBuf,
     },
     /// Fuzz the code that reads recordings.
     Fuzz {
@@ -136,10 +151,13 @@ fn perform(task: Task) -> anyhow::Result<()> {
             deny::setup(&workspace)?;
             packages::setup();
             python::setup_if_possible(&workspace);
+            kubernetes::setup_if_possible(&workspace);
             step::say("set up");
             Ok(())
         }
         Task::Fuzz { seconds, target } => fuzz::run(&workspace, seconds, target),
+        Task::Manifests => kubernetes::write_manifest(&workspace),
+        Task::Image { binary, out } => image::run(&workspace, binary, &out),
         Task::Lint => lint::run(&workspace),
         Task::Sbom { output } => sbom::run(&workspace, output).map(drop),
         Task::Bench(Handed { args }) => become_program("bench", &args),

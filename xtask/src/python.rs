@@ -33,6 +33,24 @@ pub fn setup(workspace: &Workspace) -> Result<PathBuf> {
 /// Makes an environment with packages in `directory` unless it is there, and returns its Python.
 /// `purpose` completes "installing packages ...".
 pub fn environment(directory: &Path, requirements: &Path, purpose: &str) -> Result<PathBuf> {
+    install(directory, requirements, purpose, &[])
+}
+
+/// The same, with the listed packages alone, whatever these depend on.
+pub fn environment_of_listed(
+    directory: &Path,
+    requirements: &Path,
+    purpose: &str,
+) -> Result<PathBuf> {
+    install(directory, requirements, purpose, &["--no-deps"])
+}
+
+fn install(
+    directory: &Path,
+    requirements: &Path,
+    purpose: &str,
+    options: &[&str],
+) -> Result<PathBuf> {
     let wanted = fs::read_to_string(requirements)
         .with_context(|| format!("cannot read {}", requirements.display()))?;
     let python = directory.join("bin/python");
@@ -48,7 +66,8 @@ pub fn environment(directory: &Path, requirements: &Path, purpose: &str) -> Resu
         make(directory)?;
     }
     let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(options);
+    pip.arg("--requirement");
     let what = format!("installing {} into {}", requirements.display(), directory.display());
     step::run_within(PATIENCE, &what, pip.arg(requirements))?;
     fs::write(&installed, wanted)

@@ -93,7 +93,7 @@ Examples:
 Exit code: 0 if there are no leaks, 1 if there are, 2 if the command failed.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    args.host.check()?;
+    args.host.locate()?;
     if args.past.is_given() {
         return look_back(args);
     }

@@ -134,7 +134,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(code) = args.plugin.answer(|| look(args))? {
         return Ok(code);
     }
-    args.host.check()?;
+    args.host.locate()?;
     if args.watch.is_some() {
         return event_loop()?.block_on(watch(args));
     }
@@ -157,7 +157,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// The report of now: the agent's, or else that of a look of its own.
 fn look(args: &Args) -> anyhow::Result<LimitsReport> {
-    args.host.check()?;
+    args.host.locate()?;
     let is_fit = !args.walk_proc && args.host.is_default();
     let look = match args.agent.state(is_fit)? {
         Some(known) => list::Look::of_agent(known),

@@ -111,7 +111,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         shown.finish()?;
         return Ok(exit_code(is_damaged));
     }
-    args.host.check()?;
+    args.host.locate()?;
     let users = host::users();
     args.select.check_users(iter::once(&users))?;
     // Watch targets take time to find, so JSON has them only with --watches.

@@ -35,7 +35,7 @@ use anyhow::bail;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    host::{runtimes::Registry, surroundings},
+    host::{self, runtimes::Registry, surroundings},
     output::{When, reader_has_left},
     zone,
 };
@@ -92,8 +92,9 @@ impl Host {
         self.host_root.is_none()
     }
 
-    /// Fails if a directory or a socket that was given is none.
-    fn check(&self) -> anyhow::Result<()> {
+    /// Takes the host's files from where the options say. Fails if a directory or a socket that was
+    /// given is none.
+    fn locate(&self) -> anyhow::Result<()> {
         if let Some(root) = self.host_root.as_deref().filter(|it| !it.is_dir()) {
             bail!("--host-root {}: there is no such directory", root.display());
         }
@@ -105,6 +106,7 @@ impl Host {
                 socket.display()
             );
         }
+        host::set_root(&self.root());
         Ok(())
     }
 

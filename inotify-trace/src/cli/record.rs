@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn record(args: &Args) -> anyhow::Result<ExitCode> {
-    args.host.check()?;
+    args.host.locate()?;
     refuse_existing(&args.output)?;
     let rotation = Rotation {
         size: args.rotate_size,

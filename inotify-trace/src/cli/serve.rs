@@ -102,7 +102,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(args: &Args) -> anyhow::Result<ExitCode> {
-    args.host.check()?;
+    args.host.locate()?;
     let (shared, mut asked) = Shared::new();
     let shared = Arc::new(shared);
     // What cannot work fails before anything is attached.

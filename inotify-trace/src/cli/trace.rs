@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn trace(args: &Args) -> anyhow::Result<ExitCode> {
-    args.host.check()?;
+    args.host.locate()?;
     let users = host::users();
     args.view.check_users(std::iter::once(&users))?;
     if let Some(path) = &args.record {

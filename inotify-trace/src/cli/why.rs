@@ -76,7 +76,7 @@ Exit code: 0 if nothing is, 1 if there is something to do, 2 if that can't be to
 privileges, or if the command failed.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    args.host.check()?;
+    args.host.locate()?;
     let what = args.what.join(" ");
     if args.past.is_given() {
         return look_back(args, &what);

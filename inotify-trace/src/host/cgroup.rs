@@ -8,24 +8,85 @@ use std::{
         fs::MetadataExt as _,
     },
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use super::procfs::{self, FileHandle};
 
-/// Where the v2 hierarchy is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` beside v1.
+/// Where the v2 hierarchy is mounted: `/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` beside v1. Of
+/// several mounts, the one that shows most: a container has its own part at the usual place, and
+/// perhaps the machine's files, with all of the hierarchy, elsewhere.
 #[must_use]
 pub fn mount_point() -> Option<PathBuf> {
-    mount_point_in(&fs::read("/proc/self/mounts").ok()?)
+    let mounts = mounts(&fs::read("/proc/self/mountinfo").ok()?);
+    // Of equal ones, the first.
+    mounts.into_iter().rev().max_by_key(|it| it.shows).map(|it| it.point)
 }
 
-/// The mount point of the first file system of type `cgroup2` in the text of a mounts file. Other mount
-/// points may have any bytes.
-fn mount_point_in(mounts: &[u8]) -> Option<PathBuf> {
-    procfs::lines(mounts).find_map(|line| {
+/// A mount of the v2 hierarchy.
+#[derive(Debug, PartialEq, Eq)]
+struct Shown {
+    point: PathBuf,
+    /// How far its root is above the root of this process's cgroup namespace; negative below it.
+    shows: isize,
+}
+
+/// The mounts of type `cgroup2` in the text of a mountinfo file. Other mount points may have any bytes.
+fn mounts(mountinfo: &[u8]) -> Vec<Shown> {
+    let mount = |line: &[u8]| {
         let mut fields = line.split(|&byte| byte == b' ');
-        let (place, kind) = (fields.nth(1)?, fields.next()?);
-        (kind == b"cgroup2").then(|| OsString::from_vec(procfs::unescape(place)).into())
-    })
+        let (root, point) = (fields.nth(3)?, fields.next()?);
+        // Optional fields end with a dash; then comes the type.
+        let kind = fields.skip_while(|&field| field != b"-").nth(1)?;
+        let levels = components(root).map(|name| if name == b".." { 1 } else { -1 });
+        let point = OsString::from_vec(procfs::unescape(point)).into();
+        (kind == b"cgroup2").then(|| Shown { point, shows: levels.sum() })
+    };
+    procfs::lines(mountinfo).filter_map(mount).collect()
+}
+
+/// The names in a path.
+fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|&byte| byte == b'/').filter(|name| !name.is_empty())
+}
+
+/// The path of a cgroup from the root of the mounted hierarchy, by the one in `/proc/PID/cgroup`, which
+/// starts from the cgroup namespace of this process. None if it is outside of what is mounted.
+#[must_use]
+pub fn from_root(path: Vec<u8>) -> Option<Vec<u8>> {
+    /// The path of the namespace, which stays the same.
+    static NAMESPACE: OnceLock<Vec<u8>> = OnceLock::new();
+    joined(NAMESPACE.get_or_init(|| namespace().unwrap_or_default()), path)
+}
+
+/// The path of this process's cgroup namespace, if a mount shows what is above it.
+fn namespace() -> Option<Vec<u8>> {
+    let mounts = mounts(&fs::read("/proc/self/mountinfo").ok()?);
+    let above = mounts.iter().filter(|it| it.shows > 0).max_by_key(|it| it.shows)?;
+    let own = mounts.iter().find(|it| it.shows == 0)?;
+    let id = fs::metadata(&own.point).ok()?.ino();
+    let mut found = None;
+    walk(&above.point, &mut |each, path| {
+        if each == id {
+            found = Some(path.to_vec());
+        }
+    });
+    found
+}
+
+/// A path that starts from a namespace, as one from the root.
+fn joined(namespace: &[u8], path: Vec<u8>) -> Option<Vec<u8>> {
+    if namespace.is_empty() {
+        return Some(path);
+    }
+    let mut names: Vec<_> = components(namespace).collect();
+    for name in components(&path) {
+        match name {
+            b".." => _ = names.pop()?,
+            name => names.push(name),
+        }
+    }
+    Some([b"/", &names.join(&b'/')[..]].concat())
 }
 
 /// Finds the cgroup of a watch's target on the mounted hierarchy.
@@ -103,18 +164,56 @@ pub fn walk(mount_point: &Path, each: &mut impl FnMut(u64, &[u8])) {
 mod tests {
     use super::*;
 
+    /// The mount point that is taken.
+    fn taken(mountinfo: &[u8]) -> Option<PathBuf> {
+        mounts(mountinfo).into_iter().rev().max_by_key(|it| it.shows).map(|it| it.point)
+    }
+
     #[test]
     fn finds_the_v2_mount_of_pure_and_hybrid_systems() {
-        let pure = b"sysfs /sys sysfs rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n";
-        assert_eq!(mount_point_in(pure), Some("/sys/fs/cgroup".into()));
-        let spaced = b"t /tmp/\xff tmpfs rw 0 0\ncgroup2 /a\\040b cgroup2 rw 0 0\n";
-        assert_eq!(mount_point_in(spaced), Some("/a b".into()));
-        let hybrid = b"tmpfs /sys/fs/cgroup tmpfs ro 0 0\n\
-                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n\
-                      cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n";
-        assert_eq!(mount_point_in(hybrid), Some("/sys/fs/cgroup/unified".into()));
-        assert_eq!(mount_point_in(b"cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n"), None);
-        assert_eq!(mount_point_in(b"broken\n\n"), None);
+        let pure = b"22 1 0:21 / /sys rw shared:7 - sysfs sysfs rw\n\
+                     29 22 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+        assert_eq!(taken(pure), Some("/sys/fs/cgroup".into()));
+        let spaced =
+            b"5 1 0:9 / /tmp/\xff rw - tmpfs t rw\n6 1 0:26 / /a\\040b rw - cgroup2 c rw\n";
+        assert_eq!(taken(spaced), Some("/a b".into()));
+        let hybrid = b"30 22 0:27 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n\
+                      31 30 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n\
+                      32 30 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n";
+        assert_eq!(taken(hybrid), Some("/sys/fs/cgroup/unified".into()));
+        assert_eq!(taken(b"32 30 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"), None);
+        assert_eq!(taken(b"broken\n\n"), None);
+    }
+
+    #[test]
+    fn of_several_mounts_the_one_that_shows_most_is_taken() {
+        let own = "40 1 0:26 / /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
+        let machine = "50 1 0:26 /../../.. /host/sys/fs/cgroup ro master:9 - cgroup2 cgroup2 rw\n";
+        let part = "60 1 0:26 /a/b /mnt ro - cgroup2 cgroup2 rw\n";
+        for (lines, expected) in [
+            ([own, machine, part], "/host/sys/fs/cgroup"),
+            ([part, own, own], "/sys/fs/cgroup"),
+            ([machine, part, own], "/host/sys/fs/cgroup"),
+        ] {
+            assert_eq!(taken(lines.concat().as_bytes()), Some(expected.into()));
+        }
+    }
+
+    #[test]
+    fn a_path_from_a_namespace_becomes_one_from_the_root() {
+        let own = b"/kubepods.slice/pod1.slice/agent.scope";
+        for (path, expected) in [
+            ("/", Some("/kubepods.slice/pod1.slice/agent.scope")),
+            ("/../web.scope", Some("/kubepods.slice/pod1.slice/web.scope")),
+            ("/../../../init.scope", Some("/init.scope")),
+            ("/../../..", Some("/")),
+            ("/../../../../outside", None),
+        ] {
+            let found = joined(own, path.as_bytes().to_vec());
+            assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{path}");
+        }
+        // Without a namespace, as the kernel has it.
+        assert_eq!(joined(b"", b"/a/b".to_vec()).as_deref(), Some(&b"/a/b"[..]));
     }
 
     #[test]

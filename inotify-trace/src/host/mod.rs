@@ -6,11 +6,13 @@ pub mod helper;
 mod machine;
 pub mod privileges;
 pub mod procfs;
+mod root;
 pub mod runtimes;
 pub mod surroundings;
 mod targets;
 mod users;
 
 pub use machine::{OpenFiles, clock, header, now};
+pub use root::{root, set_root};
 pub use targets::{Targets, Whereabouts};
 pub use users::users;

@@ -10,6 +10,7 @@ use inotify_trace_model::event::Silence;
 use super::{
     helper::{AT_ONCE, Helper, OF_CONTAINERS, OF_EVENTS, OF_ROOT, Place, Request},
     procfs::{SEARCH, WatchInfo},
+    root::on_machine,
 };
 
 /// The place of a watched file.
@@ -68,6 +69,11 @@ impl Targets {
     pub fn find(&mut self, watches: &[WatchInfo], holder: u32) -> Vec<Whereabouts> {
         let watches = watches.iter().collect::<Vec<_>>();
         let mut found = self.own.find(&watches, holder);
+        for (place, _) in found.iter_mut().flatten() {
+            if let Place::Path(path) | Place::Gone(Some(path)) = place {
+                *path = on_machine(std::mem::take(path));
+            }
+        }
         let is_foreign = |found: &Found| matches!(found, Ok((Place::Foreign, _)));
         let places = (0..found.len()).filter(|&at| is_foreign(&found[at])).collect::<Vec<_>>();
         let watches = places.iter().map(|&at| watches[at]).collect::<Vec<_>>();
@@ -187,7 +193,9 @@ impl Side {
             };
             match self.helper.ask::<Vec<(u64, String)>>(&request, left) {
                 Ok(found) => {
-                    all.extend(found.into_iter().map(|(inode, path)| ((dev, inode), Ok(path))));
+                    let seen = |path| if self.is_foreign { path } else { on_machine(path) };
+                    let path = |(inode, path)| ((dev, inode), Ok(seen(path)));
+                    all.extend(found.into_iter().map(path));
                 }
                 Err(silence) => {
                     all.extend(inodes.into_iter().map(|inode| ((dev, inode), Err(silence))));

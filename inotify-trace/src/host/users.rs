@@ -4,11 +4,13 @@ use std::{collections::BTreeMap, fs};
 
 use inotify_trace_model::text::text_of;
 
-/// Names of users by uid: those in /etc/passwd. Users of a directory service are not among them:
+use super::root;
+
+/// Names of users by uid: those in the machine's /etc/passwd. Users of a directory service are not among them:
 /// asking for them could wait for a network that is down.
 #[must_use]
 pub fn users() -> BTreeMap<u32, String> {
-    parse(&fs::read("/etc/passwd").unwrap_or_default())
+    parse(&fs::read(root().join("etc/passwd")).unwrap_or_default())
 }
 
 /// From the bytes of a passwd file (passwd(5)), which need be of no encoding.

@@ -1,5 +1,8 @@
 //! What is in `deploy`: alerts, their runbooks, the dashboard, the unit, and plug-ins.
 
+mod kubectl;
+mod kubernetes;
+
 use std::{
     collections::BTreeSet,
     fs,

@@ -16,6 +16,7 @@ mod endings;
 mod filters;
 mod growth;
 mod holders;
+mod host_root;
 mod hostile;
 mod leaks;
 mod leftovers;

@@ -10,6 +10,7 @@ use std::{
 use inotify_trace_model::{event::Comm, text::text_of, tracker::User};
 
 use super::{field, lines};
+use crate::host::cgroup;
 
 /// A process, with the fields that could be read.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +19,7 @@ pub struct Process {
     pub comm: Comm,
     /// Its effective user id.
     pub euid: u32,
-    /// Its path in the v2 cgroup hierarchy, as the kernel has it.
+    /// Its path from the root of the mounted v2 hierarchy.
     pub cgroup: Option<Vec<u8>>,
 }
 
@@ -30,7 +31,8 @@ impl Process {
         let comm = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
         let status = fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
         let cgroup = fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        Self { comm: name(&comm), euid: euid(&status).unwrap_or_default(), cgroup: path(&cgroup) }
+        let cgroup = path(&cgroup).and_then(cgroup::from_root);
+        Self { comm: name(&comm), euid: euid(&status).unwrap_or_default(), cgroup }
     }
 }
 

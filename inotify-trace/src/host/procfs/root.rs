@@ -8,7 +8,9 @@ use std::{
     path::Path,
 };
 
-use inotify_trace_model::{identity::Location, tracker::User};
+use inotify_trace_model::{identity::Location, text::text_of, tracker::User};
+
+use crate::host::cgroup;
 
 /// The most bytes read of a file in /proc/PID.
 const LONGEST: u64 = 64 << 10;
@@ -59,7 +61,9 @@ fn is_root_s(status: &str) -> bool {
 /// Whether no cgroup, of any hierarchy, is a container's.
 fn is_outside(cgroups: &str) -> bool {
     let mut paths = cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2)).peekable();
-    paths.peek().is_some() && paths.all(|path| Location::of_payload(path).is_none())
+    let from_root = |path: &str| cgroup::from_root(path.as_bytes().to_vec());
+    let is_no_container_s = |path: Vec<u8>| Location::of_payload(&text_of(&path)).is_none();
+    paths.peek().is_some() && paths.all(|path| from_root(path).is_some_and(is_no_container_s))
 }
 
 #[cfg(test)]
