@@ -11,6 +11,6 @@ pub mod surroundings;
 mod targets;
 mod users;
 
-pub use machine::{OpenFiles, clock, header, now};
+pub use machine::{OpenFiles, clock, header, host_name, now};
 pub use targets::{Targets, Whereabouts};
 pub use users::users;
