@@ -24,16 +24,16 @@ const TYPED: usize = 100;
 /// Keys and what they do, as the help shows them.
 pub const HELP: &[(&str, &str)] = &[
     ("Tab, Shift-Tab, 1-5", "next, previous or numbered view"),
-    ("Up, Down, PgUp, PgDn", "move the cursor; Home and End (g, G) to the first and last row"),
+    ("Up, Down, PgUp, PgDn", "move the cursor; Home, End (g, G): to the first, last row"),
     ("s, r", "sort by the next column; reverse the order"),
     (", .", "columns to the left and right"),
     ("/", "show only rows with a text; Esc ends that"),
-    ("Enter", "all about a row: values, history, evidence, what to do, watches"),
+    ("Enter", "all about a row: history, evidence, what to do, watches"),
     ("w", "the watches of a row, as paths"),
     ("Esc", "back"),
     ("Space", "pause and go on; in a recording: play and stop"),
     ("t, T", "in a recording: a step forward, back"),
-    ("j", "in a recording: go to a time, such as 03:05, +90s or -10m"),
+    ("j", "in a recording: go to a time: 03:05, +90s or -10m"),
     ("?", "this help"),
     ("q, Ctrl-C", "quit"),
 ];

@@ -53,7 +53,7 @@ pub fn draw(frame: &mut Frame<'_>, state: &mut State, look: Look) {
     draw_on(frame.buffer_mut(), area, state, look);
 }
 
-fn draw_on(buffer: &mut Buffer, area: Rect, state: &mut State, look: Look) {
+pub(super) fn draw_on(buffer: &mut Buffer, area: Rect, state: &mut State, look: Look) {
     let lines = header::lines(state, area.height);
     let (top, rest) = split(area, lines);
     let (body, bottom) = split(rest, rest.height.saturating_sub(1));
