@@ -17,5 +17,7 @@ mod regular;
 pub mod report;
 pub mod serve;
 mod threads;
+#[cfg(feature = "top")]
+pub mod top;
 pub mod why;
 mod zone;

@@ -15,6 +15,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("runc", "runc"),
     ("crun", "crun"),
     ("containerd", "containerd"),
+    // The terminal in which `top` is looked at.
+    ("tmux", "tmux"),
     // In the images of its containers, which have nothing else in them.
     ("busybox", "busybox-static"),
     // And its promtool: they read the alerts, and scrape the agent.

@@ -69,6 +69,23 @@ impl AgentArgs {
     }
 }
 
+#[cfg(feature = "top")]
+impl AgentArgs {
+    /// The events of the agent, as [`state`](Self::state) its state.
+    ///
+    /// # Errors
+    /// If one was asked for and does not answer.
+    pub(super) fn events(&self, is_fit: bool) -> anyhow::Result<Option<Events>> {
+        match &self.agent {
+            Some(path) => Events::of(path).map(Some),
+            None if self.no_agent || !is_fit => Ok(None),
+            None => {
+                Ok(Events::of(Path::new(SOCKET)).inspect_err(|error| log::info!("{error:#}")).ok())
+            }
+        }
+    }
+}
+
 /// Events of an agent, as they happen.
 pub(super) struct Events {
     pub(super) header: Header,
@@ -95,6 +112,17 @@ impl Events {
         Ok(Self { header, items })
     }
 
+    /// Waits for the next item.
+    ///
+    /// # Errors
+    /// If the agent is gone.
+    pub(super) async fn next(&mut self) -> anyhow::Result<Item> {
+        let Some(item) = self.items.recv().await else {
+            bail!("the agent is gone: it was killed, or cut this off")
+        };
+        Ok(item?)
+    }
+
     /// Tells the story to an audience, until the agent ends, a signal comes or `duration` is over.
     ///
     /// # Errors
@@ -116,12 +144,8 @@ impl Events {
                 biased;
                 () = poll_fn(&mut is_signalled) => break,
                 () = async { sleep_until(end.unwrap_or_else(Instant::now)).await }, if end.is_some() => break,
-                item = self.items.recv() => item,
+                item = self.next() => item?,
             };
-            let Some(item) = item else {
-                bail!("the agent is gone: it was killed, or cut this off")
-            };
-            let item = item?;
             let is_last = matches!(item, Item::End(_));
             story.take(item, audience)?;
             if is_last {

@@ -139,6 +139,25 @@ impl Choice for Backend {
     }
 }
 
+#[cfg(feature = "top")]
+impl Choice for crate::top::View {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        Self::name(self)
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::Containers => "Containers, and services and other cgroups that are none",
+            Self::Processes => "Processes",
+            Self::Users => "Users and their limits",
+            Self::Failures => "What was refused, grouped, and who is to blame",
+            Self::Leaks => "Leaks and notes",
+        }
+    }
+}
+
 /// All values with their help, one per line.
 pub(super) fn listed<T: Choice>(width: usize, mark: impl Fn(T) -> &'static str) -> String {
     let line = |&it: &T| format!("\n{} {:width$} {}", mark(it), it.name(), it.help());

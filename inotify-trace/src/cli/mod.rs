@@ -23,6 +23,8 @@ mod say;
 mod select;
 mod serve;
 mod session;
+#[cfg(feature = "top")]
+mod top;
 mod trace;
 mod units;
 mod version;
@@ -135,6 +137,7 @@ Examples:
   sudo inotify-trace why                    tell what is wrong, and what to do
   sudo inotify-trace list                   list processes and the instances they hold
   sudo inotify-trace limits                 show use of the limits, and recommended values
+  sudo inotify-trace top                    show all that on a full screen, as it changes
   sudo inotify-trace leaks                  find leaked instances
   sudo inotify-trace record -o night.itrec  record all events
   inotify-trace replay night.itrec          show the events of a recording
@@ -151,6 +154,10 @@ enum Command {
     List(list::Args),
     /// Show each user's use of the limits, the files that set them, and recommended values
     Limits(limits::Args),
+    /// Show the machine on a full screen, live or as recorded: containers, processes, users, failures,
+    /// leaks
+    #[cfg(feature = "top")]
+    Top(top::Args),
     /// Find leaked instances and their holders; exits with 1 if there are any
     Leaks(leaks::Args),
     /// Record all events; a recording survives kill -9, a power failure and a full disk
@@ -191,6 +198,8 @@ pub fn main() -> ExitCode {
         Some(Command::Trace(args)) => trace::run(&args),
         Some(Command::List(args)) => list::run(&args),
         Some(Command::Limits(args)) => limits::run(&args),
+        #[cfg(feature = "top")]
+        Some(Command::Top(args)) => top::run(&args),
         Some(Command::Leaks(args)) => leaks::run(&args),
         Some(Command::Record(args)) => record::run(&args),
         Some(Command::Replay(args)) => replay::run(&args),

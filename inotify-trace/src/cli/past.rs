@@ -28,10 +28,10 @@ pub(super) struct PastArgs {
     /// Read this recording, a file or a directory of files, instead of the running system. Can be
     /// given more than once; of several machines, each is shown and named
     #[arg(long = "recording", value_name = "FILE")]
-    recordings: Vec<PathBuf>,
+    pub(super) recordings: Vec<PathBuf>,
     /// With --recording: moment to show [default: the end]
     #[arg(long, value_name = "TIME", requires = "recordings", allow_hyphen_values = true)]
-    at: Option<Moment>,
+    pub(super) at: Option<Moment>,
 }
 
 /// The state of a machine at a moment of its recording.

@@ -60,19 +60,27 @@ pub fn clock() -> Clock {
     Clock::new(booted, zone())
 }
 
+/// The machine's name.
+#[must_use]
+pub fn host_name() -> String {
+    // In a pod, the host name is the pod's; manifests pass the node's in this variable.
+    std::env::var("NODE_NAME")
+        .ok()
+        .filter(|it| !it.is_empty())
+        .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
 /// The header of a recording that begins at this moment on this machine, whose files are below
 /// `root`.
 #[must_use]
 pub fn header(root: &Path, clock: &Clock, started: BootTime) -> Header {
     let read = |path| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let name = rustix::system::uname();
-    let host = name.nodename().to_string_lossy().into_owned();
     Header {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         run: RandomState::new().build_hasher().finish(),
         sequence: 0,
-        // In a pod, the host name is the pod's; manifests pass the node's in this variable.
-        host: std::env::var("NODE_NAME").ok().filter(|it| !it.is_empty()).unwrap_or(host),
+        host: host_name(),
         kernel: name.release().to_string_lossy().into_owned(),
         boot_id: read("/proc/sys/kernel/random/boot_id"),
         booted: clock.booted(),

@@ -12,7 +12,7 @@ pub mod surroundings;
 mod targets;
 mod users;
 
-pub use machine::{OpenFiles, clock, header, now};
+pub use machine::{OpenFiles, clock, header, host_name, now};
 pub use root::{root, set_root};
 pub use targets::{Targets, Whereabouts};
 pub use users::users;

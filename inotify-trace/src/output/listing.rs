@@ -102,6 +102,16 @@ impl<'a> Listing<'a> {
         self.groups = groups;
     }
 
+    /// What the groups have in common, in their order.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.groups.iter().map(|group| &group.key)
+    }
+
+    /// Drops all groups but the one with this key.
+    pub fn keep(&mut self, key: &Key) {
+        self.groups.retain(|group| group.key == *key);
+    }
+
     /// Drops all but the first `most` groups, and returns the number of dropped ones.
     pub fn cut(&mut self, most: usize) -> usize {
         let dropped = self.groups.len().saturating_sub(most);

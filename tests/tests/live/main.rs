@@ -44,6 +44,7 @@ mod storms;
 mod tables;
 mod text;
 mod threads;
+mod top;
 mod why;
 
 use inotify_trace_tests::{Agent, Run, World, system};

@@ -95,6 +95,17 @@ impl Coverage {
         Ok((places, time))
     }
 
+    /// A moment that was typed.
+    ///
+    /// # Errors
+    /// If no run covers it.
+    #[cfg(feature = "top")]
+    pub(in crate::cli) fn moment(&self, at: Moment) -> anyhow::Result<Timestamp> {
+        let (_, time) =
+            self.find(at)?.ok_or_else(|| anyhow!("{at} is outside of the recording"))?;
+        Ok(time)
+    }
+
     /// The indices of the last run of each machine. Says on standard error how many others are not shown.
     ///
     /// # Errors

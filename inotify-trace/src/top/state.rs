@@ -1,0 +1,218 @@
+//! What the person at the screen has chosen.
+
+use std::cmp::Ordering;
+
+use super::{
+    scene::{Rows, Scene, Source},
+    wish::{RowKey, View, Wish},
+};
+use crate::output::Cell;
+
+/// The place of the table of watches, after those of the views.
+const WATCHES: usize = View::ALL.len();
+
+/// What is in front.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Front {
+    /// The rows of the view.
+    #[default]
+    Rows,
+    /// The page of one row.
+    Page,
+    /// The watches of one row.
+    Watches,
+}
+
+/// What is being typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// Text that rows must have.
+    Filter(String),
+    /// A time.
+    Jump(String),
+}
+
+/// How a table is shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// The row with the cursor.
+    pub selected: Option<RowKey>,
+    /// The place of that row when it was last seen.
+    pub place: usize,
+    /// The first row on the screen.
+    pub top: usize,
+    /// The heading of the column that it is sorted by; None for the order in which rows come.
+    pub sort: Option<&'static str>,
+    /// Whether the last comes first.
+    pub is_reversed: bool,
+    /// Text that rows must have.
+    pub filter: String,
+    /// How many columns after the first are left out on the left.
+    pub skip: usize,
+    /// The places of the rows, in the order in which they are shown.
+    pub order: Vec<usize>,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// The tab.
+    pub view: View,
+    /// What is in front.
+    pub front: Front,
+    /// What is being typed, if anything.
+    pub prompt: Option<Prompt>,
+    /// Whether the help is open.
+    pub has_help: bool,
+    /// Whether time stands still.
+    pub is_paused: bool,
+    /// The last thing that was said.
+    pub message: Option<String>,
+    /// The first line of the page, or of the help.
+    pub scroll: u16,
+    /// The row whose page is open.
+    pub open: Option<RowKey>,
+    /// The number of the last wish.
+    pub number: u64,
+    /// The latest moment.
+    pub scene: Scene,
+    /// How many rows fit the screen.
+    pub room: usize,
+    tables: [Shown; WATCHES + 1],
+}
+
+impl State {
+    /// The beginning, with this view.
+    #[must_use]
+    pub fn new(view: View, source: Source) -> Self {
+        let is_paused = source == Source::Recording;
+        let mut state = Self { view, is_paused, room: 10, ..Self::default() };
+        state.scene.header.source = source;
+        state.scene.view = view;
+        state
+    }
+
+    /// What is to be asked for.
+    #[must_use]
+    pub fn wish(&self) -> Wish {
+        let Self { number, view, is_paused, ref open, .. } = *self;
+        Wish { number, view, open: open.clone(), is_paused }
+    }
+
+    /// Whether it is a recording.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.scene.header.source == Source::Recording
+    }
+
+    /// Takes the latest moment. One of another view, which was on its way, says nothing of its rows.
+    pub fn take(&mut self, scene: Scene) {
+        if scene.view != self.view {
+            self.scene.header = scene.header;
+            return;
+        }
+        self.scene = scene;
+        self.arrange();
+    }
+
+    /// How the table in front is shown.
+    #[must_use]
+    pub fn shown(&self) -> &Shown {
+        &self.tables[self.table()]
+    }
+
+    /// The same, to change it.
+    pub fn shown_mut(&mut self) -> &mut Shown {
+        &mut self.tables[self.table()]
+    }
+
+    /// The rows of the table in front.
+    #[must_use]
+    pub fn rows(&self) -> &Rows {
+        match (self.front, &self.scene.page) {
+            (Front::Watches, Some(page)) => &page.watches,
+            (Front::Watches, None) => &NONE,
+            _ if self.scene.view == self.view => &self.scene.rows,
+            _ => &NONE,
+        }
+    }
+
+    fn table(&self) -> usize {
+        if self.front == Front::Watches { WATCHES } else { self.view.place() }
+    }
+
+    /// Forgets how watches were shown: those of another row come.
+    pub fn forget_watches(&mut self) {
+        self.tables[WATCHES] = Shown::default();
+    }
+
+    /// Sorts and filters the rows in front, and keeps the cursor on its row.
+    pub fn arrange(&mut self) {
+        let order = order(self.rows(), self.shown());
+        let selected = self.shown().selected.as_ref();
+        let rows = &self.rows().rows;
+        let found = selected.and_then(|key| order.iter().position(|&at| rows[at].key == *key));
+        let place = found.unwrap_or(self.shown().place).min(order.len().saturating_sub(1));
+        let selected = order.get(place).map(|&at| rows[at].key.clone());
+        let room = self.room.max(1);
+        let shown = self.shown_mut();
+        // Where nothing came yet, the cursor waits for its row.
+        shown.selected = selected.or(shown.selected.take());
+        shown.place = if order.is_empty() { shown.place } else { place };
+        shown.top = shown.top.min(place).max((place + 1).saturating_sub(room));
+        shown.order = order;
+    }
+
+    /// Puts the cursor this far down, or up.
+    pub fn move_by(&mut self, by: isize) {
+        let shown = self.shown();
+        let last = shown.order.len().saturating_sub(1);
+        let place = shown.place.saturating_add_signed(by).min(last);
+        let key = shown.order.get(place).map(|&at| self.rows().rows[at].key.clone());
+        let shown = self.shown_mut();
+        (shown.place, shown.selected) = (place, key);
+        self.arrange();
+    }
+}
+
+static NONE: Rows = Rows { columns: Vec::new(), rows: Vec::new(), more: 0 };
+
+/// The places of the rows that are shown, in their order.
+fn order(rows: &Rows, shown: &Shown) -> Vec<usize> {
+    let filter = shown.filter.to_lowercase();
+    let is_shown = |&at: &usize| {
+        let mut cells = rows.rows[at].cells.iter();
+        filter.is_empty() || cells.any(|cell| cell.text().to_lowercase().contains(&filter))
+    };
+    let mut order: Vec<_> = (0..rows.rows.len()).filter(is_shown).collect();
+    let column = shown.sort.and_then(|sort| rows.columns.iter().position(|it| *it == sort));
+    if let Some(column) = column {
+        let none = Cell::Missing;
+        let cell = |at: usize| rows.rows[at].cells.get(column).unwrap_or(&none);
+        order.sort_by(|&one, &other| compare(cell(one), cell(other)));
+    }
+    if shown.is_reversed {
+        order.reverse();
+    }
+    order
+}
+
+/// Most first, names in alphabetical order, and what is not known last.
+fn compare(one: &Cell, other: &Cell) -> Ordering {
+    let share = |cell: &Cell| match cell {
+        Cell::Number(number) => Some(u128::from(*number) * 100_000),
+        Cell::Percent(level) => {
+            Some(u128::from(level.used) * 100_000 / u128::from(level.limit.max(1)))
+        }
+        _ => None,
+    };
+    match (share(one), share(other)) {
+        (Some(one), Some(other)) => other.cmp(&one),
+        (None, None) => {
+            let is_missing = |cell: &Cell| *cell == Cell::Missing;
+            let texts = || one.text().cmp(&other.text());
+            is_missing(one).cmp(&is_missing(other)).then_with(texts)
+        }
+        (one, other) => one.is_none().cmp(&other.is_none()),
+    }
+}
