@@ -40,7 +40,7 @@ use super::{
 use crate::{
     feed::{Live, Options, Session, Wake},
     host::{self, privileges::Later},
-    output::{Patient, UserNames, Width},
+    output::{self, Patient, UserNames},
     top::{Ask, Look, Machine, Running, Source, Teller, View, Wish, write_text},
 };
 
@@ -80,7 +80,7 @@ Keys: Tab for the next view, Enter for all about a row, ? for the others, q to q
 Exit code: 0; 2 if the command failed, or if the agent that it showed is gone.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    args.host.check()?;
+    args.host.locate()?;
     let has_screen = !args.once && has_screen();
     match (args.past.is_given(), has_screen) {
         (true, _) => {
@@ -127,7 +127,7 @@ fn has_screen() -> bool {
 fn write(machine: Machine, views: &[View], tracker: &Tracker, now: BootTime) -> anyhow::Result<()> {
     let scenes = Teller::new(machine, None).scenes(views, tracker, now);
     let mut out = BufWriter::new(Patient::stdout());
-    Ok(write_text(&mut out, &scenes, Width::of_stdout())?)
+    Ok(write_text(&mut out, &scenes, output::Screen::of_stdout())?)
 }
 
 /// This machine.

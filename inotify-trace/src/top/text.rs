@@ -6,7 +6,7 @@ use super::{
     rows::left,
     scene::{Header, Scene, Source},
 };
-use crate::output::{Cell, Width, printable, write_within};
+use crate::output::{Cell, Screen, Width, printable, write_within};
 
 /// The most rows of a view.
 const ROWS: usize = 20;
@@ -15,7 +15,7 @@ const ROWS: usize = 20;
 ///
 /// # Errors
 /// If it cannot be written.
-pub fn write(out: &mut impl Write, scenes: &[Scene], width: Width) -> io::Result<()> {
+pub fn write(out: &mut impl Write, scenes: &[Scene], screen: Screen) -> io::Result<()> {
     let Some(first) = scenes.first() else { return Ok(()) };
     write_header(out, &first.header)?;
     for Scene { view, rows, .. } in scenes {
@@ -25,7 +25,7 @@ pub fn write(out: &mut impl Write, scenes: &[Scene], width: Width) -> io::Result
             continue;
         }
         // The first columns say most.
-        let count = match width {
+        let count = match screen.width {
             Width::Unlimited => rows.columns.len(),
             Width::Columns(_) => rows.columns.len().min(8),
         };
@@ -35,7 +35,7 @@ pub fn write(out: &mut impl Write, scenes: &[Scene], width: Width) -> io::Result
             .take(ROWS)
             .map(|row| row.cells.iter().take(count).cloned().collect())
             .collect();
-        write_within(&rows.columns[..count], &cells, out, true, width)?;
+        write_within(&rows.columns[..count], &cells, out, true, screen)?;
         match (rows.rows.len() + rows.more).saturating_sub(ROWS) {
             0 => {}
             more => writeln!(out, "... and {more} more")?,

@@ -22,7 +22,7 @@ use crate::{
         units::{Coverage, Moment},
     },
     feed::{Recordings, Replay},
-    output::{Patient, UserNames, Width},
+    output::{self, Patient, UserNames},
     recording::Header,
     top::{Ask, Machine, Screen, Source, Teller, View, write_text},
 };
@@ -123,7 +123,7 @@ impl Player {
         tell_of(&self.replay)?;
         let scenes = teller.scenes(views, self.story.tracker(), self.now);
         let mut out = std::io::BufWriter::new(Patient::stdout());
-        write_text(&mut out, &scenes, Width::of_stdout())?;
+        write_text(&mut out, &scenes, output::Screen::of_stdout())?;
         Ok(!self.replay.problems().is_empty())
     }
 
