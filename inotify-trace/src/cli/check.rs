@@ -31,6 +31,7 @@ pub(super) struct Args {
 enum Format {
     /// A line for each subject
     #[default]
+    #[value(alias = "table")]
     Text,
     /// One JSON object
     Json,

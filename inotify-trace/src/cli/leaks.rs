@@ -78,6 +78,7 @@ pub(super) struct Args {
 enum Format {
     /// A few lines per leak
     #[default]
+    #[value(alias = "table")]
     Text,
     /// One JSON object per leak, one per line
     Json,

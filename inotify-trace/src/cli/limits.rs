@@ -95,6 +95,7 @@ pub(super) struct Args {
 enum Format {
     /// Tables and sentences
     #[default]
+    #[value(alias = "text")]
     Table,
     /// One JSON object
     Json,

@@ -78,6 +78,7 @@ pub(super) struct Args {
 enum Format {
     /// Aligned columns
     #[default]
+    #[value(alias = "text")]
     Table,
     /// Aligned columns, more of them
     Wide,

@@ -52,6 +52,7 @@ pub(super) struct ViewArgs {
 enum Format {
     /// One aligned line per event; on a terminal as wide as that is
     #[default]
+    #[value(alias = "table")]
     Text,
     /// One JSON object per line
     Json,

@@ -59,6 +59,7 @@ pub(super) struct Args {
 enum Format {
     /// A few lines a problem
     #[default]
+    #[value(alias = "table")]
     Text,
     /// One JSON object
     Json,

@@ -149,6 +149,17 @@ fn limits_and_check_write_csv() {
 }
 
 #[test]
+fn what_is_for_people_has_either_name_in_every_command() {
+    let (_directory, file) = made();
+    for command in ["replay", "list", "limits", "leaks", "why"] {
+        let shown = ["text", "table"].map(|format| on(&file, command, &["-o", format]));
+        let [text, table] = shown.map(|output| self::text(&output.stdout).to_owned());
+        assert!(!text.is_empty(), "{command}");
+        assert_eq!(text, table, "{command}");
+    }
+}
+
+#[test]
 fn rows_are_limited_whatever_they_are() {
     let (_directory, file) = made();
     let rows = |more: &[&str]| {
