@@ -2,13 +2,17 @@
 
 use std::{
     io::{self, BufWriter, Write as _},
+    path::PathBuf,
     process::ExitCode,
 };
 
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::EXIT_ERROR;
+use super::{
+    EXIT_ERROR,
+    agent_state::{self, AgentState},
+};
 use crate::{
     host::surroundings,
     kernel::{
@@ -17,11 +21,16 @@ use crate::{
         try_backends,
     },
     output::{Cell, Formulas, Patient, Screen, Tone, wrapped, write_csv},
+    serve::protocol::SOCKET,
 };
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
+    /// Say how the agent fares that `inotify-trace serve` runs at this socket, instead of what this
+    /// machine supports [default: /run/inotify-trace.sock]
+    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true, default_missing_value = SOCKET)]
+    agent: Option<PathBuf>,
     /// Format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -43,11 +52,12 @@ const EXAMPLES: &str = "\
 Examples:
   sudo inotify-trace check                   what this machine supports
   sudo inotify-trace check -o json | jq .backend    the backend that is used
+  sudo inotify-trace check --agent           how the agent fares: losses, its recording, its memory
 
 A subject is ok, limited (tracing works, and something is missing), MISSING (tracing cannot work), or
-unknown (it cannot be probed).
+unknown (it cannot be probed). Without --agent, no agent is asked: the question is what could be done here.
 
-Exit code: 0 if tracing works; 2 if it does not.";
+Exit code: 0 if tracing works, or the agent answers; 2 if not.";
 
 /// The column in which details begin.
 const DETAIL: usize = 28;
@@ -55,12 +65,17 @@ const DETAIL: usize = 28;
 /// What was found out.
 #[derive(Default)]
 struct Report {
+    /// What the agent says, if it is asked.
+    agent: Option<AgentState>,
     findings: Vec<Finding>,
     trials: Vec<Trial>,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let report = examine();
+    let report = match &args.agent {
+        Some(path) => Report { agent: Some(agent_state::ask(path)?), ..Report::default() },
+        None => examine(),
+    };
     let mut out = BufWriter::new(Patient::stdout_to_the_end());
     match args.output {
         Format::Text => report.write(&mut out)?,
@@ -71,7 +86,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Format::Csv => report.write_csv(&mut out)?,
     }
     out.flush()?;
-    Ok(if report.chosen().is_some() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_ERROR) })
+    Ok(if report.works() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_ERROR) })
 }
 
 fn examine() -> Report {
@@ -94,8 +109,13 @@ impl Report {
         self.trials.iter().position(|trial| trial.result.is_ok())
     }
 
+    fn works(&self) -> bool {
+        self.agent.is_some() || self.chosen().is_some()
+    }
+
     fn write(&self, out: &mut impl io::Write) -> io::Result<()> {
-        for Finding { subject, state, detail } in &self.findings {
+        let of_agent = self.agent.iter().flat_map(|it| &it.findings);
+        for Finding { subject, state, detail } in of_agent.chain(&self.findings) {
             line(out, subject, *state, detail)?;
         }
         for (at, trial) in self.trials.iter().enumerate() {
@@ -134,6 +154,10 @@ impl Report {
             json!({ "backend": name, "works": works, "state": state.name(), "detail": detail })
         };
         let chosen = self.chosen().and_then(|at| self.trials.get(at));
+        if let Some(agent) = &self.agent {
+            let findings = agent.findings.iter().map(finding).collect::<Vec<_>>();
+            return json!({ "works": true, "backend": agent.backend, "findings": findings });
+        }
         json!({
             "works": chosen.is_some(),
             "backend": chosen.map(|trial| trial.backend.to_string()),

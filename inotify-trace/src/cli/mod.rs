@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod agent;
+mod agent_state;
 mod check;
 mod choice;
 mod destination;

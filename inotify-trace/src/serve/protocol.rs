@@ -18,6 +18,9 @@ pub const SOCKET: &str = "/run/inotify-trace.sock";
 /// The most bytes of a request, and of the first line of an answer.
 pub(super) const LONGEST: usize = 256;
 
+/// The most bytes of a page of metrics: many times what its bounds allow.
+const LONGEST_PAGE: u64 = 16 << 20;
+
 /// The time in which the agent must answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -28,6 +31,8 @@ pub enum Wish {
     State,
     /// The state, and then all events as they happen.
     Events,
+    /// A page of metrics, and no more.
+    Metrics,
 }
 
 impl Wish {
@@ -35,6 +40,7 @@ impl Wish {
         match self {
             Self::State => "state",
             Self::Events => "events",
+            Self::Metrics => "metrics",
         }
     }
 }
@@ -56,9 +62,10 @@ impl Request {
         if version.parse() != Ok(VERSION) {
             return Err(format!("this agent speaks version {VERSION} of the protocol"));
         }
-        let all = [Wish::State, Wish::Events];
+        let all = [Wish::State, Wish::Events, Wish::Metrics];
         let wish = all.into_iter().find(|it| it.name() == wish);
-        wish.map(Self).ok_or_else(|| "the request must be `state` or `events`".to_owned())
+        wish.map(Self)
+            .ok_or_else(|| "the request must be `state`, `events` or `metrics`".to_owned())
     }
 }
 
@@ -79,11 +86,27 @@ pub enum AgentError {
     Answer(#[from] RecordingError),
 }
 
-/// Asks the agent that listens at a path.
+/// Asks the agent that listens at a path for its state, or its events.
 ///
 /// # Errors
 /// If there is none, or it refuses.
 pub fn ask(path: &Path, wish: Wish) -> Result<Reader<BufReader<UnixStream>>, AgentError> {
+    Ok(Reader::new(connect(path, wish)?)?)
+}
+
+/// Asks the agent that listens at a path for its metrics, in OpenMetrics.
+///
+/// # Errors
+/// If there is none, or it refuses, or they are not whole.
+pub fn ask_metrics(path: &Path) -> Result<String, AgentError> {
+    let mut page = String::new();
+    let stream = connect(path, Wish::Metrics)?;
+    stream.take(LONGEST_PAGE).read_to_string(&mut page).map_err(AgentError::Connect)?;
+    if page.ends_with("# EOF\n") { Ok(page) } else { Err(AgentError::NoAgent) }
+}
+
+/// What follows the first line of an answer.
+fn connect(path: &Path, wish: Wish) -> Result<BufReader<UnixStream>, AgentError> {
     let connect = || {
         let mut stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -101,7 +124,7 @@ pub fn ask(path: &Path, wish: Wish) -> Result<Reader<BufReader<UnixStream>>, Age
     let (line, stream) = connect().map_err(AgentError::Connect)?;
     let line = String::from_utf8_lossy(&line);
     match line.trim_end().split_once(' ') {
-        Some(("ok", version)) if version.parse() == Ok(VERSION) => Ok(Reader::new(stream)?),
+        Some(("ok", version)) if version.parse() == Ok(VERSION) => Ok(stream),
         Some(("error", reason)) => Err(AgentError::Refused(reason.to_owned())),
         _ => Err(AgentError::NoAgent),
     }
@@ -115,6 +138,7 @@ mod tests {
     fn only_whole_requests_of_this_version_are_understood() {
         assert_eq!(Request::parse(b"inotify-trace 1 state\n"), Ok(Request(Wish::State)));
         assert_eq!(Request::parse(b"inotify-trace 1 events\n"), Ok(Request(Wish::Events)));
+        assert_eq!(Request::parse(b"inotify-trace 1 metrics\n"), Ok(Request(Wish::Metrics)));
         let long = [b'x'; LONGEST];
         for bad in [
             &b""[..],

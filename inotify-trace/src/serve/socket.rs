@@ -175,6 +175,9 @@ fn serve(
     if let Some(reason) = shared.unready() {
         return refuse(&mut stream, &format!("the agent is not ready: {reason}"));
     }
+    if request.0 == Wish::Metrics {
+        return page(&mut stream, shared);
+    }
     let (jobs, work) = sync_channel(WAITING);
     let queue = Arc::new(Queue::default());
     let client = Client { jobs, wish: request.0, queue: Arc::clone(&queue) };
@@ -202,6 +205,16 @@ fn serve(
         out.lost(now, missed)?;
     }
     out.end(now)
+}
+
+/// Sends a page of metrics.
+fn page(stream: &mut UnixStream, shared: &Shared) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let Some(page) = runtime.block_on(shared.page()) else {
+        return refuse(stream, "the event loop does not answer");
+    };
+    writeln!(stream, "ok {VERSION}")?;
+    stream.write_all(&page.text)
 }
 
 /// Something to send.

@@ -71,8 +71,8 @@ impl Agent {
         });
         let began = Instant::now();
         let has_it = |agent: &Self| match wish {
-            Wish::State => client.is_finished(),
             Wish::Events => agent.clients.joined.len() > before,
+            Wish::State | Wish::Metrics => client.is_finished(),
         };
         while !has_it(self) {
             assert!(began.elapsed() < Duration::from_secs(30), "the client gets no state");

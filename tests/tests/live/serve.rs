@@ -231,6 +231,18 @@ fn the_agent_says_what_the_kernel_says() {
     let asked = user(&served.said(&limits, true).1);
     assert!(asked.is_some());
     assert_eq!(asked, user(&served.said(&limits, false).1));
+    let check = Command::new(binary())
+        .args(["check", "-o", "json"])
+        .arg(format!("--agent={}", served.socket.display()))
+        .output()
+        .unwrap();
+    let check = json_of(&String::from_utf8(check.stdout).unwrap());
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let findings = check["findings"].as_array().unwrap().iter();
+    let backend = findings.clone().find(|it| it["subject"] == "backend").unwrap();
+    assert!(backend["detail"].as_str().unwrap().contains(kernel.trim()), "{check}");
+    let recording = findings.clone().find(|it| it["subject"] == "recording").unwrap();
+    assert_eq!(recording["detail"], "not asked for: serve --record", "{check}");
     let leaks = |asks| served.said(&["leaks", "-o", "json", "--settle", "0s"], asks);
     assert_eq!(leaks(true).0, leaks(false).0);
     // The threads that speak to others may do nothing.
