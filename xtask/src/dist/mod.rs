@@ -1,7 +1,7 @@
 //! The files of a release: `cargo xtask dist`.
 //!
-//! The same commit leads to the same bytes, on the same system with the same tools: no file has a
-//! path, a time or an owner of the machine that made it.
+//! The same commit is to lead to the same bytes, on the same system with the same tools: no file has
+//! a path, a time or an owner of the machine that made it. `--check` compares.
 
 use std::env;
 use std::fs;
