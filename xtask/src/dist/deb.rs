@@ -18,6 +18,10 @@ const MAINTAINER: &str = "inotify-trace developers <noreply@inotify-trace.invali
 const OVERRIDES: &str = "\
 # Runs on every system from Debian 11 on, whatever its C library.
 inotify-trace: statically-linked-binary
+# Of a static program that can be loaded anywhere (static-pie).
+inotify-trace: shared-library-lacks-prerequisites
+# It is no package of Debian's, which has no bug about it.
+inotify-trace: initial-upload-closes-no-bugs
 ";
 
 const POSTINST: &str = r#"#!/bin/sh

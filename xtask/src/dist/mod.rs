@@ -1,7 +1,7 @@
 //! The files of a release: `cargo xtask dist`.
 //!
-//! The same commit leads to the same bytes, on the same system with the same tools: no file has a
-//! path, a time or an owner of the machine that made it.
+//! The same commit is to lead to the same bytes, on the same system with the same tools: no file has
+//! a path, a time or an owner of the machine that made it. `--check` compares.
 
 use std::env;
 use std::fs;
@@ -218,4 +218,73 @@ fn compare(workspace: &Workspace, choice: Choice, out: &Path) -> Result<()> {
     );
     step::say("the same bytes twice");
     fs::remove_dir_all(&copy).with_context(|| format!("cannot remove {}", copy.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::process;
+    use std::thread;
+    use std::time::SystemTime;
+
+    use super::{Contents, Release, build, deb, install, rpm, tarball};
+    use crate::step;
+    use crate::workspace::{Workspace, which};
+
+    /// Packs a stand-in for the program in a directory of this name, and returns the files.
+    fn pack(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf();
+        let work = std::env::temp_dir().join(format!("{name}-{}", process::id()));
+        let out = work.join("out");
+        fs::create_dir_all(&out).unwrap();
+        let (binary, bill) = (work.join("program"), work.join("bill"));
+        fs::write(&binary, "\x7fELF and so on").unwrap();
+        fs::write(&bill, "{}").unwrap();
+        let workspace = Workspace { root, target: work.clone() };
+        let release =
+            Release { workspace: &workspace, version: "0.0.1".to_owned(), time: 1_769_828_700 };
+        let contents = Contents { binary: &binary, bill: &bill, licences: "free\n" };
+        let mut files = vec![
+            tarball::make(&release, &build::AARCH64, &contents, &out).unwrap(),
+            deb::make(&release, &build::AARCH64, &contents, &out).unwrap(),
+        ];
+        if which("rpmbuild").is_some() {
+            files.push(rpm::make(&release, &build::AARCH64, &contents, &out).unwrap());
+        } else {
+            step::say(
+                "skipped the RPM package: rpmbuild is missing (cargo xtask dist installs it)",
+            );
+        }
+        let names = files.iter().map(|it| PathBuf::from(it.file_name().unwrap()));
+        let made = names.zip(files.iter().map(|it| fs::read(it).unwrap())).collect();
+        fs::remove_dir_all(&work).unwrap();
+        made
+    }
+
+    #[test]
+    fn packages_tell_neither_place_nor_time_of_their_making() {
+        if which("dpkg-deb").is_none() {
+            step::say("skipped: dpkg-deb is missing");
+            return;
+        }
+        let first = pack("inotify-trace-here");
+        // Times in packages are in seconds: the second making is in a later one.
+        let seconds = || SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        let start = seconds();
+        while seconds() == start {
+            thread::yield_now();
+        }
+        let second = pack("inotify-trace-in-another-place");
+        for ((name, first), (_, second)) in first.iter().zip(&second) {
+            assert!(first == second, "{} is not the same twice", name.display());
+        }
+        assert_eq!(first[0].0.to_str(), Some("inotify-trace-0.0.1-aarch64.tar.xz"));
+        assert_eq!(first[1].0.to_str(), Some("inotify-trace_0.0.1-1_arm64.deb"));
+    }
+
+    #[test]
+    fn what_is_there_is_not_installed() {
+        install(&[("sh", "no-such-package")]).unwrap();
+    }
 }
