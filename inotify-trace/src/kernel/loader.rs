@@ -197,7 +197,7 @@ impl Loader {
 
     fn attach_one(&mut self, hook: &Hook) -> Result<(), KernelError> {
         if let Attachment::Syscall(name) = hook.attachment
-            && !tracefs::has(&tracefs::ensure()?, "syscalls", name)
+            && !tracefs::has(tracefs::ensure()?, "syscalls", name)
         {
             return Err(KernelError::NoTracepoint { name: format!("syscalls:{name}") });
         }

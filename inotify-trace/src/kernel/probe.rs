@@ -214,7 +214,7 @@ fn helpers() -> Finding {
 
 fn tracefs() -> Finding {
     match tracefs::ensure() {
-        Ok(place) if tracefs::has(&place, "syscalls", "sys_enter_close") => {
+        Ok(place) if tracefs::has(place, "syscalls", "sys_enter_close") => {
             good("tracefs", format!("mounted at {}", place.display()))
         }
         Ok(_) => limited(

@@ -1,23 +1,19 @@
 //! tracefs, through which system call tracepoints are attached.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::KernelError;
-use crate::host::root;
 
 /// The usual mount points of tracefs; the second is inside debugfs.
 const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// The mount point of tracefs; None if it is not mounted. Containers have it only among the machine's
-/// files.
-pub(super) fn mounted() -> Option<PathBuf> {
-    let of_machine = PLACES.iter().filter_map(|place| place.strip_prefix('/'));
-    let mut all = PLACES.iter().map(PathBuf::from).chain(of_machine.map(|it| root().join(it)));
-    all.find(|place| place.join("events").is_dir())
+/// The mount point of tracefs; None if it is not mounted.
+pub(super) fn mounted() -> Option<&'static Path> {
+    PLACES.iter().map(Path::new).find(|place| place.join("events").is_dir())
 }
 
 /// The mount point of tracefs, which is mounted if necessary.
-pub(super) fn ensure() -> Result<PathBuf, KernelError> {
+pub(super) fn ensure() -> Result<&'static Path, KernelError> {
     if let Some(place) = mounted() {
         return Ok(place);
     }
