@@ -79,9 +79,9 @@ impl AgentArgs {
         match &self.agent {
             Some(path) => Events::of(path).map(Some),
             None if self.no_agent || !is_fit => Ok(None),
-            None => Ok(Events::of(Path::new(SOCKET))
-                .inspect_err(|error| log::info!("{error:#}"))
-                .ok()),
+            None => {
+                Ok(Events::of(Path::new(SOCKET)).inspect_err(|error| log::info!("{error:#}")).ok())
+            }
         }
     }
 }

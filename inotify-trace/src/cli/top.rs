@@ -124,12 +124,7 @@ fn has_screen() -> bool {
 }
 
 /// Writes a moment as text.
-fn write(
-    machine: Machine,
-    views: &[View],
-    tracker: &Tracker,
-    now: BootTime,
-) -> anyhow::Result<()> {
+fn write(machine: Machine, views: &[View], tracker: &Tracker, now: BootTime) -> anyhow::Result<()> {
     let scenes = Teller::new(machine, None).scenes(views, tracker, now);
     let mut out = BufWriter::new(Patient::stdout());
     Ok(write_text(&mut out, &scenes, Width::of_stdout())?)

@@ -141,8 +141,7 @@ mod tests {
         let user = User { userns: 1, uid: 0 };
         let level = |used| Level { used, limit: 1000 };
         let mut left = |second: u64, used: u32| {
-            let charge =
-                Charge { uid: 0, userns: 1, instances: Some(level(used)), watches: None };
+            let charge = Charge { uid: 0, userns: 1, instances: Some(level(used)), watches: None };
             machine.tell(second, None, EventKind::Charged { charges: [charge].into() });
             history.next = at(second);
             history.sample(&machine.0, at(second));

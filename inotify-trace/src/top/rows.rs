@@ -19,8 +19,10 @@ use super::{
     wish::{RowKey, View},
 };
 use crate::{
-    output::{Approximate, Cell, Column, Limit, Lines, Listing, Selection, UserNames, limit_remedy, words},
     output::EachRow as _,
+    output::{
+        Approximate, Cell, Column, Limit, Lines, Listing, Selection, UserNames, limit_remedy, words,
+    },
     why::Refusals,
 };
 
@@ -89,7 +91,8 @@ impl Moment<'_> {
                 meters.push(Meter { user: self.names.payer(user), resource, level, left });
             }
         }
-        let share = |it: &Meter| u64::from(it.level.used) * 1_000_000 / u64::from(it.level.limit.max(1));
+        let share =
+            |it: &Meter| u64::from(it.level.used) * 1_000_000 / u64::from(it.level.limit.max(1));
         meters.sort_by_key(|it| std::cmp::Reverse(share(it)));
         meters.truncate(8);
         meters
@@ -121,7 +124,8 @@ impl Moment<'_> {
     }
 
     fn failed(&self) -> Rows {
-        let columns = vec!["COUNT", "LAST", "CALL", "COMM", "PID", "CONTAINER", "REASON", "TO-BLAME"];
+        let columns =
+            vec!["COUNT", "LAST", "CALL", "COMM", "PID", "CONTAINER", "REASON", "TO-BLAME"];
         let row = |it: &Failure| Row {
             key: RowKey::Failure(it.id),
             cells: vec![
@@ -209,7 +213,8 @@ impl Moment<'_> {
             facts.map(|(column, cell)| (column.field().replace('_', " "), cell.text())).collect();
         let first = facts.first().map(|(name, value)| format!("{name} {value}"));
         let comm = facts.iter().find(|(name, _)| by == By::Process && name == "comm");
-        let title = first.unwrap_or_default() + &comm.map(|it| format!(" {}", it.1)).unwrap_or_default();
+        let title =
+            first.unwrap_or_default() + &comm.map(|it| format!(" {}", it.1)).unwrap_or_default();
         let mut text = Vec::new();
         if let Key::User(Some(user)) = key {
             text = self.about_user(*user);

@@ -101,7 +101,8 @@ impl Coverage {
     /// If no run covers it.
     #[cfg(feature = "top")]
     pub(in crate::cli) fn moment(&self, at: Moment) -> anyhow::Result<Timestamp> {
-        let (_, time) = self.find(at)?.ok_or_else(|| anyhow!("{at} is outside of the recording"))?;
+        let (_, time) =
+            self.find(at)?.ok_or_else(|| anyhow!("{at} is outside of the recording"))?;
         Ok(time)
     }
 

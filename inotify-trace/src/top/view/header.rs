@@ -1,6 +1,6 @@
 //! The machine as a whole: mode, counts, losses, and the users closest to their limits.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui_core::{buffer::Buffer, layout::Rect};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{BOLD, Look, PLAIN, REVERSED, fitted, put};
@@ -36,8 +36,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, look: Look) {
         }
     }
     let Header { instances, watches, processes, failures, .. } = *header;
-    let counts =
-        format!("{instances} instances  {watches} watches  {processes} processes");
+    let counts = format!("{instances} instances  {watches} watches  {processes} processes");
     let mut at = put(buffer, area, 1, 0, &counts, PLAIN);
     let style = if failures > 0 { BOLD } else { PLAIN };
     at = put(buffer, area, 1, at + 2, &format!("{failures} failures"), style);
