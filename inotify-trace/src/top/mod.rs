@@ -160,18 +160,20 @@ fn run(
                 Input::End => return Ok(()),
                 Input::Say(text) => state.message = Some(text),
                 Input::Scene(scene) => state.take(*scene),
-                Input::Terminal(event) => match event? {
-                    Event::Key(key) => match keys::press(&mut state, key) {
-                        Then::Stay => {}
-                        Then::Quit => return Ok(()),
-                        Then::Ask(ask) => {
-                            if asks.send(ask).is_err() {
-                                return Ok(());
+                Input::Terminal(event) => {
+                    // Another size or focus is drawn as well.
+                    if let Event::Key(key) = event? {
+                        match keys::press(&mut state, key) {
+                            Then::Stay => {}
+                            Then::Quit => return Ok(()),
+                            Then::Ask(ask) => {
+                                if asks.send(ask).is_err() {
+                                    return Ok(());
+                                }
                             }
                         }
-                    },
-                    _ => {}
-                },
+                    }
+                }
             }
             next = match inputs.try_recv() {
                 Ok(input) => Some(input),

@@ -112,7 +112,7 @@ fn each_view_shows_what_happens_and_the_terminal_is_given_back() {
     terminal.keys(&["3"]);
     terminal.wait_for(&format!("{held} of {held}"));
     terminal.keys(&["4"]);
-    terminal.wait_for("EMFILE: inotify instance limit");
+    terminal.wait_for("EMFILE: inotify inst");
     terminal.keys(&["Enter"]);
     terminal.wait_for("do: ");
     terminal.keys(&["2"]);
@@ -158,7 +158,11 @@ fn the_same_is_shown_of_an_agent_until_it_is_gone_and_of_a_recording() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    wait::until("the agent has a socket", || socket.exists());
+    wait::until("the agent answers", || {
+        let mut list = Command::new(binary());
+        list.arg("list").arg(format!("--agent={}", socket.display()));
+        list.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+    });
     terminal.top(&format!("--agent={} --view processes", socket.display()));
     let mut holder = Process::start();
     holder.call("init1 0").unwrap();

@@ -12,7 +12,7 @@ use inotify_trace_model::{
 };
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
-use ratatui::{Terminal, backend::TestBackend, buffer::Buffer, layout::Rect};
+use ratatui_core::{backend::TestBackend, buffer::Buffer, layout::Rect, terminal::Terminal};
 
 use super::{
     keys::{HELP, Then, press},

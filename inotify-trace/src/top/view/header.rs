@@ -1,6 +1,6 @@
 //! The machine as a whole: mode, counts, losses, and the users closest to their limits.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui_core::{buffer::Buffer, layout::Rect};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{BOLD, Look, PLAIN, REVERSED, fitted, put};

@@ -1,6 +1,6 @@
 //! The keys.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui_core::{buffer::Buffer, layout::Rect};
 
 use super::{BOLD, PLAIN, put};
 use crate::top::{keys::HELP, state::State};

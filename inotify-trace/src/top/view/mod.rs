@@ -6,11 +6,11 @@ mod page;
 mod status;
 mod table;
 
-use ratatui::{
-    Frame,
+use ratatui_core::{
     buffer::Buffer,
     layout::Rect,
     style::{Color, Modifier, Style},
+    terminal::Frame,
 };
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 

@@ -1,6 +1,6 @@
 //! All about one row.
 
-use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+use ratatui_core::{buffer::Buffer, layout::Rect, style::Style};
 
 use super::{BOLD, PLAIN, fitted, put};
 use crate::{

@@ -1,6 +1,6 @@
 //! The last line: what is typed, what was said, or how the table is shown.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui_core::{buffer::Buffer, layout::Rect};
 
 use super::{BOLD, Look, PLAIN, put};
 use crate::{

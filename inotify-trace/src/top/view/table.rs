@@ -1,6 +1,6 @@
 //! Rows below headings.
 
-use ratatui::{
+use ratatui_core::{
     buffer::Buffer,
     layout::Rect,
     style::{Modifier, Style},
