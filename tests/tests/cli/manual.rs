@@ -19,17 +19,17 @@ fn script(shell: &str, directory: &Path, test: &str) -> Option<String> {
     let path = directory.join("completions");
     let output = run(&["completions", shell]);
     assert!(output.status.success(), "{output:?}");
-    fs::write(&path, output.stdout).unwrap();
+    fs::write(&path, output.stdout).expect("a file");
     Some(path.display().to_string())
 }
 
 /// A directory with files to choose from.
 fn files() -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a directory");
     for name in ["night.itrec", "notes.txt"] {
-        fs::write(directory.path().join(name), "").unwrap();
+        fs::write(directory.path().join(name), "").expect("a file");
     }
-    fs::create_dir(directory.path().join("nodes")).unwrap();
+    fs::create_dir(directory.path().join("nodes")).expect("a directory");
     directory
 }
 
@@ -62,7 +62,7 @@ printf '%s\n' "${COMPREPLY[@]}"
 "#;
     let mut command = Command::new("bash");
     command.args(["--norc", "-c", PROGRAM, "bash", script]).args(words).current_dir(directory);
-    let output = command.output().unwrap();
+    let output = command.output().expect("the shell must start");
     let mut found: Vec<_> = succeeds(&output).lines().map(str::to_owned).collect();
     found.sort();
     found
@@ -99,7 +99,7 @@ fn fish_completes() {
         let program = format!("source {script}; complete -C '{line}'");
         let mut command = Command::new("fish");
         command.args(["--no-config", "-c", &program]).current_dir(directory.path());
-        let output = command.output().unwrap();
+        let output = command.output().expect("the shell must start");
         let words = succeeds(&output).lines().filter_map(|line| line.split('\t').next());
         words.map(str::to_owned).collect::<Vec<_>>()
     };

@@ -169,7 +169,8 @@ fn after_a_loss_the_agent_looks_at_once() {
     let known = ["create", "found"].map(|name| of(flood.pid, &events, name)).concat();
     let open: Vec<_> = known.iter().filter(|it| !has_ended(&it["instance"])).collect();
     assert_eq!(open.len(), MANY, "so many exist, and are held: {open:?}");
-    let untold: Vec<_> = begun.iter().filter(|fd| !open.iter().any(|it| it["fd"] == **fd)).collect();
+    let untold: Vec<_> =
+        begun.iter().filter(|fd| !open.iter().any(|it| it["fd"] == **fd)).collect();
     assert!(untold.len() <= 1, "{untold:?} exist, and are not held: {open:?}");
     let _ = agent.stop();
 }
