@@ -1,5 +1,6 @@
 //! Building, starting and installing inotify-trace.
 
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,13 +32,50 @@ pub fn run(workspace: &Workspace, debug: bool, args: &[String]) -> Result<()> {
     Err(error).with_context(|| format!("cannot start {}", step::shown(&command)))
 }
 
-/// Builds the agent, and copies it to `prefix`/bin and its bill of materials to `prefix`/share.
+/// Where shells look for completions below a prefix's share, and what they call each shell's file.
+const COMPLETIONS: [(&str, &str); 3] = [
+    ("bash", "bash-completion/completions/inotify-trace"),
+    ("zsh", "zsh/site-functions/_inotify-trace"),
+    ("fish", "fish/vendor_completions.d/inotify-trace.fish"),
+];
+
+/// Has a built agent write its manual pages and completions below `share`, which is as PREFIX/share
+/// is. Returns the files' paths from there.
+pub fn manual(binary: &Path, share: &Path) -> Result<Vec<PathBuf>> {
+    let pages = share.join("man/man1");
+    step::output_of(Command::new(binary).arg("man").arg(&pages))?;
+    let entries =
+        fs::read_dir(&pages).with_context(|| format!("cannot read {}", pages.display()))?;
+    let mut files = entries
+        .map(|entry| Ok(Path::new("man/man1").join(entry?.file_name())))
+        .collect::<Result<Vec<_>>>()?;
+    files.sort();
+    for (shell, file) in COMPLETIONS {
+        let script = step::output_of(Command::new(binary).args(["completions", shell]))?;
+        let path = share.join(file);
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)
+                .with_context(|| format!("cannot make {}", directory.display()))?;
+        }
+        fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
+        files.push(file.into());
+    }
+    Ok(files)
+}
+
+/// Builds the agent, and copies it to `prefix`/bin, and what belongs to it to `prefix`/share: its bill of
+/// materials, manual pages and completions.
 pub fn install(workspace: &Workspace, prefix: &Path) -> Result<()> {
     let binary = build(workspace, false)?;
     let bill = sbom::run(workspace, None)?;
     let share = prefix.join("share").join(NAME).join(sbom::FILE);
     put(&binary, &prefix.join("bin").join(NAME), "755")?;
-    put(&bill, &share, "644")
+    put(&bill, &share, "644")?;
+    let made = workspace.target.join("share");
+    for file in manual(&binary, &made)? {
+        put(&made.join(&file), &prefix.join("share").join(&file), "644")?;
+    }
+    Ok(())
 }
 
 /// Copies a file to its place, as root if need be.

@@ -51,7 +51,8 @@ enum Task {
         #[arg(long)]
         debug: bool,
     },
-    /// Build and put inotify-trace into PREFIX/bin, and its bill of materials into PREFIX/share.
+    /// Build and put inotify-trace into PREFIX/bin, and its bill of materials, manual pages and
+    /// completions into PREFIX/share.
     Install {
         /// The directory to install to.
         #[arg(long, default_value = "/usr/local")]
@@ -82,6 +83,14 @@ enum Task {
         /// The file to write
         #[arg(long, default_value = "inotify-trace.oci.tar")]
         out: PathBuf,
+    },
+    /// Write manual pages and shell completions below DIR, which is as PREFIX/share is.
+    Man {
+        /// The directory to write to.
+        directory: PathBuf,
+        /// Ask an unoptimised agent for them.
+        #[arg(long)]
+        debug: bool,
     },
     /// Fuzz the code that reads recordings.
     Fuzz {
@@ -158,6 +167,12 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Fuzz { seconds, target } => fuzz::run(&workspace, seconds, target),
         Task::Manifests => kubernetes::write_manifest(&workspace),
         Task::Image { binary, out } => image::run(&workspace, binary, &out),
+        Task::Man { directory, debug } => {
+            let binary = agent::build(&workspace, debug)?;
+            let files = agent::manual(&binary, &directory)?;
+            step::say(&format!("wrote {} files below {}", files.len(), directory.display()));
+            Ok(())
+        }
         Task::Lint => lint::run(&workspace),
         Task::Sbom { output } => sbom::run(&workspace, output).map(drop),
         Task::Bench(Handed { args }) => become_program("bench", &args),

@@ -19,6 +19,10 @@ const TOOLS: &[(&str, &str)] = &[
     ("tmux", "tmux"),
     // In the images of its containers, which have nothing else in them.
     ("busybox", "busybox-static"),
+    // They read the completions and the manual pages.
+    ("zsh", "zsh"),
+    ("fish", "fish"),
+    ("man", "man-db"),
     // And its promtool: they read the alerts, and scrape the agent.
     ("prometheus", "prometheus"),
 ];

@@ -4,12 +4,14 @@ mod agent;
 mod agent_state;
 mod check;
 mod choice;
+mod completions;
 mod destination;
 mod export;
 mod kernel;
 mod leaks;
 mod limits;
 mod list;
+mod man;
 mod memory;
 mod past;
 mod plugin;
@@ -176,6 +178,12 @@ enum Command {
     Why(why::Args),
     /// Show the features this kernel supports, those missing, and the backend in use
     Check(check::Args),
+    /// Print a script that completes commands, options and their values in a shell
+    #[command(visible_alias = "completion")]
+    Completions(completions::Args),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 /// Runs the command line; the exit code is for the shell.
@@ -209,6 +217,8 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Why(args)) => why::run(&args),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Completions(args)) => completions::run(&args),
+        Some(Command::Man(args)) => man::run(&args),
     };
     match result {
         Ok(code) => code,

@@ -102,6 +102,10 @@ impl Audience for Refusals {
     type Error = Infallible;
 
     fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), Infallible> {
+        // As in reports: what this tool was refused is nobody's trouble.
+        if output::is_own_failure(event, tracker) {
+            return Ok(());
+        }
         let Some(limit) = output::failed_limit(&event.kind) else { return Ok(()) };
         let key = match (Culprits::quota_of(event), limit) {
             (Some((user, resource)), _) => Key::Quota(user, resource),
@@ -112,5 +116,34 @@ impl Audience for Refusals {
         };
         self.add(key, limit, event, tracker);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use inotify_trace_model::{
+        event::{EventKind, Quota},
+        testing::{Machine, at, task},
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_this_tool_was_refused_does_not_count() {
+        let machine = Machine::new();
+        let mut refusals = Refusals::default();
+        let mut fail = |seconds, pid, comm| {
+            let quota = Some(Quota::own(128, 128, 0, 1));
+            let kind =
+                EventKind::CreateFailed { flags: 0, errno: libc::EMFILE, quota, files: None };
+            let event = Event { time: at(seconds), task: Some(task(pid, comm)), kind };
+            let Ok(()) = refusals.event(&event, &machine.0);
+        };
+        fail(1, 10, "tail");
+        fail(2, 11, "inotify-trace");
+        let latest = refusals.latest();
+        let [refused] = latest[..] else { panic!("{latest:?}") };
+        assert_eq!((refused.count, refused.last), (1, at(1)));
+        assert_eq!(refused.task.map(|it| it.pid), Some(10));
     }
 }

@@ -6,6 +6,7 @@ mod examples;
 mod hostile;
 mod limits;
 mod machine;
+mod manual;
 mod memory;
 mod parts;
 mod recordings;
