@@ -153,7 +153,7 @@ fn what_is_for_people_has_either_name_in_every_command() {
     let (_directory, file) = made();
     for command in ["replay", "list", "limits", "leaks", "why"] {
         let shown = ["text", "table"].map(|format| on(&file, command, &["-o", format]));
-        let [text, table] = shown.map(|output| self::text(&output.stdout).to_owned());
+        let [text, table] = shown.map(|output| text(&output.stdout).to_owned());
         assert!(!text.is_empty(), "{command}");
         assert_eq!(text, table, "{command}");
     }
