@@ -21,7 +21,7 @@ use tonic_prost::ProstCodec;
 pub const IMAGE: &str = "localhost/inotify-trace-test:1";
 
 /// The fields of `runtime.v1` (api.proto of cri-api) that a pod needs.
-mod api {
+pub mod api {
     use super::Message;
 
     #[derive(Clone, PartialEq, Message)]
@@ -43,11 +43,13 @@ mod api {
         pub name: String,
     }
 
+    /// The value of POD is 0, that of NODE is 2.
     #[derive(Clone, PartialEq, Message)]
     pub struct Namespaces {
-        /// The value of NODE is 2.
         #[prost(int32, tag = "1")]
         pub network: i32,
+        #[prost(int32, tag = "2")]
+        pub pid: i32,
     }
 
     #[derive(Clone, PartialEq, Message)]
@@ -68,6 +70,8 @@ mod api {
     pub struct Pod {
         #[prost(message, optional, tag = "1")]
         pub metadata: Option<Metadata>,
+        #[prost(string, tag = "3")]
+        pub log_directory: String,
         #[prost(message, optional, tag = "8")]
         pub linux: Option<LinuxPod>,
     }
@@ -93,6 +97,79 @@ mod api {
         pub outside: String,
         #[prost(bool, tag = "3")]
         pub is_readonly: bool,
+        /// The value of HOST_TO_CONTAINER is 1.
+        #[prost(int32, tag = "5")]
+        pub propagation: i32,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    pub struct Variable {
+        #[prost(string, tag = "1")]
+        pub name: String,
+        #[prost(string, tag = "2")]
+        pub value: String,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    pub struct Capabilities {
+        #[prost(string, repeated, tag = "1")]
+        pub add: Vec<String>,
+        #[prost(string, repeated, tag = "2")]
+        pub drop: Vec<String>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    pub struct User {
+        #[prost(int64, tag = "1")]
+        pub id: i64,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    pub struct ContainerSecurity {
+        #[prost(message, optional, tag = "1")]
+        pub capabilities: Option<Capabilities>,
+        #[prost(message, optional, tag = "3")]
+        pub namespaces: Option<Namespaces>,
+        #[prost(message, optional, tag = "5")]
+        pub user: Option<User>,
+        #[prost(bool, tag = "7")]
+        pub is_root_readonly: bool,
+        #[prost(bool, tag = "11")]
+        pub no_new_privileges: bool,
+        #[prost(string, repeated, tag = "13")]
+        pub masked: Vec<String>,
+        #[prost(string, repeated, tag = "14")]
+        pub readonly: Vec<String>,
+        /// The value of RuntimeDefault is 0.
+        #[prost(message, optional, tag = "15")]
+        pub seccomp: Option<Empty>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    pub struct LinuxContainer {
+        #[prost(message, optional, tag = "2")]
+        pub security: Option<ContainerSecurity>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    pub struct Exec {
+        #[prost(string, tag = "1")]
+        pub id: String,
+        #[prost(string, repeated, tag = "2")]
+        pub command: Vec<String>,
+        /// Seconds.
+        #[prost(int64, tag = "3")]
+        pub timeout: i64,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    pub struct Executed {
+        #[prost(bytes = "vec", tag = "1")]
+        pub output: Vec<u8>,
+        #[prost(bytes = "vec", tag = "2")]
+        pub errors: Vec<u8>,
+        #[prost(int32, tag = "3")]
+        pub code: i32,
     }
 
     #[derive(Clone, PartialEq, Message)]
@@ -103,8 +180,16 @@ mod api {
         pub image: Option<Name>,
         #[prost(string, repeated, tag = "3")]
         pub command: Vec<String>,
+        #[prost(string, repeated, tag = "4")]
+        pub arguments: Vec<String>,
+        #[prost(message, repeated, tag = "6")]
+        pub environment: Vec<Variable>,
         #[prost(message, repeated, tag = "7")]
         pub mounts: Vec<Mount>,
+        #[prost(string, tag = "11")]
+        pub log: String,
+        #[prost(message, optional, tag = "15")]
+        pub linux: Option<LinuxContainer>,
     }
 
     #[derive(Clone, PartialEq, Message)]
@@ -169,8 +254,10 @@ impl Containerd {
         );
         fs::write(root.join("config.toml"), config).unwrap();
         let log = fs::File::create(root.join("log.txt")).unwrap();
-        let mut command = Command::new("containerd");
-        command.arg("--config").arg(root.join("config.toml")).stdin(Stdio::null());
+        // Mounts of the machine are shared with containers only where they are shared at all.
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "shared", "containerd", "--config"]);
+        command.arg(root.join("config.toml")).stdin(Stdio::null());
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut containerd = Self { child, directory, runtime, grpc: None, pods: Vec::new() };
@@ -182,6 +269,11 @@ impl Containerd {
     /// The path of the CRI socket.
     pub fn socket(&self) -> PathBuf {
         self.directory.path().join("sock")
+    }
+
+    /// What a container wrote, by the name of its log.
+    pub fn log_of(&self, name: &str) -> String {
+        fs::read_to_string(self.directory.path().join(name)).unwrap_or_default()
     }
 
     fn log(&self) -> String {
@@ -248,24 +340,39 @@ impl Containerd {
         fs::write(image.join("config.json"), config.to_string()).unwrap();
         fs::write(image.join("manifest.json"), manifest.to_string()).unwrap();
         tar(".", "image.tar", &["manifest.json", "config.json", "layer.tar"]);
+        self.import_archive(&image.join("image.tar"));
+    }
+
+    /// Imports an image.
+    pub fn import_archive(&self, archive: &Path) {
         let mut ctr = Command::new("ctr");
         ctr.arg("--address").arg(self.socket()).args(["--namespace", "k8s.io", "images", "import"]);
-        run(ctr.args(["--snapshotter", "native"]).arg(image.join("image.tar")));
+        run(ctr.args(["--snapshotter", "native"]).arg(archive));
     }
 
     /// Starts a pod in the host's network, below a cgroup.
     pub fn pod(&mut self, name: &str, namespace: &str, uid: &str, parent: &str) -> Pod {
+        self.pod_in((name, namespace, uid), parent, api::Namespaces { network: 2, pid: 0 })
+    }
+
+    /// Starts a pod of this name, namespace and uid in namespaces of the machine.
+    pub fn pod_in(
+        &mut self,
+        (name, namespace, uid): (&str, &str, &str),
+        parent: &str,
+        namespaces: api::Namespaces,
+    ) -> Pod {
         let metadata = api::Metadata {
             name: name.to_owned(),
             uid: uid.to_owned(),
             namespace: namespace.to_owned(),
         };
-        let namespaces = Some(api::Namespaces { network: 2 });
         let linux = api::LinuxPod {
             cgroup_parent: parent.to_owned(),
-            security: Some(api::Security { namespaces }),
+            security: Some(api::Security { namespaces: Some(namespaces) }),
         };
-        let config = api::Pod { metadata: Some(metadata), linux: Some(linux) };
+        let log_directory = self.directory.path().to_str().unwrap().to_owned();
+        let config = api::Pod { metadata: Some(metadata), log_directory, linux: Some(linux) };
         let question = api::RunPod { config: Some(config.clone()) };
         let mount = cgroup::mount_point().expect("the caller has looked");
         leftovers::note(Leftover::Cgroup(&mount.join(parent.trim_start_matches('/'))));
@@ -283,13 +390,20 @@ impl Containerd {
             inside: it.to_owned(),
             outside: fs::canonicalize(it).unwrap().to_str().unwrap().to_owned(),
             is_readonly: true,
+            propagation: 0,
         });
         let config = api::Container {
             metadata: named(name),
             image: named(IMAGE),
             command: command.iter().map(|&word| word.to_owned()).collect(),
             mounts: mounts.collect(),
+            ..api::Container::default()
         };
+        self.start_container(pod, config)
+    }
+
+    /// Starts a container in a pod. Returns its id.
+    pub fn start_container(&mut self, pod: &Pod, config: api::Container) -> String {
         let question = api::CreateContainer {
             pod: pod.id.clone(),
             config: Some(config),
@@ -301,6 +415,16 @@ impl Containerd {
             self.call("StartContainer", api::Id { id: id.clone() });
         started.unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
         id
+    }
+
+    /// Runs a command in a container; returns its output, its errors and its exit code.
+    pub fn exec(&mut self, id: &str, command: &[&str]) -> (String, String, i32) {
+        let command = command.iter().map(|&word| word.to_owned()).collect();
+        let question = api::Exec { id: id.to_owned(), command, timeout: 60 };
+        let answer: Result<api::Executed, _> = self.call("ExecSync", question);
+        let answer = answer.unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&answer.output), text(&answer.errors), answer.code)
     }
 }
 

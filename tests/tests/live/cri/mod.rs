@@ -1,6 +1,7 @@
 //! Container names that are not on disk but come from a real containerd's CRI socket.
 
 mod containerd;
+mod daemon_set;
 
 use std::fs;
 
