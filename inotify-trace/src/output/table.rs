@@ -81,7 +81,9 @@ impl Cell {
         }
     }
 
-    fn is_number(&self) -> bool {
+    /// Whether it is aligned to the right.
+    #[must_use]
+    pub fn is_number(&self) -> bool {
         matches!(self, Self::Number(_) | Self::Faults(_) | Self::Percent(_) | Self::Figure(_))
     }
 

@@ -200,6 +200,8 @@ fn show(state: &mut State) -> Then {
 
 fn go(state: &mut State, view: View) -> Then {
     (state.view, state.front, state.open) = (view, Front::Rows, None);
+    // Its rows come later.
+    state.arrange();
     show(state)
 }
 

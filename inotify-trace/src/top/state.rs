@@ -200,7 +200,7 @@ fn order(rows: &Rows, shown: &Shown) -> Vec<usize> {
 /// Most first, names in alphabetical order, and what is not known last.
 fn compare(one: &Cell, other: &Cell) -> Ordering {
     let share = |cell: &Cell| match cell {
-        Cell::Number(number) => Some(u128::from(*number) * 100_000),
+        Cell::Number(number) | Cell::Faults(number) => Some(u128::from(*number) * 100_000),
         Cell::Percent(level) => {
             Some(u128::from(level.used) * 100_000 / u128::from(level.limit.max(1)))
         }

@@ -170,6 +170,12 @@ fn the_same_is_shown_of_an_agent_until_it_is_gone_and_of_a_recording() {
     terminal.keys(&["Space"]);
     terminal.wait_for("paused");
     terminal.keys(&["Space"]);
+    wait::until("it is recorded", || {
+        let mut list = Command::new(binary());
+        list.arg("list").arg("--recording").arg(&recordings).stderr(Stdio::null());
+        let told = list.output().unwrap().stdout;
+        String::from_utf8_lossy(&told).contains(&holder.pid.to_string())
+    });
     agent.kill().unwrap();
     agent.wait().unwrap();
     terminal.is_given_back(2);

@@ -281,6 +281,19 @@ fn a_pause_holds_the_moment_and_losses_are_told_all_the_same() {
 }
 
 #[test]
+fn a_view_that_was_left_is_drawn_before_its_rows_are_there_again() {
+    let mut person = Person::new(Source::Live);
+    person.type_in("12345");
+    for key in "1234512w1w3".chars() {
+        let event = KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE);
+        assert_ne!(press(&mut person.state, event), Then::Quit);
+        person.screen(80, 24);
+        let down = KeyEvent::new(KeyCode::Down, KeyModifiers::NONE);
+        assert_eq!(press(&mut person.state, down), Then::Stay);
+    }
+}
+
+#[test]
 fn every_key_of_the_help_fits_the_smallest_usual_screen() {
     let fits = |(key, what): &(&str, &str)| key.len() <= 21 && what.len() <= 58;
     assert!(HELP.len() <= 18 && HELP.iter().all(fits));

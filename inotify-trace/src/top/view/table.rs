@@ -94,9 +94,7 @@ fn columns(rows: &Rows, shown: &Shown, visible: &[usize], most: usize) -> Vec<Co
     let mut all: Vec<_> = wanted
         .map(|at| {
             let cells = || visible.iter().filter_map(|&row| rows.rows[row].cells.get(at));
-            let is_number = |cell: &Cell| {
-                matches!(cell, Cell::Number(_) | Cell::Percent(_) | Cell::Figure(_) | Cell::Missing)
-            };
+            let is_number = |cell: &Cell| cell.is_number() || *cell == Cell::Missing;
             let name = rows.columns[at];
             let widest = cells().map(|cell| cell.text().width()).max().unwrap_or_default();
             let width = widest.max(name.width());
