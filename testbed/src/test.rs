@@ -140,16 +140,16 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         _ => elsewhere.fuzzing(again, &mut not_run),
     };
     let (told, mut elsewhere, fuzzed) = thread::scope(|scope| -> Result<_> {
-        // This kernel's tests run one after the other, and wait for much: they leave most of two
-        // processors to the compiling of what is fuzzed and to the machines, whose processes give
-        // way to them.
+        // Most of it is compiling, for which this kernel's tests leave a processor: they run one
+        // after the other.
         let fuzzing = fuzzing.as_ref().map(|it| scope.spawn(|| it.run()));
-        let elsewhere =
-            (tier != Tier::Quick).then(|| scope.spawn(|| elsewhere.run(&stages, again)));
-        let told = stages.run("tests on this kernel", || here.run(again));
-        let elsewhere = elsewhere.map(|it| it.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        let told = stages.run("tests on this kernel", || here.run(again))?;
+        let elsewhere = match tier {
+            Tier::Quick => Told::default(),
+            _ => elsewhere.run(&stages, again)?,
+        };
         let fuzzed = fuzzing.map(|it| it.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        Ok((told?, elsewhere.transpose()?.unwrap_or_default(), fuzzed))
+        Ok((told, elsewhere, fuzzed))
     })?;
     if let Some(fuzzed) = fuzzed {
         elsewhere.fuzzed = fuzzed.failed;

@@ -92,7 +92,7 @@ pub fn write(programs: &[Program], out: &Path) -> Result<String> {
     index["annotations"] = json!({
         "org.opencontainers.image.ref.name": version,
         // What containerd names it when it is imported.
-        "io.containerd.image.name": format!("ghcr.io/inotify-trace/inotify-trace:{version}"),
+        "io.containerd.image.name": format!("localhost/inotify-trace:{version}"),
     });
     archive.finish(&json!({
         "schemaVersion": 2,

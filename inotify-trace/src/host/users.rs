@@ -1,16 +1,38 @@
 //! Users of this machine.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
 
 use inotify_trace_model::text::text_of;
+use rustix::fs::{OFlags, ResolveFlags};
 
-use super::root;
+use super::{confined, root};
+
+/// No more of the file is read than these bytes.
+const MOST: u64 = 16 << 20;
 
 /// Names of users by uid: those in the machine's /etc/passwd. Users of a directory service are not among them:
 /// asking for them could wait for a network that is down.
 #[must_use]
 pub fn users() -> BTreeMap<u32, String> {
-    parse(&fs::read(root().join("etc/passwd")).unwrap_or_default())
+    parse(&read(root()).unwrap_or_default())
+}
+
+/// The machine's /etc/passwd. Links lead where they lead on the machine, and only a regular file is
+/// read: opening a pipe would wait for whoever writes to it.
+fn read(root: &Path) -> io::Result<Vec<u8>> {
+    let root = File::open(root)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    let file = confined::open_in(root, Path::new("etc/passwd"), flags, ResolveFlags::empty())?;
+    let mut bytes = Vec::new();
+    if file.metadata()?.is_file() {
+        file.take(MOST).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// From the bytes of a passwd file (passwd(5)), which need be of no encoding.
@@ -26,7 +48,23 @@ fn parse(file: &[u8]) -> BTreeMap<u32, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
     use super::*;
+
+    #[test]
+    fn links_lead_where_they_lead_on_the_machine() {
+        let machine = tempfile::tempdir().unwrap();
+        let at = |path: &str| machine.path().join(path);
+        fs::create_dir_all(at("etc")).unwrap();
+        fs::create_dir(at("usr")).unwrap();
+        fs::write(at("usr/passwd"), "root:x:0:0").unwrap();
+        symlink("/usr/passwd", at("etc/passwd")).unwrap();
+        assert_eq!(read(machine.path()).unwrap(), b"root:x:0:0");
+        fs::remove_file(at("etc/passwd")).unwrap();
+        fs::create_dir(at("etc/passwd")).unwrap();
+        assert_eq!(read(machine.path()).unwrap(), b"");
+    }
 
     #[test]
     fn the_first_name_of_a_number_counts() {

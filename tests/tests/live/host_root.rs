@@ -1,17 +1,21 @@
 //! The agent in a container that has the machine's files at /host, and a cgroup namespace of its own, as
 //! on a Kubernetes node with cgroup v2 alone.
 
-use std::{path::Path, process::Command};
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::Command,
+};
 
 use inotify_trace_tests::{Cgroup, Process, World, agent, live_test, system};
 use serde_json::{Value, json};
 
-/// Enters the cgroup $1 and namespaces of its own, and runs the program $3 in the directory $2, where
-/// only /host shows the machine. The rest are the program's arguments.
+/// Runs the program $2 in the directory $1, where only /host shows the machine, in a mount namespace of
+/// its own. The rest are the program's arguments.
 const CONTAINER: &str = r#"
-echo $$ > "$1/cgroup.procs"
-shift
-exec unshare --mount --propagation private --cgroup sh -ec '
+mount --make-rprivate /
 root=$1 program=$2
 shift 2
 mount -t tmpfs none "$root"
@@ -24,13 +28,23 @@ mount --bind /dev "$root/dev"
 mount -t sysfs none "$root/sys"
 mount -t cgroup2 none "$root/sys/fs/cgroup"
 exec chroot "$root" /program "$@"
-' sh "$@"
 "#;
 
 /// What `list` says in such a container.
 fn list(own: &Cgroup, root: &Path, options: &[&str]) -> Value {
     let mut command = Command::new("sh");
-    command.args(["-ec", CONTAINER, "sh"]).arg(own.directory()).arg(root).arg(agent::binary());
+    command.args(["-ec", CONTAINER, "sh"]).arg(root).arg(agent::binary());
+    let procs = File::options().write(true).open(own.directory().join("cgroup.procs")).unwrap();
+    let enter = move || {
+        (&procs).write_all(b"0")?;
+        // SAFETY: takes no memory.
+        match unsafe { libc::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec it writes to an open file and makes one call, and takes no memory.
+    unsafe { command.pre_exec(enter) };
     let output = command.args(["list", "--no-agent", "-o", "json"]).args(options).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{options:?}: {errors}");
