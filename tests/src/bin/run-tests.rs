@@ -137,6 +137,8 @@ impl Binary {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.current_dir(&self.directory).stdin(Stdio::null());
+        // As cargo does it.
+        command.env("CARGO_MANIFEST_DIR", &self.directory);
         command
     }
 }
