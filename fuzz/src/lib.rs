@@ -25,7 +25,7 @@ pub fn replay(bytes: &[u8]) {
     let users = UserNames::from_map(header.users.clone());
     let mut story = Story::new(header.started, Grace::default());
     let text =
-        Text::new(io::sink(), clock.clone(), users, Timestamps::Iso, Width::Columns(80), false);
+        Text::new(io::sink(), clock.clone(), users, Timestamps::Iso, Width::Columns(80).into());
     let mut shown = (Json::new(io::sink(), clock), text);
     let mut before = reader.offset();
     loop {
