@@ -17,7 +17,7 @@ use xtask::vm::QEMU;
 pub const MEMORY: u32 = 1024;
 
 /// From power on to the first command: two to four seconds on an idle machine.
-const BOOT_LIMIT: Duration = Duration::from_secs(300);
+const BOOT_LIMIT: Duration = Duration::from_secs(90);
 
 /// A kernel in trouble may still write what led to it.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -117,10 +117,9 @@ impl Machine<'_> {
     fn command(&self, ports: &Ports) -> Command {
         // QEMU takes commas for the ends of a value, unless they are doubled.
         let file = |path: &Path| format!("file:{}", path.display().to_string().replace(',', ",,"));
-        // QEMU is to go when this program does, even if that is killed. It gives way to whatever else
-        // runs: for this kernel's tests, other programs that take the processors are no test.
-        let mut command = Command::new("nice");
-        command.args(["-n", "10", "setpriv", "--pdeathsig", "KILL", QEMU]);
+        // QEMU is to go when this program does, even if that is killed.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", QEMU]);
         command
             // On the microvm machine, which would boot faster, kernels hang at random while they
             // measure their clocks under emulation.

@@ -1,29 +1,27 @@
 //! How long each stage took.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use xtask::step;
 
-/// The stages of a run, in the order of their ends. Some go on at the same time.
+/// The stages of a run, in order.
 pub struct Stages {
     started: Instant,
-    stages: Mutex<Vec<(&'static str, Duration)>>,
+    stages: Vec<(&'static str, Duration)>,
 }
 
 impl Stages {
     pub fn new() -> Self {
-        Self { started: Instant::now(), stages: Mutex::default() }
+        Self { started: Instant::now(), stages: Vec::new() }
     }
 
     /// Does a part of the work, and takes its time.
-    pub fn run<T>(&self, name: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub fn run<T>(&mut self, name: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         step::say(&format!("== {name} ({} s since the start)", self.started.elapsed().as_secs()));
         let started = Instant::now();
         let result = work();
-        let took = started.elapsed();
-        self.stages.lock().unwrap_or_else(PoisonError::into_inner).push((name, took));
+        self.stages.push((name, started.elapsed()));
         result
     }
 
@@ -34,8 +32,7 @@ impl Stages {
             let seconds = took.as_secs();
             format!("{:3} min {:02} s  {name}\n", seconds / 60, seconds % 60)
         };
-        let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
-        stages.iter().chain([&all]).map(line).collect()
+        self.stages.iter().chain([&all]).map(line).collect()
     }
 }
 
@@ -45,7 +42,7 @@ mod tests {
 
     #[test]
     fn a_stage_that_fails_is_in_the_table_too() {
-        let stages = Stages::new();
+        let mut stages = Stages::new();
         assert_eq!(stages.run("one", || Ok(1)).unwrap(), 1);
         assert!(stages.run("two", || anyhow::bail!("no") as anyhow::Result<()>).is_err());
         let table = stages.table();

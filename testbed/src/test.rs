@@ -111,7 +111,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         Args { again: true, .. } => Tier::Again,
         _ => Tier::Usual,
     };
-    let stages = Stages::new();
+    let mut stages = Stages::new();
     let again = if tier == Tier::Again { Some(failures::read(workspace)?) } else { None };
     if again.as_ref().is_some_and(Vec::is_empty) {
         step::say("nothing failed last time");
@@ -146,7 +146,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         let told = stages.run("tests on this kernel", || here.run(again))?;
         let elsewhere = match tier {
             Tier::Quick => Told::default(),
-            _ => elsewhere.run(&stages, again)?,
+            _ => elsewhere.run(&mut stages, again)?,
         };
         let fuzzed = fuzzing.map(|it| it.join().unwrap_or_else(|panic| resume_unwind(panic)));
         Ok((told, elsewhere, fuzzed))
@@ -245,7 +245,7 @@ struct Told {
 }
 
 impl Elsewhere<'_> {
-    fn run(&self, stages: &Stages, again: Option<&[Failure]>) -> Result<Told> {
+    fn run(&self, stages: &mut Stages, again: Option<&[Failure]>) -> Result<Told> {
         let mut told = Told::default();
         let (tasks, scenarios) = if tools::is_possible() {
             (self.tasks(again), self.scenarios(again))

@@ -17,6 +17,9 @@ use crate::agent;
 use crate::step;
 use crate::workspace::Workspace;
 
+/// The type of an index of manifests.
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
 /// Where the program is in the image.
 const PROGRAM: &str = "usr/bin/inotify-trace";
 
@@ -82,11 +85,11 @@ pub fn write(programs: &[Program], out: &Path) -> Result<String> {
     }
     let index = json!({
         "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "mediaType": INDEX,
         "manifests": manifests,
         "annotations": labels(),
     });
-    let mut index = archive.json_blob("application/vnd.oci.image.index.v1+json", &index)?;
+    let mut index = archive.json_blob(INDEX, &index)?;
     let digest = index["digest"].as_str().unwrap_or_default().to_owned();
     let version = env!("CARGO_PKG_VERSION");
     index["annotations"] = json!({
@@ -96,7 +99,7 @@ pub fn write(programs: &[Program], out: &Path) -> Result<String> {
     });
     archive.finish(&json!({
         "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "mediaType": INDEX,
         "manifests": [index],
     }))?;
     Ok(digest)

@@ -56,32 +56,28 @@ impl AgentArgs {
     /// # Errors
     /// If one was asked for and does not answer.
     pub(super) fn state(&self, is_fit: bool) -> anyhow::Result<Option<Known>> {
-        match &self.agent {
-            Some(path) => {
-                let known = state(path);
-                known.map(Some).with_context(|| path.display().to_string())
-            }
-            None if self.no_agent || !is_fit => Ok(None),
-            None => Ok(state(Path::new(SOCKET))
-                .inspect_err(|error| log::info!("{SOCKET}: {error}"))
-                .ok()),
-        }
+        self.asked(is_fit, |path| state(path).with_context(|| path.display().to_string()))
     }
-}
 
-#[cfg(feature = "top")]
-impl AgentArgs {
     /// The events of the agent, as [`state`](Self::state) its state.
     ///
     /// # Errors
     /// If one was asked for and does not answer.
+    #[cfg(feature = "top")]
     pub(super) fn events(&self, is_fit: bool) -> anyhow::Result<Option<Events>> {
+        self.asked(is_fit, Events::of)
+    }
+
+    /// What the agent answers, if one is to be asked.
+    fn asked<T>(
+        &self,
+        is_fit: bool,
+        ask: impl FnOnce(&Path) -> anyhow::Result<T>,
+    ) -> anyhow::Result<Option<T>> {
         match &self.agent {
-            Some(path) => Events::of(path).map(Some),
+            Some(path) => ask(path).map(Some),
             None if self.no_agent || !is_fit => Ok(None),
-            None => {
-                Ok(Events::of(Path::new(SOCKET)).inspect_err(|error| log::info!("{error:#}")).ok())
-            }
+            None => Ok(ask(Path::new(SOCKET)).inspect_err(|error| log::info!("{error:#}")).ok()),
         }
     }
 }
