@@ -143,7 +143,8 @@ pub(crate) fn lost(loss: Loss) {
     let cpu = unsafe { bpf_get_smp_processor_id() } % CPUS;
     if let Some(counter) = LOST.get_ptr_mut(cpu * Loss::ALL.len() as u32 + loss as u32) {
         // SAFETY: a live map value that only this CPU writes, on machines with up to `CPUS`. A
-        // program interrupted between the read and the write could hide one loss, never invent one.
+        // program that is preempted between the read and the write hides the losses of others until
+        // it goes on, never invents one. (Rust has no atomic addition for this target.)
         unsafe { *counter += 1 };
     }
 }

@@ -1,6 +1,7 @@
 //! The agent under test.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashSet},
     io::{BufRead as _, BufReader, Read},
     os::unix::process::ExitStatusExt as _,
@@ -50,6 +51,8 @@ struct Heard {
 #[derive(Debug, Default)]
 struct Said {
     lines: Vec<Value>,
+    /// How many of the lines tell of runs that the kernel skipped.
+    skipped: usize,
     errors: String,
     ended: bool,
 }
@@ -59,6 +62,9 @@ struct Said {
 pub struct Run {
     /// JSON lines without the summary, or lines of text as strings.
     pub events: Vec<Value>,
+    /// The lines about runs of programs that the kernel skipped. They are no events of a test's: they
+    /// may concern any process of the machine, and come at any time.
+    pub skipped: Vec<Value>,
     /// The summary of JSON output.
     pub summary: Value,
     /// Standard error.
@@ -152,7 +158,7 @@ impl Agent {
     /// # Panics
     /// If the condition does not hold in time.
     pub fn wait_for(&self, what: &str, condition: impl Fn(&[Value]) -> bool) {
-        self.wait_until(what, |said| condition(&said.lines));
+        self.wait_until(what, |said| condition(&said.events()));
     }
 
     /// Waits for an event with these fields.
@@ -189,7 +195,13 @@ impl Agent {
     /// The events so far.
     #[must_use]
     pub fn events(&self) -> Vec<Value> {
-        self.heard.lock().lines.clone()
+        self.heard.lock().events().into_owned()
+    }
+
+    /// The lines so far about runs of programs that the kernel skipped.
+    #[must_use]
+    pub fn skipped(&self) -> Vec<Value> {
+        self.heard.lock().lines.iter().filter(|line| is_skipped(line)).cloned().collect()
     }
 
     /// Stops the agent as Ctrl-C does.
@@ -246,8 +258,9 @@ impl Agent {
             check_summary(&events, &summary);
             check_replay(recording.file(), &events, &summary);
         }
+        let skipped = events.extract_if(.., |line| is_skipped(line)).collect();
         let recording = self.recording.take();
-        Run { events, summary, errors, status, recording }
+        Run { events, skipped, summary, errors, status, recording }
     }
 
     fn wait_until(&self, what: &str, condition: impl Fn(&Said) -> bool) {
@@ -297,6 +310,16 @@ impl Drop for Agent {
     }
 }
 
+impl Said {
+    /// All lines but those about skipped runs, of which there are hardly ever any.
+    fn events(&self) -> Cow<'_, [Value]> {
+        match self.skipped {
+            0 => Cow::Borrowed(&self.lines),
+            _ => self.lines.iter().filter(|line| !is_skipped(line)).cloned().collect(),
+        }
+    }
+}
+
 impl Heard {
     fn lock(&self) -> MutexGuard<'_, Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
@@ -311,6 +334,16 @@ impl Heard {
 /// A line that is not JSON stays text, which no check takes for an event.
 fn parsed(line: String) -> Value {
     serde_json::from_str(&line).unwrap_or(Value::String(line))
+}
+
+/// Whether a line tells of runs of programs that the kernel skipped.
+fn is_skipped(line: &Value) -> bool {
+    match line.as_str() {
+        Some(text) => {
+            text.contains(r#""lost_what":"runs""#) || text.contains("runs of kernel programs")
+        }
+        None => line["lost_what"] == "runs",
+    }
 }
 
 /// The agent's message that tracing has started.
@@ -329,7 +362,10 @@ fn listen(
         for line in BufReader::with_capacity(1 << 20, out).lines().map_while(Result::ok) {
             log.line(&line);
             let line = keep(line);
-            heard.add(|said| said.lines.push(line));
+            heard.add(|said| {
+                said.skipped += usize::from(is_skipped(&line));
+                said.lines.push(line);
+            });
         }
         heard.add(|said| said.ended = true);
     })

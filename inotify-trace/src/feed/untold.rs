@@ -13,10 +13,12 @@ use inotify_trace_model::event::{Event, EventKind, InstanceId, Table, Task};
 type Holder = (u32, Table);
 
 /// Drops what was found of instances that events tell of: those until `newest`, those whose creation
-/// is recorded before they are met or after, and descriptors that are just being closed. Returns the
-/// instances of which nothing is left.
+/// is recorded before they are met or after, and descriptors that are just being closed. One that was
+/// used since is there, whatever happened to its descriptor before: the record of its creation was
+/// lost. Returns the instances of which nothing is left.
 pub(super) fn keep(events: &mut Vec<Event>, newest: InstanceId) -> HashSet<InstanceId> {
     let early = met_before_their_creation(events, newest);
+    let used = used(events, newest);
     let (mut created, mut told, mut dropped) = (HashSet::new(), HashSet::new(), HashSet::new());
     let mut closing = Closing::default();
     events.retain(|event| {
@@ -25,7 +27,8 @@ pub(super) fn keep(events: &mut Vec<Event>, newest: InstanceId) -> HashSet<Insta
         let is_new = instance > newest && !created.contains(&instance);
         let is_kept = match event.kind {
             EventKind::InstanceFound { fd, .. } => {
-                is_new && !early.contains(&instance) && !closing.contains(event.task, fd)
+                let is_doubtful = early.contains(&instance) || closing.contains(event.task, fd);
+                is_new && (!is_doubtful || used.contains(&instance))
             }
             EventKind::WatchFound { .. } => is_new && told.contains(&instance),
             EventKind::InstanceCreated { .. } => created.insert(instance),
@@ -37,6 +40,19 @@ pub(super) fn keep(events: &mut Vec<Event>, newest: InstanceId) -> HashSet<Insta
     });
     dropped.retain(|instance| *instance > newest && !told.contains(instance));
     dropped
+}
+
+/// Instances after `newest` that a process did something with, by its descriptor.
+fn used(events: &[Event], newest: InstanceId) -> HashSet<InstanceId> {
+    let of_use = |event: &Event| match event.kind {
+        EventKind::WatchAdded { instance, .. }
+        | EventKind::WatchFailed { instance: Some(instance), .. }
+        | EventKind::WatchRemoved { instance, fd: Some(_), .. }
+        | EventKind::DescriptorClosed { instance, .. }
+        | EventKind::InstanceReleased { instance, fd: Some(_), .. } => Some(instance),
+        _ => None,
+    };
+    events.iter().filter_map(of_use).filter(|instance| *instance > newest).collect()
 }
 
 /// Instances after `newest` that the look met between their creation and its record: its reader takes
@@ -171,5 +187,24 @@ mod tests {
         assert_eq!(told, (vec![("range-close", 0), ("found", 6)], vec![]));
         let told = kept(vec![event(PID, EventKind::ProcessExited), found(PID, 6)]);
         assert_eq!(told, (vec![("exit", 0)], vec![6]));
+    }
+    #[test]
+    fn an_instance_that_is_used_is_there_whatever_its_descriptor_was_before() {
+        let told = kept(vec![created(6), closed(6), found(PID, 7), closed(7)]);
+        let all = vec![("create", 6), ("release", 6), ("found", 7), ("release", 7)];
+        assert_eq!(told, (all, vec![]));
+        // Its end is lost, too, and another one is at its address.
+        let instance = InstanceId(7);
+        let refused = EventKind::WatchFailed {
+            instance: Some(instance),
+            fd: FD,
+            path: None,
+            mask: 0,
+            errno: 28,
+            quota: None,
+        };
+        let told = kept(vec![found(PID, 7), event(PID, refused), replaced(7), created(8)]);
+        let all = vec![("found", 7), ("watch-failed", 7), ("release", 7), ("create", 8)];
+        assert_eq!(told, (all, vec![]));
     }
 }

@@ -110,9 +110,9 @@ fn lost(events: &[Value], what: &str) -> u64 {
 /// The calls that were told; those that were forgotten; and the runs of programs that the kernel
 /// skipped, since another thread was preempted in the same program: so the beginning or the end of a
 /// call may be missing.
-fn of_calls(events: &[Value]) -> (u64, u64, u64) {
+fn of_calls(events: &[Value], skipped: &[Value]) -> (u64, u64, u64) {
     let told = events.iter().filter(|it| it["event"] == "watch").count() as u64;
-    (told, lost(events, "calls"), lost(events, "runs"))
+    (told, lost(events, "calls"), lost(skipped, "runs"))
 }
 
 // Not with kprobes: the kernel follows only some calls at once to their ends (maxactive of kretprobes).
@@ -127,12 +127,12 @@ fn calls_that_are_forgotten_are_counted() {
         system::skip(test, &format!("no userfaultfd here: {error}"));
         return;
     }
-    agent.wait_for("each call is told or counted", |events| {
-        let (told, forgotten, skipped) = of_calls(events);
+    wait::until("each call is told or counted", || {
+        let (told, forgotten, skipped) = of_calls(&agent.events(), &agent.skipped());
         told + forgotten + skipped >= CALLS as u64
     });
     let run = agent.stop();
-    let (told, forgotten, skipped) = of_calls(&run.events);
+    let (told, forgotten, skipped) = of_calls(&run.events, &run.skipped);
     // Other programs' calls may be forgotten, too.
     assert!(told + forgotten + skipped >= CALLS as u64, "{told}, {forgotten}, {skipped}");
     assert!(forgotten > 0, "8 places hold no {CALLS} calls");
@@ -149,12 +149,12 @@ fn calls_are_lost_only_if_there_are_too_many() {
         system::skip(test, &format!("no userfaultfd here: {error}"));
         return;
     }
-    agent.wait_for("each call is told", |events| {
-        let (told, _, skipped) = of_calls(events);
+    wait::until("each call is told", || {
+        let (told, _, skipped) = of_calls(&agent.events(), &agent.skipped());
         told + skipped >= CALLS as u64
     });
     let run = agent.stop();
-    let (_, forgotten, skipped) = of_calls(&run.events);
+    let (_, forgotten, skipped) = of_calls(&run.events, &run.skipped);
     assert!(forgotten <= skipped, "{forgotten} forgotten, {skipped} skipped");
 }
 
