@@ -124,8 +124,10 @@ impl Machine<'_> {
             // On the microvm machine, which would boot faster, kernels hang at random while they
             // measure their clocks under emulation.
             // Kernels that are told of fast string instructions copy and clear with them, byte by
-            // byte, which under emulation is what takes a third of the kernel's time.
-            .args(["-machine", "q35", "-accel", "tcg,thread=single", "-cpu", "max,erms=off"])
+            // byte, which under emulation is what takes a third of the kernel's time. And each walk
+            // through the page tables, which emulation makes often, takes longer with five levels.
+            .args(["-machine", "q35", "-accel", "tcg,thread=single"])
+            .args(["-cpu", "max,erms=off,la57=off"])
             // With several processors emulated in parallel, kernels crash at times while they patch
             // their own code, as attaching a program makes them do.
             .args(["-smp", "1", "-m", &self.memory.to_string()])
@@ -135,10 +137,11 @@ impl Machine<'_> {
             .arg("-initrd")
             .arg(self.initramfs)
             // A panic restarts the machine at once, which -no-reboot makes QEMU's end. An emulated
-            // processor needs no mitigations, and takes its time for them.
+            // processor needs no mitigations, and takes its time for them. Its timer works, though on
+            // a busy machine it may tick too late for the kernel to believe so.
             .args([
                 "-append",
-                "console=ttyS0 quiet panic=-1 oops=panic 8250.nr_uarts=4 mitigations=off",
+                "console=ttyS0 quiet panic=-1 oops=panic 8250.nr_uarts=4 mitigations=off no_timer_check",
             ]);
         for port in [&ports.console, &ports.output, &ports.archive, &ports.progress] {
             command.arg("-serial").arg(file(port));
