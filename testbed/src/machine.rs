@@ -84,6 +84,23 @@ impl Ports {
     }
 }
 
+/// What the kernel is told.
+const COMMAND_LINE: [&str; 8] = [
+    "console=ttyS0",
+    "quiet",
+    "8250.nr_uarts=4",
+    // A panic restarts the machine at once, which -no-reboot makes QEMU's end.
+    "panic=-1",
+    "oops=panic",
+    // An emulated processor needs none, and takes its time for them.
+    "mitigations=off",
+    // The timer works, though on a busy machine it may tick too late for the kernel to believe so.
+    "no_timer_check",
+    // QEMU translates a program again for each address that it is at: without this a listing takes a
+    // quarter more.
+    "norandmaps",
+];
+
 impl Machine<'_> {
     /// Boots once, or twice if the first time may have been the emulator's fault; says which.
     pub fn run(&self, name: &str) -> Result<(Outcome, bool)> {
@@ -136,13 +153,7 @@ impl Machine<'_> {
             .arg(self.kernel)
             .arg("-initrd")
             .arg(self.initramfs)
-            // A panic restarts the machine at once, which -no-reboot makes QEMU's end. An emulated
-            // processor needs no mitigations, and takes its time for them. Its timer works, though on
-            // a busy machine it may tick too late for the kernel to believe so.
-            .args([
-                "-append",
-                "console=ttyS0 quiet panic=-1 oops=panic 8250.nr_uarts=4 mitigations=off no_timer_check",
-            ]);
+            .args(["-append", &COMMAND_LINE.join(" ")]);
         for port in [&ports.console, &ports.output, &ports.archive, &ports.progress] {
             command.arg("-serial").arg(file(port));
         }
