@@ -50,6 +50,11 @@ pub(super) struct Known {
 }
 
 impl AgentArgs {
+    /// Where the agent answers.
+    pub(super) fn path(&self) -> &Path {
+        self.agent.as_deref().unwrap_or(Path::new(SOCKET))
+    }
+
     /// The state of the agent. None if none is to be asked, or if none was asked for and none answers;
     /// `is_fit` is whether it can answer what is asked.
     ///

@@ -36,6 +36,20 @@ pub(super) fn ask(path: &Path) -> anyhow::Result<AgentState> {
     Ok(AgentState::of(&header, &page, now.as_secs_f64()))
 }
 
+/// How many calls the agent at a path has seen refused at users' limits.
+///
+/// # Errors
+/// If it does not answer.
+pub(super) fn refused(path: &Path) -> anyhow::Result<u64> {
+    let page = ask_metrics(path).with_context(|| path.display().to_string())?;
+    let of_users = |(labels, _): &(&str, f64)| {
+        ["instance_limit", "watch_limit"].contains(&label(labels, "cause"))
+    };
+    let page = Page(&page);
+    let failures = page.series(&of::FAILURES);
+    Ok(failures.into_iter().filter(of_users).map(|(_, count)| count as u64).sum())
+}
+
 /// The series of a page of metrics.
 struct Page<'a>(&'a str);
 

@@ -26,6 +26,7 @@ mod say;
 mod select;
 mod serve;
 mod session;
+mod settings;
 #[cfg(feature = "top")]
 mod top;
 mod trace;

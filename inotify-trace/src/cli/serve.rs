@@ -1,6 +1,7 @@
 //! `inotify-trace serve`: the agent that watches all the time.
 
 use std::{
+    io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -8,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use clap::FromArgMatches as _;
 use inotify_trace_model::{story::Story, verdict::Grace};
 
 use super::{
@@ -16,6 +18,7 @@ use super::{
     recorder::{Recording, header},
     say::say,
     session::{self, event_loop},
+    settings::Settings,
     units::{self, total_size},
 };
 use crate::{
@@ -23,6 +26,7 @@ use crate::{
     host::{self, privileges::Later},
     kernel::measure_programs,
     limits::files::Root,
+    output::Patient,
     recording::{Header, Rotation, Store},
     serve::{
         Listen, Shared,
@@ -38,6 +42,9 @@ use crate::{
 /// How often a recording begins a new file.
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// The most bytes of a recording.
+const RECORD_MAX_TOTAL: u64 = 1 << 30;
+
 /// The longest time from an event until it is on disk.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -52,7 +59,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "PATH", default_value = SOCKET)]
     socket: PathBuf,
     /// Let this group ask, too, by its name or number [default: only root]
-    #[arg(long, value_name = "GROUP", conflicts_with = "no_socket")]
+    #[arg(long, value_name = "GROUP")]
     socket_group: Option<String>,
     /// Let no other command ask
     #[arg(long)]
@@ -60,9 +67,9 @@ pub(super) struct Args {
     /// Record all events to files in this directory, a new one each hour
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
-    /// Keep the recorded files below this size together, such as 1G; the oldest are deleted
-    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = total_size, requires = "record")]
-    record_max_total: u64,
+    /// Keep the recorded files below this size together; the oldest are deleted [default: 1G]
+    #[arg(long, value_name = "SIZE", value_parser = total_size)]
+    record_max_total: Option<u64>,
     /// Write all events as Parquet into this directory, a file for each hour, as `export --partition`
     /// does. A file gets its name when its hour is over: kill -9 loses the open hour
     #[arg(long, value_name = "DIR")]
@@ -74,6 +81,12 @@ pub(super) struct Args {
     /// Pretend to lose this many events every ten seconds, to try what becomes of that
     #[arg(long, value_name = "N", hide = true)]
     simulate_loss: Option<u64>,
+    /// Take settings from this file [default: /etc/inotify-trace.toml if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the settings and where each comes from, as such a file, and end
+    #[arg(long)]
+    print_config: bool,
     #[command(flatten)]
     kernel: KernelArgs,
     #[command(flatten)]
@@ -90,15 +103,26 @@ Examples:
   sudo inotify-trace serve --record /var/lib/inotify-trace/    and record all events, 1G at most
   sudo inotify-trace serve --socket-group adm    let members of adm use list, limits and leaks
   curl http://127.0.0.1:20866/readyz             whether it sees everything yet
+  inotify-trace serve --print-config             its settings, and where each comes from
   inotify-trace list --agent                     ask it, in milliseconds
+
+Each option has a variable, such as INOTIFY_TRACE_LISTEN, and a key in /etc/inotify-trace.toml, such as
+`listen = \"0.0.0.0:20866\"`. The option counts before the variable, and that before the file.
 
 docs/metrics.md lists the metrics. Whoever can connect to --listen can read them; they have names of
 pods, units and users, and no paths. Under systemd, it tells when it is ready, and its watchdog that it
 runs. SIGTERM ends it, and completes the recording.";
 
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(given: &Args) -> anyhow::Result<ExitCode> {
+    let settings = Settings::of(given.config.as_deref())?;
+    let matches = settings.below(std::env::args_os())?;
+    if given.print_config {
+        Patient::stdout_to_the_end().write_all(settings.shown(&matches).as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let args = Args::from_arg_matches(&matches)?;
     log_at(args.verbose);
-    event_loop()?.block_on(serve(args))
+    event_loop()?.block_on(serve(&args))
 }
 
 async fn serve(args: &Args) -> anyhow::Result<ExitCode> {
@@ -106,7 +130,7 @@ async fn serve(args: &Args) -> anyhow::Result<ExitCode> {
     let (shared, mut asked) = Shared::new();
     let shared = Arc::new(shared);
     // What cannot work fails before anything is attached.
-    let store = args.record.is_some().then(|| args.store()).transpose()?;
+    let store = args.store()?;
     let socket = args.socket()?;
     let listen = match &args.listen {
         Some(listen) => listen.clone(),
@@ -143,8 +167,12 @@ async fn serve(args: &Args) -> anyhow::Result<ExitCode> {
     sources.recording = recording.as_ref().map(Recording::progress);
     sources.export = exports.as_ref().map(Exports::progress);
     let metrics = Metrics::new(Arc::clone(&shared), sources);
-    // What clients of the socket learn of this machine.
-    let header = header(&session, &args.host, &clock);
+    // What clients of the socket learn of this machine. `why` tells where the recording is, also if
+    // the command line does not say.
+    let mut header = header(&session, &args.host, &clock);
+    if let Some(directory) = &args.record {
+        header.command.push(format!("--record={}", directory.display()));
+    }
     // The file is removed at the end.
     let (clients, _file) =
         match socket.map(|it| it.serve(header, Arc::clone(&shared))).transpose()? {
@@ -190,21 +218,29 @@ impl Args {
         }
     }
 
-    /// Where to record.
-    fn store(&self) -> anyhow::Result<Store> {
-        let path = self.record.clone().unwrap_or_default();
+    /// Where to record, if it is to.
+    fn store(&self) -> anyhow::Result<Option<Store>> {
+        let Some(path) = &self.record else {
+            if self.record_max_total.is_some() {
+                bail!("--record-max-total goes with --record");
+            }
+            return Ok(None);
+        };
         if path.exists() && !path.is_dir() {
             bail!("--record {}: this is a file, and a directory is needed", path.display());
         }
-        let max_total = Some(self.record_max_total);
+        let max_total = Some(self.record_max_total.unwrap_or(RECORD_MAX_TOTAL));
         let rotation = Rotation { time: Some(HOUR), max_total, ..Rotation::default() };
         // A slash at the end says that it is a directory.
-        Ok(Store::new(&path.join(""), rotation)?)
+        Ok(Some(Store::new(&path.join(""), rotation)?))
     }
 
     /// The socket of the agent, unless there is to be none.
     fn socket(&self) -> anyhow::Result<Option<Socket>> {
         if self.no_socket {
+            if let Some(group) = &self.socket_group {
+                bail!("--socket-group {group} needs the socket, and --no-socket does without");
+            }
             return Ok(None);
         }
         let group = self.socket_group.as_deref().map(group).transpose()?;

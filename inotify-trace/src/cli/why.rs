@@ -15,6 +15,7 @@ use inotify_trace_model::{
 use super::{
     EXIT_ERROR,
     agent::AgentArgs,
+    agent_state,
     leaks::observe,
     list,
     past::{Past, PastArgs},
@@ -25,9 +26,9 @@ use super::{
 use crate::{
     feed::Options,
     host::{self, procfs},
-    limits::files::Root,
+    limits::{Pace, files::Root},
     output::{Patient, Screen, Selection, UserNames},
-    why::{Answer, Refusals, Seen, Subject, Suspects, answer},
+    why::{Answer, Before, Refusals, Seen, Subject, Suspects, answer},
 };
 
 /// Exit code if something has to be done.
@@ -82,7 +83,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.past.is_given() {
         return look_back(args, &what);
     }
-    let (tracker, now, grace, is_charged) = look(args)?;
+    let Look { tracker, now, grace, is_charged, before } = look(args)?;
     let users = host::users();
     let subject = subject(&what, &tracker, &users)?;
     let payer = match &subject {
@@ -105,6 +106,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             descriptors: &procfs::short_of_descriptors(NEAR_DESCRIPTORS),
             files: host::OpenFiles::open().count(),
             refusals: None,
+            pace: None,
+            before,
             is_charged,
             payer,
         },
@@ -113,26 +116,50 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(exit_code(&answer))
 }
 
-/// What exists now, the moment, the time for which what looks leaked has done so, and whether charges
-/// are known.
-fn look(args: &Args) -> anyhow::Result<(Tracker, BootTime, Grace, bool)> {
+/// What exists now.
+struct Look {
+    tracker: Tracker,
+    now: BootTime,
+    /// The time for which what looks leaked has done so.
+    grace: Grace,
+    /// Whether the kernel's charges are known.
+    is_charged: bool,
+    before: Before,
+}
+
+fn look(args: &Args) -> anyhow::Result<Look> {
     if let Some(known) = args.agent.state(args.host.is_default())? {
         let grace = Grace { target: args.settle, ..Grace::at_once() };
-        return Ok((known.tracker, known.now, grace, true));
+        let before = Before::Counted {
+            since: known.header.started,
+            refused: agent_state::refused(args.agent.path())?,
+            recording: recorded_by(&known.header.command),
+        };
+        let (tracker, now) = (known.tracker, known.now);
+        return Ok(Look { tracker, now, grace, is_charged: true, before });
     }
+    let before = Before::Unknown;
     let registry = args.host.registry();
     let options = || Options { registry: registry.clone(), find_paths: true, ..Options::default() };
     Ok(match event_loop()?.block_on(observe(options, args.settle)) {
         Ok((story, grace)) => {
             let now = story.now();
-            (story.into_tracker(), now, grace, true)
+            Look { tracker: story.into_tracker(), now, grace, is_charged: true, before }
         }
         // Says why the kernel can't be asked, and finds what can be found without it.
         Err(_) => {
             let look = list::look(false, false, &registry)?;
-            (look.tracker, host::now(), Grace::at_once(), look.is_told)
+            let (now, grace, is_charged) = (host::now(), Grace::at_once(), look.is_told);
+            Look { tracker: look.tracker, now, grace, is_charged, before }
         }
     })
+}
+
+/// Where an agent of this command line records.
+fn recorded_by(command: &[String]) -> Option<String> {
+    let joined = command.iter().find_map(|word| word.strip_prefix("--record=")).map(str::to_owned);
+    let after = || command.iter().skip_while(|word| *word != "--record").nth(1).cloned();
+    joined.or_else(after)
 }
 
 /// `PID_MAX_LIMIT` of 64-bit kernels.
@@ -145,7 +172,8 @@ const NEAR_DESCRIPTORS: u32 = 95;
 fn look_back(args: &Args, what: &str) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     let mut has_problem = false;
-    let is_damaged = args.past.each(|past, refusals: Refusals| {
+    let files: Vec<_> = args.past.recordings.iter().map(|it| it.display().to_string()).collect();
+    let is_damaged = args.past.each(|past, (refusals, pace): (Refusals, Pace)| {
         let users = past.header.users.clone();
         let subject = subject(what, &past.tracker, &users)?;
         let answer = answer(
@@ -158,6 +186,8 @@ fn look_back(args: &Args, what: &str) -> anyhow::Result<ExitCode> {
                 descriptors: &[],
                 files: None,
                 refusals: Some(&refusals),
+                pace: Some(&pace),
+                before: Before::Recorded(files.clone()),
                 is_charged: true,
                 payer: None,
             },

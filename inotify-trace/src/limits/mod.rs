@@ -6,12 +6,14 @@
 pub mod apply;
 pub mod files;
 pub mod kubelet;
+mod pace;
 mod rate;
 mod recommend;
 mod sysctl;
 
 use std::{io, path::PathBuf};
 
+pub use pace::{Pace, Samples};
 pub use rate::{Changes, Counted, Rate};
 pub use recommend::{
     DEFAULT_PODS, Floor, INSTANCE_BYTES, Pods, PodsFrom, QUEUED_EVENT_BYTES, Recommendation, Seen,

@@ -111,12 +111,10 @@ fn table(state: &mut State, code: KeyCode) {
             state.shown_mut().sort = columns.get(next).copied();
             // A column that cannot be seen is no order that anyone understands.
             state.shown_mut().skip = 0;
-            state.arrange();
         }
         KeyCode::Char('r') => {
             let shown = state.shown_mut();
             shown.is_reversed = !shown.is_reversed;
-            state.arrange();
         }
         KeyCode::Char('/') => state.prompt = Some(Prompt::Filter(state.shown().filter.clone())),
         KeyCode::Char(',') => {
@@ -171,7 +169,6 @@ fn typed(state: &mut State, prompt: Prompt, code: KeyCode) -> Then {
     };
     if is_filter {
         state.shown_mut().filter.clone_from(&text);
-        state.arrange();
     }
     match (is_over, is_filter) {
         (true, true) => Then::Stay,
@@ -200,16 +197,13 @@ fn show(state: &mut State) -> Then {
 
 fn go(state: &mut State, view: View) -> Then {
     (state.view, state.front, state.open) = (view, Front::Rows, None);
-    // Its rows come later.
-    state.arrange();
     show(state)
 }
 
 fn open(state: &mut State, front: Front) -> Then {
     if state.front == Front::Rows {
-        let shown = state.shown();
-        let selected = shown.selected.clone().filter(|_| !shown.order.is_empty());
-        let Some(key) = selected else {
+        let is_empty = state.arrange().is_empty();
+        let Some(key) = state.shown().selected.clone().filter(|_| !is_empty) else {
             state.message = Some("there is no row".to_owned());
             return Then::Stay;
         };
@@ -221,21 +215,18 @@ fn open(state: &mut State, front: Front) -> Then {
         state.forget_watches();
     }
     (state.front, state.scroll) = (front, 0);
-    state.arrange();
     show(state)
 }
 
 fn back(state: &mut State) -> Then {
     if state.front != Front::Page && !state.shown().filter.is_empty() {
         state.shown_mut().filter.clear();
-        state.arrange();
         return Then::Stay;
     }
     if state.front == Front::Rows {
         return Then::Stay;
     }
     (state.front, state.open, state.scroll) = (Front::Rows, None, 0);
-    state.arrange();
     show(state)
 }
 

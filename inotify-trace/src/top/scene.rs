@@ -16,7 +16,7 @@ pub struct Scene {
     pub view: View,
     /// About the whole machine.
     pub header: Header,
-    /// The rows of the view.
+    /// The rows of the view; none behind a page.
     pub rows: Rows,
     /// The page of the row that is open; None if there is none any more.
     pub page: Option<Page>,

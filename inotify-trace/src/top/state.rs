@@ -49,8 +49,6 @@ pub struct Shown {
     pub filter: String,
     /// How many columns after the first are left out on the left.
     pub skip: usize,
-    /// The places of the rows, in the order in which they are shown.
-    pub order: Vec<usize>,
 }
 
 /// All of it.
@@ -106,13 +104,16 @@ impl State {
     }
 
     /// Takes the latest moment. One of another view, which was on its way, says nothing of its rows.
-    pub fn take(&mut self, scene: Scene) {
+    pub fn take(&mut self, mut scene: Scene) {
         if scene.view != self.view {
             self.scene.header = scene.header;
             return;
         }
+        if scene.page.is_some() {
+            // Until there are new ones, those from before are shown again when the page is closed.
+            scene.rows = std::mem::take(&mut self.scene.rows);
+        }
         self.scene = scene;
-        self.arrange();
     }
 
     /// How the table in front is shown.
@@ -146,8 +147,9 @@ impl State {
         self.tables[WATCHES] = Shown::default();
     }
 
-    /// Sorts and filters the rows in front, and keeps the cursor on its row.
-    pub fn arrange(&mut self) {
+    /// Sorts and filters the rows in front, and keeps the cursor on its row. Returns the places of the
+    /// rows that are shown, in their order.
+    pub fn arrange(&mut self) -> Vec<usize> {
         let order = order(self.rows(), self.shown());
         let selected = self.shown().selected.as_ref();
         let rows = &self.rows().rows;
@@ -160,18 +162,19 @@ impl State {
         shown.selected = selected.or(shown.selected.take());
         shown.place = if order.is_empty() { shown.place } else { place };
         shown.top = shown.top.min(place).max((place + 1).saturating_sub(room));
-        shown.order = order;
+        order
     }
 
     /// Puts the cursor this far down, or up.
     pub fn move_by(&mut self, by: isize) {
-        let shown = self.shown();
-        let last = shown.order.len().saturating_sub(1);
-        let place = shown.place.saturating_add_signed(by).min(last);
-        let key = shown.order.get(place).map(|&at| self.rows().rows[at].key.clone());
+        let order = self.arrange();
+        let last = order.len().saturating_sub(1);
+        let place = self.shown().place.saturating_add_signed(by).min(last);
+        // Where no row is, the cursor stays on the one that it waits for.
+        let Some(&at) = order.get(place) else { return };
+        let key = self.rows().rows[at].key.clone();
         let shown = self.shown_mut();
-        (shown.place, shown.selected) = (place, key);
-        self.arrange();
+        (shown.place, shown.selected) = (place, Some(key));
     }
 }
 

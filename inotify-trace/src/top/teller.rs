@@ -25,7 +25,7 @@ use super::{
     failures::Failures,
     history::History,
     rows::Moment,
-    scene::{Scene, Source},
+    scene::{Rows, Scene, Source},
     wish::{View, Wish},
 };
 use crate::{output::UserNames, why::Refusals};
@@ -191,7 +191,9 @@ impl Teller {
         header.host.clone_from(&self.machine.host);
         header.backend.clone_from(&self.machine.backend);
         let page = open.as_ref().and_then(|key| moment.page(view, key));
-        Scene { answers: number, view, header, rows: moment.rows(view), page }
+        // Behind a page nobody sees the rows, which take as long.
+        let rows = if page.is_some() { Rows::default() } else { moment.rows(view) };
+        Scene { answers: number, view, header, rows, page }
     }
 
     /// The rows of each view, for a text.

@@ -3,7 +3,7 @@
 use inotify_trace_model::clock::Clock;
 use serde_json::{Value, json};
 
-use super::{Answer, Problem, Refused, text::told};
+use super::{Answer, Before, Problem, Refused, text::told};
 use crate::output::UserNames;
 
 impl Answer {
@@ -16,6 +16,9 @@ impl Answer {
             object["serious"] = problem.is_serious().into();
             object["says"] = words.heading.into();
             object["remedy"] = words.remedy.into();
+            if let Some(command) = self.command(problem, clock) {
+                object["command"] = command.into();
+            }
             object
         };
         let problems: Vec<_> = self.problems.iter().map(|it| each(it, clock)).collect();
@@ -32,6 +35,14 @@ impl Answer {
             "instances": self.instances,
             "fullest_limit": tightest,
             "problems": problems,
+            "agent": match &self.before {
+                Before::Counted { since, refused, recording } => json!({
+                    "since": clock.utc(*since),
+                    "refused": refused,
+                    "recording": recording,
+                }),
+                Before::Unknown | Before::Recorded(_) => Value::Null,
+            },
         })
     }
 }
@@ -49,6 +60,7 @@ fn facts(problem: &Problem, names: &UserNames, clock: &mut Clock) -> Value {
                 "leaked": it.leaked,
                 "not_visible": it.unseen,
                 "refused": quota.refused.as_ref().map(|it| times(it, clock)),
+                "full_in_seconds": quota.left.map(|left| left.as_secs()),
             })
         }
         Problem::Finding(finding) => json!({

@@ -8,7 +8,7 @@ mod message;
 mod refusals;
 mod text;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use inotify_trace_model::{
     event::{BootTime, Comm, Files, Level},
@@ -23,12 +23,35 @@ pub use message::Suspects;
 pub use refusals::{Refusals, Refused};
 
 use crate::{
-    limits::{Setting, State, Sysctl, reaches},
+    limits::{Pace, Setting, State, Sysctl, reaches},
     output::Selection,
 };
 
 /// From which share of a limit on it is nearly reached, in percent.
 pub const NEAR: u32 = 80;
+
+/// From which share of a limit on it is nearly reached if it grows, in percent, and soon enough. The
+/// alerts of deploy/prometheus have the same.
+const FILLING: u32 = 50;
+const SOON: Duration = Duration::from_secs(4 * 3600);
+
+/// What is known of what happened before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing: it is a look.
+    Unknown,
+    /// All that these recordings tell.
+    Recorded(Vec<String>),
+    /// What a running agent has counted.
+    Counted {
+        /// The time from which on.
+        since: BootTime,
+        /// The calls refused at users' limits.
+        refused: u64,
+        /// Where it records.
+        recording: Option<String>,
+    },
+}
 
 /// What is asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +81,10 @@ pub struct Seen<'a> {
     pub files: Option<Files>,
     /// What was refused before; None at a look, which doesn't see that.
     pub refusals: Option<&'a Refusals>,
+    /// How fast limits are used up, where that was seen.
+    pub pace: Option<&'a Pace>,
+    /// What is known of what happened before.
+    pub before: Before,
     /// Whether the kernel's charges are known.
     pub is_charged: bool,
     /// Who would pay for what the selected process makes, whether it has made any or not.
@@ -97,6 +124,8 @@ pub struct Quota {
     pub waiting: Option<Setting>,
     /// What it has refused so far.
     pub refused: Option<Refused>,
+    /// The time until it is used up, if it grows.
+    pub left: Option<Duration>,
 }
 
 impl Quota {
@@ -150,8 +179,8 @@ pub struct Answer {
     pub instances: usize,
     /// Whether limits can be compared with what is used.
     pub is_charged: bool,
-    /// Whether earlier refusals would be known.
-    pub is_recorded: bool,
+    /// What is known of what happened before.
+    pub before: Before,
     /// The moment.
     pub now: BootTime,
 }
@@ -196,8 +225,10 @@ pub fn answer(subject: Subject, seen: &Seen<'_>) -> Answer {
             if tightest.is_none_or(|(_, _, most)| level.percent() > most.percent()) {
                 tightest = Some((user, resource, level));
             }
-            if reaches(level, NEAR) {
-                problems.push(Problem::Quota(Box::new(quota(user, resource, level, seen))));
+            let left = seen.pace.and_then(|pace| pace.left(user, resource, level));
+            let fills = reaches(level, FILLING) && left.is_some_and(|left| left <= SOON);
+            if reaches(level, NEAR) || fills {
+                problems.push(Problem::Quota(Box::new(quota(user, resource, level, left, seen))));
             }
         }
     }
@@ -216,7 +247,7 @@ pub fn answer(subject: Subject, seen: &Seen<'_>) -> Answer {
         tightest,
         instances,
         is_charged: seen.is_charged,
-        is_recorded: seen.refusals.is_some(),
+        before: seen.before.clone(),
         now: seen.now,
         subject,
     }
@@ -228,7 +259,13 @@ impl Problem {
     }
 }
 
-fn quota(user: User, resource: Resource, level: Level, seen: &Seen<'_>) -> Quota {
+fn quota(
+    user: User,
+    resource: Resource,
+    level: Level,
+    left: Option<Duration>,
+    seen: &Seen<'_>,
+) -> Quota {
     let culprits = Culprits::now(user, resource, level, seen.tracker);
     let exhausted = Exhausted::by(&culprits, seen.tracker);
     let is_waiting = |it: &&Setting| {
@@ -239,7 +276,7 @@ fn quota(user: User, resource: Resource, level: Level, seen: &Seen<'_>) -> Quota
     // A namespace's own limit is in no file.
     let waiting = (user.userns == User::INITIAL).then(|| seen.settings.iter().find(is_waiting));
     let refused = seen.refusals.and_then(|it| it.of(user, resource)).cloned();
-    Quota { exhausted, waiting: waiting.flatten().cloned(), refused }
+    Quota { exhausted, waiting: waiting.flatten().cloned(), refused, left }
 }
 
 impl<'a> Scope<'a> {
@@ -339,5 +376,61 @@ impl<'a> Scope<'a> {
         let all = seen.refusals.map(Refusals::latest).unwrap_or_default();
         let meant = all.into_iter().filter(|it| is_meant(it) && !is_told(it));
         meant.cloned().map(|it| Problem::Refused(Box::new(it))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use inotify_trace_model::{
+        clock::Clock,
+        event::{Charge, EventKind},
+        story::Audience as _,
+        testing::{Machine, at},
+    };
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::output::{Screen, UserNames, Width};
+
+    fn seen<'a>(tracker: &'a Tracker, now: BootTime, pace: &'a Pace) -> Seen<'a> {
+        Seen {
+            tracker,
+            now,
+            grace: Grace::at_once(),
+            settings: &[],
+            descriptors: &[],
+            files: None,
+            refusals: None,
+            pace: Some(pace),
+            before: Before::Recorded(vec!["it's night.itrec".to_owned()]),
+            is_charged: true,
+            payer: None,
+        }
+    }
+
+    #[test]
+    fn use_that_grows_is_told_from_half_of_a_limit_on_if_it_lasts_hours_only() {
+        let (mut machine, mut pace) = (Machine::new(), Pace::default());
+        let mut told = |second: u64, used| {
+            let watches = Some(Level { used, limit: 1000 });
+            let charge = Charge { uid: 0, userns: User::INITIAL, instances: None, watches };
+            machine.tell(second, None, EventKind::Charged { charges: [charge].into() });
+            let Ok(()) = pace.moment(&machine.0, at(second));
+            let answer = answer(Subject::Machine, &seen(&machine.0, at(second), &pace));
+            let mut text = Vec::new();
+            let names = UserNames::from_map([(0, "root".to_owned())].into());
+            let mut clock = Clock::of_machine_booted(0, TimeZone::UTC);
+            answer.write(&mut text, &names, &mut clock, Screen::from(Width::Unlimited)).unwrap();
+            (answer.is_healthy(), String::from_utf8(text).unwrap())
+        };
+        assert_eq!(told(10, 400).0, Some(true));
+        // A quarter more in a minute, and still less than half.
+        assert_eq!(told(70, 499).0, Some(true));
+        let (is_healthy, text) = told(130, 600);
+        assert_eq!(is_healthy, Some(false), "{text}");
+        assert!(text.contains("PROBLEM  600 of 1000 watches of root"), "{text}");
+        assert!(text.contains("will be in 4m00s at the pace of the last minutes"), "{text}");
+        // It has stopped.
+        assert_eq!(told(500, 600).0, Some(true));
     }
 }

@@ -9,10 +9,10 @@ use inotify_trace_model::{
     resource::Resource,
 };
 
-use super::{Answer, Problem, Quota, Refused, Subject};
+use super::{Answer, Before, Problem, Quota, Refused, Subject};
 use crate::{
     limits::{Assignment, Setting},
-    output::{Screen, Tone, UserNames, limit_remedy, printable, words, wrapped},
+    output::{Approximate, Screen, Tone, UserNames, limit_remedy, printable, words, wrapped},
 };
 
 /// The problems that are told in full: no more than fits on a screen.
@@ -50,7 +50,8 @@ impl Answer {
             let heading = format!("{label}  {}", told.heading);
             let heading = wrapped(&heading, 0).hanging(6).on(width);
             writeln!(out, "{}", screen.colours.paint(tone, heading))?;
-            for (label, line) in told.lines.iter().chain([&("do", told.remedy)]) {
+            let then = self.command(problem, clock).map(|it| ("then", format!("`{it}`")));
+            for (label, line) in told.lines.iter().chain(&then).chain([&("do", told.remedy)]) {
                 writeln!(out, "{}", wrapped(&format!("{label}: {line}"), 6).on(width))?;
             }
         }
@@ -63,13 +64,57 @@ impl Answer {
             writeln!(out, "{line}")?;
         }
         if self.is_healthy() != Some(false) {
-            writeln!(out, "{}", wrapped(&self.reassurance(names), 0).on(width))?;
+            writeln!(out, "{}", wrapped(&self.reassurance(names, clock), 0).on(width))?;
         }
         Ok(())
     }
 
+    /// The command that shows what was recorded of a problem of the past when it was one.
+    pub(super) fn command(&self, problem: &Problem, clock: &Clock) -> Option<String> {
+        let (Problem::Refused(refused), Before::Recorded(files)) = (problem, &self.before) else {
+            return None;
+        };
+        // With the refusal itself, wherever the command is entered.
+        let after = BootTime(refused.last.0.saturating_add(1_000_000));
+        let time = clock.timestamp(after).to_zoned(clock.zone().clone());
+        let time = time.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z");
+        let files = files.iter().map(|file| format!(" --recording {}", quoted(file)));
+        Some(format!("inotify-trace why{} --at {time}", files.collect::<String>()))
+    }
+
+    /// What is known of what went wrong before.
+    fn earlier(&self, clock: &Clock) -> String {
+        match &self.before {
+            Before::Recorded(_) => String::new(),
+            Before::Unknown => {
+                " If it happened earlier, ask a recording: `inotify-trace why --recording FILE --at TIME`; \
+                 to catch the next time, let `inotify-trace record` run."
+                    .to_owned()
+            }
+            Before::Counted { since, refused: 0, .. } => format!(
+                " The agent has seen no call refused at a user's limit since it began at {}.",
+                clock.local(*since)
+            ),
+            Before::Counted { since, refused, recording } => {
+                let since = clock.local(*since);
+                let how = match recording {
+                    Some(directory) => format!(
+                        "`sudo inotify-trace why --recording {}` tells when, whom and by whom.",
+                        quoted(directory)
+                    ),
+                    None => "to know more the next time, let it record: `inotify-trace serve --record DIR`."
+                        .to_owned(),
+                };
+                let calls = if *refused == 1 { "1 call was" } else { &format!("{refused} calls were") };
+                format!(
+                    " But it was: since the agent began at {since}, {calls} refused at a user's limit; {how}"
+                )
+            }
+        }
+    }
+
     /// What is said where nothing has to be done.
-    fn reassurance(&self, names: &UserNames) -> String {
+    fn reassurance(&self, names: &UserNames, clock: &Clock) -> String {
         let instances = match self.instances {
             1 => "1 instance".to_owned(),
             count => format!("{count} instances"),
@@ -96,13 +141,9 @@ impl Answer {
                 resource.name()
             )
         });
-        let earlier = if self.is_recorded {
-            ""
-        } else {
-            " If it happened earlier, ask a recording: `inotify-trace why --recording FILE --at TIME`; to \
-             catch the next time, let `inotify-trace record` run."
-        };
-        format!("Nothing is wrong {what}{}.{earlier}", tightest.unwrap_or_default())
+        let (tightest, earlier) = (tightest.unwrap_or_default(), self.earlier(clock));
+        let now = if matches!(self.before, Before::Recorded(_)) { "" } else { " now" };
+        format!("Nothing is wrong {what}{now}{tightest}.{earlier}")
     }
 }
 
@@ -146,7 +187,13 @@ fn quota(quota: &Quota, names: &UserNames, clock: &mut Clock) -> Told {
     let exhausted = &quota.exhausted;
     let heading = words::used_up(exhausted, names);
     let next = match (quota.is_full(), exhausted.resource) {
-        (false, _) => "it is not used up yet: nothing is refused so far".to_owned(),
+        (false, _) => match quota.left {
+            Some(left) => format!(
+                "it is not used up yet, and will be in {} at the pace of the last minutes",
+                Approximate(left)
+            ),
+            None => "it is not used up yet: nothing is refused so far".to_owned(),
+        },
         (true, Resource::Instances) => {
             "the next inotify_init fails: EMFILE, `too many open files`".to_owned()
         }
@@ -221,6 +268,17 @@ fn times(refused: &Refused, clock: &mut Clock) -> String {
         count => {
             format!("{count} times, from {} to {}", time(refused.first), time(refused.last))
         }
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &str) -> String {
+    let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"/._-:@%+=,".contains(&it);
+    let text = printable(path);
+    if text.bytes().all(is_plain) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
     }
 }
 

@@ -316,6 +316,8 @@ fn each_user_is_named_and_each_leak_is_in_the_chart_of_its_own_user() {
     for user in 1000..1003 {
         let sentence = format!("app in / could not get an instance charged to user {user}, once");
         assert!(flat.contains(&sentence), "no {sentence:?} in {text}");
+        let remedy = format!("instances of user {user}: ");
+        assert!(flat.contains(&remedy), "no {remedy:?} in {text}");
     }
     let others =
         "Used up as well: instances of user 1003, instances of user 1004, instances of user 1005.";

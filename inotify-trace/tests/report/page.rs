@@ -91,6 +91,12 @@ fn it_can_be_looked_at_in_light_and_dark_and_on_a_phone() {
          getComputedStyle(it).overflowX === 'auto')",
     );
     assert_eq!(boxes, true);
+    // On a phone tables are cut, and a shadow that stays at the edge says so.
+    let cut = browser.eval(
+        "[...document.querySelectorAll('.scroll')].filter(it => it.scrollWidth > it.clientWidth && \
+         getComputedStyle(it).backgroundAttachment === 'local, local, scroll, scroll').length",
+    );
+    assert!(cut.as_u64().unwrap() >= 2, "{cut} tables are cut");
 }
 
 #[test]

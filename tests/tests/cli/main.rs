@@ -10,6 +10,7 @@ mod manual;
 mod memory;
 mod parts;
 mod recordings;
+mod settings;
 mod several;
 mod surroundings;
 mod terminal;

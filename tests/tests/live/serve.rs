@@ -83,7 +83,7 @@ impl Served {
     }
 
     /// What a command says that asks it, or that asks no agent.
-    fn said(&self, arguments: &[&str], asks: bool) -> (Option<i32>, String) {
+    pub(crate) fn said(&self, arguments: &[&str], asks: bool) -> (Option<i32>, String) {
         let mut command = Command::new(binary());
         command.args(arguments);
         if asks {

@@ -127,6 +127,15 @@ fn each_view_shows_what_happens_and_the_terminal_is_given_back() {
     terminal.wait_for("FINDING");
     terminal.keys(&["1"]);
     terminal.wait_for("HELD-IN");
+    // A smaller terminal has fewer columns, and gets them back.
+    terminal.tmux(&["resize-window", "-x", "50", "-y", "14"]);
+    let wait = wait::Wait::begin();
+    let is_small = |screen: &str| screen.contains("1 Containers") && !screen.contains("HELD-IN");
+    while !is_small(&terminal.screen()) {
+        wait.look_again(|| terminal.screen());
+    }
+    terminal.tmux(&["resize-window", "-x", "100", "-y", "30"]);
+    terminal.wait_for("HELD-IN");
     terminal.keys(&["?"]);
     terminal.wait_for("Shift-Tab");
     terminal.keys(&["q"]);

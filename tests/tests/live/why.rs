@@ -3,10 +3,12 @@
 
 use std::{fs, process::Command};
 
-use inotify_trace_tests::{Agent, Cgroup, Process, agent::binary, live_test, process::hex, system};
+use inotify_trace_tests::{
+    Agent, Cgroup, Process, agent::binary, live_test, process::hex, system, wait,
+};
 use serde_json::Value;
 
-use crate::{payers::of_one_user, queues};
+use crate::{payers::of_one_user, queues, serve::Served};
 
 const MAX_INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
 
@@ -219,7 +221,48 @@ fn what_was_refused_is_told_of_a_recording_only() {
         let all = format!("{limit} of {limit} instances of {uid}");
         assert!(earlier["says"].as_str().unwrap().contains(&all), "{earlier}");
         assert_eq!((&answer["healthy"], code), (&true.into(), Some(0)), "{answer}");
+        // The command that it names shows the machine when it was wrong.
+        let command = earlier["command"].as_str().unwrap();
+        let then: Vec<_> = command.strip_prefix("inotify-trace why ").unwrap().split(' ').collect();
+        let (answer, code) = why(&then);
+        let full = problems(&answer, "limit-used-up");
+        let [full] = full[..] else { panic!("{command}: {answer}") };
+        assert_eq!((full["user"].as_str(), code), (Some(&*uid.to_string()), Some(1)), "{answer}");
+        assert_eq!(full["refused"]["count"], 3, "{full}");
     }
+}
+
+#[live_test]
+fn a_running_agent_knows_that_it_was_wrong_before() {
+    let _machine = system::the_machine();
+    let directory = system::directory();
+    let recording = directory.path().join("recorded").display().to_string();
+    let config = directory.path().join("agent.toml");
+    fs::write(&config, format!("record = {recording:?}\n")).unwrap();
+    let agent = Served::start(&["--config", config.to_str().unwrap()]);
+    let said =
+        || serde_json::from_str::<Value>(&agent.said(&["why", "-o", "json"], true).1).unwrap();
+    assert_eq!(said()["agent"]["refused"], 0);
+    let limit = system::number_in(MAX_INSTANCES);
+    let uid = system::fresh_uid();
+    let greedy = Process::of_user_with(uid, limit);
+    let mut victim = Process::of_user_with(uid, 0);
+    assert_eq!(victim.call("init1 0"), Err(libc::EMFILE));
+    drop(greedy);
+    wait::until("the agent knows", || {
+        let answer = said();
+        let again = answer["healthy"] == true;
+        again && answer["agent"]["refused"] == 1 && answer["agent"]["recording"] == *recording
+    });
+    let (code, text) = agent.said(&["why"], true);
+    let command = format!("`sudo inotify-trace why --recording {recording}`");
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("1 call was refused") && text.contains(&command), "{text}");
+    assert_eq!(code, Some(0));
+    agent.stop();
+    let (answer, _) = why(&["--recording", &recording]);
+    let earlier = problems(&answer, "refused-earlier");
+    assert_eq!(earlier.len(), 1, "{answer}");
 }
 
 #[live_test]

@@ -24,6 +24,12 @@ pub const UNIT: &str = "usr/lib/systemd/system/inotify-trace.service";
 /// The unit's place in the checkout.
 pub const UNIT_SOURCE: &str = "deploy/systemd/inotify-trace.service";
 
+/// The place of the service's settings.
+pub const SETTINGS: &str = "etc/inotify-trace.toml";
+
+/// The place of these in the checkout.
+pub const SETTINGS_SOURCE: &str = "deploy/inotify-trace.toml";
+
 /// Documents of the checkout that users get.
 pub const DOCUMENTS: &[&str] = &["README.md", "CHANGELOG.md"];
 
@@ -33,6 +39,7 @@ pub fn install(workspace: &Workspace, contents: &Contents<'_>, root: &Path) -> R
     let source = |name: &str| workspace.root.join(name);
     copy(contents.binary, &root.join("usr/bin").join(agent::NAME), 0o755)?;
     copy(&source(UNIT_SOURCE), &root.join(UNIT), 0o644)?;
+    copy(&source(SETTINGS_SOURCE), &root.join(SETTINGS), 0o644)?;
     copy(&source("README.md"), &documents.join("README.md"), 0o644)?;
     copy(contents.bill, &documents.join(sbom::FILE), 0o644)?;
     write(&documents.join("LICENSES.txt"), contents.licences, 0o644)

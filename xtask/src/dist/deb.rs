@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::Release;
 use super::build::Architecture;
-use super::contents::{self, Contents};
+use super::contents::{self, Contents, SETTINGS};
 use crate::agent;
 use crate::step;
 
@@ -99,6 +99,7 @@ pub fn make(
     for (name, script) in [("postinst", POSTINST), ("prerm", PRERM), ("postrm", POSTRM)] {
         contents::write(&control.join(name), script, 0o755)?;
     }
+    contents::write(&control.join("conffiles"), format!("/{SETTINGS}\n"), 0o644)?;
     contents::write(&control.join("md5sums"), sums(&tree)?, 0o644)?;
     let package = out.join(format!("{}_{version}_{}.deb", agent::NAME, architecture.debian));
     step::output_of(release.command("chmod").args(["-R", "u=rwX,go=rX"]).arg(&tree))?;
@@ -143,5 +144,7 @@ fn size(tree: &Path) -> Result<u64> {
 
 fn sums(tree: &Path) -> Result<String> {
     let mut command = std::process::Command::new("md5sum");
-    step::output_of(command.current_dir(tree).args(files(tree)?))
+    // Settings are there to be changed.
+    let files = files(tree)?.into_iter().filter(|file| file != SETTINGS);
+    step::output_of(command.current_dir(tree).args(files))
 }

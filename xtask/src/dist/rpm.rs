@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::Release;
 use super::build::Architecture;
-use super::contents::{self, Contents, UNIT};
+use super::contents::{self, Contents, SETTINGS, UNIT};
 use crate::agent;
 use crate::step;
 
@@ -76,6 +76,7 @@ cp -r %{{_tree}}/. %{{buildroot}}/
 %files
 %attr(0755,root,root) /usr/bin/inotify-trace
 %attr(0644,root,root) /{UNIT}
+%config(noreplace) %attr(0644,root,root) /{SETTINGS}
 %dir %attr(0755,root,root) /usr/share/doc/inotify-trace
 %doc %attr(0644,root,root) /usr/share/doc/inotify-trace/*
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::Release;
 use super::build::Architecture;
-use super::contents::{self, Contents, DOCUMENTS, UNIT_SOURCE};
+use super::contents::{self, Contents, DOCUMENTS, SETTINGS_SOURCE, UNIT_SOURCE};
 use crate::agent;
 use crate::sbom;
 use crate::step;
@@ -27,6 +27,7 @@ pub fn make(
     contents::write(&tree.join("LICENSES.txt"), contents.licences, 0o644)?;
     contents::copy(contents.bill, &tree.join(sbom::FILE), 0o644)?;
     contents::copy(&workspace.root.join(UNIT_SOURCE), &tree.join("inotify-trace.service"), 0o644)?;
+    contents::copy(&workspace.root.join(SETTINGS_SOURCE), &tree.join("inotify-trace.toml"), 0o644)?;
     for document in DOCUMENTS {
         contents::copy(&workspace.root.join(document), &tree.join(document), 0o644)?;
     }

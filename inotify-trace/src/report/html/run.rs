@@ -134,9 +134,19 @@ fn failures(run: &Run, rows: usize) -> Markup {
 
 fn leaks(run: &Run) -> Markup {
     let left = run.leaks_left + run.leaks.len().saturating_sub(LEAKS);
+    let is_past = |leak: &&Leak| leak.is_over && !leak.is_leak();
+    let (past, present): (Vec<_>, Vec<_>) = run.leaks.iter().take(LEAKS).partition(is_past);
     html! {
         @if !run.leaks.iter().any(Leak::is_leak) { p { (run.no_leak()) } }
-        @for leak in run.leaks.iter().take(LEAKS) { (card(leak, run)) }
+        @for leak in present { (card(leak, run)) }
+        @if !past.is_empty() {
+            div.card {
+                p { strong { "NOTES" } " on what ended before the recording did" }
+                ul { @for leak in past { li {
+                    (run.times.short(leak.reached)) ": " (prose(&words::heading(&leak.finding)))
+                } } }
+            }
+        }
         @if left > 0 { p.note { (left) " more are left out." } }
     }
 }

@@ -78,6 +78,11 @@ impl Headline<'_> {
         if name.starts_with(|c: char| c.is_ascii_digit()) { format!("user {name}") } else { name }
     }
 
+    /// A limit in a sentence.
+    fn quota(&self, user: User, resource: Resource) -> String {
+        format!("{} of {}", resource.name(), self.user(user))
+    }
+
     fn close(&self) -> impl Iterator<Item = &Closest> {
         self.closest.iter().filter(|it| is_close(it.level))
     }
@@ -151,14 +156,15 @@ impl Headline<'_> {
                 1 => String::new(),
                 _ => format!(" charged to {}", self.user(refusal.user)),
             };
-            all.push(format!("{who} could not get {what}{of}, {when}."));
             let at = self.times.short(refusal.blamed);
             let used_up = words::used_up(&refusal.by, self.names);
-            all.push(format!("Used up, as of {at}: {}.", used_up.trim_end()));
+            let used_up = used_up.trim_end();
+            all.push(format!(
+                "{who} could not get {what}{of}, {when}. Used up, as of {at}: {used_up}."
+            ));
         }
         let more = self.refusals.iter().skip(NAMED);
-        let more: Vec<_> =
-            more.map(|it| format!("{} of {}", it.resource.name(), self.user(it.user))).collect();
+        let more: Vec<_> = more.map(|it| self.quota(it.user, it.resource)).collect();
         if !more.is_empty() {
             all.push(format!("Used up as well: {}.", more.join(", ")));
         }
@@ -223,7 +229,9 @@ impl Headline<'_> {
         let told = self.leaks().filter(|leak| !leak.is_over);
         let leaks =
             told.map(|leak| format!("{}: {}", leak.comm, words::remedy(leak.finding.remedy())));
-        let refusals = self.refusals.iter().map(|it| words::remedy_for(&it.by));
+        let refusals = self.refusals.iter().map(|it| {
+            format!("{}: {}", self.quota(it.user, it.resource), words::remedy_for(&it.by))
+        });
         let files = self.other_limits().filter_map(|it| {
             let pid = it.pids.first().copied().filter(|_| it.pids.len() == 1);
             Some(words::remedy(limit_remedy(it.limit?, pid)?).into_owned())
@@ -234,8 +242,9 @@ impl Headline<'_> {
                 all.push(remedy);
             }
         }
-        if all.is_empty() && self.close().next().is_some() {
-            all.push(words::remedy(Remedy::Raise).into_owned());
+        if let (true, Some(close)) = (all.is_empty(), self.close().next()) {
+            let quota = self.quota(close.user, close.resource);
+            all.push(format!("{quota}: {}", words::remedy(Remedy::Raise)));
         }
         all
     }

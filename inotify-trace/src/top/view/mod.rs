@@ -58,20 +58,17 @@ pub(super) fn draw_on(buffer: &mut Buffer, area: Rect, state: &mut State, look: 
     let (top, rest) = split(area, lines);
     let (body, bottom) = split(rest, rest.height.saturating_sub(1));
     header::draw(buffer, top, state, look);
-    let room = usize::from(body.height.saturating_sub(1));
-    if state.room != room {
-        state.room = room;
-        state.arrange();
-    }
+    state.room = usize::from(body.height.saturating_sub(1));
+    let order = state.arrange();
     if state.has_help {
         help::draw(buffer, body, state);
     } else {
         match state.front {
-            Front::Rows | Front::Watches => table::draw(buffer, body, state),
+            Front::Rows | Front::Watches => table::draw(buffer, body, state, &order),
             Front::Page => page::draw(buffer, body, state),
         }
     }
-    status::draw(buffer, bottom, state, look);
+    status::draw(buffer, bottom, state, order.len(), look);
 }
 
 /// The first lines of an area, and the others.

@@ -28,10 +28,10 @@ struct Column {
     keeps_end: bool,
 }
 
-pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, state: &State, order: &[usize]) {
     let (rows, shown) = (state.rows(), state.shown());
     let room = usize::from(area.height.saturating_sub(1));
-    let visible: Vec<_> = shown.order.iter().skip(shown.top).take(room).copied().collect();
+    let visible: Vec<_> = order.iter().skip(shown.top).take(room).copied().collect();
     let columns = columns(rows, shown, &visible, usize::from(area.width));
     let mut left = 0;
     for column in &columns {
