@@ -53,9 +53,11 @@ fn container(base: &Path, bundles: Option<&Path>, number: u32) -> std::io::Resul
     // SAFETY: a child of this process, whose status is not asked for.
     unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
     // The kernel removes a process from its cgroup a moment after its parent has waited for it.
-    for _ in 0..1000 {
+    for _ in 0..10_000 {
         match fs::remove_dir(&group) {
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => thread::yield_now(),
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                thread::sleep(Duration::from_micros(200));
+            }
             result => {
                 result?;
                 break;

@@ -219,11 +219,6 @@ struct Files {
     /// When the last attempt failed, if it did.
     failed: Option<Instant>,
     progress: Arc<Progress>,
-    /// Sets of files that are complete.
-    complete: u64,
-    given_up: u64,
-    /// Events that are in no file.
-    missed: u64,
     say: Say,
 }
 
@@ -235,19 +230,17 @@ struct Open {
 
 impl Files {
     fn new(directory: PathBuf, header: Header, progress: Arc<Progress>, say: Say) -> Self {
-        let (complete, given_up, missed) = (0, 0, 0);
-        let (open, failed) = (None, None);
-        Self { directory, header, open, failed, progress, complete, given_up, missed, say }
+        Self { directory, header, open: None, failed: None, progress, say }
     }
 
     fn write(&mut self, rows: Vec<Row>, missed: u64) {
-        self.add_missed(missed);
+        self.progress.missed.add(missed);
         let count = rows.len() as u64;
         let is_resting = self.failed.is_some_and(|failed| failed.elapsed() < RETRY);
         if self.open.is_none() && !is_resting {
             self.begin();
         }
-        let Some(open) = &mut self.open else { return self.add_missed(count) };
+        let Some(open) = &mut self.open else { return self.progress.missed.add(count) };
         open.rows += count;
         let mut rows = rows.into_iter().map(Record::from_iter);
         if let Err(error) = rows.try_for_each(|row| open.files.row(&row)) {
@@ -271,14 +264,13 @@ impl Files {
         let Some(open) = self.open.take() else { return };
         match Box::new(open.files).finish() {
             Ok(()) => {
-                self.complete += 1;
-                self.progress.set_files(self.complete);
+                        self.progress.files.add(1);
                 if self.failed.take().is_some() {
                     (self.say)("exporting goes on; events are missing in it");
                 }
             }
             Err(error) => {
-                self.add_missed(open.rows);
+                self.progress.missed.add(open.rows);
                 self.give_up(&error);
             }
         }
@@ -286,20 +278,14 @@ impl Files {
 
     fn give_up(&mut self, error: &ExportError) {
         let lost = self.open.take().map_or(0, |it| it.rows);
-        self.add_missed(lost);
-        self.given_up += 1;
-        self.progress.set_errors(self.given_up);
+        self.progress.missed.add(lost);
+        self.progress.errors.add(1);
         if self.failed.replace(Instant::now()).is_none() {
             (self.say)(&format!(
                 "exporting stopped: {error}; the events of this hour are missing, and it goes on when \
                  that works again"
             ));
         }
-    }
-
-    fn add_missed(&mut self, events: u64) {
-        self.missed += events;
-        self.progress.set_missed(self.missed);
     }
 }
 

@@ -77,7 +77,7 @@ fn a_file_has_its_name_when_its_hour_is_over_and_not_before() {
     assert_eq!(running.exports.due(), Some(BootTime(HOUR + LATE)));
     assert_eq!(complete(directory.path()), [""; 0]);
     running.create(3605);
-    wait::until("it is complete", || running.exports.progress().files() == 1);
+    wait::until("it is complete", || running.exports.progress().files.get() == 1);
     let first = ["00/0000000000000007-0000-0.parquet", "01/0000000000000007-0000-1.parquet"];
     assert_eq!(complete(directory.path()), first);
     assert_eq!(running.exports.due(), None);
@@ -87,7 +87,7 @@ fn a_file_has_its_name_when_its_hour_is_over_and_not_before() {
     running.finish();
     let rest = "01/0000000000000007-0001-0.parquet";
     assert_eq!(complete(directory.path()), [first[0], first[1], rest]);
-    assert_eq!((progress.files(), progress.missed()), (2, 0));
+    assert_eq!((progress.files.get(), progress.missed.get()), (2, 0));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn what_does_not_fit_is_told_and_counted() {
     assert_eq!(running.exports.missed, None);
     let progress = running.exports.progress();
     running.finish();
-    assert_eq!((progress.files(), progress.missed()), (1, 2));
+    assert_eq!((progress.files.get(), progress.missed.get()), (1, 2));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn what_cannot_be_written_is_counted_and_tried_again() {
     let row = || vec![Row::new()];
     files.write(row(), 0);
     files.write(row(), 0);
-    let count = |it: &Files| (it.progress.files(), it.progress.errors(), it.progress.missed());
+    let count = |it: &Files| (it.progress.files.get(), it.progress.errors.get(), it.progress.missed.get());
     assert_eq!(count(&files), (0, 1, 2), "between two attempts there is time");
     assert_eq!(said.lock().unwrap().len(), 1);
     fs::remove_file(directory.path().join("node=n1")).unwrap();
