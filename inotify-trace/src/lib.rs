@@ -5,6 +5,7 @@
 //! ([`recording`]). See ARCHITECTURE.md.
 
 pub mod cli;
+pub mod counter;
 pub mod export;
 pub mod feed;
 pub mod host;

@@ -1,6 +1,6 @@
 //! Paths and names of cgroups, kept for a while after their removal.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::{Part, worth};
 use crate::{
@@ -32,6 +32,10 @@ pub struct Cgroups {
     known: HashMap<CgroupId, Cgroup>,
     removed: VecDeque<CgroupId>,
     names: HashMap<Container, Named>,
+    /// The own cgroups of those that have names: no two names are of one cgroup.
+    named: HashSet<CgroupId>,
+    /// The paths of all that exist.
+    paths: BTreeSet<(Box<str>, CgroupId)>,
     /// Existing containers that cannot be derived from paths, by their own cgroups' paths.
     from_runtimes: HashMap<Box<str>, (CgroupId, Container)>,
     /// How many were forgotten though they may exist, or events about them may yet come.
@@ -172,9 +176,16 @@ impl Cgroups {
             }
         }
         self.become_another(id, cgroup.container.as_ref());
-        if self.known.insert(id, cgroup).is_some_and(|before| before.removed.is_some()) {
+        self.paths.insert((path.into(), id));
+        match self.known.insert(id, cgroup) {
             // It exists again: it must not be dropped as a removed one.
-            self.removed.retain(|&removed| removed != id);
+            Some(before) if before.removed.is_some() => {
+                self.removed.retain(|&removed| removed != id);
+            }
+            Some(before) if *before.path != *path => {
+                self.paths.remove(&(before.path, id));
+            }
+            _ => {}
         }
     }
 
@@ -186,6 +197,7 @@ impl Cgroups {
             && self.names.get(before).is_some_and(|named| named.cgroup == id)
         {
             self.names.remove(before);
+            self.named.remove(&id);
         }
     }
 
@@ -210,9 +222,15 @@ impl Cgroups {
         if let Some(container) = container {
             let path = cgroup.path.clone();
             let is_there = cgroup.removed.is_none();
-            for (other, cgroup) in &mut self.known {
-                let is_below = cgroup.removed.is_none() && is_below(&cgroup.path, &path);
-                if *other == id || (is_there && is_below) {
+            let mut own = vec![id];
+            if is_there {
+                let below = format!("{path}/").into_boxed_str();
+                let from = self.paths.range((below.clone(), CgroupId(0))..);
+                let all = from.take_while(|(path, _)| path.starts_with(&*below));
+                own.extend(all.map(|(_, id)| *id));
+            }
+            for id in own {
+                if let Some(cgroup) = self.known.get_mut(&id) {
                     cgroup.belong_to(&path, container);
                 }
             }
@@ -225,8 +243,13 @@ impl Cgroups {
         };
         let named = Named { names: names.clone(), cgroup: id };
         // The cgroup may have got names with a cgroup above it: it keeps one set of names.
-        self.names.retain(|other, named| named.cgroup != id || other == container);
-        self.names.insert(container.clone(), named);
+        if !self.named.insert(id) {
+            self.names.retain(|other, named| named.cgroup != id || other == container);
+        }
+        let before = self.names.insert(container.clone(), named);
+        if let Some(before) = before.filter(|before| before.cgroup != id) {
+            self.named.remove(&before.cgroup);
+        }
     }
 
     pub(super) fn remove(&mut self, id: CgroupId, time: BootTime) {
@@ -238,6 +261,7 @@ impl Cgroups {
         if self.from_runtimes.get(&cgroup.path).is_some_and(|(own, _)| *own == id) {
             self.from_runtimes.remove(&cgroup.path);
         }
+        self.paths.remove(&(cgroup.path.clone(), id));
         self.removed.push_back(id);
         if self.removed.len() > REMOVED_KEPT
             && let Some(oldest) = self.removed.pop_front()
@@ -248,6 +272,9 @@ impl Cgroups {
 
     fn drop_one(&mut self, id: CgroupId) {
         let Some(cgroup) = self.known.remove(&id) else { return };
+        if cgroup.removed.is_none() {
+            self.paths.remove(&(cgroup.path.clone(), id));
+        }
         if self.from_runtimes.get(&cgroup.path).is_some_and(|(own, _)| *own == id) {
             self.from_runtimes.remove(&cgroup.path);
         }
@@ -255,6 +282,7 @@ impl Cgroups {
             && self.names.get(&container).is_some_and(|named| named.cgroup == id)
         {
             self.names.remove(&container);
+            self.named.remove(&id);
         }
     }
 
@@ -315,10 +343,6 @@ impl Cgroup {
             self.container = Some(container.clone());
         }
     }
-}
-
-fn is_below(path: &str, above: &str) -> bool {
-    path.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
 }
 
 #[cfg(test)]

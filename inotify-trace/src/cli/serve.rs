@@ -194,7 +194,7 @@ async fn serve(args: &Args) -> anyhow::Result<ExitCode> {
     shared.set_unready(Some("it ends".to_owned()));
     let (_, (_, (_, (exports, recording)))) = audience;
     if let Some(exports) = exports {
-        exports.finish(story.now());
+        exports.finish(story.tracker(), story.now())?;
     }
     if let Some(recording) = recording {
         recording.finish()?;

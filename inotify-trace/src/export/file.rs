@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{FlockOperation, flock};
 use tempfile::{NamedTempFile, TempPath};
 
 use super::ExportError;
@@ -73,7 +74,26 @@ pub(crate) fn partial(path: &Path) -> io::Result<NamedTempFile> {
     prefix.push(".");
     // An error of its own for the usual mistake: the one below has the temporary name.
     fs::metadata(directory)?;
-    tempfile::Builder::new().prefix(&prefix).suffix(PARTIAL).tempfile_in(directory)
+    let file = tempfile::Builder::new().prefix(&prefix).suffix(PARTIAL).tempfile_in(directory)?;
+    // Where there are no locks, nobody finds it abandoned.
+    let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+    Ok(file)
+}
+
+/// Removes the temporary files in a directory whose writers were killed: others are locked.
+pub(super) fn remove_abandoned(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if !(name.starts_with(b".") && name.ends_with(PARTIAL.as_bytes())) {
+            continue;
+        }
+        let is_abandoned = File::open(&path)
+            .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok());
+        if is_abandoned && let Err(error) = fs::remove_file(&path) {
+            log::warn!("cannot remove {}, which an export left: {error}", path.display());
+        }
+    }
 }
 
 impl Output {
@@ -202,6 +222,18 @@ mod tests {
         output.complete().unwrap();
         assert_eq!(listed(directory.path()), ["out.csv"]);
         assert_eq!(fs::read(&path).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn what_the_killed_left_is_removed_and_what_is_being_written_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = partial(&directory.path().join("open.parquet")).unwrap();
+        let (_, left) = partial(&directory.path().join("left.parquet")).unwrap().keep().unwrap();
+        fs::write(directory.path().join("another.partial"), "").unwrap();
+        remove_abandoned(directory.path());
+        assert!(!left.exists());
+        assert!(open.path().exists());
+        assert_eq!(listed(directory.path()).len(), 2);
     }
 
     #[test]

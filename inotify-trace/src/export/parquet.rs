@@ -17,7 +17,10 @@ use parquet::{
 };
 
 use self::columns::RowGroup;
-use super::{Existing, ExportError, Output, Rows, file::PartialFile};
+use super::{
+    Existing, ExportError, Output, Rows,
+    file::{PartialFile, remove_abandoned},
+};
 use crate::{
     output::{Field, Record, Value},
     recording::Header,
@@ -149,6 +152,16 @@ impl Partitioned {
         })
     }
 
+    /// Removes the incomplete files of a node whose writers were killed.
+    pub fn remove_abandoned(directory: &Path, header: &Header) {
+        let below = |directory: &Path| {
+            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).collect::<Vec<_>>()
+        };
+        let days = below(&node(directory, &header.host));
+        days.iter().flat_map(|day| below(day)).for_each(|hour| remove_abandoned(&hour));
+    }
+
     /// The file for an hour.
     fn file(&mut self, hour: i64) -> Result<&mut Parquet, ExportError> {
         match self.open.iter().position(|(its, _)| *its == hour) {
@@ -192,7 +205,7 @@ impl Rows for Partitioned {
         while !self.open.is_empty() {
             self.close_oldest()?;
         }
-        self.node = self.directory.join(format!("node={}", partition(&header.host)));
+        self.node = node(&self.directory, &header.host);
         // A run's files may be exported one by one, and share an hour.
         self.prefix = format!("{:016x}-{:04}", header.run, header.sequence);
         self.files = 0;
@@ -213,6 +226,11 @@ impl Rows for Partitioned {
         }
         self.closed.into_iter().try_for_each(PartialFile::complete)
     }
+}
+
+/// The directory of a node.
+fn node(directory: &Path, host: &str) -> PathBuf {
+    directory.join(format!("node={}", partition(host)))
 }
 
 /// Since 1970, as far as 64 bits reach.

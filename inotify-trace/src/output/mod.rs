@@ -34,7 +34,7 @@ pub(crate) use errno::errno_name;
 pub(crate) use failure::{
     Limit, files as failed_files, limit as failed_limit, remedy as limit_remedy,
 };
-pub use fields::{Context, Field, Form, Record, Run, Type, Value};
+pub use fields::{Context, Field, Form, Record, Row, Run, Type, Value};
 pub use filter::{Filter, Filtered};
 pub use json::Json;
 pub use limits::{LimitsReport, Numbers, PluginStatus, Thresholds, plugin_unknown};

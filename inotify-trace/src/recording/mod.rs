@@ -11,7 +11,7 @@ mod error;
 mod frame;
 mod header;
 mod progress;
-pub(crate) mod queue;
+mod queue;
 mod reader;
 mod recorder;
 mod store;

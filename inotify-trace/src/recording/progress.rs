@@ -4,13 +4,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use inotify_trace_model::event::BootTime;
 
+use crate::counter::Counter;
+
 /// How far a recorder or an exporter is. Its counts never fall.
 #[derive(Debug, Default)]
 pub struct Progress {
-    bytes: AtomicU64,
-    files: AtomicU64,
-    errors: AtomicU64,
-    missed: AtomicU64,
+    /// Bytes on disk.
+    pub bytes: Counter,
+    /// Files: begun ones of a recorder, complete ones of an exporter.
+    pub files: Counter,
+    /// Failed attempts to write.
+    pub errors: Counter,
+    /// Events that are not written, and will not be.
+    pub missed: Counter,
     /// The time of the last batch, be there anything to write in it or not.
     heard: AtomicU64,
     /// The time of the last batch with something to write.
@@ -20,52 +26,12 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Bytes on disk.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Files: begun ones of a recorder, complete ones of an exporter.
-    #[must_use]
-    pub fn files(&self) -> u64 {
-        self.files.load(Ordering::Relaxed)
-    }
-
-    /// Failed attempts to write.
-    #[must_use]
-    pub fn errors(&self) -> u64 {
-        self.errors.load(Ordering::Relaxed)
-    }
-
-    /// Events that are not written, and will not be.
-    #[must_use]
-    pub fn missed(&self) -> u64 {
-        self.missed.load(Ordering::Relaxed)
-    }
-
     /// The time until which everything is on disk. It goes on if there is nothing to write.
     #[must_use]
     pub fn safe(&self) -> BootTime {
         let safe = self.safe.load(Ordering::SeqCst);
         let has_all = safe >= self.work.load(Ordering::SeqCst);
         BootTime(if has_all { safe.max(self.heard.load(Ordering::SeqCst)) } else { safe })
-    }
-
-    pub(crate) fn set_bytes(&self, bytes: u64) {
-        self.bytes.fetch_max(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_files(&self, files: u64) {
-        self.files.fetch_max(files, Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_errors(&self, errors: u64) {
-        self.errors.fetch_max(errors, Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_missed(&self, missed: u64) {
-        self.missed.fetch_max(missed, Ordering::Relaxed);
     }
 
     /// A batch of this time is there; only the event loop calls this.

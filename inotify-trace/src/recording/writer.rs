@@ -122,10 +122,10 @@ impl Writer {
 
     /// Tells how far it is.
     pub(super) fn tell(&self, progress: &Progress) {
-        progress.set_bytes(self.totals.bytes);
-        progress.set_files(self.totals.files);
-        progress.set_errors(self.totals.errors);
-        progress.set_missed(self.totals.unrecorded);
+        progress.bytes.raise(self.totals.bytes);
+        progress.files.raise(self.totals.files);
+        progress.errors.raise(self.totals.errors);
+        progress.missed.raise(self.totals.unrecorded);
     }
 
     /// Adds a batch. Of several errors in succession, only the first is returned.

@@ -1,12 +1,19 @@
 //! Exports while tracing: what happens in an hour is a Parquet file when the hour is over.
 //!
-//! A thread of its own folds the events again and writes, so that a slow disk delays no events. A file
-//! that cannot be written is given up, and the agent goes on.
+//! The event loop makes rows of events, since it has the state that they tell of; a thread encodes and
+//! writes them, so that a slow disk delays no events. A file that cannot be written is given up, and the
+//! agent goes on.
 
 use std::{
-    io,
+    cell::RefCell,
+    io, mem,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc::RecvTimeoutError},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -14,19 +21,16 @@ use std::{
 use inotify_trace_model::{
     clock::Clock,
     event::{BootTime, Event, EventKind, Loss},
-    feed::{Batch, Item},
-    story::{Audience, Story},
-    tracker::{Part, Tracker},
-    verdict::Grace,
+    feed::Batch,
+    story::Audience,
+    tracker::Tracker,
+    verdict::Verdict,
 };
 
 use crate::{
-    export::{Existing, ExportError, Exporter, Flat, Partitioned},
-    host,
-    recording::{
-        Header, Progress,
-        queue::{Job, Jobs, Queue, queue},
-    },
+    export::{Existing, ExportError, Exporter as _, Flat, Partitioned, Rows},
+    output::{Record, Row},
+    recording::{Header, Progress},
     threads,
 };
 
@@ -37,8 +41,8 @@ const HOUR: u64 = 3_600_000_000_000;
 /// the next hour is over.
 const LATE: u64 = 5_000_000_000;
 
-/// How long the thread sleeps if no file is open.
-const IDLE: Duration = Duration::from_secs(3600);
+/// The most rows that wait to be written, of about 2 KiB each: half a minute of 50 containers a second.
+const WAITING: usize = 16 << 10;
 
 /// The time from a failure to the next attempt.
 const RETRY: Duration = Duration::from_secs(60);
@@ -47,10 +51,43 @@ const RETRY: Duration = Duration::from_secs(60);
 pub type Say = Box<dyn Fn(&str) + Send>;
 
 /// An audience that exports all events.
-#[derive(Debug)]
 pub struct Exports {
-    queue: Queue,
+    flat: Flat,
+    /// What `flat` has made and is not sent yet.
+    rows: Gathered,
+    header: Header,
+    clock: Clock,
+    /// When the hour of the rows since the last file is over.
+    due: Option<BootTime>,
+    /// The events that did not fit into the queue and are not told of yet, and the time of the last.
+    missed: Option<(BootTime, u64)>,
+    jobs: Sender<Job>,
+    /// How many rows wait.
+    waiting: Arc<AtomicUsize>,
+    progress: Arc<Progress>,
     thread: JoinHandle<()>,
+}
+
+type Gathered = Rc<RefCell<Vec<Row>>>;
+
+impl Rows for Gathered {
+    fn row(&mut self, row: &Record<'_>) -> Result<(), ExportError> {
+        self.borrow_mut().push(row.to_row());
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), ExportError> {
+        Ok(())
+    }
+}
+
+/// What the thread does.
+#[derive(Debug)]
+enum Job {
+    /// It writes rows, before which so many events are missing.
+    Write { rows: Vec<Row>, missed: u64 },
+    /// It gives the files their names.
+    Complete,
 }
 
 impl Exports {
@@ -60,26 +97,71 @@ impl Exports {
     /// If the directory cannot be made, or there is no room for a thread.
     pub fn start(directory: &Path, header: Header, say: Say) -> io::Result<Self> {
         std::fs::create_dir_all(directory)?;
-        let (queue, jobs) = queue();
-        let directory = directory.to_owned();
-        let thread = threads::spawn("export", move || {
-            run(&jobs, Hours::new(directory, header, Arc::clone(&jobs.progress), say));
-        })?;
-        Ok(Self { queue, thread })
+        let (progress, waiting) = <(Arc<Progress>, Arc<AtomicUsize>)>::default();
+        let (jobs, work) = channel();
+        let files = Files::new(directory.to_owned(), header.clone(), Arc::clone(&progress), say);
+        let its = Arc::clone(&waiting);
+        let thread = threads::spawn("export", move || run(&work, &its, files))?;
+        let rows = Gathered::default();
+        let mut flat = Flat::new(Box::new(Rc::clone(&rows)));
+        flat.begin(&header).map_err(io::Error::other)?;
+        let clock = header.clock();
+        let (due, missed) = (None, None);
+        Ok(Self { flat, rows, header, clock, due, missed, jobs, waiting, progress, thread })
     }
 
     /// How far it is.
     #[must_use]
     pub fn progress(&self) -> Arc<Progress> {
-        Arc::clone(self.queue.progress())
+        Arc::clone(&self.progress)
     }
 
     /// Completes the files.
-    pub fn finish(self, time: BootTime) {
-        self.queue.finish(time);
-        if let Err(panic) = self.thread.join() {
-            std::panic::resume_unwind(panic);
+    ///
+    /// # Errors
+    /// None that it does not count.
+    pub fn finish(mut self, tracker: &Tracker, now: BootTime) -> io::Result<()> {
+        if self.due.is_some() {
+            self.complete(tracker, now)?;
         }
+        drop(self.jobs);
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok(())
+    }
+
+    /// Sends what is gathered, if there is room.
+    fn send(&mut self, tracker: &Tracker, now: BootTime) -> io::Result<()> {
+        let count = self.rows.borrow().len();
+        if count == 0 {
+            return Ok(());
+        }
+        // Even a batch that is larger than the queue fits if nothing waits.
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        if waiting > 0 && waiting + count > WAITING {
+            let missed = self.missed.map_or(0, |(_, missed)| missed);
+            self.missed = Some((now, missed + count as u64));
+            self.rows.borrow_mut().clear();
+            return Ok(());
+        }
+        let missed = self.missed.take();
+        if let Some((time, count)) = missed {
+            let kind = EventKind::Lost { count, what: Loss::Unrecorded };
+            self.event(&Event { time, task: None, kind }, tracker)?;
+        }
+        let rows = mem::take(&mut *self.rows.borrow_mut());
+        self.waiting.fetch_add(rows.len(), Ordering::Relaxed);
+        // If the thread is gone, it has panicked, which joining it shows.
+        let _ = self.jobs.send(Job::Write { rows, missed: missed.map_or(0, |(_, missed)| missed) });
+        Ok(())
+    }
+
+    /// The hour is over.
+    fn complete(&mut self, tracker: &Tracker, now: BootTime) -> io::Result<()> {
+        self.flat.end(tracker, now).map_err(io::Error::other)?;
+        self.send(tracker, now)?;
+        let _ = self.jobs.send(Job::Complete);
+        self.due = None;
+        self.flat.begin(&self.header).map_err(io::Error::other)
     }
 }
 
@@ -87,173 +169,123 @@ impl Exports {
 impl Audience for Exports {
     type Error = io::Error;
 
+    fn event(&mut self, event: &Event, tracker: &Tracker) -> io::Result<()> {
+        self.flat.event(event, tracker).map_err(io::Error::other)
+    }
+
+    fn verdict(&mut self, verdict: &Verdict, tracker: &Tracker, now: BootTime) -> io::Result<()> {
+        self.flat.verdict(verdict, tracker, now).map_err(io::Error::other)
+    }
+
+    fn due(&self) -> Option<BootTime> {
+        self.due
+    }
+
+    fn moment(&mut self, tracker: &Tracker, now: BootTime) -> io::Result<()> {
+        self.complete(tracker, now)
+    }
+
     fn batch(&mut self, batch: &mut Batch, tracker: &Tracker) -> io::Result<()> {
-        if self.queue.hear(batch) {
-            self.queue.add(batch.clone(), tracker);
+        if self.due.is_none() && !self.rows.borrow().is_empty() {
+            let time = batch.time.0;
+            let into = self.clock.booted().cast_unsigned().wrapping_add(time) % HOUR;
+            self.due = Some(BootTime(time.saturating_add(HOUR - into + LATE)));
         }
-        Ok(())
+        self.send(tracker, batch.time)
     }
 }
 
-/// The loop of the thread.
-fn run(jobs: &Jobs, mut hours: Hours) {
-    loop {
-        let late = hours.due().map(|due| BootTime(due.0.saturating_add(LATE)));
-        match jobs.next(late.map_or(IDLE, |late| late.since(host::now()))) {
-            Ok(Job::Batch(batch)) => hours.batch(batch),
-            Ok(Job::State { time, parts, missed }) => hours.restart(time, parts, missed),
-            Ok(Job::Finish { time, missed }) => {
-                hours.miss(time, missed);
-                return hours.complete();
+/// The loop of the thread. Without the other end it completes what there is: it has finished, or
+/// panicked.
+fn run(jobs: &Receiver<Job>, waiting: &AtomicUsize, mut files: Files) {
+    Partitioned::remove_abandoned(&files.directory, &files.header);
+    for job in jobs {
+        match job {
+            Job::Write { rows, missed } => {
+                waiting.fetch_sub(rows.len(), Ordering::Relaxed);
+                files.write(rows, missed);
             }
-            Err(RecvTimeoutError::Timeout) => hours.complete(),
-            // The other thread has panicked: keep what there is.
-            Err(RecvTimeoutError::Disconnected) => return hours.complete(),
+            Job::Complete => files.complete(),
         }
     }
+    files.complete();
 }
 
-/// The events of hours, and the file of the current one.
-struct Hours {
+/// The files of the hours.
+struct Files {
     directory: PathBuf,
     header: Header,
-    clock: Clock,
-    story: Story,
     open: Option<Open>,
     /// When the last attempt failed, if it did.
     failed: Option<Instant>,
     progress: Arc<Progress>,
-    /// Sets of files that are complete.
-    complete: u64,
-    given_up: u64,
-    /// Events that are in no file.
-    missed: u64,
     say: Say,
 }
 
 /// The files that are being written: the rows of an hour, and perhaps the first of the next one.
 struct Open {
-    flat: Flat,
-    /// The end of the hour.
-    due: BootTime,
-    events: u64,
+    files: Partitioned,
+    rows: u64,
 }
 
-impl Hours {
+impl Files {
     fn new(directory: PathBuf, header: Header, progress: Arc<Progress>, say: Say) -> Self {
-        Self {
-            directory,
-            clock: header.clock(),
-            // The batches have what the agent forgets.
-            story: Story::new(header.started, Grace::default()).within(None),
-            header,
-            open: None,
-            failed: None,
-            progress,
-            complete: 0,
-            given_up: 0,
-            missed: 0,
-            say,
-        }
+        Self { directory, header, open: None, failed: None, progress, say }
     }
 
-    /// When the hour is over.
-    fn due(&self) -> Option<BootTime> {
-        self.open.as_ref().map(|it| it.due)
-    }
-
-    fn batch(&mut self, batch: Batch) {
-        let first = batch.events.first().map_or(batch.time, |it| it.time);
-        if self.due().is_some_and(|due| due <= first) {
-            self.complete();
-        }
-        let events = batch.events.len() as u64;
+    fn write(&mut self, rows: Vec<Row>, missed: u64) {
+        self.progress.missed.add(missed);
+        let count = rows.len() as u64;
         let is_resting = self.failed.is_some_and(|failed| failed.elapsed() < RETRY);
         if self.open.is_none() && !is_resting {
-            self.begin(first);
+            self.begin();
         }
-        let item = Item::Batch(batch);
-        let Some(open) = &mut self.open else {
-            let Ok(()) = self.story.take(item, &mut ());
-            self.add_missed(events);
-            return;
-        };
-        open.events += events;
-        if let Err(error) = self.story.take(item, &mut open.flat) {
+        let Some(open) = &mut self.open else { return self.progress.missed.add(count) };
+        open.rows += count;
+        let mut rows = rows.into_iter().map(Record::from_iter);
+        if let Err(error) = rows.try_for_each(|row| open.files.row(&row)) {
             self.give_up(&error);
         }
     }
 
-    /// Continues from the state at `time`, before which events are missing.
-    fn restart(&mut self, time: BootTime, parts: Vec<Part>, missed: u64) {
-        let items = std::iter::once(Item::Restart).chain(parts.into_iter().map(Item::Part));
-        for item in items {
-            let Ok(()) = self.story.take(item, &mut ());
-        }
-        self.miss(time, missed);
-    }
-
-    /// Events before `time` are missing.
-    fn miss(&mut self, time: BootTime, count: u64) {
-        if count > 0 {
-            self.add_missed(count);
-            let kind = EventKind::Lost { count, what: Loss::Unrecorded };
-            let events = vec![Event { time, task: None, kind }];
-            self.batch(Batch { time, judged: false, events });
-        }
-    }
-
-    fn begin(&mut self, first: BootTime) {
-        let begun = Partitioned::create(&self.directory, Existing::Kept).and_then(|rows| {
-            let mut flat = Flat::new(Box::new(rows));
-            flat.begin(&self.header)?;
-            Ok(flat)
-        });
+    fn begin(&mut self) {
+        let begun = Partitioned::create(&self.directory, Existing::Kept)
+            .and_then(|mut files| files.begin(&self.header).map(|()| files));
         // Each set of files of a run has names of its own.
         self.header.sequence += 1;
-        let into = self.clock.booted().cast_unsigned().wrapping_add(first.0) % HOUR;
-        let due = BootTime(first.0.saturating_add(HOUR - into));
         match begun {
-            Ok(flat) => self.open = Some(Open { flat, due, events: 0 }),
+            Ok(files) => self.open = Some(Open { files, rows: 0 }),
             Err(error) => self.give_up(&error),
         }
     }
 
     /// Gives the files their names.
     fn complete(&mut self) {
-        let Some(mut open) = self.open.take() else { return };
-        let ended = self.story.end(&mut open.flat);
-        match ended.and_then(|()| Box::new(open.flat).finish()) {
+        let Some(open) = self.open.take() else { return };
+        match Box::new(open.files).finish() {
             Ok(()) => {
-                self.complete += 1;
-                self.progress.set_files(self.complete);
+                        self.progress.files.add(1);
                 if self.failed.take().is_some() {
                     (self.say)("exporting goes on; events are missing in it");
                 }
             }
             Err(error) => {
-                self.add_missed(open.events);
+                self.progress.missed.add(open.rows);
                 self.give_up(&error);
             }
         }
     }
 
     fn give_up(&mut self, error: &ExportError) {
-        let lost = self.open.take().map_or(0, |it| it.events);
-        self.add_missed(lost);
-        self.given_up += 1;
-        self.progress.set_errors(self.given_up);
+        let lost = self.open.take().map_or(0, |it| it.rows);
+        self.progress.missed.add(lost);
+        self.progress.errors.add(1);
         if self.failed.replace(Instant::now()).is_none() {
             (self.say)(&format!(
                 "exporting stopped: {error}; the events of this hour are missing, and it goes on when \
                  that works again"
             ));
         }
-    }
-
-    fn add_missed(&mut self, events: u64) {
-        self.missed += events;
-        self.progress.set_missed(self.missed);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, io, path::Path, sync::Arc};
 
-use inotify_trace_model::{event::BootTime, story::Audience};
+use inotify_trace_model::{event::BootTime, story::Audience, tracker::Tracker};
 
 use crate::recording::{Header, Progress};
 
@@ -24,7 +24,7 @@ impl Exports {
         match self.0 {}
     }
 
-    pub fn finish(self, _: BootTime) {
+    pub fn finish(self, _: &Tracker, _: BootTime) -> io::Result<()> {
         match self.0 {}
     }
 }

@@ -98,19 +98,25 @@ impl Socket {
         let (sender, new) = sync_channel(CLIENTS);
         let header = Arc::new(header);
         let listener = self.listener;
+        // Its threads share it: each waits for pages in it.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let pages = Arc::new((runtime, shared));
         threads::spawn("socket", move || {
             privileges::give_up_all();
-            accept(&listener, &header, &shared, &sender);
+            accept(&listener, &header, &pages, &sender);
         })?;
         let clients = Clients { new, joining: Vec::new(), joined: Vec::new(), due: None };
         Ok((clients, self.place))
     }
 }
 
+/// Where pages are, and what waits for them.
+type Pages = (tokio::runtime::Runtime, Arc<Shared>);
+
 fn accept(
     listener: &UnixListener,
     header: &Arc<Header>,
-    shared: &Arc<Shared>,
+    pages: &Arc<Pages>,
     sender: &SyncSender<Client>,
 ) {
     let count = Arc::new(AtomicUsize::new(0));
@@ -126,11 +132,11 @@ fn accept(
             let _ = refuse(&mut stream, "too many clients: try again later");
             continue;
         }
-        let (header, shared, sender) = (Arc::clone(header), Arc::clone(shared), sender.clone());
+        let (header, pages, sender) = (Arc::clone(header), Arc::clone(pages), sender.clone());
         let counted = Counted(Arc::clone(&count));
         let started = threads::spawn("client", move || {
             let _counted = counted;
-            if let Err(error) = serve(stream, &header, &shared, &sender) {
+            if let Err(error) = serve(stream, &header, &pages, &sender) {
                 log::debug!("a client of the socket: {error}");
             }
         });
@@ -157,9 +163,10 @@ fn refuse(stream: &mut UnixStream, reason: &str) -> io::Result<()> {
 fn serve(
     mut stream: UnixStream,
     header: &Header,
-    shared: &Shared,
+    pages: &Pages,
     sender: &SyncSender<Client>,
 ) -> io::Result<()> {
+    let (_, shared) = pages;
     stream.set_read_timeout(Some(TO_ASK))?;
     stream.set_write_timeout(Some(TO_READ))?;
     let mut line = Vec::new();
@@ -176,7 +183,7 @@ fn serve(
         return refuse(&mut stream, &format!("the agent is not ready: {reason}"));
     }
     if request.0 == Wish::Metrics {
-        return page(&mut stream, shared);
+        return page(&mut stream, pages);
     }
     let (jobs, work) = sync_channel(WAITING);
     let queue = Arc::new(Queue::default());
@@ -208,8 +215,7 @@ fn serve(
 }
 
 /// Sends a page of metrics.
-fn page(stream: &mut UnixStream, shared: &Shared) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+fn page(stream: &mut UnixStream, (runtime, shared): &Pages) -> io::Result<()> {
     let Some(page) = runtime.block_on(shared.page()) else {
         return refuse(stream, "the event loop does not answer");
     };

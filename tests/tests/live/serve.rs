@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 pub(crate) struct Served {
     pub(crate) child: Child,
     errors: BufReader<std::process::ChildStderr>,
-    address: String,
+    pub(crate) address: String,
     socket: PathBuf,
     _directory: tempfile::TempDir,
 }

@@ -12,8 +12,9 @@ use inotify_trace_tests::{Process, agent::binary, live_test, require_program, sy
 
 use crate::serve::Served;
 
-/// How often it is killed; INOTIFY_TRACE_KILLS says another number.
+/// How often it is killed, and how often in the full tier.
 const KILLS: u64 = 5;
+const KILLS_IN_FULL: u64 = 50;
 
 const SYNCED: &str = "inotify_trace_recording_last_sync_timestamp_seconds";
 
@@ -69,7 +70,7 @@ fn created(recording: &Path, pid: u32) -> usize {
 #[live_test]
 fn whenever_it_is_killed_what_was_synced_is_there_and_no_program_is_left() {
     let _machine = system::the_machine();
-    let kills = std::env::var("INOTIFY_TRACE_KILLS").map_or(KILLS, |it| it.parse().unwrap());
+    let kills = if system::soak().is_some() { KILLS_IN_FULL } else { KILLS };
     let recorded = system::directory();
     let record = recorded.path().to_str().unwrap();
     let before = loaded();
@@ -119,10 +120,20 @@ fn parquet_files_have_their_names_when_they_are_complete() {
     wait::until("a file is begun", || !files(directory.path()).is_empty());
     let is_partial = |path: &PathBuf| path.to_string_lossy().ends_with(".partial");
     assert!(files(directory.path()).iter().all(is_partial));
+    let left = files(directory.path());
     let now = served.scrape();
     assert_eq!(now["inotify_trace_export_errors_total"], 0.0);
     assert_eq!(now["inotify_trace_export_missed_events_total"], 0.0);
     assert!(!now.contains_key(SYNCED), "it does not record");
+    // What a killed one leaves is removed by the next.
+    served.kill();
+    assert!(files(directory.path()).iter().all(is_partial));
+    let served = Served::start(&["--export", directory.path().to_str().unwrap()]);
+    process.call("init1 0").unwrap();
+    wait::until("only the new file is there", || {
+        let now = files(directory.path());
+        now.iter().all(is_partial) && now.iter().all(|path| !left.contains(path)) && !now.is_empty()
+    });
     served.stop();
     let complete = files(directory.path());
     assert!(!complete.is_empty() && !complete.iter().any(is_partial), "{complete:?}");

@@ -30,7 +30,7 @@ use super::nanoseconds;
 use crate::output::{Field, Record, Type, Value};
 
 /// Values of a column that are encoded at once.
-const BATCH: usize = 8 << 10;
+const BATCH: usize = 1 << 10;
 
 /// All columns, each of which may be null.
 pub(super) fn schema() -> Result<TypePtr> {

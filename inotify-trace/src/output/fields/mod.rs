@@ -14,7 +14,7 @@ mod tests;
 pub(crate) use event::{culprits, event};
 pub(crate) use finding::{evidence, finding, leaked};
 pub(crate) use objects::{container, standing, user};
-pub use record::{Record, Value};
+pub use record::{Record, Row, Value};
 
 use inotify_trace_model::{
     clock::Clock,

@@ -59,6 +59,13 @@ impl<'a> Record<'a> {
         Field::columns().map(|field| self.get(field))
     }
 
+    /// The values of its columns, which borrow nothing: for another thread.
+    #[must_use]
+    pub fn to_row(&self) -> Row {
+        let all = Field::columns().filter_map(|field| Some((field, self.get(field)?.to_static()?)));
+        all.collect()
+    }
+
     pub(super) fn set(&mut self, field: Field, value: impl Into<Value<'a>>) {
         let value = value.into();
         debug_assert_eq!(value.kind(), field.kind(), "{field:?}");
@@ -77,7 +84,35 @@ impl<'a> Record<'a> {
     }
 }
 
+/// The values of a record's columns.
+pub type Row = Vec<(Field, Value<'static>)>;
+
+impl FromIterator<(Field, Value<'static>)> for Record<'_> {
+    fn from_iter<I: IntoIterator<Item = (Field, Value<'static>)>>(values: I) -> Self {
+        let mut record = Self::default();
+        for (field, value) in values {
+            record.0[field as usize] = Some(value);
+        }
+        record
+    }
+}
+
 impl Value<'_> {
+    /// The same value, which borrows nothing. None for what no column has.
+    fn to_static(&self) -> Option<Value<'static>> {
+        Some(match self {
+            Self::Time(value) => Value::Time(*value),
+            Self::Bool(value) => Value::Bool(*value),
+            Self::I32(value) => Value::I32(*value),
+            Self::U32(value) => Value::U32(*value),
+            Self::U64(value) => Value::U64(*value),
+            Self::F64(value) => Value::F64(*value),
+            Self::Text(value) => Value::Text(Cow::Owned(value.clone().into_owned())),
+            Self::Names(value) => Value::Names(value.clone()),
+            Self::Numbers(_) | Self::Object(_) | Self::Objects(_) => return None,
+        })
+    }
+
     fn kind(&self) -> Type {
         match self {
             Self::Time(_) => Type::Time,

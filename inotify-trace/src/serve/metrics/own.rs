@@ -8,6 +8,7 @@ use std::{
 use inotify_trace_model::clock::Clock;
 
 use crate::{
+    counter::Counter,
     feed::Live,
     host::{procfs::OwnUse, runtimes::CriCounts},
     kernel::Meter,
@@ -72,14 +73,16 @@ impl Sources {
             kernel: self.kernel.clone(),
             sees_overflows: self.sees_overflows,
             measures: self.measures,
-            cri: Some([self.cri.requests(), self.cri.errors()]),
+            cri: Some([self.cri.requests.get(), self.cri.errors.get()]),
             recording: self.recording.as_deref().map(|it| Recorded {
-                bytes: it.bytes(),
-                errors: it.errors(),
-                missed: it.missed(),
+                bytes: it.bytes.get(),
+                errors: it.errors.get(),
+                missed: it.missed.get(),
                 synced: self.clock.timestamp(it.safe()).as_duration().as_secs_f64(),
             }),
-            export: self.export.as_deref().map(|it| [it.files(), it.errors(), it.missed()]),
+            export: self.export.as_deref().map(|it| {
+                [&it.files, &it.errors, &it.missed].map(Counter::get)
+            }),
         }
     }
 }

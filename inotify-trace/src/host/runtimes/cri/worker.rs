@@ -103,7 +103,8 @@ impl Asked {
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some(format!("no answer within {} s", LIMIT.as_secs())),
         };
-        counts.count(failure.is_some());
+        counts.requests.add(1);
+        counts.errors.add(failure.is_some().into());
         if let Some(why) = failure {
             log::info!("{} was asked for containers' names: {why}", self.socket.display());
             self.rests = Some(Instant::now() + REST);
