@@ -11,6 +11,7 @@ mod kernel;
 mod leaks;
 mod limits;
 mod list;
+mod machines;
 mod man;
 mod memory;
 mod past;

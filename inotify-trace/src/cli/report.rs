@@ -14,6 +14,7 @@ use inotify_trace_model::{feed::Item, story::Story, verdict::Grace};
 
 use super::{
     destination::{self, Destination},
+    machines::{Machine, machines_of},
     progress::Progress,
     range::{Range, RangeArgs},
     recordings::{AFTER_GAPS, Files, exit_code, open, tell_of},
@@ -24,7 +25,7 @@ use crate::{
     export,
     feed::{Problem, Replay, Until},
     output::{Colours, Patient, printable},
-    recording::EXTENSION,
+    recording::{EXTENSION, Header},
     report::{Builder, FULL, Report, Run, html, text},
 };
 
@@ -85,11 +86,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut is_damaged = !opened.problems.is_empty();
     let mut report = Report { runs: Vec::new(), unreadable: sentences(&opened.problems) };
     let range = args.range.of(&opened.runs)?;
-    let mut runs = opened.runs;
-    runs.retain(|run| range.has_part_of(run));
+    let runs = opened.runs;
+    let machines = machines_of(&runs);
+    let mut runs: Vec<_> = runs.into_iter().zip(machines).collect();
+    runs.retain(|(run, _)| range.has_part_of(run));
     let count = runs.len();
-    for (at, mut run) in runs.into_iter().enumerate() {
-        let facts = read(&mut run, range, args.recordings.memory.ceiling(), path.is_none());
+    for (at, (mut run, machine)) in runs.into_iter().enumerate() {
+        let facts =
+            read(&mut run, machine, range, args.recordings.memory.ceiling(), path.is_none());
         // Keeps memory bounded, however many runs there are.
         report.runs.push(if at + FULL < count { facts.brief() } else { facts });
         tell_of(&run)?;
@@ -147,10 +151,17 @@ fn refuse_recordings(path: &Path, files: &[PathBuf]) -> anyhow::Result<()> {
 }
 
 /// Reads a run and summarizes it.
-fn read(run: &mut Replay, range: Range, ceiling: Option<usize>, output_is_on_stdout: bool) -> Run {
+fn read(
+    run: &mut Replay,
+    machine: Machine,
+    range: Range,
+    ceiling: Option<usize>,
+    output_is_on_stdout: bool,
+) -> Run {
     let range = range.of_machine_with(&run.header().clock());
     let mut story = Story::new(run.header().started, Grace::default()).within(ceiling);
-    let mut builder = range.later(Builder::new(&range.header(run.header())));
+    let header = Header { host: machine.name, ..range.header(run.header()) };
+    let mut builder = range.later(Builder::new(&header));
     let is_on_terminal = output_is_on_stdout && io::stdout().is_terminal();
     let progress = Progress::new(run.size(), is_on_terminal);
     let until = Until::new(run, range.to);

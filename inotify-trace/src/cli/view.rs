@@ -76,19 +76,19 @@ impl ViewArgs {
         &self,
         clock: Clock,
         users: Users,
-        named: Option<&Header>,
+        named: Option<(&Header, &str)>,
     ) -> io::Result<View> {
         let mut view = self.audience(clock, users);
         match (named, self.output) {
             (None, _) => {}
-            (Some(header), Format::Json) => {
+            (Some((header, _)), Format::Json) => {
                 let out = BufWriter::with_capacity(OUTPUT_BUFFER, Patient::stdout());
                 view.inner = Box::new(Json::of_run(out, export::context(header)));
             }
-            (Some(header), Format::Text) => {
+            (Some((header, machine)), Format::Text) => {
                 let begun = header.clock().local(header.started);
-                let host = printable(&header.host);
-                Patient::stdout().write_all(format!("{host}, since {begun}:\n").as_bytes())?;
+                let machine = printable(machine);
+                Patient::stdout().write_all(format!("{machine}, since {begun}:\n").as_bytes())?;
             }
         }
         Ok(view)

@@ -53,6 +53,7 @@ pub(crate) fn context(header: &Header) -> Context {
         users: UserNames::from_map(header.users.clone()),
         run: Some(Run {
             node: header.host.clone(),
+            machine: header.machine.clone(),
             boot_id: header.boot_id.clone(),
             id: format!("{:016x}", header.run),
         }),
