@@ -7,6 +7,7 @@ mod choice;
 mod completions;
 mod destination;
 mod export;
+mod format;
 mod kernel;
 mod leaks;
 mod limits;

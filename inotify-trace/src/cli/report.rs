@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use clap::ValueEnum;
 use inotify_trace_model::{feed::Item, story::Story, verdict::Grace};
 
@@ -22,9 +22,9 @@ use super::{
     units,
 };
 use crate::{
-    export,
+    export::Output,
     feed::{Problem, Replay, Until},
-    output::{Colours, Patient, printable},
+    output::{Patient, Screen, printable},
     recording::{EXTENSION, Header},
     report::{Builder, FULL, Report, Run, html, text},
 };
@@ -48,7 +48,7 @@ pub(super) struct Args {
 enum Format {
     /// A page for a browser, one file that needs no network
     Html,
-    /// Lines of at most 100 columns
+    /// Lines of at most 100 columns, or those of the terminal
     Text,
 }
 
@@ -99,16 +99,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         tell_of(&run)?;
         is_damaged |= !run.problems().is_empty();
     }
-    let colours = if path.is_none() { Colours::of_stdout() } else { Colours::default() };
+    let screen = if path.is_none() { Screen::of_stdout() } else { Screen::default() };
     let page = match format {
         Format::Html => html::render(&report),
-        Format::Text => text::render(&report, colours),
+        Format::Text => text::render(&report, screen),
     };
     match path {
         Some(path) => {
-            write(path, &page, args.destination.replaces()).map_err(|cause| {
-                anyhow!("cannot write {}: {cause}; give another path with -o", path.display())
-            })?;
+            Output::create(path, args.destination.existing())?.write_whole(page.as_bytes())?;
             let title = report.title().unwrap_or_default();
             let title = printable(&title);
             say(format_args!("{title}. Written: {}", path.display()))?;
@@ -116,24 +114,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => Patient::stdout_to_the_end().write_all(page.as_bytes())?,
     }
     Ok(exit_code(is_damaged))
-}
-
-/// Writes the report with permissions for its owner only, since it has the paths that programs
-/// watch. It gets its name when it is complete, so that neither an older file's owner nor its mode
-/// stays, and a link is not followed.
-fn write(path: &Path, page: &str, replaces: bool) -> io::Result<()> {
-    if fs::symlink_metadata(path).is_ok_and(|it| !it.is_file()) {
-        return Err(io::Error::other("it exists, and is no regular file"));
-    }
-    let mut file = export::partial(path)?;
-    file.write_all(page.as_bytes())?;
-    file.as_file().sync_all()?;
-    if replaces {
-        file.persist(path)?
-    } else {
-        file.persist_noclobber(path)?
-    };
-    Ok(())
 }
 
 /// Fails if the report would overwrite a recording.

@@ -88,12 +88,12 @@ Examples:
   sudo inotify-trace serve                       metrics at http://127.0.0.1:20866/metrics
   sudo inotify-trace serve --listen 0.0.0.0:20866    for a Prometheus on another machine
   sudo inotify-trace serve --record /var/lib/inotify-trace/    and record all events, 1G at most
-  sudo inotify-trace serve --socket-group adm    let members of adm use list, limits and leaks
+  sudo inotify-trace serve --socket-group adm    let members of adm ask it
   curl http://127.0.0.1:20866/readyz             whether it sees everything yet
   inotify-trace list --agent                     ask it, in milliseconds
 
 docs/metrics.md lists the metrics. Whoever can connect to --listen can read them; they have names of
-pods, units and users, and no paths. Under systemd, it tells when it is ready, and its watchdog that it
+pods, units and users, and no paths. systemd is told when it is ready, and its watchdog that it
 runs. SIGTERM ends it, and completes the recording.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {

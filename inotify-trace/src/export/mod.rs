@@ -12,7 +12,6 @@ mod parquet;
 mod perfetto;
 mod row;
 
-pub(crate) use self::file::partial;
 #[cfg(feature = "parquet")]
 pub use self::parquet::{Parquet, Partitioned};
 pub use self::{

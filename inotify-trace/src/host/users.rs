@@ -7,17 +7,17 @@ use inotify_trace_model::text::text_of;
 use super::{confined, root};
 
 /// A larger file is not read.
-const MOST: u64 = 16 << 20;
+const MOST: u64 = 4 << 20;
 
 /// Names of users by uid: those in the machine's /etc/passwd. Users of a directory service are not among them:
 /// asking for them could wait for a network that is down.
 #[must_use]
 pub fn users() -> BTreeMap<u32, String> {
-    parse(&read(root()).unwrap_or_default())
+    parse(&passwd(root()).unwrap_or_default())
 }
 
 /// The machine's /etc/passwd.
-fn read(root: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn passwd(root: &Path) -> io::Result<Vec<u8>> {
     confined::read(root, Path::new("etc/passwd"), MOST)
 }
 
@@ -46,10 +46,10 @@ mod tests {
         fs::create_dir(at("usr")).unwrap();
         fs::write(at("usr/passwd"), "root:x:0:0").unwrap();
         symlink("/usr/passwd", at("etc/passwd")).unwrap();
-        assert_eq!(read(machine.path()).unwrap(), b"root:x:0:0");
+        assert_eq!(passwd(machine.path()).unwrap(), b"root:x:0:0");
         fs::remove_file(at("etc/passwd")).unwrap();
         fs::create_dir(at("etc/passwd")).unwrap();
-        assert_eq!(read(machine.path()).unwrap_err().to_string(), "no regular file");
+        assert_eq!(passwd(machine.path()).unwrap_err().to_string(), "no regular file");
     }
 
     #[test]

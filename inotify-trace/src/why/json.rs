@@ -3,8 +3,8 @@
 use inotify_trace_model::clock::Clock;
 use serde_json::{Value, json};
 
-use super::{Answer, Problem, Refused, text::told};
-use crate::output::UserNames;
+use super::{Answer, Problem, text::told};
+use crate::output::{Refused, UserNames, fields::user as object_of};
 
 impl Answer {
     /// One object: `healthy` is null if that can't be told.
@@ -16,12 +16,15 @@ impl Answer {
             object["serious"] = problem.is_serious().into();
             object["says"] = words.heading.into();
             object["remedy"] = words.remedy.into();
+            if let Some(fields) = object.as_object_mut() {
+                fields.retain(|_, value| !value.is_null());
+            }
             object
         };
         let problems: Vec<_> = self.problems.iter().map(|it| each(it, clock)).collect();
         let tightest = self.tightest.map(|(user, resource, level)| {
             json!({
-                "user": names.payer(user),
+                "user": object_of(user, names),
                 "resource": resource.name(),
                 "used": level.used,
                 "limit": level.limit,
@@ -43,7 +46,7 @@ fn facts(problem: &Problem, names: &UserNames, clock: &mut Clock) -> Value {
             json!({
                 "problem": if quota.is_full() { "limit-used-up" } else { "limit-near" },
                 "resource": it.resource.name(),
-                "user": names.payer(it.user),
+                "user": object_of(it.user, names),
                 "used": it.used,
                 "limit": it.limit,
                 "leaked": it.leaked,
@@ -74,7 +77,7 @@ fn facts(problem: &Problem, names: &UserNames, clock: &mut Clock) -> Value {
             "problem": "refused-earlier",
             "limit_kind": refused.limit,
             "pid": refused.task.map(|it| it.pid),
-            "user": refused.quota().map(|(user, _)| names.payer(user)),
+            "user": refused.quota().map(|(user, _)| object_of(user, names)),
             "resource": refused.quota().map(|(_, resource)| resource.name()),
             "refused": times(refused, clock),
         }),
@@ -90,7 +93,7 @@ fn facts(problem: &Problem, names: &UserNames, clock: &mut Clock) -> Value {
 fn times(refused: &Refused, clock: &Clock) -> Value {
     json!({
         "count": refused.count,
-        "first": clock.utc(refused.first),
-        "last": clock.utc(refused.last),
+        "since": clock.utc(refused.first),
+        "until": clock.utc(refused.last),
     })
 }
