@@ -14,7 +14,7 @@ use std::{
 
 use inotify_trace::{
     feed::{Recordings, Until},
-    output::Colours,
+    output::Screen,
     recording::{Header, Recorder, Rotation, Store},
     report::{Builder, Report, html, text},
 };
@@ -158,7 +158,7 @@ fn read(paths: &[PathBuf]) -> Said {
         problems.extend(own);
         seen = both.1;
     }
-    let (text, page) = (text::render(&report, Colours::default()), html::render(&report));
+    let (text, page) = (text::render(&report, Screen::default()), html::render(&report));
     Said { numbers: seen.numbers, ends: seen.ends, problems, is_lossless, text, page }
 }
 

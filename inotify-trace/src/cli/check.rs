@@ -6,12 +6,12 @@ use std::{
     process::ExitCode,
 };
 
-use clap::ValueEnum;
 use serde_json::json;
 
 use super::{
     EXIT_ERROR,
     agent_state::{self, AgentState},
+    format::TextJsonOrCsv,
 };
 use crate::{
     host::surroundings,
@@ -33,19 +33,7 @@ pub(super) struct Args {
     agent: Option<PathBuf>,
     /// Format of the output
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A line for each subject
-    #[default]
-    #[value(alias = "table")]
-    Text,
-    /// One JSON object
-    Json,
-    /// Comma-separated values: a row for each subject
-    Csv,
+    output: TextJsonOrCsv,
 }
 
 const EXAMPLES: &str = "\
@@ -54,8 +42,9 @@ Examples:
   sudo inotify-trace check -o json | jq .backend    the backend that is used
   sudo inotify-trace check --agent           how the agent fares: losses, its recording, its memory
 
-A subject is ok, limited (tracing works, and something is missing), MISSING (tracing cannot work), or
-unknown (it cannot be probed). Without --agent, no agent is asked: the question is what could be done here.
+A subject is ok, limited (tracing works, and something is missing), MISSING (tracing cannot
+work), or unknown (it cannot be probed). Without --agent, no agent is asked: the question is what
+could be done here.
 
 Exit code: 0 if tracing works, or the agent answers; 2 if not.";
 
@@ -78,12 +67,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let mut out = BufWriter::new(Patient::stdout_to_the_end());
     match args.output {
-        Format::Text => report.write(&mut out)?,
-        Format::Json => {
+        TextJsonOrCsv::Text => report.write(&mut out)?,
+        TextJsonOrCsv::Json => {
             serde_json::to_writer(&mut out, &report.json())?;
             writeln!(out)?;
         }
-        Format::Csv => report.write_csv(&mut out)?,
+        TextJsonOrCsv::Csv => report.write_csv(&mut out)?,
     }
     out.flush()?;
     Ok(if report.works() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_ERROR) })

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
+use crate::export::Existing;
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Destination {
     /// File to write, or `-` for standard output [default: -]
@@ -36,9 +38,9 @@ impl Destination {
         Ok(file)
     }
 
-    /// Whether a file that exists is replaced.
-    pub(super) fn replaces(&self) -> bool {
-        self.force
+    /// What happens to a file that exists.
+    pub(super) fn existing(&self) -> Existing {
+        if self.force { Existing::Replaced } else { Existing::Kept }
     }
 }
 

@@ -12,6 +12,7 @@ use inotify_trace_model::{story::Story, verdict::Grace};
 
 use super::{
     destination::{self, Destination},
+    format::CsvArgs,
     progress::Progress,
     range::RangeArgs,
     recordings::{Files, exit_code, open, tell_of},
@@ -23,7 +24,7 @@ use crate::export::{Parquet, Partitioned};
 use crate::{
     export::{Csv, Existing, Exporter, Flat, JsonLines, Output, Perfetto},
     feed::Until,
-    output::{Formulas, reader_has_left},
+    output::reader_has_left,
 };
 
 #[derive(Debug, clap::Args)]
@@ -42,10 +43,8 @@ pub(super) struct Args {
     /// `node=n1/date=2026-01-31/hour=23/RUN-0000-0.parquet`
     #[arg(long)]
     partition: bool,
-    /// With csv, for a spreadsheet: put an apostrophe before texts that begin with =, +, -, @, a tab
-    /// or a line end, since a spreadsheet would run them as formulas
-    #[arg(long)]
-    csv_safe: bool,
+    #[command(flatten)]
+    csv: CsvArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -95,9 +94,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.partition && format != Format::Parquet {
         bail!("--partition is for --format parquet");
     }
-    if args.csv_safe && format != Format::Csv {
-        bail!("--csv-safe is for --format csv");
-    }
+    args.csv.check(format == Format::Csv)?;
     let opened = open(&args.recordings.files)?;
     let mut is_damaged = !opened.problems.is_empty();
     let range = args.range.of(&opened.runs)?;
@@ -140,7 +137,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 impl Args {
     fn exporter(&self, format: Format, path: Option<&Path>) -> anyhow::Result<Box<dyn Exporter>> {
-        let existing = Existing::replaced_if(self.destination.replaces());
+        let existing = self.destination.existing();
         let output = || match path {
             Some(path) => Output::create(path, existing),
             None => Ok(Output::stdout()),
@@ -150,10 +147,7 @@ impl Args {
         };
         Ok(match format {
             Format::Jsonl => Box::new(JsonLines::new(output()?)),
-            Format::Csv => {
-                let formulas = Formulas::quoted_if(self.csv_safe);
-                Box::new(Flat::new(Box::new(Csv::new(output()?, formulas)?)))
-            }
+            Format::Csv => Box::new(Flat::new(Box::new(Csv::new(output()?, self.csv.formulas())?))),
             Format::Parquet => self.parquet(path()?, existing)?,
             Format::Perfetto => Box::new(Perfetto::new(Output::create(path()?, existing)?)),
         })

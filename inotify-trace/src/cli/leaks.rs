@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use clap::ValueEnum;
 use inotify_trace_model::{
     clock::Clock,
     event::BootTime,
@@ -21,6 +20,7 @@ use super::{
     EXIT_ERROR,
     agent::AgentArgs,
     choice::one_of,
+    format::TextOrJson,
     memory::Memory,
     past::{Past, PastArgs},
     say::say,
@@ -60,7 +60,7 @@ pub(super) struct Args {
     settle: Duration,
     /// Format of the output
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: TextOrJson,
     /// Backend that hooks inotify [default: the best that this kernel allows]
     #[arg(long, value_parser = one_of::<Backend>(), value_name = "BACKEND")]
     backend: Option<Backend>,
@@ -74,16 +74,6 @@ pub(super) struct Args {
     host: super::Host,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A few lines per leak
-    #[default]
-    #[value(alias = "table")]
-    Text,
-    /// One JSON object per leak, one per line
-    Json,
-}
-
 const EXAMPLES: &str = "\
 Examples:
   sudo inotify-trace leaks                   leaks that exist now
@@ -91,7 +81,7 @@ Examples:
   inotify-trace leaks --recording night.itrec    leaks at the end of a recording
   sudo inotify-trace leaks --watch 10m -o json    leaks within ten minutes, as JSON
 
-Exit code: 0 if there are no leaks, 1 if there are, 2 if the command failed.";
+Exit code: 0 if there are no leaks, 1 if there are, 2 if the command failed or a recording is damaged.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.host.locate()?;
@@ -228,20 +218,20 @@ struct Say {
 
 enum Said {
     Text(BufWriter<Patient<io::Stdout>>, Clock),
-    Json(Json<BufWriter<Patient<io::Stdout>>>),
+    Json(Box<Json<BufWriter<Patient<io::Stdout>>>>),
 }
 
 impl Say {
     /// For an answer that is given once, with an exit code.
-    fn once(format: Format, clock: Clock) -> Self {
+    fn once(format: TextOrJson, clock: Clock) -> Self {
         Self::new(format, clock, Patient::stdout_to_the_end())
     }
 
-    fn new(format: Format, clock: Clock, out: Patient<io::Stdout>) -> Self {
+    fn new(format: TextOrJson, clock: Clock, out: Patient<io::Stdout>) -> Self {
         let out = BufWriter::new(out);
         let format = match format {
-            Format::Text => Said::Text(out, clock),
-            Format::Json => Said::Json(Json::new(out, clock)),
+            TextOrJson::Text => Said::Text(out, clock),
+            TextOrJson::Json => Said::Json(Box::new(Json::new(out, clock))),
         };
         Self { format, screen: Screen::of_stdout(), has_leak: false, leaks: 0 }
     }
@@ -260,7 +250,7 @@ impl Say {
             Said::Text(out, _) => writeln!(out, "{}", past.heading()),
             Said::Json(lines) => {
                 let out = BufWriter::new(Patient::stdout());
-                *lines = Json::of_run(out, export::context(&past.header));
+                **lines = Json::of_run(out, export::context(&past.header));
                 Ok(())
             }
         }

@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::bail;
-use clap::ValueEnum;
 use inotify_trace_model::{
     clock::Timestamps,
     event::{BootTime, Event},
@@ -22,6 +21,7 @@ use super::{
     EXIT_ERROR,
     agent::AgentArgs,
     choice::one_of,
+    format::{CsvArgs, TextJsonOrCsv},
     list,
     past::{Past, PastArgs},
     plugin::PluginArgs,
@@ -36,7 +36,7 @@ use crate::{
     limits::{
         self, Changes, Counted, Pods, PodsFrom, Recommendation, Seen, apply::Plan, files::Root,
     },
-    output::{Formulas, LimitsReport, Numbers, Patient, Screen, UserNames, reader_has_left},
+    output::{LimitsReport, Numbers, Patient, Screen, UserNames, reader_has_left},
 };
 
 /// Exit code if a user has used `--warn` percent of a limit or more.
@@ -70,11 +70,9 @@ pub(super) struct Args {
     yes: bool,
     /// Format of the output
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
-    /// With csv, for a spreadsheet: put an apostrophe before texts that begin with =, +, -, @, a tab
-    /// or a line end, since a spreadsheet would run them as formulas
-    #[arg(long)]
-    csv_safe: bool,
+    output: TextJsonOrCsv,
+    #[command(flatten)]
+    csv: CsvArgs,
     /// With --watch: backend that hooks inotify [default: the best that this kernel allows]
     #[arg(long, value_parser = one_of::<Backend>(), value_name = "BACKEND", requires = "watch", hide_short_help = true)]
     backend: Option<Backend>,
@@ -91,31 +89,19 @@ pub(super) struct Args {
     host: super::Host,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Tables and sentences
-    #[default]
-    #[value(alias = "text")]
-    Table,
-    /// One JSON object
-    Json,
-    /// Comma-separated values: a row for each user
-    Csv,
-}
-
 const EXAMPLES: &str = "\
 Examples:
   sudo inotify-trace limits                      use of the limits, and recommended values
   sudo inotify-trace limits --watch 1m           also the time until a limit is reached
   sudo inotify-trace limits --watch --interval 1m    also what changed, every minute, until Ctrl-C
-  sudo inotify-trace limits --nagios             for Nagios and Icinga: one line, with exit code 0 to 3
+  sudo inotify-trace limits --nagios             for Nagios and Icinga: one line; exit code 0 to 3
   sudo inotify-trace limits --warn 90 -o json    for monitoring: exit code 1 from 90% on
   sudo inotify-trace limits -o csv               users' use of the limits, for a spreadsheet
   inotify-trace limits --recording night.itrec --at 03:05    use of the limits at that moment
   sudo inotify-trace limits --pods 250 --apply   set the limits for a node of 250 pods
 
-Exit code: 0; 1 if a user has used --warn percent or more; 2 if the command failed, also if the
-users' charges are unknown. With --apply 0 (done, or declined) or 2. With --nagios and
+Exit code: 0; 1 if a user has used --warn percent or more; 2 if the command failed, if the users'
+charges are unknown, or if a recording is damaged. With --apply 0 (done, or declined) or 2. With --nagios and
 --node-problem-detector those of their contracts.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -125,10 +111,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
              without being asked"
         );
     }
-    let is_csv = args.output == Format::Csv;
-    if args.csv_safe && !is_csv {
-        bail!("--csv-safe is for -o csv");
-    }
+    let is_csv = args.output == TextJsonOrCsv::Csv;
+    args.csv.check(is_csv)?;
     if is_csv && (args.apply || args.interval.is_some()) {
         bail!("-o csv is one table of users, which --apply and --interval are not: take -o json");
     }
@@ -243,7 +227,7 @@ impl Audience for Reports<'_> {
     fn moment(&mut self, tracker: &Tracker, now: BootTime) -> anyhow::Result<()> {
         let report = self.report(tracker, now);
         self.due = self.next();
-        if self.args.output == Format::Json {
+        if self.args.output == TextJsonOrCsv::Json {
             return Ok(print(self.args, &report, Patient::stdout())?);
         }
         let numbers = report.numbers();
@@ -284,7 +268,7 @@ fn report(
     let plan = Plan::new(&root, &recommendation).map_err(|error| notes.push(error.to_string()));
     // With --apply, these go to standard error before anything is written.
     if let Ok(plan) = &plan
-        && !(args.apply && args.output == Format::Table)
+        && !(args.apply && args.output == TextJsonOrCsv::Text)
     {
         notes.extend(overruled(plan, &plan.foreseen(&root)));
     }
@@ -398,18 +382,18 @@ fn exit_code(report: &LimitsReport) -> ExitCode {
 fn print_past(args: &Args, report: &LimitsReport, past: &Past, is_first: bool) -> io::Result<()> {
     let mut out = BufWriter::new(Patient::stdout_to_the_end());
     match args.output {
-        Format::Json => {
+        TextJsonOrCsv::Json => {
             let mut object = report.json();
             past.name_in(&mut object);
             serde_json::to_writer(&mut out, &object)?;
             writeln!(out)?;
         }
-        Format::Csv => {
+        TextJsonOrCsv::Csv => {
             let node = past.is_one_of_several.then_some(past.name.as_str());
-            let formulas = Formulas::quoted_if(args.csv_safe);
+            let formulas = args.csv.formulas();
             report.write_csv(&mut out, node, is_first, formulas)?;
         }
-        Format::Table => {
+        TextJsonOrCsv::Text => {
             if past.is_one_of_several {
                 writeln!(out, "{}\n", past.heading())?;
             }
@@ -425,14 +409,14 @@ fn print_past(args: &Args, report: &LimitsReport, past: &Past, is_first: bool) -
 fn print(args: &Args, report: &LimitsReport, out: Patient<io::Stdout>) -> io::Result<()> {
     let mut out = BufWriter::new(out);
     match args.output {
-        Format::Json => {
+        TextJsonOrCsv::Json => {
             serde_json::to_writer(&mut out, &report.json())?;
             writeln!(out)?;
         }
-        Format::Csv => {
-            report.write_csv(&mut out, None, true, Formulas::quoted_if(args.csv_safe))?;
+        TextJsonOrCsv::Csv => {
+            report.write_csv(&mut out, None, true, args.csv.formulas())?;
         }
-        Format::Table => report.write(&mut out, Screen::of_stdout())?,
+        TextJsonOrCsv::Text => report.write(&mut out, Screen::of_stdout())?,
     }
     out.flush()
 }
@@ -441,7 +425,7 @@ fn print(args: &Args, report: &LimitsReport, out: Patient<io::Stdout>) -> io::Re
 fn apply(args: &Args, report: &mut LimitsReport) -> anyhow::Result<ExitCode> {
     let root = Root::new(&args.host.root());
     let plan = Plan::new(&root, &report.recommendation)?;
-    if args.output == Format::Table {
+    if args.output == TextJsonOrCsv::Text {
         print(args, report, Patient::stdout_to_the_end())?;
     }
     // JSON has these sentences too, but comes at the end; the user needs them before answering.
@@ -465,8 +449,10 @@ fn apply(args: &Args, report: &mut LimitsReport) -> anyhow::Result<ExitCode> {
     report.settings.clone_from(&done.settings);
     report.done = Some(done);
     match args.output {
-        Format::Json | Format::Csv => print(args, report, Patient::stdout_to_the_end())?,
-        Format::Table => report.write_done(&mut Patient::stdout_to_the_end())?,
+        TextJsonOrCsv::Json | TextJsonOrCsv::Csv => {
+            print(args, report, Patient::stdout_to_the_end())?
+        }
+        TextJsonOrCsv::Text => report.write_done(&mut Patient::stdout_to_the_end())?,
     }
     if is_overruled {
         say(format_args!(

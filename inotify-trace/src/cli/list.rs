@@ -4,7 +4,6 @@ mod shown;
 
 use std::{io, iter, process::ExitCode};
 
-use anyhow::bail;
 use clap::ValueEnum;
 use inotify_trace_model::{story::Story, tracker::Tracker, usage::By};
 
@@ -12,6 +11,7 @@ use self::shown::Shown;
 use super::{
     agent::{self, AgentArgs},
     choice::{listed, one_of},
+    format::CsvArgs,
     kernel::log_at,
     past::PastArgs,
     recordings::exit_code,
@@ -53,10 +53,8 @@ pub(super) struct Args {
     /// Omit the column names and the totals
     #[arg(long)]
     no_headers: bool,
-    /// With csv, for a spreadsheet: put an apostrophe before texts that begin with =, +, -, @, a tab
-    /// or a line end, since a spreadsheet would run them as formulas
-    #[arg(long)]
-    csv_safe: bool,
+    #[command(flatten)]
+    csv: CsvArgs,
     /// Show at most this many rows [default on a terminal: 20]
     #[arg(long, value_name = "N")]
     top: Option<usize>,
@@ -103,9 +101,7 @@ Exit code: 0; 2 if the command failed, if a recording is damaged, or if this is 
 which only a part of the machine can be seen.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if args.csv_safe && args.output != Format::Csv {
-        bail!("--csv-safe is for -o csv");
-    }
+    args.csv.check(args.output == Format::Csv)?;
     if args.past.is_given() {
         let mut shown = Shown::new(args)?;
         let is_damaged = args.past.each(|past, ()| shown.add_past(&past))?;

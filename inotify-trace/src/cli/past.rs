@@ -59,8 +59,11 @@ impl Past {
     /// Adds the machine's name and the moment to a JSON object.
     pub(super) fn name_in(&self, object: &mut Value) {
         object["node"] = self.header.host.clone().into();
-        if !self.header.boot_id.is_empty() {
-            object["boot_id"] = self.header.boot_id.clone().into();
+        let Header { machine, boot_id, .. } = &self.header;
+        for (field, value) in [("machine", machine), ("boot_id", boot_id)] {
+            if !value.is_empty() {
+                object[field] = value.clone().into();
+            }
         }
         object["time"] = self.header.clock().utc(self.time).into();
     }
@@ -82,13 +85,7 @@ impl PastArgs {
         let opened = open(&self.recordings)?;
         let mut is_damaged = !opened.problems.is_empty();
         let coverage = Coverage::of(&opened.runs)?;
-        let (places, at) = match self.at {
-            Some(at) => {
-                let (places, at) = coverage.at("--at", at)?;
-                (places, Some(at))
-            }
-            None => (coverage.latest()?, None),
-        };
+        let (places, at) = coverage.chosen(self.at)?;
         let mut runs: Vec<_> = opened.runs.into_iter().map(Some).collect();
         let is_one_of_several = places.len() > 1;
         for place in places {

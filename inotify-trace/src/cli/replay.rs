@@ -16,6 +16,7 @@ use inotify_trace_model::{
 };
 
 use super::{
+    machines::{Machine, machines_of},
     progress::Progress,
     range::RangeArgs,
     recordings::{Files, exit_code, open, tell_of},
@@ -74,14 +75,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let range = args.range.of(&opened.runs)?;
     let mut is_damaged = !opened.problems.is_empty();
     let is_one_of_several = opened.runs.len() > 1;
-    for mut run in opened.runs {
-        greet(run.header())?;
+    let machines = machines_of(&opened.runs);
+    for (mut run, Machine { name, .. }) in opened.runs.into_iter().zip(machines) {
+        greet(run.header(), &name)?;
         let clock = run.header().clock();
         let range = range.of_machine_with(&clock);
         let mut story = Story::new(run.header().started, Grace::default())
             .within(args.recordings.memory.ceiling());
         let users = run.header().users.clone();
-        let named = is_one_of_several.then(|| run.header());
+        let named = is_one_of_several.then(|| (run.header(), &*name));
         let inner = Paced::new(args.view.audience_of(clock, users, named)?, args.speed);
         let mut audience = range.since(inner);
         let progress = Progress::new(run.size(), io::stdout().is_terminal());
@@ -100,10 +102,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(exit_code(is_damaged))
 }
 
-fn greet(header: &Header) -> io::Result<()> {
+fn greet(header: &Header, machine: &str) -> io::Result<()> {
     say(format_args!(
         "Replaying what was recorded on {} (Linux {}) since {} ({} backend, inotify-trace {}).",
-        header.host,
+        machine,
         header.kernel,
         header.clock().local(header.started),
         if header.backend.is_empty() { "unknown" } else { &header.backend },

@@ -8,12 +8,13 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use clap::ValueEnum;
 use inotify_trace_model::{feed::Item, story::Story, verdict::Grace};
 
 use super::{
     destination::{self, Destination},
+    machines::{Machine, machines_of},
     progress::Progress,
     range::{Range, RangeArgs},
     recordings::{AFTER_GAPS, Files, exit_code, open, tell_of},
@@ -21,10 +22,10 @@ use super::{
     units,
 };
 use crate::{
-    export,
+    export::Output,
     feed::{Problem, Replay, Until},
-    output::{Colours, Patient, printable},
-    recording::EXTENSION,
+    output::{Patient, Screen, printable},
+    recording::{EXTENSION, Header},
     report::{Builder, FULL, Report, Run, html, text},
 };
 
@@ -47,7 +48,7 @@ pub(super) struct Args {
 enum Format {
     /// A page for a browser, one file that needs no network
     Html,
-    /// Lines of at most 100 columns
+    /// Lines of at most 100 columns, or those of the terminal
     Text,
 }
 
@@ -85,26 +86,27 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut is_damaged = !opened.problems.is_empty();
     let mut report = Report { runs: Vec::new(), unreadable: sentences(&opened.problems) };
     let range = args.range.of(&opened.runs)?;
-    let mut runs = opened.runs;
-    runs.retain(|run| range.has_part_of(run));
+    let runs = opened.runs;
+    let machines = machines_of(&runs);
+    let mut runs: Vec<_> = runs.into_iter().zip(machines).collect();
+    runs.retain(|(run, _)| range.has_part_of(run));
     let count = runs.len();
-    for (at, mut run) in runs.into_iter().enumerate() {
-        let facts = read(&mut run, range, args.recordings.memory.ceiling(), path.is_none());
+    for (at, (mut run, machine)) in runs.into_iter().enumerate() {
+        let facts =
+            read(&mut run, machine, range, args.recordings.memory.ceiling(), path.is_none());
         // Keeps memory bounded, however many runs there are.
         report.runs.push(if at + FULL < count { facts.brief() } else { facts });
         tell_of(&run)?;
         is_damaged |= !run.problems().is_empty();
     }
-    let colours = if path.is_none() { Colours::of_stdout() } else { Colours::default() };
+    let screen = if path.is_none() { Screen::of_stdout() } else { Screen::default() };
     let page = match format {
         Format::Html => html::render(&report),
-        Format::Text => text::render(&report, colours),
+        Format::Text => text::render(&report, screen),
     };
     match path {
         Some(path) => {
-            write(path, &page, args.destination.replaces()).map_err(|cause| {
-                anyhow!("cannot write {}: {cause}; give another path with -o", path.display())
-            })?;
+            Output::create(path, args.destination.existing())?.write_whole(page.as_bytes())?;
             let title = report.title().unwrap_or_default();
             let title = printable(&title);
             say(format_args!("{title}. Written: {}", path.display()))?;
@@ -112,24 +114,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => Patient::stdout_to_the_end().write_all(page.as_bytes())?,
     }
     Ok(exit_code(is_damaged))
-}
-
-/// Writes the report with permissions for its owner only, since it has the paths that programs
-/// watch. It gets its name when it is complete, so that neither an older file's owner nor its mode
-/// stays, and a link is not followed.
-fn write(path: &Path, page: &str, replaces: bool) -> io::Result<()> {
-    if fs::symlink_metadata(path).is_ok_and(|it| !it.is_file()) {
-        return Err(io::Error::other("it exists, and is no regular file"));
-    }
-    let mut file = export::partial(path)?;
-    file.write_all(page.as_bytes())?;
-    file.as_file().sync_all()?;
-    if replaces {
-        file.persist(path)?
-    } else {
-        file.persist_noclobber(path)?
-    };
-    Ok(())
 }
 
 /// Fails if the report would overwrite a recording.
@@ -147,10 +131,17 @@ fn refuse_recordings(path: &Path, files: &[PathBuf]) -> anyhow::Result<()> {
 }
 
 /// Reads a run and summarizes it.
-fn read(run: &mut Replay, range: Range, ceiling: Option<usize>, output_is_on_stdout: bool) -> Run {
+fn read(
+    run: &mut Replay,
+    machine: Machine,
+    range: Range,
+    ceiling: Option<usize>,
+    output_is_on_stdout: bool,
+) -> Run {
     let range = range.of_machine_with(&run.header().clock());
     let mut story = Story::new(run.header().started, Grace::default()).within(ceiling);
-    let mut builder = range.later(Builder::new(&range.header(run.header())));
+    let header = Header { host: machine.name, ..range.header(run.header()) };
+    let mut builder = range.later(Builder::new(&header));
     let is_on_terminal = output_is_on_stdout && io::stdout().is_terminal();
     let progress = Progress::new(run.size(), is_on_terminal);
     let until = Until::new(run, range.to);

@@ -101,7 +101,7 @@ Examples:
   sudo inotify-trace serve                       metrics at http://127.0.0.1:20866/metrics
   sudo inotify-trace serve --listen 0.0.0.0:20866    for a Prometheus on another machine
   sudo inotify-trace serve --record /var/lib/inotify-trace/    and record all events, 1G at most
-  sudo inotify-trace serve --socket-group adm    let members of adm use list, limits and leaks
+  sudo inotify-trace serve --socket-group adm    let members of adm ask it
   curl http://127.0.0.1:20866/readyz             whether it sees everything yet
   inotify-trace serve --print-config             its settings, and where each comes from
   inotify-trace list --agent                     ask it, in milliseconds
@@ -110,7 +110,7 @@ Each option has a variable, such as INOTIFY_TRACE_LISTEN, and a key in /etc/inot
 `listen = \"0.0.0.0:20866\"`. The option counts before the variable, and that before the file.
 
 docs/metrics.md lists the metrics. Whoever can connect to --listen can read them; they have names of
-pods, units and users, and no paths. Under systemd, it tells when it is ready, and its watchdog that it
+pods, units and users, and no paths. systemd is told when it is ready, and its watchdog that it
 runs. SIGTERM ends it, and completes the recording.";
 
 pub(super) fn run(given: &Args) -> anyhow::Result<ExitCode> {

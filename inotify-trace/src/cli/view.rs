@@ -2,7 +2,6 @@
 
 use std::io::{self, BufWriter, Write as _};
 
-use clap::ValueEnum;
 use inotify_trace_model::{
     clock::{Clock, Timestamps},
     event::EventName,
@@ -12,6 +11,7 @@ use inotify_trace_model::{
 
 use super::{
     choice::{listed, one_of},
+    format::TextOrJson,
     select::{SelectArgs, Users, warn_of_unknown},
 };
 use crate::{
@@ -36,7 +36,7 @@ pub(super) struct ViewArgs {
     failed: bool,
     /// Format of the output
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: TextOrJson,
     /// Format of times; `--timestamps` alone is iso
     #[arg(long, value_parser = one_of::<Timestamps>(), value_name = "FORM", default_value = "time", num_args = 0..=1, default_missing_value = "iso")]
     timestamps: Timestamps,
@@ -46,16 +46,6 @@ pub(super) struct ViewArgs {
     /// Do not report leaks
     #[arg(long)]
     no_verdicts: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// One aligned line per event; on a terminal as wide as that is
-    #[default]
-    #[value(alias = "table")]
-    Text,
-    /// One JSON object per line
-    Json,
 }
 
 /// Shows the events that pass the filter.
@@ -76,19 +66,19 @@ impl ViewArgs {
         &self,
         clock: Clock,
         users: Users,
-        named: Option<&Header>,
+        named: Option<(&Header, &str)>,
     ) -> io::Result<View> {
         let mut view = self.audience(clock, users);
         match (named, self.output) {
             (None, _) => {}
-            (Some(header), Format::Json) => {
+            (Some((header, _)), TextOrJson::Json) => {
                 let out = BufWriter::with_capacity(OUTPUT_BUFFER, Patient::stdout());
                 view.inner = Box::new(Json::of_run(out, export::context(header)));
             }
-            (Some(header), Format::Text) => {
+            (Some((header, machine)), TextOrJson::Text) => {
                 let begun = header.clock().local(header.started);
-                let host = printable(&header.host);
-                Patient::stdout().write_all(format!("{host}, since {begun}:\n").as_bytes())?;
+                let machine = printable(machine);
+                Patient::stdout().write_all(format!("{machine}, since {begun}:\n").as_bytes())?;
             }
         }
         Ok(view)
@@ -129,8 +119,8 @@ impl ViewArgs {
     ) -> Box<dyn Audience<Error = io::Error>> {
         let out = BufWriter::with_capacity(OUTPUT_BUFFER, Patient::stdout());
         match self.output {
-            Format::Json => Box::new(Json::new(out, clock)),
-            Format::Text => {
+            TextOrJson::Json => Box::new(Json::new(out, clock)),
+            TextOrJson::Text => {
                 let screen = Screen::of_stdout().wide_if(self.wide);
                 let users = UserNames::from_map(users);
                 let text = Text::new(out, clock, users, self.timestamps, screen);

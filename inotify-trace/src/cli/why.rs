@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::bail;
-use clap::ValueEnum;
 use inotify_trace_model::{
     clock::Clock, event::BootTime, tracker::Tracker, usage::total_of, verdict::Grace,
 };
@@ -16,6 +15,7 @@ use super::{
     EXIT_ERROR,
     agent::AgentArgs,
     agent_state,
+    format::TextOrJson,
     leaks::observe,
     list,
     past::{Past, PastArgs},
@@ -27,8 +27,8 @@ use crate::{
     feed::Options,
     host::{self, procfs},
     limits::{Pace, files::Root},
-    output::{Patient, Screen, Selection, UserNames},
-    why::{Answer, Before, Refusals, Seen, Subject, Suspects, answer},
+    output::{Patient, Refusals, Screen, Selection, UserNames},
+    why::{Answer, Before, Seen, Subject, Suspects, answer},
 };
 
 /// Exit code if something has to be done.
@@ -47,23 +47,13 @@ pub(super) struct Args {
     settle: Duration,
     /// Format of the output
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: TextOrJson,
     #[command(flatten)]
     past: PastArgs,
     #[command(flatten)]
     agent: AgentArgs,
     #[command(flatten)]
     host: super::Host,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A few lines a problem
-    #[default]
-    #[value(alias = "table")]
-    Text,
-    /// One JSON object
-    Json,
 }
 
 const EXAMPLES: &str = "\
@@ -74,7 +64,7 @@ Examples:
   sudo inotify-trace why \"failed to create fsnotify watcher: too many open files\"
   inotify-trace why --recording night.itrec --at 03:05    what was wrong then
 
-Exit code: 0 if nothing is, 1 if there is something to do, 2 if that can't be told, also for want of
+Exit code: 0 if nothing is wrong, 1 if there is something to do, 2 if that can't be told, also for want of
 privileges, or if the command failed.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -250,7 +240,7 @@ fn print(
 ) -> io::Result<()> {
     let mut out = BufWriter::new(Patient::stdout_to_the_end());
     match args.output {
-        Format::Json => {
+        TextOrJson::Json => {
             let mut object = answer.json(&names, &mut clock);
             if let Some(past) = past {
                 past.name_in(&mut object);
@@ -258,7 +248,7 @@ fn print(
             serde_json::to_writer(&mut out, &object)?;
             writeln!(out)?;
         }
-        Format::Text => {
+        TextOrJson::Text => {
             if let Some(past) = past {
                 writeln!(out, "{}", past.heading())?;
             }

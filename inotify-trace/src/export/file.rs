@@ -36,14 +36,6 @@ pub enum Existing {
     Replaced,
 }
 
-impl Existing {
-    /// Replaced or kept.
-    #[must_use]
-    pub fn replaced_if(replaced: bool) -> Self {
-        if replaced { Self::Replaced } else { Self::Kept }
-    }
-}
-
 #[derive(Debug)]
 enum Sink {
     Stdout(Patient<io::Stdout>),
@@ -63,7 +55,7 @@ pub(super) struct PartialFile {
 ///
 /// # Errors
 /// If it cannot be created, or `path` names no file.
-pub(crate) fn partial(path: &Path) -> io::Result<NamedTempFile> {
+fn partial(path: &Path) -> io::Result<NamedTempFile> {
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -109,11 +101,14 @@ impl Output {
     /// # Errors
     /// If it exists and is kept, or is no regular file, or cannot be made.
     pub fn create(path: &Path, existing: Existing) -> Result<Self, ExportError> {
-        let found = fs::symlink_metadata(path);
-        if found.is_ok_and(|it| existing == Existing::Kept || !it.is_file()) {
-            return Err(ExportError::Exists(path.to_owned()));
+        match fs::symlink_metadata(path) {
+            Ok(_) if existing == Existing::Kept => {
+                return Err(ExportError::Exists(path.to_owned()));
+            }
+            Ok(found) if !found.is_file() => return Err(ExportError::NoFile(path.to_owned())),
+            _ => {}
         }
-        let failed = |source| ExportError::Write { path: path.to_owned(), source };
+        let failed = |cause| ExportError::Write { path: path.to_owned(), cause };
         let (file, temporary) = partial(path).map_err(failed)?.into_parts();
         let writer = BufWriter::with_capacity(BUFFER, Sink::File(file));
         Ok(Self {
@@ -123,11 +118,20 @@ impl Output {
     }
 
     /// The error, with the file's name.
-    pub(super) fn failed(&self, source: io::Error) -> ExportError {
+    pub(super) fn failed(&self, cause: io::Error) -> ExportError {
         match &self.partial {
-            Some(partial) => ExportError::Write { path: partial.path.clone(), source },
-            None => ExportError::Stdout(source),
+            Some(partial) => ExportError::Write { path: partial.path.clone(), cause },
+            None => ExportError::Stdout(cause),
         }
+    }
+
+    /// Writes `bytes` and nothing else.
+    ///
+    /// # Errors
+    /// As [`Self::complete`].
+    pub fn write_whole(mut self, bytes: &[u8]) -> Result<(), ExportError> {
+        self.writer.write_all(bytes).map_err(|cause| self.failed(cause))?;
+        self.complete()
     }
 
     /// Completes the output: a file gets its name.
@@ -166,7 +170,7 @@ impl PartialFile {
         };
         persisted.map_err(|error| match error.error.kind() {
             io::ErrorKind::AlreadyExists => ExportError::Exists(path),
-            _ => ExportError::Write { path, source: error.error },
+            _ => ExportError::Write { path, cause: error.error },
         })
     }
 }

@@ -12,7 +12,6 @@ mod parquet;
 mod perfetto;
 mod row;
 
-pub(crate) use self::file::partial;
 #[cfg(feature = "parquet")]
 pub use self::parquet::{Parquet, Partitioned};
 pub use self::{
@@ -53,6 +52,7 @@ pub(crate) fn context(header: &Header) -> Context {
         users: UserNames::from_map(header.users.clone()),
         run: Some(Run {
             node: header.host.clone(),
+            machine: header.machine.clone(),
             boot_id: header.boot_id.clone(),
             id: format!("{:016x}", header.run),
         }),

@@ -107,14 +107,14 @@ impl Rows for Parquet {
 
 /// The error, without the words that libraries put around it.
 fn failed(path: &Path, error: ParquetError) -> ExportError {
-    let source = match error {
+    let cause = match error {
         ParquetError::External(error) => match error.downcast::<io::Error>() {
             Ok(error) => *error,
             Err(error) => io::Error::other(error),
         },
         error => io::Error::other(error),
     };
-    ExportError::Write { path: path.to_owned(), source }
+    ExportError::Write { path: path.to_owned(), cause }
 }
 
 /// Writes Parquet files below a directory: `node=NODE/date=YYYY-MM-DD/hour=HH/RUN-SEQUENCE-N.parquet`, in
@@ -240,7 +240,7 @@ fn nanoseconds(time: jiff::Timestamp) -> i64 {
 
 fn make(directory: &Path) -> Result<(), ExportError> {
     fs::create_dir_all(directory)
-        .map_err(|source| ExportError::Write { path: directory.to_owned(), source })
+        .map_err(|cause| ExportError::Write { path: directory.to_owned(), cause })
 }
 
 /// A name that can be a directory's, and that readers do not take for anything else.

@@ -5,6 +5,8 @@ use std::{fs::File, io, os::fd::AsFd, path::Path};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
+use crate::regular;
+
 /// Opens what is at `path` for a process whose root is the directory `root`: neither `..` nor a link
 /// leads out of it, and the links of `/proc` into other processes lead nowhere. `more` refuses more.
 ///
@@ -27,6 +29,18 @@ pub(super) fn open_in(
 pub(super) fn open_below(directory: impl AsFd, path: &Path, flags: OFlags) -> io::Result<File> {
     let stay = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     open(directory, path, flags, stay)
+}
+
+/// Reads a file of at most `most` bytes below a directory that is the root of a machine's files. Links lead
+/// where they lead on that machine, and only a regular file is read: a pipe would wait for whoever
+/// writes to it.
+///
+/// # Errors
+/// If there is none, or a larger one.
+pub(super) fn read(root: &Path, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    let file = open_in(File::open(root)?, path, flags, ResolveFlags::empty())?;
+    regular::read_open(file, most)
 }
 
 fn open(

@@ -1,38 +1,24 @@
 //! Users of this machine.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, Read as _},
-    path::Path,
-};
+use std::{collections::BTreeMap, io, path::Path};
 
 use inotify_trace_model::text::text_of;
-use rustix::fs::{OFlags, ResolveFlags};
 
 use super::{confined, root};
 
-/// No more of the file is read than these bytes.
-const MOST: u64 = 16 << 20;
+/// A larger file is not read.
+const MOST: u64 = 4 << 20;
 
 /// Names of users by uid: those in the machine's /etc/passwd. Users of a directory service are not among them:
 /// asking for them could wait for a network that is down.
 #[must_use]
 pub fn users() -> BTreeMap<u32, String> {
-    parse(&read(root()).unwrap_or_default())
+    parse(&passwd(root()).unwrap_or_default())
 }
 
-/// The machine's /etc/passwd. Links lead where they lead on the machine, and only a regular file is
-/// read: opening a pipe would wait for whoever writes to it.
-fn read(root: &Path) -> io::Result<Vec<u8>> {
-    let root = File::open(root)?;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-    let file = confined::open_in(root, Path::new("etc/passwd"), flags, ResolveFlags::empty())?;
-    let mut bytes = Vec::new();
-    if file.metadata()?.is_file() {
-        file.take(MOST).read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
+/// The machine's /etc/passwd.
+pub(super) fn passwd(root: &Path) -> io::Result<Vec<u8>> {
+    confined::read(root, Path::new("etc/passwd"), MOST)
 }
 
 /// From the bytes of a passwd file (passwd(5)), which need be of no encoding.
@@ -60,10 +46,10 @@ mod tests {
         fs::create_dir(at("usr")).unwrap();
         fs::write(at("usr/passwd"), "root:x:0:0").unwrap();
         symlink("/usr/passwd", at("etc/passwd")).unwrap();
-        assert_eq!(read(machine.path()).unwrap(), b"root:x:0:0");
+        assert_eq!(passwd(machine.path()).unwrap(), b"root:x:0:0");
         fs::remove_file(at("etc/passwd")).unwrap();
         fs::create_dir(at("etc/passwd")).unwrap();
-        assert_eq!(read(machine.path()).unwrap(), b"");
+        assert_eq!(passwd(machine.path()).unwrap_err().to_string(), "no regular file");
     }
 
     #[test]

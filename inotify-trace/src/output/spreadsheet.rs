@@ -15,12 +15,6 @@ pub enum Formulas {
 }
 
 impl Formulas {
-    /// Quoted if the user asked for it.
-    #[must_use]
-    pub fn quoted_if(is_asked_for: bool) -> Self {
-        if is_asked_for { Self::Quoted } else { Self::Kept }
-    }
-
     /// The text of a cell.
     pub(crate) fn cell(self, text: &str) -> Cow<'_, str> {
         if self == Self::Quoted && text.starts_with(['=', '+', '-', '@', '\t', '\n', '\r']) {

@@ -121,16 +121,9 @@ impl From<u32> for Cell {
 }
 
 impl Table {
-    /// Aligned columns with two spaces between them, numbers to the right; no line ends in a space.
-    ///
-    /// # Errors
-    /// If the output cannot be written.
-    pub fn write_aligned(&self, out: &mut impl Write, headers: bool) -> io::Result<()> {
-        self.write_within(out, headers, Screen::default())
-    }
-
-    /// The same; the widest texts are cut if lines would be wider than `screen`, and if that is not
-    /// enough, there is one space between columns.
+    /// Aligned columns with two spaces between them, numbers to the right; no line ends in a space. The
+    /// widest texts are cut if lines would be wider than `screen`, and if that is not enough, there is
+    /// one space between columns.
     ///
     /// # Errors
     /// If the output cannot be written.
@@ -218,8 +211,10 @@ pub fn write_within(
         for (at, cell) in row.iter().enumerate().take(columns.len()) {
             let text = cell.shown();
             if is_narrowed && length(&text) > widths[at] {
-                let is_list = matches!(cell, Cell::List(_));
-                let cut = if is_list { shorten_end } else { shorten };
+                // The end of a path or an id says more than its beginning; of words, the beginning.
+                let is_words =
+                    matches!(cell, Cell::List(_)) || (text.contains(' ') && !text.starts_with('/'));
+                let cut = if is_words { shorten_end } else { shorten };
                 add(&mut line, at, &cut(&text, widths[at]), cell.tone());
             } else {
                 add(&mut line, at, &text, cell.tone());
@@ -301,7 +296,7 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_harmless() {
         let mut out = Vec::new();
-        table().write_aligned(&mut out, true).unwrap();
+        table().write_within(&mut out, true, Screen::default()).unwrap();
         let expected = "\
 NAME            COUNT  USE%
 a                   7     -

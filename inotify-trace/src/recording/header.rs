@@ -21,6 +21,8 @@ pub struct Header {
     pub sequence: u32,
     /// The machine's name; in Kubernetes, the node's.
     pub host: String,
+    /// A hash of `/etc/machine-id`, which tells it from others of that name; empty if unknown.
+    pub machine: String,
     /// Its kernel, as `uname -r` prints it.
     pub kernel: String,
     /// `/proc/sys/kernel/random/boot_id`.
@@ -80,6 +82,7 @@ impl Header {
             users: it.users.into_iter().map(|(uid, name)| wire::UserName { uid, name }).collect(),
             sysctls: Some(to_wire(it.sysctls)),
             continues: it.continues,
+            machine: it.machine,
         }
     }
 
@@ -89,6 +92,7 @@ impl Header {
             run: it.run,
             sequence: it.sequence,
             host: it.host,
+            machine: it.machine,
             kernel: it.kernel,
             boot_id: it.boot_id,
             booted: it.booted,

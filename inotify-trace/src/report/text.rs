@@ -1,11 +1,11 @@
-//! A report in lines of at most 100 columns, for a terminal or a ticket.
+//! A report in lines of at most 100 columns, or as a terminal has them, for that or a ticket.
 
 use std::fmt::Write as _;
 
 use super::{Charts, Leak, Report, Run, Severity};
 use crate::output::{
-    Cell, Colours, Table, Tone, UserNames, printable, printable_lines, shorten, shorten_end, words,
-    wrapped,
+    Cell, Colours, Screen, Table, Tone, UserNames, Width, printable, printable_lines, shorten_end,
+    words, wrapped, write_within,
 };
 
 const WIDTH: usize = 100;
@@ -20,8 +20,8 @@ const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '�
 
 /// The report.
 #[must_use]
-pub fn render(report: &Report, colours: Colours) -> String {
-    let mut page = Page { text: String::new(), colours };
+pub fn render(report: &Report, screen: Screen) -> String {
+    let mut page = Page::on(screen);
     if !report.unreadable.is_empty() {
         page.list("FILES THAT COULD NOT BE READ", &report.unreadable);
     }
@@ -62,9 +62,15 @@ fn label(run: &Run) -> String {
 struct Page {
     text: String,
     colours: Colours,
+    width: usize,
 }
 
 impl Page {
+    fn on(screen: Screen) -> Self {
+        let width = screen.width.columns().min(WIDTH);
+        Self { text: String::new(), colours: screen.colours, width }
+    }
+
     /// Adds lines. Names in them are whatever a container, or who made the recording, chose.
     fn add(&mut self, tone: Tone, lines: &str) {
         let lines = printable_lines(lines);
@@ -73,7 +79,10 @@ impl Page {
     }
 
     fn prose(&mut self, tone: Tone, sentence: &str, indent: usize) {
-        self.add(tone, &narrow(&wrapped(sentence, indent).to_string()));
+        let lines = wrapped(sentence, indent).on(Width::Columns(self.width)).to_string();
+        // A long word may have made one too wide.
+        let lines: Vec<_> = lines.lines().map(|line| shorten_end(line, self.width)).collect();
+        self.add(tone, &lines.join("\n"));
     }
 
     fn line(&mut self, line: &str) {
@@ -140,15 +149,16 @@ impl Page {
             return;
         }
         self.heading("WHEN");
+        let bars_fit = BARS.min(self.width - 2);
         for charged in &charts.users {
             let ((most, allowed), what) = (charged.most(), charged.resource.name());
             self.indented(&format!("{}: at most {most} of {allowed} {what}", charged.name));
-            self.indented(&bars(&charged.used, &charts.unknown));
+            self.indented(&bars(&charged.used, &charts.unknown, bars_fit));
         }
         if charts.failed.iter().any(|&it| it > 0) {
             let total: u64 = charts.failed.iter().map(|&it| u64::from(it)).sum();
             self.indented(&format!("calls that failed at a limit: {total}"));
-            self.indented(&bars(&charts.failed, &charts.unknown));
+            self.indented(&bars(&charts.failed, &charts.unknown, bars_fit));
         }
         if charts.unknown.contains(&true) {
             self.indented("?: not everything is known of that time");
@@ -200,8 +210,7 @@ impl Page {
     }
 
     fn leak(&mut self, leak: &Leak, run: &Run) {
-        let (label, tone) =
-            if leak.is_leak() { ("LEAK", Tone::Bad) } else { ("NOTE", Tone::Aside) };
+        let (label, tone) = if leak.is_leak() { words::LEAK } else { words::NOTE };
         self.prose(tone, &format!("{label} {}", words::heading(&leak.finding)), 2);
         for detail in words::details(&leak.finding, &mut run.times.clock(), leak.said) {
             self.prose(Tone::Plain, &detail.line(), 6);
@@ -219,13 +228,12 @@ impl Page {
         }
         let rows = table.rows.get(..most).unwrap_or(&table.rows);
         let left = left + table.rows.len() - rows.len();
-        let mut table = Table { columns: table.columns.clone(), rows: rows.to_vec() };
-        fit(&mut table);
         let mut text = Vec::new();
+        let screen = Width::Columns(self.width - 2).into();
         // Writing to memory cannot fail.
-        let _ = table.write_aligned(&mut text, true);
+        let _ = write_within(&table.columns, &rows.to_vec(), &mut text, true, screen);
         for line in String::from_utf8_lossy(&text).lines() {
-            self.add(Tone::Plain, &format!("  {}", shorten_end(line, WIDTH - 2)));
+            self.add(Tone::Plain, &format!("  {}", shorten_end(line, self.width - 2)));
         }
         if left > 0 {
             self.indented(&format!("{left} more are left out: a page has more (-o report.html)"));
@@ -243,45 +251,10 @@ fn without(table: &Table, column: &str) -> Table {
     }
 }
 
-/// Shortens the longest texts until lines are narrow enough.
-fn fit(table: &mut Table) {
-    let columns = table.columns.len();
-    let text = |cell: Option<&Cell>| cell.map(Cell::text).unwrap_or_default().chars().count();
-    let mut widths: Vec<usize> = (0..columns)
-        .map(|at| {
-            let cells = table.rows.iter().map(|row| text(row.get(at))).max().unwrap_or_default();
-            cells.max(table.columns.get(at).map_or(0, |name| name.len()))
-        })
-        .collect();
-    let room = WIDTH - 2 - 2 * columns.saturating_sub(1);
-    while widths.iter().sum::<usize>() > room {
-        match widths.iter_mut().max() {
-            Some(widest) if *widest > 1 => *widest -= 1,
-            _ => break,
-        }
-    }
-    for row in &mut table.rows {
-        for (cell, &width) in row.iter_mut().zip(&widths) {
-            if matches!(cell, Cell::Text(_) | Cell::List(_)) {
-                let text = cell.text();
-                // The end of a path or an id says more than its beginning; of words, the beginning.
-                let is_words = text.contains(' ');
-                let cut = if is_words { shorten_end(&text, width) } else { shorten(&text, width) };
-                *cell = Cell::Text(cut.into_owned());
-            }
-        }
-    }
-}
-
-/// Cuts lines that a long word has made too wide.
-fn narrow(text: &str) -> String {
-    text.lines().map(|line| shorten_end(line, WIDTH)).collect::<Vec<_>>().join("\n")
-}
-
 /// A chart in one line: the peak of each part of the time, or `?` if something of it is not known.
-fn bars(points: &[u32], unknown: &[bool]) -> String {
+fn bars(points: &[u32], unknown: &[bool], fit: usize) -> String {
     let most = points.iter().max().copied().unwrap_or_default().max(1);
-    let size = points.len().div_ceil(BARS).max(1);
+    let size = points.len().div_ceil(fit).max(1);
     let is_unknown = |at: usize| unknown.iter().skip(at * size).take(size).any(|&it| it);
     let bar = |(at, part): (usize, &[u32])| {
         if is_unknown(at) {
@@ -303,11 +276,11 @@ mod tests {
 
     #[test]
     fn bars_show_the_most_and_where_nothing_was() {
-        assert_eq!(bars(&[0, 1, 4, 8], &[false; 4]), ".▁▄█");
-        assert_eq!(bars(&[0, 1, 4, 8], &[false, true, true, false]), ".??█");
+        assert_eq!(bars(&[0, 1, 4, 8], &[false; 4], BARS), ".▁▄█");
+        assert_eq!(bars(&[0, 1, 4, 8], &[false, true, true, false], BARS), ".??█");
         let mut many = vec![0; 600];
         many[599] = 1;
-        let line = bars(&many, &[]);
+        let line = bars(&many, &[], BARS);
         assert!(line.chars().count() <= BARS && line.ends_with('█'), "{line}");
     }
 
@@ -316,7 +289,7 @@ mod tests {
         let long = "/a/long/path".repeat(30);
         let words = "many words ".repeat(30);
         let row = vec![Cell::from(&long[..]), Cell::from(7_u64), Cell::from(&words[..])];
-        let mut page = Page { text: String::new(), colours: Colours::default() };
+        let mut page = Page::on(Screen::default());
         page.table(&Table { columns: vec!["A", "B", "C"], rows: vec![row; 30] }, 5, ROWS);
         let text = page.text;
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");

@@ -18,12 +18,9 @@ use super::{
     scene::{Header, Meter, Page, Row, Rows, Source},
     wish::{RowKey, View},
 };
-use crate::{
-    output::EachRow as _,
-    output::{
-        Approximate, Cell, Column, Limit, Lines, Listing, Selection, UserNames, limit_remedy, words,
-    },
-    why::Refusals,
+use crate::output::{
+    Approximate, Cell, Column, EachRow as _, Limit, Lines, Listing, Refusals, Selection, UserNames,
+    limit_remedy, words,
 };
 
 /// The most rows: nobody scrolls through more.

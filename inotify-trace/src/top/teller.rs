@@ -28,7 +28,7 @@ use super::{
     scene::{Rows, Scene, Source},
     wish::{View, Wish},
 };
-use crate::{output::UserNames, why::Refusals};
+use crate::output::{Refusals, UserNames};
 
 /// The least time between two scenes that nobody asked for.
 const PERIOD: Duration = Duration::from_millis(100);

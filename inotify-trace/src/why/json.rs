@@ -3,8 +3,8 @@
 use inotify_trace_model::clock::Clock;
 use serde_json::{Value, json};
 
-use super::{Answer, Before, Problem, Refused, text::told};
-use crate::output::UserNames;
+use super::{Answer, Before, Problem, text::told};
+use crate::output::{Refused, UserNames, fields::user as object_of};
 
 impl Answer {
     /// One object: `healthy` is null if that can't be told.
@@ -19,12 +19,15 @@ impl Answer {
             if let Some(command) = self.command(problem, clock) {
                 object["command"] = command.into();
             }
+            if let Some(fields) = object.as_object_mut() {
+                fields.retain(|_, value| !value.is_null());
+            }
             object
         };
         let problems: Vec<_> = self.problems.iter().map(|it| each(it, clock)).collect();
         let tightest = self.tightest.map(|(user, resource, level)| {
             json!({
-                "user": names.payer(user),
+                "user": object_of(user, names),
                 "resource": resource.name(),
                 "used": level.used,
                 "limit": level.limit,
@@ -54,7 +57,7 @@ fn facts(problem: &Problem, names: &UserNames, clock: &mut Clock) -> Value {
             json!({
                 "problem": if quota.is_full() { "limit-used-up" } else { "limit-near" },
                 "resource": it.resource.name(),
-                "user": names.payer(it.user),
+                "user": object_of(it.user, names),
                 "used": it.used,
                 "limit": it.limit,
                 "leaked": it.leaked,
@@ -86,7 +89,7 @@ fn facts(problem: &Problem, names: &UserNames, clock: &mut Clock) -> Value {
             "problem": "refused-earlier",
             "limit_kind": refused.limit,
             "pid": refused.task.map(|it| it.pid),
-            "user": refused.quota().map(|(user, _)| names.payer(user)),
+            "user": refused.quota().map(|(user, _)| object_of(user, names)),
             "resource": refused.quota().map(|(_, resource)| resource.name()),
             "refused": times(refused, clock),
         }),
@@ -102,7 +105,7 @@ fn facts(problem: &Problem, names: &UserNames, clock: &mut Clock) -> Value {
 fn times(refused: &Refused, clock: &Clock) -> Value {
     json!({
         "count": refused.count,
-        "first": clock.utc(refused.first),
-        "last": clock.utc(refused.last),
+        "since": clock.utc(refused.first),
+        "until": clock.utc(refused.last),
     })
 }

@@ -5,7 +5,6 @@
 
 mod json;
 mod message;
-mod refusals;
 mod text;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -20,11 +19,10 @@ use inotify_trace_model::{
 };
 
 pub use message::Suspects;
-pub use refusals::{Refusals, Refused};
 
 use crate::{
     limits::{Pace, Setting, State, Sysctl, reaches},
-    output::Selection,
+    output::{Refusals, Refused, Selection},
 };
 
 /// From which share of a limit on it is nearly reached, in percent.

@@ -9,10 +9,12 @@ use inotify_trace_model::{
     resource::Resource,
 };
 
-use super::{Answer, Before, Problem, Quota, Refused, Subject};
+use super::{Answer, Before, Problem, Quota, Subject};
 use crate::{
     limits::{Assignment, Setting},
-    output::{Approximate, Screen, Tone, UserNames, limit_remedy, printable, words, wrapped},
+    output::{
+        Approximate, Refused, Screen, Tone, UserNames, limit_remedy, printable, words, wrapped,
+    },
 };
 
 /// The problems that are told in full: no more than fits on a screen.
@@ -38,22 +40,17 @@ impl Answer {
         clock: &mut Clock,
         screen: Screen,
     ) -> io::Result<()> {
-        let width = screen.width;
         for problem in self.problems.iter().take(TOLD) {
             if let Problem::Finding(finding) = problem {
                 write!(out, "{}", words::in_lines(finding, clock, self.now, screen))?;
                 continue;
             }
             let told = told(problem, names, clock);
-            let (label, tone) =
-                if problem.is_serious() { ("PROBLEM", Tone::Bad) } else { ("NOTE", Tone::Aside) };
-            let heading = format!("{label}  {}", told.heading);
-            let heading = wrapped(&heading, 0).hanging(6).on(width);
-            writeln!(out, "{}", screen.colours.paint(tone, heading))?;
+            let label = if problem.is_serious() { ("PROBLEM", Tone::Bad) } else { words::NOTE };
             let then = self.command(problem, clock).map(|it| ("then", format!("`{it}`")));
-            for (label, line) in told.lines.iter().chain(&then).chain([&("do", told.remedy)]) {
-                writeln!(out, "{}", wrapped(&format!("{label}: {line}"), 6).on(width))?;
-            }
+            let lines = told.lines.into_iter().chain(then).chain([("do", told.remedy)]);
+            let lines = lines.map(|(label, line)| (6, format!("{label}: {line}")));
+            write!(out, "{}", words::paragraph(label, &told.heading, lines, screen))?;
         }
         let more = self.problems.len().saturating_sub(TOLD);
         if more > 0 {
@@ -64,7 +61,7 @@ impl Answer {
             writeln!(out, "{line}")?;
         }
         if self.is_healthy() != Some(false) {
-            writeln!(out, "{}", wrapped(&self.reassurance(names, clock), 0).on(width))?;
+            writeln!(out, "{}", wrapped(&self.reassurance(names, clock), 0).on(screen.width))?;
         }
         Ok(())
     }

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic; helpers are tests too")]
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Output, Stdio},
+    slice,
 };
 
 use serde_json::Value;
@@ -13,7 +15,9 @@ use serde_json::Value;
 use crate::{
     agent,
     machine::{LONG, machine},
-    refuses, run, text,
+    refuses, run,
+    terminal::RELEASED,
+    text,
 };
 
 fn made() -> (tempfile::TempDir, PathBuf) {
@@ -156,6 +160,57 @@ fn what_is_for_people_has_either_name_in_every_command() {
         let [text, table] = shown.map(|output| text(&output.stdout).to_owned());
         assert!(!text.is_empty(), "{command}");
         assert_eq!(text, table, "{command}");
+    }
+}
+
+#[test]
+fn a_name_in_json_has_one_type_wherever_it_is() {
+    let (_directory, file) = made();
+    let mut types: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    let outputs = ["process", "instance", "container", "user"]
+        .map(|by| vec!["list", "--watches", "--by", by])
+        .into_iter()
+        .chain(["replay", "limits", "leaks", "why"].map(|command| vec![command]))
+        .flat_map(|command| {
+            [file.as_path(), Path::new(RELEASED)]
+                .map(|file| on(file, command[0], &[&command[1..], &["-o", "json"]].concat()))
+        });
+    for output in outputs {
+        for line in text(&output.stdout).lines() {
+            add_types(&serde_json::from_str(line).unwrap(), &mut types);
+        }
+    }
+    assert!(types.len() > 80, "{types:?}");
+    // Names of events and losses are names in objects of counts.
+    types.remove("events");
+    let unknown = types.iter().filter(|(_, types)| types.contains("null")).map(|(name, _)| &**name);
+    let documented = ["at_boot", "fullest_limit", "healthy", "over", "users"];
+    assert_eq!(unknown.filter(|name| !documented.contains(name)).collect::<Vec<_>>(), [""; 0]);
+    types.values_mut().for_each(|types| types.retain(|it| *it != "null"));
+    types.retain(|_, types| types.len() > 1);
+    assert_eq!(types, BTreeMap::new());
+}
+
+/// Adds the type of each name; of an array that of what is in it.
+fn add_types(value: &Value, types: &mut BTreeMap<String, BTreeSet<&'static str>>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|it| add_types(it, types)),
+        Value::Object(object) => {
+            for (name, value) in object {
+                let of = types.entry(name.clone()).or_default();
+                let values = value.as_array().map_or(slice::from_ref(value), Vec::as_slice);
+                of.extend(values.iter().filter_map(|it| match it {
+                    Value::Bool(_) => Some("boolean"),
+                    Value::Number(_) => Some("number"),
+                    Value::String(_) => Some("string"),
+                    Value::Object(_) => Some("object"),
+                    Value::Null => Some("null"),
+                    Value::Array(_) => None,
+                }));
+                add_types(value, types);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -52,7 +52,12 @@ pub(crate) fn made_on(host: &str, path: &Path, instances: u64, later: u64) -> Pa
     let started = BootTime(100 * SECOND);
     let run = host.bytes().fold(1 + later, |run, byte| run * 31 + u64::from(byte));
     let host = host.to_owned();
-    let header = Header { run, booted, started, host, ..Header::default() };
+    made_of(Header { run, booted, started, host, ..Header::default() }, path, instances)
+}
+
+/// The same with this header.
+pub(crate) fn made_of(header: Header, path: &Path, instances: u64) -> PathBuf {
+    let started = header.started;
     let mut recorder = recorder(path, header);
     let mut tracker = Tracker::new();
     let task = Task {

@@ -1,12 +1,15 @@
 //! Recordings of several machines, and of machines in other time zones.
 
-use std::process::Output;
+use std::{path::Path, process::Output};
 
 use serde_json::Value;
 
+use inotify_trace::recording::Header;
+use inotify_trace_model::event::BootTime;
+
 use crate::{
     agent,
-    recordings::{made, made_on, run},
+    recordings::{made, made_of, made_on, run},
     text,
 };
 
@@ -71,6 +74,64 @@ fn every_command_names_each_of_several_machines() {
     let heads = text(&replayed.stdout).lines().filter(|line| line.ends_with("+00:00:"));
     assert_eq!(heads.count(), 3, "{}", text(&replayed.stdout));
     assert_eq!(nodes(&lines(&run(&["export", "-f", "jsonl", all]))).len(), 3 + 2 + 3 + 11);
+}
+
+#[test]
+fn two_machines_of_one_name_are_told_by_their_ids() {
+    let directory = tempfile::tempdir().unwrap();
+    let [one, other, old] = ["one", "other", "old"].map(|name| directory.path().join(name));
+    let header = |run: u64, machine: &str, days: i64| Header {
+        run,
+        host: "node".to_owned(),
+        machine: machine.to_owned(),
+        boot_id: format!("boot-{run}"),
+        // Neither is up while the other is.
+        booted: days * 86_400_000_000_000,
+        started: BootTime(100_000_000_000),
+        ..Header::default()
+    };
+    made_of(header(1, "11111111abc", 1), &one, 2);
+    made_of(header(2, "22222222abc", 3), &other, 11);
+    made_of(header(3, "", 2), &old, 4);
+    let both = |command: &[&str], [one, other]: [&Path; 2]| {
+        let files = [one, other].map(|it| it.to_str().unwrap());
+        let is_view = ["list", "limits", "leaks", "why"].contains(&command[0]);
+        let files = match (is_view, files) {
+            (true, [one, other]) => vec!["--recording", one, "--recording", other],
+            (false, files) => files.to_vec(),
+        };
+        let output = run(&[command, &files].concat());
+        (text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
+    };
+    let names = ["node (machine 11111111)", "node (machine 22222222)"];
+    for command in ["list", "limits", "leaks", "why", "replay", "report"] {
+        let format = if command == "report" { &["report", "-f", "text"] } else { &[command][..] };
+        let (shown, errors) = both(format, [&one, &other]);
+        for name in names {
+            assert!(shown.contains(name), "{command}: {shown}");
+        }
+        assert!(!errors.contains("left out"), "{command}: {errors}");
+    }
+    let csv = ["list", "-o", "csv", "--columns", "instances"];
+    let rows = "node,instances\nnode (machine 11111111),1\nnode (machine 11111111),1\n\
+                node (machine 22222222),10\nnode (machine 22222222),1\n";
+    assert_eq!(both(&csv, [&one, &other]).0, rows);
+    for command in [&["list", "-o", "json"][..], &["export", "-f", "jsonl"]] {
+        let machines = both(command, [&one, &other]).0;
+        let machines = machines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut machines: Vec<_> =
+            machines.map(|it| it["machine"].as_str().unwrap().to_owned()).collect();
+        machines.dedup();
+        assert_eq!(machines, ["11111111abc", "22222222abc"], "{command:?}");
+    }
+    // What was recorded before there were ids may be of the same machine.
+    let (shown, errors) = both(&["list"], [&one, &old]);
+    assert!(
+        shown.ends_with("4 instances with 0 watches and 1 descriptor in 1 process\n"),
+        "{shown}"
+    );
+    assert!(errors.contains("1 earlier one is left out"), "{errors}");
+    assert!(errors.contains("whether these are of one machine cannot be told"), "{errors}");
 }
 
 #[test]

@@ -13,6 +13,10 @@ use crate::{
     machine::{LONG, machine},
 };
 
+/// Recordings of a released format.
+pub(crate) const RELEASED: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../inotify-trace/tests/recordings/v1");
+
 /// Opens both ends of a terminal of so many columns: the user's and the program's.
 pub(crate) fn terminal(columns: u16) -> (File, OwnedFd) {
     let (mut ours, mut theirs) = (0, 0);
@@ -63,6 +67,11 @@ fn every_line_fits() {
         &["list", "--recording", file, "--by", "container"],
         &["limits", "--recording", file],
         &["leaks", "--recording", file, "--growth-span", "1s"],
+        &["why", "--recording", file],
+        &["report", "-f", "text", file],
+        // With users' numbers as long as they get.
+        &["limits", "--recording", RELEASED],
+        &["report", "-f", "text", RELEASED],
     ] {
         for columns in [80, 100, 119, 120, 250] {
             let lines = shown(columns, arguments);

@@ -48,7 +48,7 @@ fn a_full_quota_is_told_with_its_holders_by_every_question_about_it() {
     for question in [&[][..], &[FSNOTIFY], &[&*user], &[&*pids[0]], &[&*pids[1]]] {
         let (answer, code) = why(question);
         let full = problems(&answer, "limit-used-up");
-        let full: Vec<_> = full.iter().filter(|it| it["user"] == *user).collect();
+        let full: Vec<_> = full.iter().filter(|it| it["user"]["uid"] == uid).collect();
         let [full] = full[..] else { panic!("{question:?}: {answer}") };
         assert_eq!((&full["used"], &full["limit"]), (&limit.into(), &limit.into()), "{full}");
         assert_eq!(full["resource"], "instances", "{full}");
@@ -87,7 +87,7 @@ fn the_payer_above_a_user_namespace_is_named() {
     let (answer, code) = why(&[&inside.pid.to_string()]);
     let full = problems(&answer, "limit-used-up");
     let [full] = full[..] else { panic!("{answer}") };
-    assert_eq!((full["user"].as_str(), code), (Some(&*uid.to_string()), Some(1)), "{answer}");
+    assert_eq!((&full["user"]["uid"], code), (&uid.into(), Some(1)), "{answer}");
     let remedy = full["remedy"].as_str().unwrap();
     assert!(remedy.contains("raise fs.inotify.max_user_instances"), "{full}");
 }

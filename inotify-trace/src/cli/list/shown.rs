@@ -15,8 +15,8 @@ use crate::{
         select::{Users, warn_of_unknown},
     },
     output::{
-        Cell, Column, EachRow, Formulas, Lines, Listing, Patient, Screen, Tone, UserNames,
-        printable, write_csv, write_within,
+        Cell, Column, EachRow, Lines, Listing, Patient, Screen, Tone, UserNames, printable,
+        write_csv, write_within,
     },
 };
 
@@ -84,10 +84,8 @@ impl<'a> Shown<'a> {
         if let Some(column) = args.sort {
             listing.sort(column);
         }
-        // Where watches are rows, they are counted, and not their holders.
-        let has_rows_of_watches = args.watches && args.output != Format::Json;
-        let mut dropped = if has_rows_of_watches { 0 } else { listing.cut(self.most) };
         if args.output == Format::Json {
+            listing.cut(self.most);
             let mut object = listing.json(is_told, left_out);
             if let Some(past) = past {
                 past.name_in(&mut object);
@@ -99,15 +97,18 @@ impl<'a> Shown<'a> {
             }
             return writeln!(self.out);
         }
+        // Where watches are rows, they are counted, and not their holders.
+        let dropped = if args.watches {
+            listing.watches().saturating_sub(self.most)
+        } else {
+            listing.cut(self.most)
+        };
         let columns = match args.columns.as_slice() {
             [] => listing.columns(args.output != Format::Table, args.watches),
             chosen => chosen.to_vec(),
         };
         let past = past.filter(|past| past.is_one_of_several);
         let node = past.map(|past| past.name.clone());
-        if has_rows_of_watches {
-            dropped = listing.watches().saturating_sub(self.most);
-        }
         if dropped > 0 {
             let of = node.iter().map(|node| format!(" of {}", printable(node))).collect::<String>();
             let more = format!("... and {dropped} more{of} (--all shows them)");
@@ -171,7 +172,7 @@ impl<'a> Shown<'a> {
             Format::Json => {}
             Format::Csv => {
                 let fields = (!args.no_headers).then_some(fields);
-                write_csv(rows, &mut self.out, fields, Formulas::quoted_if(args.csv_safe))?;
+                write_csv(rows, &mut self.out, fields, args.csv.formulas())?;
             }
             Format::Table | Format::Wide => {
                 let screen = Screen::of_stdout().wide_if(args.output == Format::Wide);

@@ -66,13 +66,7 @@ impl Player {
         }
         let opened = open(&paths)?;
         let coverage = Coverage::of(&opened.runs)?;
-        let (places, at) = match args.at {
-            Some(at) => {
-                let (places, at) = coverage.at("--at", at)?;
-                (places, Some(at))
-            }
-            None => (coverage.latest()?, None),
-        };
+        let (places, at) = coverage.chosen(args.at)?;
         let [place] = places[..] else {
             bail!("these are recordings of several machines: give those of one");
         };

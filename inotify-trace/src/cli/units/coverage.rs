@@ -3,10 +3,15 @@
 use std::{collections::BTreeMap, fmt::Write as _, io};
 
 use anyhow::{Context as _, anyhow, bail};
-use inotify_trace_model::event::BootTime;
 use jiff::{RoundMode, Timestamp, TimestampRound, ToSpan as _, Unit, Zoned, civil, tz::TimeZone};
 
-use super::{super::say::say, Moment};
+use super::{
+    super::{
+        machines::{Machine, machines_of},
+        say::say,
+    },
+    Moment,
+};
 use crate::feed::Replay;
 
 /// The number of runs that the error for a time outside of all runs names.
@@ -25,10 +30,7 @@ pub(in crate::cli) struct Coverage {
 /// The times that a run covers, both ends included.
 #[derive(Clone, Debug)]
 struct Run {
-    host: String,
-    /// The number of its machine, and that machine's name here.
-    machine: usize,
-    name: String,
+    machine: Machine,
     from: Timestamp,
     to: Timestamp,
 }
@@ -42,29 +44,36 @@ impl Coverage {
         let first = runs.first().context("nothing was recorded")?;
         let zone = first.header().clock().zone().clone();
         let now = Timestamp::now();
-        let mut covered: Vec<_> = runs
-            .iter()
-            .map(|run| {
+        let covered = runs.iter().zip(machines_of(runs));
+        let covered = covered
+            .map(|(run, machine)| {
                 let (header, end) = (run.header(), run.end());
                 let clock = header.clock();
                 let (from, to) = (clock.timestamp(header.started), clock.timestamp(end.time));
                 // A recording in progress covers the time until now.
                 let to = if end.is_being_written { to.max(now) } else { to };
-                let (host, name) = (header.host.clone(), header.host.clone());
-                Run { host, name, machine: 0, from, to: to.max(from) }
+                Run { machine, from, to: to.max(from) }
             })
             .collect();
-        let boots = runs.iter().zip(&covered).map(|(run, covered)| Boot {
-            host: &run.header().host,
-            id: &run.header().boot_id,
-            from: run.header().clock().timestamp(BootTime(0)),
-            to: covered.to,
-        });
-        let names = name_machines(&boots.collect::<Vec<_>>());
-        for (run, (machine, name)) in covered.iter_mut().zip(names) {
-            (run.machine, run.name) = (machine, name);
-        }
         Ok(Self { runs: covered, zone, now })
+    }
+
+    /// The indices of the runs that show the moment of --at, of each machine the last, and that moment;
+    /// without one, the end of each machine's last run.
+    ///
+    /// # Errors
+    /// If no run covers it.
+    pub(in crate::cli) fn chosen(
+        &self,
+        at: Option<Moment>,
+    ) -> anyhow::Result<(Vec<usize>, Option<Timestamp>)> {
+        Ok(match at {
+            Some(at) => {
+                let (places, at) = self.at("--at", at)?;
+                (places, Some(at))
+            }
+            None => (self.latest()?, None),
+        })
     }
 
     /// The moment of `option`, and the indices of the runs that show it: of each machine, the last
@@ -73,21 +82,17 @@ impl Coverage {
     ///
     /// # Errors
     /// If no run covers it.
-    pub(in crate::cli) fn at(
-        &self,
-        option: &str,
-        at: Moment,
-    ) -> anyhow::Result<(Vec<usize>, Timestamp)> {
+    fn at(&self, option: &str, at: Moment) -> anyhow::Result<(Vec<usize>, Timestamp)> {
         let (_, time) = self.find(at)?.ok_or_else(|| anyhow!(self.outside(option, at)))?;
         self.say(option, at, time)?;
         let places = self.last(|run| (run.from..=run.to).contains(&time));
         for run in self.last(|_| true).into_iter().filter_map(|place| self.runs.get(place)) {
             let is_shown =
-                |&place: &usize| self.runs.get(place).is_some_and(|it| it.machine == run.machine);
+                |&place: &usize| self.runs.get(place).is_some_and(|it| it.is_of_machine_of(run));
             if !places.iter().any(is_shown) {
                 say(format_args!(
                     "inotify-trace: {}: nothing was recorded at {}",
-                    run.name,
+                    run.machine.name,
                     self.shown(time)
                 ))?;
             }
@@ -110,33 +115,40 @@ impl Coverage {
     ///
     /// # Errors
     /// If standard error cannot be written.
-    pub(in crate::cli) fn latest(&self) -> io::Result<Vec<usize>> {
+    fn latest(&self) -> io::Result<Vec<usize>> {
         let places = self.last(|_| true);
         for run in places.iter().filter_map(|&place| self.runs.get(place)) {
-            let count = self.runs.iter().filter(|it| it.machine == run.machine).count() - 1;
+            let count = self.runs.iter().filter(|it| it.is_of_machine_of(run)).count() - 1;
             if count > 0 {
                 say(format_args!(
                     "inotify-trace: {}: the end of the last recording is shown, which begins at {}; \
                      {count} earlier one{} left out: give a moment with --at",
-                    run.name,
+                    run.machine.name,
                     self.shown(run.from),
                     if count == 1 { " is" } else { "s are" },
                 ))?;
+                if !run.machine.is_certain {
+                    say(format_args!(
+                        "inotify-trace: {}: whether these are of one machine cannot be told: not all \
+                         of them have its id, as recordings made by this version of inotify-trace do",
+                        run.machine.name,
+                    ))?;
+                }
             }
         }
         Ok(places)
     }
 
-    /// The name of a run's machine: its host name, and the boot if there are several of that name.
+    /// The name of a run's machine.
     pub(in crate::cli) fn name(&self, place: usize) -> &str {
-        self.runs.get(place).map_or("", |run| &run.name)
+        self.runs.get(place).map_or("", |run| &run.machine.name)
     }
 
     /// The last run of each machine of those that are `wanted`, by the machines' names.
     fn last(&self, wanted: impl Fn(&Run) -> bool) -> Vec<usize> {
         let wanted = self.runs.iter().enumerate().filter(|(_, run)| wanted(run));
         let last: BTreeMap<_, _> =
-            wanted.map(|(place, run)| ((&run.host, run.machine), place)).collect();
+            wanted.map(|(place, run)| ((&run.machine.host, run.machine.number), place)).collect();
         last.into_values().collect()
     }
 
@@ -239,7 +251,7 @@ impl Coverage {
         for run in self.runs.iter().rev().take(NAMED).rev() {
             let (from, to) = run.inner();
             // Writing to a String cannot fail.
-            let _ = match run.host.as_str() {
+            let _ = match run.machine.name.as_str() {
                 "" => write!(text, "\n  {} to {}", self.shown(from), self.shown(to)),
                 host => write!(text, "\n  {} to {} on {host}", self.shown(from), self.shown(to)),
             };
@@ -266,6 +278,10 @@ impl Coverage {
 }
 
 impl Run {
+    fn is_of_machine_of(&self, other: &Self) -> bool {
+        self.machine.number == other.machine.number
+    }
+
     /// The first and the last whole millisecond that the run covers; the exact ends if it covers
     /// none.
     fn inner(&self) -> (Timestamp, Timestamp) {
@@ -285,52 +301,6 @@ impl Run {
         let whole = middle.round(round).unwrap_or(middle);
         if whole >= self.from { whole } else { self.inner().0 }
     }
-}
-
-/// The boot of a machine that a run is of.
-struct Boot<'a> {
-    host: &'a str,
-    /// Empty if unknown.
-    id: &'a str,
-    from: Timestamp,
-    /// The end of the run.
-    to: Timestamp,
-}
-
-impl Boot<'_> {
-    /// Whether one machine can have both: it was off before it booted again.
-    fn can_be_of_one_machine(&self, other: &Self) -> bool {
-        let is_known = !self.id.is_empty() && !other.id.is_empty();
-        let overlaps = self.from < other.to && other.from < self.to;
-        self.host == other.host && (!is_known || self.id == other.id || !overlaps)
-    }
-}
-
-/// The number of each boot's machine, and its name. Host names are not unique: two boots of one name
-/// at one time are two machines.
-fn name_machines(boots: &[Boot<'_>]) -> Vec<(usize, String)> {
-    let mut machines: Vec<Vec<&Boot<'_>>> = Vec::new();
-    let mut numbers = Vec::new();
-    for boot in boots {
-        let is_same = |it: &&Boot<'_>| it.host == boot.host && it.id == boot.id;
-        let same = machines.iter().position(|all| all.iter().any(is_same));
-        let can_be = |all: &Vec<&Boot<'_>>| all.iter().all(|it| it.can_be_of_one_machine(boot));
-        let number = same.or_else(|| machines.iter().position(can_be)).unwrap_or(machines.len());
-        match machines.get_mut(number) {
-            Some(all) => all.push(boot),
-            None => machines.push(vec![boot]),
-        }
-        numbers.push(number);
-    }
-    let is_unique = |host: &str| {
-        machines.iter().filter(|all| all.first().is_some_and(|it| it.host == host)).count() == 1
-    };
-    let name = |(number, boot): (usize, &Boot<'_>)| {
-        let id: String = boot.id.chars().take(8).collect();
-        let is_named = is_unique(boot.host);
-        (number, if is_named { boot.host.to_owned() } else { format!("{} (boot {id})", boot.host) })
-    };
-    numbers.into_iter().zip(boots).map(name).collect()
 }
 
 /// The last time within the bounds, both included, at which clocks showed this time of day.

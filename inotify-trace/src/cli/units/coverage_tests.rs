@@ -14,9 +14,7 @@ fn in_zone(runs: &[(&str, &str)], zone: TimeZone) -> Coverage {
         time.to_zoned(zone.clone()).unwrap().timestamp()
     };
     let runs = runs.iter().enumerate().map(|(number, (from, to))| Run {
-        host: format!("n{number}"),
-        name: format!("n{number}"),
-        machine: number,
+        machine: Machine { number, name: format!("n{number}"), ..Machine::default() },
         from: time(from),
         to: time(to),
     });
@@ -242,9 +240,8 @@ proptest! {
         shift in 0..50_u32,
     ) {
         let time = |nanoseconds| Timestamp::from_nanosecond(nanoseconds).unwrap();
-        let (host, name) = ("n".to_owned(), "n".to_owned());
         let (from, to) = (time(from), time(from + (length >> shift)));
-        let run = Run { host, name, machine: 0, from, to };
+        let run = Run { machine: Machine::default(), from, to };
         let zone = TimeZone::fixed(tz::offset(-3));
         let coverage = Coverage { runs: vec![run], zone, now: Timestamp::MAX };
         let error = at(&coverage, "now").expect_err("it is long after");
@@ -276,24 +273,4 @@ proptest! {
         let found = last_time_of_day(wanted, time(low), time(high), &zone);
         prop_assert_eq!(found, expected.map(time));
     }
-}
-
-#[test]
-fn two_boots_of_one_name_at_one_time_are_two_machines() {
-    let time = |seconds| Timestamp::from_second(seconds).unwrap();
-    let boot = |host, id, from, to| Boot { host, id, from: time(from), to: time(to) };
-    let names = |boots: &[Boot<'_>]| {
-        name_machines(boots).into_iter().map(|(_, name)| name).collect::<Vec<_>>()
-    };
-    // It booted again, and two runs of one boot overlap.
-    let one = [boot("n", "aaaa", 0, 50), boot("n", "bbbb", 60, 90), boot("n", "bbbb", 60, 80)];
-    assert_eq!(names(&one), ["n", "n", "n"]);
-    let [zero, first, again] = &name_machines(&one)[..] else { panic!("three") };
-    assert!(zero.0 == first.0 && first.0 == again.0);
-    let two =
-        [boot("n", "aaaaaaaa-1", 0, 50), boot("m", "c", 0, 50), boot("n", "bbbbbbbb-2", 40, 90)];
-    assert_eq!(names(&two), ["n (boot aaaaaaaa)", "m", "n (boot bbbbbbbb)"]);
-    // Nothing is known of the boots.
-    let unknown = [boot("n", "", 0, 50), boot("n", "", 40, 90)];
-    assert_eq!(names(&unknown), ["n", "n"]);
 }

@@ -42,6 +42,10 @@ mod tests {
 
     fn check(command: &Command, checked: &mut usize) {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        // Clap breaks longer lines, wherever that is.
+        for line in help.lines() {
+            assert!(line.chars().count() <= 100, "`{} --help`: {line}", command.get_name());
+        }
         for argument in command.get_arguments() {
             for value in argument.get_value_names().unwrap_or_default() {
                 let words = match value.as_str() {

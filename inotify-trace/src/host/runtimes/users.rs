@@ -12,8 +12,11 @@ use std::{
 
 use inotify_trace_model::identity::{Container, Names, Runtime};
 
-use super::{asking::Asking, docker, files, is_component, podman, states::Form};
-use crate::host::helper::{Helper, Request};
+use super::{asking::Asking, docker, is_component, podman, states::Form};
+use crate::host::{
+    helper::{Helper, Request},
+    users,
+};
 
 /// Users' slices, and the manager below it to which a user's cgroups are left.
 const SLICE: &str = "/user.slice/user-";
@@ -35,9 +38,6 @@ const TRANSIENT: &str = "containers";
 
 /// The most bytes of a file: a list has a thousand bytes for each container.
 const LONGEST: u64 = 1 << 20;
-
-/// The most bytes of passwd(5).
-const LONGEST_PASSWD: u64 = 4 << 20;
 
 /// How long a user's file system may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -305,7 +305,8 @@ fn states(
 /// A user's home directory by passwd(5), below `root`. Directory services are not asked: that could
 /// wait for a network that is down.
 fn home(root: &Path, uid: u32) -> Option<PathBuf> {
-    let text = files::read(&root.join("etc/passwd"), LONGEST_PASSWD)?;
+    let passwd = users::passwd(root).ok()?;
+    let text = String::from_utf8_lossy(&passwd);
     let home = text.lines().find_map(|line| {
         let mut fields = line.split(':').skip(2);
         let is_it = fields.next()?.parse() == Ok(uid);

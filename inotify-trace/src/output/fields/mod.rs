@@ -109,6 +109,7 @@ fields! {
     Time "time" Time Both;
     BootNs "boot_ns" U64 Both;
     Node "node" Text Both;
+    Machine "machine" Text Both;
     BootId "boot_id" Text Both;
     Run "run" Text Both;
     Event "event" Text Both;
@@ -236,6 +237,8 @@ pub struct Context {
 pub struct Run {
     /// The machine.
     pub node: String,
+    /// A hash of the machine's id; empty if unknown.
+    pub machine: String,
     /// The id of the machine's boot.
     pub boot_id: String,
     /// The run of the recorder.
@@ -252,8 +255,9 @@ impl Context {
     /// A record without a time.
     fn record(&self) -> Record<'_> {
         let mut record = Record::default();
-        if let Some(Run { node, boot_id, id }) = &self.run {
+        if let Some(Run { node, machine, boot_id, id }) = &self.run {
             record.set(Field::Node, &**node);
+            record.maybe(Field::Machine, (!machine.is_empty()).then_some(&**machine));
             record.set(Field::BootId, &**boot_id);
             record.set(Field::Run, &**id);
         }

@@ -147,7 +147,7 @@ impl LimitsReport {
             "RELEASED",
             "PER-MINUTE",
             "TIME-LEFT",
-            "WATCHES-PER-MINUTE",
+            "WATCHES/MIN",
             "WATCH-TIME-LEFT",
         ];
         let mut rows = Vec::new();

@@ -59,6 +59,10 @@ impl Text {
     }
 }
 
+/// The labels of a leak, and of what is none.
+pub(crate) const LEAK: (&str, Tone) = ("LEAK", Tone::Bad);
+pub(crate) const NOTE: (&str, Tone) = ("NOTE", Tone::Aside);
+
 /// The label of the time.
 pub(crate) const SINCE: &str = "since";
 
@@ -69,14 +73,24 @@ pub(crate) fn in_lines(
     now: BootTime,
     screen: Screen,
 ) -> String {
-    let (label, tone) =
-        if finding.kind.is_leak() { ("LEAK", Tone::Bad) } else { ("NOTE", Tone::Aside) };
-    let heading = format!("{label}  {}", heading(finding));
+    let label = if finding.kind.is_leak() { LEAK } else { NOTE };
+    let details = details(finding, clock, now);
+    let line = |it: &Detail| (if it.label.is_some() { 6 } else { 13 }, it.line());
+    paragraph(label, &heading(finding), details.iter().map(line), screen)
+}
+
+/// A labelled heading, and lines below it, each so far from the left.
+pub(crate) fn paragraph(
+    (label, tone): (&str, Tone),
+    heading: &str,
+    lines: impl Iterator<Item = (usize, String)>,
+    screen: Screen,
+) -> String {
+    let heading = format!("{label}  {heading}");
     let heading = wrapped(&heading, 0).hanging(6).on(screen.width);
     let mut text = format!("{}\n", screen.colours.paint(tone, heading));
-    for detail in details(finding, clock, now) {
-        let indent = if detail.label.is_some() { 6 } else { 13 };
-        text += &format!("{}\n", wrapped(&detail.line(), indent).on(screen.width));
+    for (indent, line) in lines {
+        text += &format!("{}\n", wrapped(&line, indent).on(screen.width));
     }
     text
 }

@@ -8,7 +8,9 @@ mod tests;
 use std::borrow::Cow;
 
 pub(crate) use exhausted::{remedy_for, used_up};
-pub(crate) use finding::{Detail, SINCE, Text, details, heading, in_lines, line, who};
+pub(crate) use finding::{
+    Detail, LEAK, NOTE, SINCE, Text, details, heading, in_lines, line, paragraph, who,
+};
 
 use inotify_trace_model::{
     event::{Event, EventKind, Files},

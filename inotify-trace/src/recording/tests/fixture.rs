@@ -33,6 +33,7 @@ fn header() -> Header {
         sequence: 0,
         host: "node-1".to_owned(),
         kernel: "6.12.48+deb13-amd64".to_owned(),
+        machine: "e6fe4fa855d14d6eb523bebc385471cd".to_owned(),
         boot_id: "6f1d7c1e-0000-4000-8000-0123456789ab".to_owned(),
         // 2026-03-01T09:00:00Z
         booted: 1_772_355_600 * 1_000_000_000,

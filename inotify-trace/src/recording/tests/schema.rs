@@ -168,6 +168,7 @@ fn header() -> Header {
         run: u64::MAX,
         sequence: u32::MAX,
         host: "node".to_owned(),
+        machine: "hash".to_owned(),
         kernel: "6.12".to_owned(),
         boot_id: "id".to_owned(),
         booted: -1,

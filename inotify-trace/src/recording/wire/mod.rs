@@ -50,6 +50,9 @@ pub(super) struct Header {
     /// Whether no events are missing between the run's previous file and this one.
     #[prost(bool, tag = "14")]
     pub continues: bool,
+    /// A hash of the machine's id; empty if unknown.
+    #[prost(string, tag = "15")]
+    pub machine: String,
 }
 
 /// A line of /etc/passwd: uid and name.

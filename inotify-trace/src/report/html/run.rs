@@ -116,7 +116,7 @@ fn failures(run: &Run, rows: usize) -> Markup {
     html! {
         @for refusal in &run.refusals {
             div.card.bad {
-                p { strong { (refusal.count) " " (refusal.resource.name()) " refused" }
+                p { strong { (refusal.count) " " (refusal.by.resource.name()) " refused" }
                     ", from " (run.times.short(refusal.first)) " to " (run.times.short(refusal.last)) }
                 p {
                     "Used up, as of " (run.times.short(refusal.blamed)) ": "

@@ -1,18 +1,19 @@
 //! Failures, with equal ones together, and the holders of the instances or watches that were used
 //! up.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry};
+use std::collections::{BTreeSet, HashMap};
 
 use inotify_trace_model::{
     event::{BootTime, Comm, Event, EventKind, Files},
     findings::Exhausted,
     resource::Resource,
+    story::Audience as _,
     tracker::{Tracker, User},
     usage::Culprits,
 };
 
 use super::places::{self, Key};
-use crate::output::{Limit, failed_files, failed_limit, is_own_failure};
+use crate::output::{Limit, Refusals, Refused, failed_files, failed_limit, is_own_failure};
 
 /// The most sorts of failures that are kept apart.
 const SORTS: usize = 500;
@@ -63,10 +64,6 @@ pub struct Failure {
 /// A limit that was reached, and its culprits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The user who pays at the limit that was reached.
-    pub user: User,
-    /// The resource that was used up.
-    pub resource: Resource,
     /// The number of failures.
     pub count: u64,
     /// The first time.
@@ -82,7 +79,7 @@ pub struct Refusal {
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     sorts: HashMap<Sort, Failure>,
-    refusals: BTreeMap<(User, Resource), Refusal>,
+    refusals: Refusals,
     /// Failures of sorts that are not kept.
     pub(super) others: u64,
 }
@@ -134,32 +131,7 @@ impl Failures {
                 failure.paths.insert(path.clone());
             }
         }
-        self.refuse(event, tracker);
-    }
-
-    /// Finds the culprits at the first failure, and whenever the number of failures has doubled.
-    /// The search takes time with many instances, and failures come in storms.
-    fn refuse(&mut self, event: &Event, tracker: &Tracker) {
-        let Some((user, resource)) = Culprits::quota_of(event) else { return };
-        if self.refusals.len() >= SORTS && !self.refusals.contains_key(&(user, resource)) {
-            return;
-        }
-        let by = || Culprits::of(event, tracker).map(|it| Exhausted::by(&it, tracker));
-        let refusal = match self.refusals.entry((user, resource)) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let Some(by) = by() else { return };
-                let (count, first, last, blamed) = (1, event.time, event.time, event.time);
-                new.insert(Refusal { user, resource, count, first, last, blamed, by });
-                return;
-            }
-        };
-        refusal.count += 1;
-        refusal.last = event.time;
-        if let Some(by) = refusal.count.is_power_of_two().then(by).flatten() {
-            refusal.blamed = event.time;
-            refusal.by = by;
-        }
+        let Ok(()) = self.refusals.event(event, tracker);
     }
 
     /// Failures at a limit first, and of these the most frequent.
@@ -172,7 +144,11 @@ impl Failures {
     }
 
     pub(super) fn refusals(&self) -> Vec<Refusal> {
-        let mut all: Vec<_> = self.refusals.values().cloned().collect();
+        let refusal = |it: &Refused| {
+            let Refused { count, first, last, looked, .. } = *it;
+            Some(Refusal { count, first, last, blamed: looked, by: it.exhausted.clone()? })
+        };
+        let mut all: Vec<_> = self.refusals.latest().into_iter().filter_map(refusal).collect();
         all.sort_by_key(|it| std::cmp::Reverse(it.count));
         all
     }

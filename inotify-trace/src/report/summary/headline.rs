@@ -144,17 +144,16 @@ impl Headline<'_> {
     pub(super) fn sentences(&self) -> Vec<String> {
         let mut all = Vec::new();
         for refusal in self.refusals.iter().take(NAMED) {
-            let what = words::one(refusal.resource);
-            let failed = self
-                .failures
-                .iter()
-                .filter(|it| it.refused == Some(refusal.user) && it.resource == refusal.resource);
+            let what = words::one(refusal.by.resource);
+            let failed = self.failures.iter().filter(|it| {
+                it.refused == Some(refusal.by.user) && it.resource == refusal.by.resource
+            });
             let who =
                 some(failed.map(|it| format!("{} in {}", it.comm, it.place)).collect(), "programs");
             let when = self.when(refusal.count, refusal.first, refusal.last);
             let of = match self.refusals.len() {
                 1 => String::new(),
-                _ => format!(" charged to {}", self.user(refusal.user)),
+                _ => format!(" charged to {}", self.user(refusal.by.user)),
             };
             let at = self.times.short(refusal.blamed);
             let used_up = words::used_up(&refusal.by, self.names);
@@ -164,7 +163,7 @@ impl Headline<'_> {
             ));
         }
         let more = self.refusals.iter().skip(NAMED);
-        let more: Vec<_> = more.map(|it| self.quota(it.user, it.resource)).collect();
+        let more: Vec<_> = more.map(|it| self.quota(it.by.user, it.by.resource)).collect();
         if !more.is_empty() {
             all.push(format!("Used up as well: {}.", more.join(", ")));
         }
@@ -188,7 +187,7 @@ impl Headline<'_> {
         // A user with a refusal reached the limit, and already has a sentence.
         let is_said = |it: &&Closest| {
             let key = (it.user, it.resource);
-            self.refusals.iter().any(|refusal| (refusal.user, refusal.resource) == key)
+            self.refusals.iter().any(|refusal| (refusal.by.user, refusal.by.resource) == key)
         };
         let mut told: Vec<_> = self.close().filter(|it| !is_said(it)).take(NAMED).collect();
         if told.is_empty() && self.refusals.is_empty() {
@@ -212,13 +211,13 @@ impl Headline<'_> {
         let when = self.times.short(refusals.first()?.first);
         let mut users: Vec<_> = Vec::new();
         for refusal in &refusals {
-            let user = self.user(refusal.user);
+            let user = self.user(refusal.by.user);
             if !users.contains(&user) {
                 users.push(user);
             }
         }
         let when = if users.len() > 1 { format!("from {when} on") } else { format!("at {when}") };
-        let mut what: Vec<_> = refusals.iter().map(|it| it.resource.name()).collect();
+        let mut what: Vec<_> = refusals.iter().map(|it| it.by.resource.name()).collect();
         what.sort_unstable();
         what.dedup();
         Some(format!("{} ran out of inotify {} {when}", some(users, "users"), what.join(" and ")))
@@ -230,7 +229,7 @@ impl Headline<'_> {
         let leaks =
             told.map(|leak| format!("{}: {}", leak.comm, words::remedy(leak.finding.remedy())));
         let refusals = self.refusals.iter().map(|it| {
-            format!("{}: {}", self.quota(it.user, it.resource), words::remedy_for(&it.by))
+            format!("{}: {}", self.quota(it.by.user, it.by.resource), words::remedy_for(&it.by))
         });
         let files = self.other_limits().filter_map(|it| {
             let pid = it.pids.first().copied().filter(|_| it.pids.len() == 1);

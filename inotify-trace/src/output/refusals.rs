@@ -1,4 +1,4 @@
-//! What was refused up to a moment of a recording.
+//! What limits have refused, for `why` and for reports.
 
 use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
@@ -11,9 +11,9 @@ use inotify_trace_model::{
     usage::Culprits,
 };
 
-use crate::output::{self, Limit};
+use super::{Limit, failed_limit, is_own_failure};
 
-/// For how long the holders that were found at a refusal stand for those of the next ones.
+/// For how long the holders (the search for which takes time with many instances) that were found at a refusal stand for those of the next ones.
 const FRESH: Duration = Duration::from_secs(10);
 
 /// How many limits are told apart: a recording may come from anywhere.
@@ -42,7 +42,8 @@ pub struct Refused {
     pub exhausted: Option<Exhausted>,
     /// The limit.
     pub limit: Limit,
-    looked: BootTime,
+    /// When that was.
+    pub looked: BootTime,
 }
 
 impl Refused {
@@ -102,11 +103,11 @@ impl Audience for Refusals {
     type Error = Infallible;
 
     fn event(&mut self, event: &Event, tracker: &Tracker) -> Result<(), Infallible> {
-        // As in reports: what this tool was refused is nobody's trouble.
-        if output::is_own_failure(event, tracker) {
+        // What this tool was refused is nobody's trouble.
+        if is_own_failure(event, tracker) {
             return Ok(());
         }
-        let Some(limit) = output::failed_limit(&event.kind) else { return Ok(()) };
+        let Some(limit) = failed_limit(&event.kind) else { return Ok(()) };
         let key = match (Culprits::quota_of(event), limit) {
             (Some((user, resource)), _) => Key::Quota(user, resource),
             (None, Limit::RlimitNofile) => Key::Descriptors(event.task.map_or(0, |it| it.pid)),
