@@ -59,8 +59,8 @@ Examples:
                                        for https://ui.perfetto.dev
 
 All events are written, also those that `replay` hides by default. docs/export.md describes the
-columns, docs/fleet.md has queries for many nodes. A file gets its name only when it is complete, and
-replaces another with --force only.
+columns, docs/fleet.md has queries for many nodes. A file gets its name only when it is complete,
+and replaces another with --force only.
 
 Exit code: 0; 2 if a part of a recording is missing: damaged, a file of several, or the end after
 kill -9. What can be read is written all the same.";

@@ -81,7 +81,8 @@ Examples:
   inotify-trace leaks --recording night.itrec    leaks at the end of a recording
   sudo inotify-trace leaks --watch 10m -o json    leaks within ten minutes, as JSON
 
-Exit code: 0 if there are no leaks, 1 if there are, 2 if the command failed or a recording is damaged.";
+Exit code: 0 if there are no leaks, 1 if there are, 2 if the command failed or if a recording is
+damaged.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.host.locate()?;

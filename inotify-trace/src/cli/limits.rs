@@ -101,8 +101,8 @@ Examples:
   sudo inotify-trace limits --pods 250 --apply   set the limits for a node of 250 pods
 
 Exit code: 0; 1 if a user has used --warn percent or more; 2 if the command failed, if the users'
-charges are unknown, or if a recording is damaged. With --apply 0 (done, or declined) or 2. With --nagios and
---node-problem-detector those of their contracts.";
+charges are unknown, or if a recording is damaged. With --apply 0 (done, or declined) or 2. With
+--nagios and --node-problem-detector those of their contracts.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.apply && !args.yes && !io::stdin().is_terminal() {

@@ -70,7 +70,8 @@ Examples:
 
 Each event is on disk within a second, and survives kill -9 and a power failure. While the disk is
 full, events are counted but not written; recording continues when there is space, and the recording
-says how many events it lacks. The machine is called by its host name, or by NODE_NAME if that is set.";
+says how many events it lacks. The machine is called by its host name, or by NODE_NAME if that is
+set.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     log_at(args.verbose);

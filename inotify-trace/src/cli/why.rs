@@ -64,8 +64,8 @@ Examples:
   sudo inotify-trace why \"failed to create fsnotify watcher: too many open files\"
   inotify-trace why --recording night.itrec --at 03:05    what was wrong then
 
-Exit code: 0 if nothing is wrong, 1 if there is something to do, 2 if that can't be told, also for want of
-privileges, or if the command failed.";
+Exit code: 0 if nothing is wrong, 1 if there is something to do, 2 if that can't be told,
+also for want of privileges, or if the command failed.";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.host.locate()?;

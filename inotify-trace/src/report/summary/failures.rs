@@ -149,7 +149,7 @@ impl Failures {
             Some(Refusal { count, first, last, blamed: looked, by: it.exhausted.clone()? })
         };
         let mut all: Vec<_> = self.refusals.latest().into_iter().filter_map(refusal).collect();
-        all.sort_by_key(|it| std::cmp::Reverse(it.count));
+        all.sort_by_key(|it| (std::cmp::Reverse(it.count), it.by.user, it.by.resource));
         all
     }
 }
