@@ -20,7 +20,7 @@ use crate::workspace::{Workspace, expect_built};
 pub const AGENT_VARIABLE: &str = "INOTIFY_TRACE_BIN";
 
 /// Tells inotify-trace's build script which commit is built.
-const COMMIT_VARIABLE: &str = "INOTIFY_TRACE_COMMIT";
+pub const COMMIT_VARIABLE: &str = "INOTIFY_TRACE_COMMIT";
 
 /// The number of characters of a commit's id: always the same, unlike git's own choice.
 const COMMIT_LENGTH: usize = 12;
@@ -126,7 +126,7 @@ pub fn cargo(workspace: &Workspace, task: &str) -> Result<(Command, String)> {
 
 /// The commit that is checked out, with `-dirty` if files that git knows were changed. None without a
 /// repository, as in an unpacked archive, which may lie in a repository of something else.
-fn commit(workspace: &Workspace) -> Option<String> {
+pub fn commit(workspace: &Workspace) -> Option<String> {
     let git = |arguments: &[&str]| {
         let mut command = Command::new("git");
         command.arg("-C").arg(&workspace.root).args(arguments).stdin(Stdio::null());

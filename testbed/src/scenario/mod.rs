@@ -21,7 +21,7 @@ mod check;
 mod churn;
 mod instant;
 mod past;
-mod rootfs;
+pub mod rootfs;
 mod runtimes;
 mod story;
 mod table;
