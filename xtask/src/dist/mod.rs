@@ -65,6 +65,17 @@ impl Release<'_> {
     }
 }
 
+impl<'a> Release<'a> {
+    fn of(workspace: &'a Workspace) -> Result<Self> {
+        Ok(Self { workspace, version: version(workspace)?, time: time(workspace)? })
+    }
+}
+
+/// Builds the program of a release, and returns its path.
+pub fn program(workspace: &Workspace, architecture: &Architecture) -> Result<PathBuf> {
+    build::binary(&Release::of(workspace)?, architecture)
+}
+
 /// Makes the files of a release.
 pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     ensure!(
@@ -113,7 +124,7 @@ fn install(tools: &[(&str, &str)]) -> Result<()> {
 }
 
 fn make(workspace: &Workspace, architectures: &[&Architecture], out: &Path) -> Result<()> {
-    let release = Release { workspace, version: version(workspace)?, time: time(workspace)? };
+    let release = Release::of(workspace)?;
     let mut made = vec![notes::write(&release, out)?];
     let mut programs = Vec::new();
     for architecture in architectures {
