@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use anyhow::{Context, Result, ensure};
+use xtask::architecture;
 use xtask::privilege;
 use xtask::step;
 
@@ -28,17 +29,17 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let directory = fs::canonicalize(&args.directory)
         .with_context(|| format!("there is no {}", args.directory.display()))?;
-    let debian = only(&directory, "_amd64.deb", "_arm64.deb")?;
+    let here = architecture::here()?;
+    let debian = only(&directory, &format!("_{}.deb", here.debian))?;
     for suite in SUITES {
         try_out("deb", &debian, suite)?;
     }
-    // Any system with a shell will do: the package asks for nothing else.
-    try_out("rpm", &only(&directory, ".x86_64.rpm", ".aarch64.rpm")?, "trixie")
+    // In any system with a shell: the package asks for nothing else.
+    try_out("rpm", &only(&directory, &format!(".{}.rpm", here.name))?, "trixie")
 }
 
-/// The file in `directory` that ends as one for this machine does.
-fn only(directory: &Path, x86_64: &str, aarch64: &str) -> Result<PathBuf> {
-    let end = if cfg!(target_arch = "x86_64") { x86_64 } else { aarch64 };
+/// The file in `directory` whose name ends like this.
+fn only(directory: &Path, end: &str) -> Result<PathBuf> {
     let entries =
         fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
     let files: Vec<_> = entries

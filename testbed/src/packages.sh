@@ -29,28 +29,30 @@ enter() {
     chroot "$tree" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 "$@"
 }
 
-# dpkg is the root's own, of its Debian; rpm is this machine's.
+# dpkg is the root's own, of its Debian; rpm is this machine's, and its database knows nothing of
+# what Debian installed: of the shell, which is all that the package asks for.
 install() {
     if [ $kind = deb ]; then
         enter dpkg --install /tmp/package
     else
-        rpm --root "$tree" --force-debian --upgrade --replacepkgs "$package"
+        rpm --root "$tree" --force-debian --nodeps --upgrade --replacepkgs "$package"
     fi
 }
 remove() {
     if [ $kind = deb ]; then
         enter dpkg --remove inotify-trace
     else
-        rpm --root "$tree" --force-debian --erase inotify-trace
+        rpm --root "$tree" --force-debian --nodeps --erase inotify-trace
     fi
 }
-# All but what package managers note for themselves.
+# All but what package managers note for themselves. RPM leaves directories that are of another
+# package, or would be in a system of its own.
 files() {
-    (cd "$tree" && find . -xdev ! -path './var/lib/dpkg*' ! -path './var/lib/rpm*' \
+    (cd "$tree" && find . -xdev ! -type d ! -path './var/lib/dpkg*' ! -path './var/lib/rpm*' \
         ! -path './var/log*' ! -path './var/cache*' ! -path './root/.rpmdb*' | sort)
 }
 
-rpm --root "$tree" --initdb
+[ $kind = deb ] || rpm --root "$tree" --initdb
 files >before.txt
 install
 for file in bin/inotify-trace lib/systemd/system/inotify-trace.service \
@@ -65,7 +67,8 @@ enter inotify-trace --version
 enter inotify-trace check >check.txt || fail "check: $(cat check.txt)"
 
 # A trace sees what Debian's own tail does, and a list its instance. Both run until they are told.
-enter inotify-trace >trace.txt 2>&1 &
+# Without the function, whose process would be a shell's.
+chroot "$tree" /usr/bin/inotify-trace >trace.txt 2>&1 &
 tracer=$!
 within() {
     tries=600
@@ -76,7 +79,7 @@ within() {
     done
 }
 within 'grep -q ^Tracing trace.txt'
-enter tail -f /etc/hostname >/dev/null &
+chroot "$tree" /usr/bin/tail -f /etc/hostname >/dev/null &
 traced=$!
 within "grep -q ' create  *$traced tail ' trace.txt"
 within "grep -q ' watch  *$traced tail .*/etc/hostname' trace.txt"

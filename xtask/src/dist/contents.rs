@@ -9,23 +9,43 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use flate2::{Compression, GzBuilder};
 
+use super::licences;
 use crate::agent;
+use crate::architecture::Architecture;
 use crate::sbom;
 use crate::step;
 use crate::workspace::Workspace;
 
 /// What is made for each architecture.
-pub struct Contents<'a> {
-    pub binary: &'a Path,
-    pub bill: &'a Path,
+pub struct Contents {
+    pub binary: PathBuf,
+    pub bill: PathBuf,
     /// The licences of all that is in the program.
-    pub licences: &'a str,
+    pub licences: String,
     /// Manual pages and completions, as [`agent::manual`] leaves them.
-    pub manual: &'a Path,
+    pub manual: PathBuf,
 }
 
-/// Where the unit is in the checkout, and which directory it expects the program in.
-const UNIT: &str = "deploy/systemd/inotify-trace.service";
+impl Contents {
+    /// What belongs to a program that is built; its bill of materials is left in `out`.
+    pub fn of(
+        workspace: &Workspace,
+        architecture: &Architecture,
+        binary: PathBuf,
+        out: &Path,
+    ) -> Result<Self> {
+        let bill = out.join(format!("{}-{}.cdx.json", agent::NAME, architecture.name));
+        sbom::write(workspace, architecture.target, &bill)?;
+        let licences = licences::text(workspace, architecture.target)?;
+        let manual = workspace.target.join("dist-build/manual");
+        empty(&manual)?;
+        agent::manual(&|| architecture.command(&binary), &manual)?;
+        Ok(Self { binary, bill, licences, manual })
+    }
+}
+
+/// The units, and the directory that they expect the program in.
+const UNITS: [&str; 2] = ["inotify-trace.service", "inotify-trace.socket"];
 const UNIT_PROGRAMS: &str = "/usr/bin/";
 
 /// Where documents go below a prefix.
@@ -36,22 +56,24 @@ pub fn documents(root: &Path) -> PathBuf {
 /// Places what every package has in `root`, which is to become `prefix`.
 pub fn install(
     workspace: &Workspace,
-    contents: &Contents<'_>,
+    contents: &Contents,
     root: &Path,
     prefix: &str,
 ) -> Result<()> {
-    let source = |name: &str| read(&workspace.root.join(name));
     let documents = documents(root);
-    write(&root.join("bin").join(agent::NAME), read(contents.binary)?, 0o755)?;
-    let unit = String::from_utf8(source(UNIT)?).context("the unit is not UTF-8")?;
-    let unit = unit.replace(UNIT_PROGRAMS, &format!("{prefix}/bin/"));
-    write(&root.join("lib/systemd/system/inotify-trace.service"), unit, 0o644)?;
-    for name in ["README.md", "CHANGELOG.md"] {
-        write(&documents.join(name), source(name)?, 0o644)?;
+    write(&root.join("bin").join(agent::NAME), read(&contents.binary)?, 0o755)?;
+    for name in UNITS {
+        let unit = read(&workspace.root.join("deploy/systemd").join(name))?;
+        let unit = String::from_utf8(unit).with_context(|| format!("{name} is not UTF-8"))?;
+        let unit = unit.replace(UNIT_PROGRAMS, &format!("{prefix}/bin/"));
+        write(&root.join("lib/systemd/system").join(name), unit, 0o644)?;
     }
-    write(&documents.join(sbom::FILE), read(contents.bill)?, 0o644)?;
-    write(&documents.join("LICENSES.txt"), contents.licences, 0o644)?;
-    for file in files(contents.manual)? {
+    for name in ["README.md", "CHANGELOG.md"] {
+        write(&documents.join(name), read(&workspace.root.join(name))?, 0o644)?;
+    }
+    write(&documents.join(sbom::FILE), read(&contents.bill)?, 0o644)?;
+    write(&documents.join("LICENSES.txt"), &contents.licences, 0o644)?;
+    for file in files(&contents.manual)? {
         let content = read(&contents.manual.join(&file))?;
         let place = root.join("share").join(&file);
         if file.starts_with("man/") {

@@ -63,7 +63,7 @@ fi
 pub fn make(
     release: &Release<'_>,
     architecture: &Architecture,
-    contents: &Contents<'_>,
+    contents: &Contents,
     out: &Path,
 ) -> Result<PathBuf> {
     let workspace = release.workspace;

@@ -14,7 +14,6 @@ use crate::agent;
 use crate::apt;
 use crate::architecture::{ALL, Architecture};
 use crate::image;
-use crate::sbom;
 use crate::step;
 use crate::testbed;
 use crate::workspace::{Workspace, which};
@@ -129,19 +128,12 @@ fn make(workspace: &Workspace, architectures: &[&Architecture], out: &Path) -> R
     let mut programs = Vec::new();
     for architecture in architectures {
         let binary = build::binary(&release, architecture)?;
-        let bill = out.join(format!("{}-{}.cdx.json", agent::NAME, architecture.name));
-        sbom::write(workspace, architecture.target, &bill)?;
-        let licences = licences::text(workspace, architecture.target)?;
-        let manual = workspace.target.join("dist-build/manual");
-        contents::empty(&manual)?;
-        agent::manual(&|| architecture.command(&binary), &manual)?;
-        let contents =
-            Contents { binary: &binary, bill: &bill, licences: &licences, manual: &manual };
+        programs.push(image::Program::new(architecture.debian, &binary)?);
+        let contents = Contents::of(workspace, architecture, binary, out)?;
         made.push(tarball::make(&release, architecture, &contents, out)?);
         made.push(deb::make(&release, architecture, &contents, out)?);
         made.push(rpm::make(&release, architecture, &contents, out)?);
-        made.push(bill);
-        programs.push(image::Program::new(architecture.debian, &binary)?);
+        made.push(contents.bill);
     }
     let archive = out.join(format!("{}-{}.oci.tar", agent::NAME, release.version));
     image::write(&programs, &archive)?;
@@ -255,8 +247,7 @@ mod tests {
         for file in ["man/man1/inotify-trace.1", "zsh/site-functions/_inotify-trace"] {
             contents::write(&manual.join(file), file, 0o644).unwrap();
         }
-        let contents =
-            Contents { binary: &binary, bill: &bill, licences: "free\n", manual: &manual };
+        let contents = Contents { binary, bill, licences: "free\n".to_owned(), manual };
         let mut files = vec![
             tarball::make(&release, &AARCH64, &contents, &out).unwrap(),
             deb::make(&release, &AARCH64, &contents, &out).unwrap(),

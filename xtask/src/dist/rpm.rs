@@ -15,7 +15,7 @@ use crate::step;
 pub fn make(
     release: &Release<'_>,
     architecture: &Architecture,
-    contents: &Contents<'_>,
+    contents: &Contents,
     out: &Path,
 ) -> Result<PathBuf> {
     let work = release.workspace.target.join("dist-build/rpm");

@@ -14,7 +14,7 @@ use crate::step;
 pub fn make(
     release: &Release<'_>,
     architecture: &Architecture,
-    contents: &Contents<'_>,
+    contents: &Contents,
     out: &Path,
 ) -> Result<PathBuf> {
     let workspace = release.workspace;
