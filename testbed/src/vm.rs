@@ -79,6 +79,9 @@ Examples:
   cargo xtask vm --kernel 6.1 -- inotify-trace check
   cargo xtask vm --kernel 7 -- live filters          live tests with `filters` in their name
   cargo xtask vm -- sh -c 'inotify-trace -d 3 & sleep 1; inotifyd true /tmp'
+  cargo xtask vm --arch aarch64 --kernel 6.12 -- inotify-trace check
+                                                     with the program of a release for that
+                                                     processor, which takes long to build
   cargo xtask vm --scenario containerd-5670 --kernel bullseye
                                                      a pod whose container crashes again and again,
                                                      with Debian 11's containerd, which leaks an
