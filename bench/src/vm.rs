@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use xtask::architecture::X86_64;
 use xtask::step;
 use xtask::vm::{self, Contents};
 use xtask::workspace::Workspace;
@@ -98,7 +99,7 @@ fn libraries(listed: &str) -> Result<Vec<PathBuf>> {
 }
 
 fn emulator() -> String {
-    let said = step::output_of(Command::new(vm::QEMU).arg("--version")).unwrap_or_default();
+    let said = step::output_of(Command::new(X86_64.machine.0).arg("--version")).unwrap_or_default();
     let version = said.split_once("version ").and_then(|(_, rest)| rest.split_whitespace().next());
     format!("QEMU {}", version.unwrap_or("of unknown version"))
 }

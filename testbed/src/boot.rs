@@ -49,7 +49,7 @@ impl Boot<'_> {
         fs::create_dir(&directory)
             .with_context(|| format!("cannot make the directory {}", directory.display()))?;
         let machine = Machine {
-            kernel: &self.image.path,
+            image: self.image,
             initramfs: self.initramfs,
             directory: &directory,
             memory: self.memory,

@@ -46,6 +46,11 @@ fn stanza<'a>(index: &'a str, name: &str) -> Option<Stanza<'a>> {
     found
 }
 
+/// A package.
+pub fn package(index: &str, name: &str) -> Option<Package> {
+    stanza(index, name)?.package()
+}
+
 /// The package with the kernel image on which the package `meta` depends.
 pub fn kernel(index: &str, meta: &str) -> Option<Package> {
     let image = stanza(index, meta)?

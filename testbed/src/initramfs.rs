@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::cpio::Archive;
-use xtask::workspace::which;
 
 const INIT: &str = include_str!("init.sh");
 
@@ -37,12 +36,17 @@ impl Program {
 
 /// The archive that the kernel unpacks: it runs `command` with `programs` at hand, and has `files`
 /// under the paths that they have on this machine.
-pub fn build(programs: &[Program], files: &[PathBuf], command: &str) -> Result<Vec<u8>> {
+pub fn build(
+    busybox: &Path,
+    programs: &[Program],
+    files: &[PathBuf],
+    command: &str,
+) -> Result<Vec<u8>> {
     let mut archive = Archive::new();
     for directory in DIRECTORIES {
         archive.directory(directory);
     }
-    archive.program("bin/busybox", &busybox()?);
+    archive.program("bin/busybox", &read_busybox(busybox)?);
     archive.program("init", INIT.as_bytes());
     archive.program("command", command.as_bytes());
     for Program { name, path } in programs {
@@ -86,9 +90,8 @@ pub fn script(words: &[String]) -> String {
     format!("exec {}\n", quoted.join(" "))
 }
 
-fn busybox() -> Result<Vec<u8>> {
-    let path = which("busybox").context("busybox is not installed")?;
-    let content = read(&path)?;
+fn read_busybox(path: &Path) -> Result<Vec<u8>> {
+    let content = read(path)?;
     if is_dynamic(&content) {
         bail!(
             "{} needs shared libraries, and the virtual machine has none: replace the package \

@@ -13,13 +13,12 @@ use anyhow::{Context, Result, bail};
 use super::index;
 use super::mirror::Mirror;
 use super::scratch::Scratch;
+use xtask::architecture::{AARCH64, Architecture, X86_64};
 use xtask::step;
+use xtask::workspace::which;
 
 /// In the order in which the agent prefers them.
 pub const BACKENDS: [&str; 3] = ["fentry", "kprobe", "tracepoint"];
-
-/// The package that depends on a suite's newest kernel: the small one for virtual machines.
-const META: &str = "linux-image-cloud-amd64";
 
 /// The time for which the last lookup of the newest kernel is valid.
 const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
@@ -33,15 +32,56 @@ pub struct Kernel {
     pub series: &'static str,
     /// The backends it is known to offer: one that is gone is a failure.
     pub backends: &'static [&'static str],
+    pub architecture: &'static Architecture,
 }
 
+const fn x86_64(suite: &'static str, series: &'static str) -> Kernel {
+    Kernel { suite, series, backends: &BACKENDS, architecture: &X86_64 }
+}
+
+const fn aarch64(
+    suite: &'static str,
+    series: &'static str,
+    backends: &'static [&'static str],
+) -> Kernel {
+    Kernel { suite, series, backends, architecture: &AARCH64 }
+}
+
+/// The kernels that all tests know.
 pub const ALL: [Kernel; 4] = [
-    Kernel { suite: "bullseye", series: "5.10", backends: &BACKENDS },
-    Kernel { suite: "bookworm", series: "6.1", backends: &BACKENDS },
-    Kernel { suite: "trixie", series: "6.12", backends: &BACKENDS },
+    x86_64("bullseye", "5.10"),
+    x86_64("bookworm", "6.1"),
+    x86_64("trixie", "6.12"),
     // Not a stable suite: its kernel is the newest.
-    Kernel { suite: "sid", series: "7", backends: &BACKENDS },
+    x86_64("sid", "7"),
 ];
+
+/// There, trampolines came with 6.4.
+const ON_AARCH64: [Kernel; 3] = [
+    aarch64("bullseye", "5.10", &["kprobe", "tracepoint"]),
+    aarch64("bookworm", "6.1", &["kprobe", "tracepoint"]),
+    aarch64("trixie", "6.12", &BACKENDS),
+];
+
+/// The kernels for machines of `architecture`.
+pub fn of(architecture: &Architecture) -> &'static [Kernel] {
+    if *architecture == AARCH64 { &ON_AARCH64 } else { &ALL }
+}
+
+impl Kernel {
+    /// What to call it where there are those of several architectures.
+    pub fn label(self) -> String {
+        if self.architecture == &X86_64 {
+            return self.suite.to_owned();
+        }
+        format!("{}-{}", self.suite, self.architecture.debian)
+    }
+
+    /// The package that depends on its suite's newest kernel: the small one for virtual machines.
+    fn package(self) -> String {
+        format!("linux-image-cloud-{}", self.architecture.debian)
+    }
+}
 
 impl FromStr for Kernel {
     type Err = String;
@@ -65,6 +105,7 @@ pub struct Image {
     pub path: PathBuf,
     /// Version of the package.
     pub version: String,
+    pub architecture: &'static Architecture,
 }
 
 /// The directory for downloads that are kept, by kind.
@@ -119,33 +160,36 @@ impl Cache {
     fn kept(&self, kernel: Kernel) -> Option<(Image, bool)> {
         let record = self.record(kernel);
         let name = fs::read_to_string(&record).ok()?;
-        let image = self.named(name.trim())?;
+        let image = self.named(name.trim(), kernel.architecture)?;
         let age = fs::metadata(&record).ok()?.modified().ok()?.elapsed().unwrap_or_default();
         Some((image, age < FRESH))
     }
 
     /// The image kept under `name`, which is PACKAGE_VERSION.
-    fn named(&self, name: &str) -> Option<Image> {
+    fn named(&self, name: &str, architecture: &'static Architecture) -> Option<Image> {
         let (_, version) = name.rsplit_once('_')?;
         let path = self.directory.join(name);
-        path.is_file().then(|| Image { path, version: version.to_owned() })
+        path.is_file().then(|| Image { path, version: version.to_owned(), architecture })
     }
 
     fn newest(&self, kernel: Kernel) -> Result<Image> {
         let mirror = Mirror::find()?;
-        let name = format!(".{}.{}", kernel.suite, process::id());
+        let name = format!(".{}.{}", kernel.label(), process::id());
         let work = Scratch::new(self.directory.join(name))?;
-        let index = mirror.index(kernel.suite, &work.path)?;
-        let package = index::kernel(&index, META)
-            .with_context(|| format!("the package index of {} has no {META}", kernel.suite))?;
+        let index = mirror.index(kernel.suite, kernel.architecture, &work.path)?;
+        let wanted = kernel.package();
+        let package = index::kernel(&index, &wanted)
+            .with_context(|| format!("the package index of {} has no {wanted}", kernel.suite))?;
         // A version's colon is legal in a file's name, but not in QEMU's arguments.
         let name = format!("{}_{}", package.name, package.version.replace(':', "."));
-        let image = match self.named(&name) {
+        let image = match self.named(&name, kernel.architecture) {
             Some(image) => image,
             None => {
                 step::say(&format!("fetching {} {}", package.name, package.version));
                 let file = mirror.package(&package, &work.path)?;
-                self.keep(&unpack(&file, &work.path)?, &name)?
+                self.keep(&unpack(&file, is_kernel, &work.path)?, &name)?;
+                let image = self.named(&name, kernel.architecture);
+                image.with_context(|| format!("{name} is not a kernel's name"))?
             }
         };
         let record = self.record(kernel);
@@ -153,23 +197,43 @@ impl Cache {
         Ok(image)
     }
 
-    fn keep(&self, image: &Path, name: &str) -> Result<Image> {
-        // By renaming: another run must not find half an image.
-        fs::rename(image, self.directory.join(name))
-            .with_context(|| format!("cannot keep {}", image.display()))?;
-        self.named(name).with_context(|| format!("{name} is not a kernel's name"))
+    /// A static busybox: this machine's own, or Debian's for another architecture.
+    pub fn busybox(&self, architecture: &Architecture) -> Result<PathBuf> {
+        const SUITE: &str = "trixie";
+        if architecture.is_here() {
+            return which("busybox").context("busybox is not installed");
+        }
+        let _alone = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = format!("busybox-{}", architecture.debian);
+        let kept = self.directory.join(&name);
+        if !kept.is_file() {
+            let mirror = Mirror::find()?;
+            let work = Scratch::new(self.directory.join(format!(".{name}.{}", process::id())))?;
+            let index = mirror.index(SUITE, architecture, &work.path)?;
+            let package = index::package(&index, "busybox-static")
+                .with_context(|| format!("{SUITE} has no static busybox"))?;
+            step::say(&format!("fetching busybox for {}", architecture.name));
+            let file = mirror.package(&package, &work.path)?;
+            self.keep(&unpack(&file, |path| path.ends_with("bin/busybox"), &work.path)?, &name)?;
+        }
+        Ok(kept)
+    }
+
+    fn keep(&self, file: &Path, name: &str) -> Result<()> {
+        // By renaming: another run must not find half a file.
+        fs::rename(file, self.directory.join(name))
+            .with_context(|| format!("cannot keep {}", file.display()))
     }
 
     fn record(&self, kernel: Kernel) -> PathBuf {
-        self.directory.join(format!("{}.newest", kernel.suite))
+        self.directory.join(format!("{}.newest", kernel.label()))
     }
 }
 
-/// Takes the kernel's image out of a package.
-fn unpack(package: &Path, directory: &Path) -> Result<PathBuf> {
+/// Takes a file out of a package.
+fn unpack(package: &Path, is_it: fn(&Path) -> bool, directory: &Path) -> Result<PathBuf> {
     let tree = directory.join("tree");
     step::output_of(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&tree))?;
-    // At /boot for long, and below /usr/lib/modules in the newest packages.
     let mut pending = vec![tree];
     while let Some(directory) = pending.pop() {
         let entries = fs::read_dir(&directory)
@@ -179,12 +243,17 @@ fn unpack(package: &Path, directory: &Path) -> Result<PathBuf> {
             let kind = entry.file_type()?;
             if kind.is_dir() {
                 pending.push(entry.path());
-            } else if kind.is_file() && entry.file_name().to_string_lossy().starts_with("vmlinuz") {
+            } else if kind.is_file() && is_it(&entry.path()) {
                 return Ok(entry.path());
             }
         }
     }
-    bail!("{} has no kernel image (vmlinuz) in it", package.display())
+    bail!("{} does not have in it what it was fetched for", package.display())
+}
+
+/// At /boot for long, and below /usr/lib/modules in the newest packages.
+fn is_kernel(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"))
 }
 
 #[cfg(test)]

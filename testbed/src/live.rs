@@ -96,18 +96,20 @@ impl Plan<'_> {
             }
         };
         report.version = Some(image.version.clone());
-        let initramfs = self.work.join(format!("live-{}.cpio", kernel.suite));
+        let label = kernel.label();
+        let initramfs = self.work.join(format!("live-{label}.cpio"));
+        let busybox = self.cache.busybox(kernel.architecture)?;
         let script = match task {
             Task::Tests(choice) => choice.script(),
             Task::Command(script) => script.clone(),
         };
-        fs::write(&initramfs, initramfs::build(self.programs, self.files, &script)?)
+        fs::write(&initramfs, initramfs::build(&busybox, self.programs, self.files, &script)?)
             .with_context(|| format!("cannot write {}", initramfs.display()))?;
         let boot = Boot {
             image: &image,
             suite: kernel.suite,
             name: report.name(),
-            directory: self.name.unwrap_or(kernel.suite),
+            directory: self.name.unwrap_or(&label),
             initramfs: &initramfs,
             memory: self.memory,
             limit: self.limit,

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::kernels::Image;
+
 use super::console::{self, Progress};
 use xtask::step;
-use xtask::vm::QEMU;
 
 /// Enough for the agent and its live tests, in MiB.
 pub const MEMORY: u32 = 1024;
@@ -26,7 +27,7 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// A kernel, its initramfs, and the directory for its output.
 pub struct Machine<'a> {
-    pub kernel: &'a Path,
+    pub image: &'a Image,
     pub initramfs: &'a Path,
     pub directory: &'a Path,
     /// In MiB.
@@ -84,9 +85,8 @@ impl Ports {
     }
 }
 
-/// What the kernel is told.
-const COMMAND_LINE: [&str; 8] = [
-    "console=ttyS0",
+/// What the kernel is told, besides its console.
+const COMMAND_LINE: [&str; 7] = [
     "quiet",
     "8250.nr_uarts=4",
     // A panic restarts the machine at once, which -no-reboot makes QEMU's end.
@@ -132,31 +132,33 @@ impl Machine<'_> {
     }
 
     fn command(&self, ports: &Ports) -> Command {
-        // QEMU takes commas for the ends of a value, unless they are doubled.
-        let file = |path: &Path| format!("file:{}", path.display().to_string().replace(',', ",,"));
+        let architecture = self.image.architecture;
         // QEMU is to go when this program does, even if that is killed.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", QEMU]);
+        command.args(["--pdeathsig", "KILL", architecture.machine.0]);
         command
-            // On the microvm machine, which would boot faster, kernels hang at random while they
-            // measure their clocks under emulation.
-            // Kernels that are told of fast string instructions copy and clear with them, byte by
-            // byte, which under emulation is what takes a third of the kernel's time. And each walk
-            // through the page tables, which emulation makes often, takes longer with five levels.
-            .args(["-machine", "q35", "-accel", "tcg,thread=single"])
-            .args(["-cpu", "max,erms=off,la57=off"])
+            .args(["-accel", "tcg,thread=single"])
             // With several processors emulated in parallel, kernels crash at times while they patch
             // their own code, as attaching a program makes them do.
             .args(["-smp", "1", "-m", &self.memory.to_string()])
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
             .arg("-kernel")
-            .arg(self.kernel)
+            .arg(&self.image.path)
             .arg("-initrd")
             .arg(self.initramfs)
-            .args(["-append", &COMMAND_LINE.join(" ")]);
-        for port in [&ports.console, &ports.output, &ports.archive, &ports.progress] {
-            command.arg("-serial").arg(file(port));
+            .arg("-append")
+            .arg(format!("console={} {}", architecture.console, COMMAND_LINE.join(" ")));
+        for (name, port) in [
+            ("console", &ports.console),
+            ("output", &ports.output),
+            ("archive", &ports.archive),
+            ("progress", &ports.progress),
+        ] {
+            // QEMU takes commas for the ends of a value, unless they are doubled.
+            let path = port.display().to_string().replace(',', ",,");
+            command.arg("-chardev").arg(format!("file,id={name},path={path}"));
         }
+        command.args(architecture.board);
         command
     }
 

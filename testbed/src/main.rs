@@ -19,6 +19,7 @@ mod kernels;
 mod live;
 mod machine;
 mod mirror;
+mod packages;
 mod parallel;
 mod programs;
 mod report;
@@ -45,6 +46,8 @@ enum Task {
     Test(test::Args),
     /// Run live tests, or a command, on other kernels in virtual machines.
     Vm(vm::Args),
+    /// Install the packages of a release in clean systems, use them, and remove them.
+    Packages(packages::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
     let result = Workspace::locate().and_then(|workspace| match task {
         Task::Test(args) => test::run(&workspace, &args),
         Task::Vm(args) => vm::run(&workspace, &args),
+        Task::Packages(args) => packages::run(&args),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::index;
+use xtask::architecture::Architecture;
 use xtask::step;
 
 /// Names the mirror where apt's own configuration names none.
@@ -30,8 +31,6 @@ const SUITES: &[&str] = &[
     "testing",
     "unstable",
 ];
-
-const PACKAGES: &str = "main/binary-amd64/Packages.xz";
 
 /// A mirror that has all of Debian's suites.
 pub struct Mirror {
@@ -57,14 +56,20 @@ impl Mirror {
     }
 
     /// The suite's package index, which is fetched to and unpacked in `directory`.
-    pub fn index(&self, suite: &str, directory: &Path) -> Result<String> {
+    pub fn index(
+        &self,
+        suite: &str,
+        architecture: &Architecture,
+        directory: &Path,
+    ) -> Result<String> {
+        let packages = format!("main/binary-{}/Packages.xz", architecture.debian);
         let signed = directory.join("InRelease");
         self.fetch(&format!("dists/{suite}/InRelease"), &signed)?;
         let release = verified(&signed)?;
-        let sum = index::checksum(&release, PACKAGES)
-            .with_context(|| format!("the Release file of {suite} does not list {PACKAGES}"))?;
+        let sum = index::checksum(&release, &packages)
+            .with_context(|| format!("the Release file of {suite} does not list {packages}"))?;
         let packed = directory.join("Packages.xz");
-        self.fetch(&format!("dists/{suite}/{PACKAGES}"), &packed)?;
+        self.fetch(&format!("dists/{suite}/{packages}"), &packed)?;
         check(&packed, sum)?;
         step::output_of(Command::new("xz").args(["--decompress", "--stdout"]).arg(&packed))
     }

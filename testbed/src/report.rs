@@ -42,7 +42,7 @@ impl Report {
 
     pub fn name(&self) -> String {
         let version = self.version.as_deref().unwrap_or(self.kernel.series);
-        format!("{version} ({})", self.kernel.suite)
+        format!("{version} ({})", self.kernel.label())
     }
 
     /// The failure, if there is one.

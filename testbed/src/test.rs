@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use xtask::architecture;
 use xtask::fuzz::{Fuzzer, Target};
 use xtask::kubernetes;
 use xtask::privilege;
@@ -120,7 +121,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let python = stages.run("programs and packages that tests need", || {
         packages::setup();
         if tier != Tier::Quick && tools::is_possible() {
-            tools::setup()?;
+            tools::setup(architecture::here()?)?;
         }
         kubernetes::setup_if_possible(workspace);
         Ok(python::setup_if_possible(workspace))
@@ -176,7 +177,7 @@ fn chosen(
     args: &[String],
 ) -> Result<()> {
     let (mut command, target) = if names_packages(args) {
-        builds::cargo(workspace, "test")?
+        builds::cargo(workspace, "test", architecture::here()?)?
     } else {
         builds::tests_command(workspace)?
     };
@@ -257,7 +258,7 @@ impl Elsewhere<'_> {
         let work = of_this_run(&results)?;
         let cache = Cache::open()?;
         let mut contents = vec![Program::from_path(self.agent)?];
-        contents.extend(programs::tests(self.workspace, self.tests)?);
+        contents.extend(programs::tests(self.workspace, architecture::here()?, self.tests)?);
         let plan = Plan {
             cache: &cache,
             programs: &contents,

@@ -2,23 +2,19 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 
 use super::mirror::KEYRING;
 use xtask::apt;
+use xtask::architecture::Architecture;
 use xtask::step;
-use xtask::vm::QEMU;
 use xtask::workspace::which;
 
 /// A program or a file with its path, and the package it is in.
 type Tool = (&'static str, &'static str);
 
-const TO_RUN: &[Tool] = &[
-    (QEMU, "qemu-system-x86"),
-    ("busybox", "busybox-static"),
-    ("setpriv", "util-linux"),
-    ("tar", "tar"),
-];
+const TO_RUN: [Tool; 3] =
+    [("busybox", "busybox-static"), ("setpriv", "util-linux"), ("tar", "tar")];
 
 const TO_FETCH: &[Tool] = &[
     ("curl", "curl"),
@@ -33,15 +29,16 @@ const TO_FETCH: &[Tool] = &[
 /// By path, because users' PATH may lack root's programs.
 const TO_MAKE_ROOTS: &[Tool] = &[("/usr/sbin/debootstrap", "debootstrap"), ("cpio", "cpio")];
 
-/// Whether there are kernels for this machine's processor.
+/// Whether the tests know kernels for this machine's processor.
 pub fn is_possible() -> bool {
     std::env::consts::ARCH == "x86_64"
 }
 
-/// Installs missing packages.
-pub fn setup() -> Result<()> {
-    ensure!(is_possible(), "the virtual machines' kernels are for x86_64 only");
-    install(TO_RUN, TO_FETCH)
+/// Installs missing packages for machines of `architecture`.
+pub fn setup(architecture: &Architecture) -> Result<()> {
+    let (emulator, packages) = architecture.machine;
+    let emulator: Vec<_> = packages.iter().map(|package| (emulator, *package)).collect();
+    install(&[&emulator, &TO_RUN[..]].concat(), TO_FETCH)
 }
 
 /// Installs missing packages for making root file systems.
@@ -51,7 +48,7 @@ pub fn setup_for_root_file_systems() -> Result<()> {
 
 /// Installs tools. Those of `to_run` are required; without `to_fetch` only kernels from the cache
 /// run.
-fn install(to_run: &'static [Tool], to_fetch: &'static [Tool]) -> Result<()> {
+fn install(to_run: &[Tool], to_fetch: &[Tool]) -> Result<()> {
     let (run, fetch) = (missing(to_run), missing(to_fetch));
     if run.is_empty() && fetch.is_empty() {
         return Ok(());

@@ -1,11 +1,14 @@
 //! `cargo xtask vm`: live tests, a command or a scenario on the kernels that one chooses.
 
+use std::env::consts::ARCH;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use xtask::architecture::{Architecture, X86_64};
+use xtask::dist;
 use xtask::programs as builds;
 use xtask::step;
 use xtask::workspace::Workspace;
@@ -27,6 +30,9 @@ use crate::tools;
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Args {
+    /// The machines' processor, x86_64 or aarch64.
+    #[arg(long, value_name = "ARCH", value_parser = Architecture::named, default_value = ARCH)]
+    arch: &'static Architecture,
     /// A kernel to run, as 6.1 or bookworm; may be repeated. All if none is given.
     #[arg(long = "kernel", value_name = "NAME")]
     kernels: Vec<Kernel>,
@@ -73,6 +79,9 @@ Examples:
   cargo xtask vm --kernel 6.1 -- inotify-trace check
   cargo xtask vm --kernel 7 -- live filters          live tests with `filters` in their name
   cargo xtask vm -- sh -c 'inotify-trace -d 3 & sleep 1; inotifyd true /tmp'
+  cargo xtask vm --arch aarch64 --kernel 6.12 -- inotify-trace check
+                                                     with the program of a release for that
+                                                     processor, which takes long to build
   cargo xtask vm --scenario containerd-5670 --kernel bullseye
                                                      a pod whose container crashes again and again,
                                                      with Debian 11's containerd, which leaks an
@@ -99,13 +108,15 @@ pub const LIMIT: u64 = 3600;
 /// Boots the kernels and runs the command, or else the live tests, on each. Those show in the
 /// documentation which kernels work.
 pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    tools::setup()?;
+    tools::setup(args.arch)?;
     if let Some(scenario) = args.scenario {
+        ensure!(*args.arch == X86_64, "the scenarios' programs are for x86_64 only");
         return run_scenario(workspace, args, scenario);
     }
     let reports = boot(workspace, args)?;
-    if args.command.is_empty() && args.kernels.is_empty() && !args.all_tests {
-        match support::document(&reports, &kernels::ALL) {
+    let of_all = args.arch.is_here() && args.kernels.is_empty();
+    if args.command.is_empty() && of_all && !args.all_tests {
+        match support::document(&reports, kernels::of(args.arch)) {
             Ok(document) => {
                 let path = workspace.root.join(support::PATH);
                 fs::write(&path, document)
@@ -141,10 +152,19 @@ fn run_scenario(workspace: &Workspace, args: &Args, scenario: Scenario) -> Resul
 
 fn boot(workspace: &Workspace, args: &Args) -> Result<Vec<Report>> {
     let is_command = !args.command.is_empty();
-    let mut contents =
-        vec![Program::from_path(&builds::program(workspace, xtask::agent::NAME, false)?)?];
-    if !is_command || names_tests(&args.command) {
-        contents.extend(programs::tests(workspace, &builds::tests(workspace)?)?);
+    let with_tests = !is_command || names_tests(&args.command);
+    let (agent, tests) = if args.arch.is_here() {
+        let agent = builds::program(workspace, xtask::agent::NAME, false)?;
+        (agent, with_tests.then(|| builds::tests(workspace)).transpose()?)
+    } else {
+        // What users of that architecture get, since nothing else is built for it.
+        let agent = dist::program(workspace, args.arch)?;
+        let tests = || builds::tests_for(workspace, args.arch, programs::PACKAGE);
+        (agent, with_tests.then(tests).transpose()?)
+    };
+    let mut contents = vec![Program::from_path(&agent)?];
+    if let Some(tests) = tests {
+        contents.extend(programs::tests(workspace, args.arch, &tests)?);
     }
     for file in &args.files {
         contents.push(Program::from_path(file)?);
@@ -154,10 +174,17 @@ fn boot(workspace: &Workspace, args: &Args) -> Result<Vec<Report>> {
         (false, true) => Task::Tests(Choice::all()),
         (false, false) => Task::Tests(Choice::dependent()),
     };
-    let tasks: Vec<_> = kernels::ALL
-        .into_iter()
-        .filter(|kernel| args.kernels.is_empty() || args.kernels.contains(kernel))
-        .map(|kernel| (kernel, task()))
+    // Options name kernels by their suites, which are those of all architectures.
+    let names = |kernels: &[Kernel], kernel: Kernel| {
+        kernels.iter().any(|named| named.suite == kernel.suite)
+    };
+    let all = kernels::of(args.arch);
+    let allow_missing: Vec<_> =
+        all.iter().copied().filter(|kernel| names(&args.allow_missing, *kernel)).collect();
+    let tasks: Vec<_> = all
+        .iter()
+        .filter(|kernel| args.kernels.is_empty() || names(&args.kernels, **kernel))
+        .map(|kernel| (*kernel, task()))
         .collect();
     let results = live::results(workspace);
     let work = of_this_run(&results)?;
@@ -170,7 +197,7 @@ fn boot(workspace: &Workspace, args: &Args) -> Result<Vec<Report>> {
         name: args.name.as_deref(),
         memory: args.memory,
         limit: Duration::from_secs(args.limit),
-        allow_missing: &args.allow_missing,
+        allow_missing: &allow_missing,
         stream: tasks.len() == 1,
         terminal: &Mutex::new(()),
     };

@@ -39,11 +39,11 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("fish", "fish/vendor_completions.d/inotify-trace.fish"),
 ];
 
-/// Has a built agent write its manual pages and completions below `share`, which is as PREFIX/share
-/// is. Returns the files' paths from there.
-pub fn manual(binary: &Path, share: &Path) -> Result<Vec<PathBuf>> {
+/// Has a built agent, which `start` starts, write its manual pages and completions below `share`,
+/// which is as PREFIX/share is. Returns the files' paths from there.
+pub fn manual(start: &dyn Fn() -> Command, share: &Path) -> Result<Vec<PathBuf>> {
     let pages = share.join("man/man1");
-    step::output_of(Command::new(binary).arg("man").arg(&pages))?;
+    step::output_of(start().arg("man").arg(&pages))?;
     let entries =
         fs::read_dir(&pages).with_context(|| format!("cannot read {}", pages.display()))?;
     let mut files = entries
@@ -51,7 +51,7 @@ pub fn manual(binary: &Path, share: &Path) -> Result<Vec<PathBuf>> {
         .collect::<Result<Vec<_>>>()?;
     files.sort();
     for (shell, file) in COMPLETIONS {
-        let script = step::output_of(Command::new(binary).args(["completions", shell]))?;
+        let script = step::output_of(start().args(["completions", shell]))?;
         let path = share.join(file);
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)
@@ -72,7 +72,7 @@ pub fn install(workspace: &Workspace, prefix: &Path) -> Result<()> {
     put(&binary, &prefix.join("bin").join(NAME), "755")?;
     put(&bill, &share, "644")?;
     let made = workspace.target.join("share");
-    for file in manual(&binary, &made)? {
+    for file in manual(&|| Command::new(&binary), &made)? {
         put(&made.join(&file), &prefix.join("share").join(&file), "644")?;
     }
     Ok(())

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::architecture::Architecture;
 use crate::environment;
 use crate::linker;
 use crate::object;
@@ -87,6 +88,16 @@ pub fn cargo(workspace: &Workspace) -> Result<Command> {
     } else {
         command.env(OBJECT_VARIABLE, object);
     }
+    Ok(command)
+}
+
+/// The same for another architecture than this machine's.
+pub fn cargo_for(workspace: &Workspace, architecture: &Architecture) -> Result<Command> {
+    let object = workspace.target.join(format!("inotify-trace-{}.bpf.o", architecture.name));
+    build_for(workspace, architecture.name, &object)?;
+    let mut command = environment::cargo();
+    command.current_dir(&workspace.root).env(OBJECT_VARIABLE, object);
+    architecture.compile(&mut command);
     Ok(command)
 }
 

@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod apt;
+pub mod architecture;
 pub mod bench;
 pub mod deny;
 pub mod dist;

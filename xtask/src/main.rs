@@ -5,7 +5,7 @@
 use std::env;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -169,7 +169,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Image { binary, out } => image::run(&workspace, binary, &out),
         Task::Man { directory, debug } => {
             let binary = agent::build(&workspace, debug)?;
-            let files = agent::manual(&binary, &directory)?;
+            let files = agent::manual(&|| Command::new(&binary), &directory)?;
             step::say(&format!("wrote {} files below {}", files.len(), directory.display()));
             Ok(())
         }

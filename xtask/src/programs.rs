@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::architecture::{self, Architecture};
 use crate::environment;
 use crate::kernel;
 use crate::step;
@@ -20,7 +21,7 @@ use crate::workspace::{Workspace, expect_built};
 pub const AGENT_VARIABLE: &str = "INOTIFY_TRACE_BIN";
 
 /// Tells inotify-trace's build script which commit is built.
-const COMMIT_VARIABLE: &str = "INOTIFY_TRACE_COMMIT";
+pub const COMMIT_VARIABLE: &str = "INOTIFY_TRACE_COMMIT";
 
 /// The number of characters of a commit's id: always the same, unlike git's own choice.
 const COMMIT_LENGTH: usize = 12;
@@ -60,7 +61,7 @@ impl Tests {
 
 /// Builds a program of the workspace as users get it, and returns its path.
 pub fn program(workspace: &Workspace, name: &str, debug: bool) -> Result<PathBuf> {
-    let (mut command, target) = cargo(workspace, "build")?;
+    let (mut command, target) = cargo(workspace, "build", architecture::here()?)?;
     command.args(["--package", name, "--bin", name]);
     if !debug {
         command.arg("--release");
@@ -70,9 +71,19 @@ pub fn program(workspace: &Workspace, name: &str, debug: bool) -> Result<PathBuf
     expect_built(name, workspace.target.join(target).join(profile).join(name))
 }
 
-/// Builds all tests. Always all: cargo would build what they depend on again for some of them.
+/// Builds all tests of this machine. Always all: cargo would build what they depend on again for some of them.
 pub fn tests(workspace: &Workspace) -> Result<Tests> {
-    let (mut command, _) = tests_command(workspace)?;
+    built(workspace, tests_command(workspace)?.0)
+}
+
+/// Builds the tests of the package `name`, with its programs, for machines of `architecture`.
+pub fn tests_for(workspace: &Workspace, architecture: &Architecture, name: &str) -> Result<Tests> {
+    let (mut command, _) = cargo(workspace, "test", architecture)?;
+    command.args(["--package", name]);
+    built(workspace, command)
+}
+
+fn built(workspace: &Workspace, mut command: Command) -> Result<Tests> {
     command.args(["--no-run", "--message-format", "json-render-diagnostics"]);
     let what = "building the tests";
     let output = step::output_with_errors_shown(what, &mut command)?;
@@ -99,17 +110,24 @@ pub fn tests(workspace: &Workspace) -> Result<Tests> {
 /// `cargo test` over the workspace, with the flags that [`tests`] builds with. The caller may add
 /// arguments; packages among them make cargo build again.
 pub fn tests_command(workspace: &Workspace) -> Result<(Command, String)> {
-    let (mut command, target) = cargo(workspace, "test")?;
+    let (mut command, target) = cargo(workspace, "test", architecture::here()?)?;
     command.args(["--workspace", "--exclude", kernel::PACKAGE]);
     Ok((command, target))
 }
 
 /// A cargo command for static programs that contain the kernel programs, and the target it builds
-/// for. That is this machine's, and named all the same: flags for static programs are not for the
-/// procedural macros, which the compiler loads.
-pub fn cargo(workspace: &Workspace, task: &str) -> Result<(Command, String)> {
-    let target = host()?;
-    let mut command = kernel::cargo(workspace)?;
+/// for. This machine's is named all the same: flags for static programs are not for the procedural
+/// macros, which the compiler loads.
+pub fn cargo(
+    workspace: &Workspace,
+    task: &str,
+    architecture: &Architecture,
+) -> Result<(Command, String)> {
+    let (mut command, target) = if architecture.is_here() {
+        (kernel::cargo(workspace)?, host()?)
+    } else {
+        (kernel::cargo_for(workspace, architecture)?, architecture.target.to_owned())
+    };
     let mut flags = env::var_os("RUSTFLAGS").unwrap_or_default();
     if !flags.is_empty() {
         flags.push(" ");
@@ -126,7 +144,7 @@ pub fn cargo(workspace: &Workspace, task: &str) -> Result<(Command, String)> {
 
 /// The commit that is checked out, with `-dirty` if files that git knows were changed. None without a
 /// repository, as in an unpacked archive, which may lie in a repository of something else.
-fn commit(workspace: &Workspace) -> Option<String> {
+pub fn commit(workspace: &Workspace) -> Option<String> {
     let git = |arguments: &[&str]| {
         let mut command = Command::new("git");
         command.arg("-C").arg(&workspace.root).args(arguments).stdin(Stdio::null());

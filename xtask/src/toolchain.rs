@@ -36,6 +36,13 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
+    /// The one that builds everything but the kernel programs.
+    pub fn of_cargo() -> Result<Self> {
+        let cargo = env::var_os("CARGO").context("this was not started by cargo")?;
+        let bin = Path::new(&cargo).parent().context("cargo has no directory")?.to_path_buf();
+        Ok(Self { bin })
+    }
+
     pub fn tool(&self, name: &str) -> PathBuf {
         self.bin.join(name)
     }
@@ -174,9 +181,7 @@ fn rustups() -> Result<PathBuf> {
 /// The compiler that builds everything but the kernel programs, if it comes with sanitizers: rustup's
 /// do, Debian's do not. The kernel programs' own may be too old for the agent.
 pub fn sanitizing() -> Result<Toolchain> {
-    let cargo = env::var_os("CARGO").context("this was not started by cargo")?;
-    let bin = Path::new(&cargo).parent().context("cargo has no directory")?.to_path_buf();
-    let toolchain = Toolchain { bin };
+    let toolchain = Toolchain::of_cargo()?;
     let mut rustc = toolchain.command("rustc")?;
     let libraries = step::output_of(rustc.args(["--print", "target-libdir"]))?;
     let libraries = Path::new(libraries.trim());

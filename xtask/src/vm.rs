@@ -11,9 +11,6 @@ use crate::step;
 use crate::testbed;
 use crate::workspace::Workspace;
 
-/// The emulator.
-pub const QEMU: &str = "qemu-system-x86_64";
-
 /// What a machine has and does.
 pub struct Contents {
     /// What it is called below target/vm.

@@ -21,7 +21,7 @@ mod check;
 mod churn;
 mod instant;
 mod past;
-mod rootfs;
+pub mod rootfs;
 mod runtimes;
 mod story;
 mod table;
@@ -282,10 +282,11 @@ impl Leaks<'_> {
         };
         let kind = if churn > 0 { "-churn" } else { "" };
         let directory = format!("{NAME}{kind}-{}", case.name());
+        let busybox = self.place.cache.busybox(image.architecture)?;
         let initramfs = self.place.work.join(format!("{directory}.cpio"));
         let restarts = self.options.restarts;
         let script = format!("export STORY={story} RESTARTS={restarts} CHURN={churn}\n{SCRIPT}");
-        write(&initramfs, &initramfs::build(&self.programs, &[], &script)?, root)
+        write(&initramfs, &initramfs::build(&busybox, &self.programs, &[], &script)?, root)
             .with_context(|| format!("cannot write {}", initramfs.display()))?;
         let boot = Boot {
             image,

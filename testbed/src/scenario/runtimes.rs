@@ -104,9 +104,14 @@ impl Runtimes<'_> {
             }
         };
         report.version = Some(image.version.clone());
+        let busybox = self.place.cache.busybox(image.architecture)?;
         let initramfs = self.place.work.join(format!("{NAME}-{}.cpio", kernel.suite));
-        super::write(&initramfs, &initramfs::build(&self.programs, &[], &entry())?, &root)
-            .with_context(|| format!("cannot write {}", initramfs.display()))?;
+        super::write(
+            &initramfs,
+            &initramfs::build(&busybox, &self.programs, &[], &entry())?,
+            &root,
+        )
+        .with_context(|| format!("cannot write {}", initramfs.display()))?;
         let boot = Boot {
             image: &image,
             suite: kernel.suite,

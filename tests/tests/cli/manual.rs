@@ -148,7 +148,7 @@ fn man_reads_every_page() {
         return;
     }
     let share = tempfile::tempdir().unwrap();
-    let files = xtask::agent::manual(&binary(), share.path()).expect("the files");
+    let files = xtask::agent::manual(&|| Command::new(binary()), share.path()).expect("the files");
     let pages: Vec<_> = files.iter().filter(|it| it.starts_with("man")).collect();
     assert!(pages.len() > 10 && files.len() == pages.len() + 3, "{files:?}");
     for page in pages {

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use super::Release;
-use super::build::Architecture;
 use super::contents::{self, Contents, SETTINGS};
 use crate::agent;
+use crate::architecture::Architecture;
 use crate::step;
 
 const COPYRIGHT: &str = include_str!("copyright");
@@ -62,25 +63,35 @@ fi
 pub fn make(
     release: &Release<'_>,
     architecture: &Architecture,
-    contents: &Contents<'_>,
+    contents: &Contents,
     out: &Path,
 ) -> Result<PathBuf> {
     let workspace = release.workspace;
     let tree = workspace.target.join("dist-build/deb");
     contents::empty(&tree)?;
-    contents::install(workspace, contents, &tree)?;
+    let root = tree.join("usr");
+    contents::install(workspace, contents, &root, "/usr")?;
+    contents::settings(workspace, &tree.join(SETTINGS))?;
     let version = format!("{}-1", release.version);
-    let documents = tree.join("usr/share/doc").join(agent::NAME);
+    let documents = contents::documents(&root);
     contents::write(&documents.join("copyright"), COPYRIGHT, 0o644)?;
-    let changes = fs::read_to_string(workspace.root.join("CHANGELOG.md"))
-        .context("cannot read CHANGELOG.md")?;
-    compressed(release, &documents.join("changelog"), &changes)?;
-    compressed(release, &documents.join("changelog.Debian"), &changelog(release, &version)?)?;
-    let overrides = tree.join("usr/share/lintian/overrides").join(agent::NAME);
+    // As Debian's policy names it.
+    let changes = documents.join("CHANGELOG.md");
+    let text = fs::read(&changes).context("cannot read the changelog")?;
+    contents::compressed(&documents.join("changelog"), &text)?;
+    fs::remove_file(&changes).context("cannot remove a changelog")?;
+    let changes = changelog(release, &version)?;
+    contents::compressed(&documents.join("changelog.Debian"), changes.as_bytes())?;
+    // Where Debian's zsh looks.
+    let completions = root.join("share/zsh");
+    fs::rename(completions.join("site-functions"), completions.join("vendor-completions"))
+        .context("cannot move the completions for zsh")?;
+    let overrides = root.join("share/lintian/overrides").join(agent::NAME);
     contents::write(&overrides, OVERRIDES, 0o644)?;
 
-    let control = tree.join("DEBIAN");
+    let sums = sums(&tree)?;
     let size = size(&tree)?;
+    let control = tree.join("DEBIAN");
     let text = format!(
         "Package: {name}\nVersion: {version}\nArchitecture: {}\nMaintainer: {MAINTAINER}\n\
          Installed-Size: {}\nSection: admin\nPriority: optional\n\
@@ -100,7 +111,7 @@ pub fn make(
         contents::write(&control.join(name), script, 0o755)?;
     }
     contents::write(&control.join("conffiles"), format!("/{SETTINGS}\n"), 0o644)?;
-    contents::write(&control.join("md5sums"), sums(&tree)?, 0o644)?;
+    contents::write(&control.join("md5sums"), sums, 0o644)?;
     let package = out.join(format!("{}_{version}_{}.deb", agent::NAME, architecture.debian));
     step::output_of(release.command("chmod").args(["-R", "u=rwX,go=rX"]).arg(&tree))?;
     // xz: Debian 11 knows no other that is as small. Without threads, as in the other archive.
@@ -120,31 +131,15 @@ fn changelog(release: &Release<'_>, version: &str) -> Result<String> {
     ))
 }
 
-/// Writes a file as gzip does that is told to name neither file nor time.
-fn compressed(release: &Release<'_>, path: &Path, text: &str) -> Result<()> {
-    contents::write(path, text, 0o644)?;
-    step::output_of(release.command("gzip").args(["-9", "-n", "-f"]).arg(path))?;
-    Ok(())
-}
-
-/// The files of a tree, by their paths in it.
-fn files(tree: &Path) -> Result<Vec<String>> {
-    let mut find = std::process::Command::new("find");
-    find.current_dir(tree).args([".", "-path", "./DEBIAN", "-prune", "-o", "-type", "f"]);
-    let list = step::output_of(find.args(["-printf", "%P\\n"]))?;
-    let mut files: Vec<_> = list.lines().map(str::to_owned).collect();
-    files.sort();
-    Ok(files)
-}
-
+/// The size of a tree's files.
 fn size(tree: &Path) -> Result<u64> {
-    let sizes = files(tree)?.into_iter().map(|file| Ok(fs::metadata(tree.join(file))?.len()));
-    sizes.sum::<Result<u64>>()
+    let sizes = contents::files(tree)?.into_iter();
+    sizes.map(|file| Ok(fs::metadata(tree.join(file))?.len())).sum()
 }
 
 fn sums(tree: &Path) -> Result<String> {
-    let mut command = std::process::Command::new("md5sum");
+    let mut command = Command::new("md5sum");
     // Settings are there to be changed.
-    let files = files(tree)?.into_iter().filter(|file| file != SETTINGS);
+    let files = contents::files(tree)?.into_iter().filter(|file| file != SETTINGS);
     step::output_of(command.current_dir(tree).args(files))
 }

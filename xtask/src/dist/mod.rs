@@ -12,8 +12,10 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::agent;
 use crate::apt;
-use crate::sbom;
+use crate::architecture::{ALL, Architecture};
+use crate::image;
 use crate::step;
+use crate::testbed;
 use crate::workspace::{Workspace, which};
 
 mod build;
@@ -24,15 +26,14 @@ mod notes;
 mod rpm;
 mod tarball;
 
-use build::Architecture;
 use contents::Contents;
 
 /// What to make, and where.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The processors to build for.
-    #[arg(long, value_enum, default_value_t = Choice::All)]
-    arch: Choice,
+    /// A processor to build for, x86_64 or aarch64; may be repeated [default: both]
+    #[arg(long = "arch", value_name = "ARCH", value_parser = Architecture::named)]
+    architectures: Vec<&'static Architecture>,
     /// Where the files go, instead of `dist` in the target directory.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -40,33 +41,9 @@ pub struct Args {
     /// as long.
     #[arg(long)]
     check: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
-enum Choice {
-    #[value(name = "x86_64")]
-    X86_64,
-    #[value(name = "aarch64")]
-    Aarch64,
-    All,
-}
-
-impl Choice {
-    fn architectures(self) -> &'static [Architecture] {
-        match self {
-            Self::X86_64 => &[build::X86_64],
-            Self::Aarch64 => &[build::AARCH64],
-            Self::All => &[build::X86_64, build::AARCH64],
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64",
-            Self::Aarch64 => "aarch64",
-            Self::All => "all",
-        }
-    }
+    /// Install the packages for this machine in clean Debian 11, 12 and 13, use and remove them there.
+    #[arg(long)]
+    test: bool,
 }
 
 /// What all files of a release are made with.
@@ -87,6 +64,17 @@ impl Release<'_> {
     }
 }
 
+impl<'a> Release<'a> {
+    fn of(workspace: &'a Workspace) -> Result<Self> {
+        Ok(Self { workspace, version: version(workspace)?, time: time(workspace)? })
+    }
+}
+
+/// Builds the program of a release, and returns its path.
+pub fn program(workspace: &Workspace, architecture: &Architecture) -> Result<PathBuf> {
+    build::binary(&Release::of(workspace)?, architecture)
+}
+
 /// Makes the files of a release.
 pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     ensure!(
@@ -98,9 +86,15 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(|| workspace.target.join("dist"));
     let out = std::path::absolute(&out).with_context(|| out.display().to_string())?;
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
-    make(workspace, args.arch, &out)?;
+    let chosen = &args.architectures[..];
+    let architectures = if chosen.is_empty() { &ALL } else { chosen };
+    make(workspace, architectures, &out)?;
     if args.check {
-        compare(workspace, args.arch, &out)?;
+        compare(workspace, architectures, &out)?;
+    }
+    if args.test {
+        let mut command = testbed::command(workspace, "packages");
+        step::run("trying the packages", command.arg(&out))?;
     }
     Ok(())
 }
@@ -108,7 +102,6 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
 const TOOLS: &[(&str, &str)] = &[
     ("cc", "gcc"),
     ("dpkg-deb", "dpkg"),
-    ("gzip", "gzip"),
     ("rpmbuild", "rpm"),
     ("sha256sum", "coreutils"),
     ("tar", "tar"),
@@ -129,20 +122,22 @@ fn install(tools: &[(&str, &str)]) -> Result<()> {
     apt::install(&missing, "that make a release")
 }
 
-fn make(workspace: &Workspace, choice: Choice, out: &Path) -> Result<()> {
-    let release = Release { workspace, version: version(workspace)?, time: time(workspace)? };
+fn make(workspace: &Workspace, architectures: &[&Architecture], out: &Path) -> Result<()> {
+    let release = Release::of(workspace)?;
     let mut made = vec![notes::write(&release, out)?];
-    for architecture in choice.architectures() {
+    let mut programs = Vec::new();
+    for architecture in architectures {
         let binary = build::binary(&release, architecture)?;
-        let bill = out.join(format!("{}-{}.cdx.json", agent::NAME, architecture.name));
-        sbom::write(workspace, architecture.target, &bill)?;
-        let licences = licences::text(workspace, architecture.target)?;
-        let contents = Contents { binary: &binary, bill: &bill, licences: &licences };
+        programs.push(image::Program::new(architecture.debian, &binary)?);
+        let contents = Contents::of(workspace, architecture, binary, out)?;
         made.push(tarball::make(&release, architecture, &contents, out)?);
         made.push(deb::make(&release, architecture, &contents, out)?);
         made.push(rpm::make(&release, architecture, &contents, out)?);
-        made.push(bill);
+        made.push(contents.bill);
     }
+    let archive = out.join(format!("{}-{}.oci.tar", agent::NAME, release.version));
+    image::write(&programs, &archive)?;
+    made.push(archive);
     sums(&made, out)?;
     for file in &made {
         let size = fs::metadata(file).map_or(0, |it| it.len());
@@ -186,7 +181,7 @@ fn sums(files: &[PathBuf], out: &Path) -> Result<()> {
 }
 
 /// Makes the commit's release again, from a copy in another directory, and compares the checksums.
-fn compare(workspace: &Workspace, choice: Choice, out: &Path) -> Result<()> {
+fn compare(workspace: &Workspace, architectures: &[&Architecture], out: &Path) -> Result<()> {
     let copy = workspace.target.join("dist-again");
     if copy.exists() {
         fs::remove_dir_all(&copy).with_context(|| format!("cannot empty {}", copy.display()))?;
@@ -201,8 +196,11 @@ fn compare(workspace: &Workspace, choice: Choice, out: &Path) -> Result<()> {
     }
     let again = copy.join("out");
     let mut command = crate::environment::cargo();
-    command.current_dir(&copy).args(["xtask", "dist", "--arch", choice.name(), "--out"]);
-    command.arg(&again).env("CARGO_TARGET_DIR", copy.join("target"));
+    command.current_dir(&copy).args(["xtask", "dist"]);
+    for architecture in architectures {
+        command.args(["--arch", architecture.name]);
+    }
+    command.arg("--out").arg(&again).env("CARGO_TARGET_DIR", copy.join("target"));
     step::run("making everything again in another directory", &mut command)?;
     let read = |directory: &Path| {
         let path = directory.join("SHA256SUMS");
@@ -228,7 +226,8 @@ mod tests {
     use std::thread;
     use std::time::SystemTime;
 
-    use super::{Contents, Release, build, deb, install, rpm, tarball};
+    use super::{Contents, Release, contents, deb, install, rpm, tarball};
+    use crate::architecture::AARCH64;
     use crate::step;
     use crate::workspace::{Workspace, which};
 
@@ -244,13 +243,17 @@ mod tests {
         let workspace = Workspace { root, target: work.clone() };
         let release =
             Release { workspace: &workspace, version: "0.0.1".to_owned(), time: 1_769_828_700 };
-        let contents = Contents { binary: &binary, bill: &bill, licences: "free\n" };
+        let manual = work.join("manual");
+        for file in ["man/man1/inotify-trace.1", "zsh/site-functions/_inotify-trace"] {
+            contents::write(&manual.join(file), file, 0o644).unwrap();
+        }
+        let contents = Contents { binary, bill, licences: "free\n".to_owned(), manual };
         let mut files = vec![
-            tarball::make(&release, &build::AARCH64, &contents, &out).unwrap(),
-            deb::make(&release, &build::AARCH64, &contents, &out).unwrap(),
+            tarball::make(&release, &AARCH64, &contents, &out).unwrap(),
+            deb::make(&release, &AARCH64, &contents, &out).unwrap(),
         ];
         if which("rpmbuild").is_some() {
-            files.push(rpm::make(&release, &build::AARCH64, &contents, &out).unwrap());
+            files.push(rpm::make(&release, &AARCH64, &contents, &out).unwrap());
         } else {
             step::say(
                 "skipped the RPM package: rpmbuild is missing (cargo xtask dist installs it)",

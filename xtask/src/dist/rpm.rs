@@ -6,24 +6,25 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::Release;
-use super::build::Architecture;
-use super::contents::{self, Contents, SETTINGS, UNIT};
+use super::contents::{self, Contents, SETTINGS};
 use crate::agent;
+use crate::architecture::Architecture;
 use crate::step;
 
 /// Makes the package in `out`, and returns its path.
 pub fn make(
     release: &Release<'_>,
     architecture: &Architecture,
-    contents: &Contents<'_>,
+    contents: &Contents,
     out: &Path,
 ) -> Result<PathBuf> {
     let work = release.workspace.target.join("dist-build/rpm");
     contents::empty(&work)?;
     let tree = work.join("tree");
-    contents::install(release.workspace, contents, &tree)?;
+    contents::install(release.workspace, contents, &tree.join("usr"), "/usr")?;
+    contents::settings(release.workspace, &tree.join(SETTINGS))?;
     let spec = work.join("inotify-trace.spec");
-    contents::write(&spec, text(&release.version), 0o644)?;
+    contents::write(&spec, text(&release.version, &contents::files(&tree)?), 0o644)?;
     let mut command = release.command("rpmbuild");
     command.args(["-bb", "--quiet", "--target", architecture.name]);
     let define = |name: &str, value: &str| format!("{name} {value}");
@@ -52,7 +53,12 @@ pub fn make(
     Ok(package)
 }
 
-fn text(version: &str) -> String {
+fn text(version: &str, files: &[String]) -> String {
+    let listed = |file: &String| match file.as_str() {
+        SETTINGS => format!("%config(noreplace) /{file}\n"),
+        _ => format!("/{file}\n"),
+    };
+    let files: String = files.iter().map(listed).collect();
     format!(
         r#"Name: inotify-trace
 Version: {version}
@@ -74,12 +80,9 @@ mkdir -p %{{buildroot}}
 cp -r %{{_tree}}/. %{{buildroot}}/
 
 %files
-%attr(0755,root,root) /usr/bin/inotify-trace
-%attr(0644,root,root) /{UNIT}
-%config(noreplace) %attr(0644,root,root) /{SETTINGS}
-%dir %attr(0755,root,root) /usr/share/doc/inotify-trace
-%doc %attr(0644,root,root) /usr/share/doc/inotify-trace/*
-
+%defattr(-,root,root,0755)
+%dir /usr/share/doc/inotify-trace
+{files}
 %post
 if [ -d /run/systemd/system ]; then systemctl daemon-reload >/dev/null 2>&1 || :; fi
 
