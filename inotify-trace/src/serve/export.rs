@@ -264,7 +264,7 @@ impl Files {
         let Some(open) = self.open.take() else { return };
         match Box::new(open.files).finish() {
             Ok(()) => {
-                        self.progress.files.add(1);
+                self.progress.files.add(1);
                 if self.failed.take().is_some() {
                     (self.say)("exporting goes on; events are missing in it");
                 }

@@ -119,7 +119,8 @@ fn what_cannot_be_written_is_counted_and_tried_again() {
     let row = || vec![Row::new()];
     files.write(row(), 0);
     files.write(row(), 0);
-    let count = |it: &Files| (it.progress.files.get(), it.progress.errors.get(), it.progress.missed.get());
+    let count =
+        |it: &Files| (it.progress.files.get(), it.progress.errors.get(), it.progress.missed.get());
     assert_eq!(count(&files), (0, 1, 2), "between two attempts there is time");
     assert_eq!(said.lock().unwrap().len(), 1);
     fs::remove_file(directory.path().join("node=n1")).unwrap();

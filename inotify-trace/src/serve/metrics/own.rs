@@ -80,9 +80,10 @@ impl Sources {
                 missed: it.missed.get(),
                 synced: self.clock.timestamp(it.safe()).as_duration().as_secs_f64(),
             }),
-            export: self.export.as_deref().map(|it| {
-                [&it.files, &it.errors, &it.missed].map(Counter::get)
-            }),
+            export: self
+                .export
+                .as_deref()
+                .map(|it| [&it.files, &it.errors, &it.missed].map(Counter::get)),
         }
     }
 }

@@ -7,7 +7,9 @@ mod fake;
 use std::fs;
 
 use inotify_trace_tests::{
-    Agent, Cgroup, Listing, Process, cgroup, listing::ROADS, live_test, require_program, system,
+    Agent, Cgroup, Listing, Process, cgroup,
+    listing::ROADS,
+    live_test, require_program, system,
     wait::{self, Wait},
 };
 use serde_json::json;
