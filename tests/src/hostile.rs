@@ -10,15 +10,15 @@ use std::{
 };
 
 /// The time between two containers.
-const PACE: Duration = Duration::from_millis(25);
+const PACE: Duration = Duration::from_millis(20);
 
-/// Makes and removes cgroups below `base` whose names are those of containers that no runtime knows,
-/// 40 in a second, each with a process that makes an instance. Returns their number, or the first
-/// errno.
-pub fn churn(base: &Path, mut is_told: impl FnMut() -> bool) -> i64 {
+/// Makes and removes cgroups below `base` whose names are those of containers, 50 in a second, each
+/// with a process that makes an instance. Their bundles are in `bundles`; without it, no runtime knows
+/// them. Returns their number, or the first errno.
+pub fn churn(base: &Path, bundles: Option<&Path>, mut is_told: impl FnMut() -> bool) -> i64 {
     let (begun, mut count) = (Instant::now(), 0_u32);
     while !is_told() {
-        match container(base, count) {
+        match container(base, bundles, count) {
             Ok(()) => count += 1,
             Err(error) => return -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
         }
@@ -27,9 +27,15 @@ pub fn churn(base: &Path, mut is_told: impl FnMut() -> bool) -> i64 {
     count.into()
 }
 
-fn container(base: &Path, number: u32) -> std::io::Result<()> {
+fn container(base: &Path, bundles: Option<&Path>, number: u32) -> std::io::Result<()> {
     let pod = base.join(format!("pod{number:08x}-1111-4222-8333-444455556666"));
-    let group = pod.join(format!("{number:064x}"));
+    let id = format!("{number:064x}");
+    let group = pod.join(&id);
+    let bundle = bundles.map(|it| it.join(&id));
+    if let Some(bundle) = &bundle {
+        fs::create_dir(bundle)?;
+        fs::write(bundle.join("config.json"), config(number))?;
+    }
     fs::create_dir_all(&group)?;
     let processes = CString::new(group.join("cgroup.procs").as_os_str().as_bytes())?;
     // SAFETY: this process has no other threads.
@@ -47,16 +53,28 @@ fn container(base: &Path, number: u32) -> std::io::Result<()> {
     // SAFETY: a child of this process, whose status is not asked for.
     unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
     // The kernel removes a process from its cgroup a moment after its parent has waited for it.
-    for _ in 0..1000 {
+    for _ in 0..10_000 {
         match fs::remove_dir(&group) {
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => thread::yield_now(),
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                thread::sleep(Duration::from_micros(200));
+            }
             result => {
                 result?;
                 break;
             }
         }
     }
-    fs::remove_dir(pod)
+    fs::remove_dir(pod)?;
+    bundle.map_or(Ok(()), fs::remove_dir_all)
+}
+
+/// What containerd writes of a container of a pod, as far as names are in it.
+fn config(number: u32) -> String {
+    format!(
+        r#"{{"annotations":{{"io.kubernetes.cri.container-type":"container",
+"io.kubernetes.cri.container-name":"job","io.kubernetes.cri.sandbox-name":"job-{number}",
+"io.kubernetes.cri.sandbox-namespace":"batch","io.kubernetes.cri.image-name":"example.com/job:1"}}}}"#
+    )
 }
 
 /// Makes an instance with `count` descriptors, which all stay open when a program is executed.

@@ -6,16 +6,17 @@
 
 use inotify_trace_tests::hostile;
 use std::{
-    ffi::{CString, OsStr},
+    ffi::{CString, OsStr, OsString},
     io::{Read as _, Write as _},
     os::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
         linux::net::SocketAddrExt as _,
         unix::{
-            ffi::OsStrExt as _,
+            ffi::{OsStrExt as _, OsStringExt as _},
             net::{SocketAddr, UnixStream},
         },
     },
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -139,8 +140,8 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "storm" => one(storm(number(1)?, &bytes(2)?)),
         "storm_until_told" => one(storm_until_told(&bytes(1)?)),
         "churn_until_told" => {
-            let base = bytes(1)?;
-            one(hostile::churn(std::path::Path::new(OsStr::from_bytes(&base)), is_told))
+            let path = |number| bytes(number).map(|it| PathBuf::from(OsString::from_vec(it)));
+            one(hostile::churn(&path(1)?, path(2).as_deref(), is_told))
         }
         "hold" => one(hostile::hold(number(1)?)),
         "execute_until_told" => one(execute(EXECUTED_AGAIN)),

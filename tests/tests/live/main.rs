@@ -39,6 +39,7 @@ mod roads;
 mod runtimes;
 mod serve;
 mod serve_files;
+mod serve_soak;
 mod silent;
 mod storms;
 mod tables;

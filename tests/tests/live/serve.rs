@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 pub(crate) struct Served {
     pub(crate) child: Child,
     errors: BufReader<std::process::ChildStderr>,
-    address: String,
+    pub(crate) address: String,
     socket: PathBuf,
     _directory: tempfile::TempDir,
 }
@@ -83,7 +83,7 @@ impl Served {
     }
 
     /// What a command says that asks it, or that asks no agent.
-    fn said(&self, arguments: &[&str], asks: bool) -> (Option<i32>, String) {
+    pub(crate) fn said(&self, arguments: &[&str], asks: bool) -> (Option<i32>, String) {
         let mut command = Command::new(binary());
         command.args(arguments);
         if asks {

@@ -120,10 +120,20 @@ fn parquet_files_have_their_names_when_they_are_complete() {
     wait::until("a file is begun", || !files(directory.path()).is_empty());
     let is_partial = |path: &PathBuf| path.to_string_lossy().ends_with(".partial");
     assert!(files(directory.path()).iter().all(is_partial));
+    let left = files(directory.path());
     let now = served.scrape();
     assert_eq!(now["inotify_trace_export_errors_total"], 0.0);
     assert_eq!(now["inotify_trace_export_missed_events_total"], 0.0);
     assert!(!now.contains_key(SYNCED), "it does not record");
+    // What a killed one leaves is removed by the next.
+    served.kill();
+    assert!(files(directory.path()).iter().all(is_partial));
+    let served = Served::start(&["--export", directory.path().to_str().unwrap()]);
+    process.call("init1 0").unwrap();
+    wait::until("only the new file is there", || {
+        let now = files(directory.path());
+        now.iter().all(is_partial) && now.iter().all(|path| !left.contains(path)) && !now.is_empty()
+    });
     served.stop();
     let complete = files(directory.path());
     assert!(!complete.is_empty() && !complete.iter().any(is_partial), "{complete:?}");

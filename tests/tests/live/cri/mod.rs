@@ -2,15 +2,19 @@
 
 mod containerd;
 mod daemon_set;
+mod fake;
 
 use std::fs;
 
 use inotify_trace_tests::{
-    Agent, Listing, cgroup, listing::ROADS, live_test, require_program, system, wait::Wait,
+    Agent, Cgroup, Listing, Process, cgroup,
+    listing::ROADS,
+    live_test, require_program, system,
+    wait::{self, Wait},
 };
 use serde_json::json;
 
-use crate::nothing_lost;
+use crate::{nothing_lost, serve::Served};
 use containerd::{Containerd, IMAGE, static_busybox};
 
 #[live_test]
@@ -72,4 +76,41 @@ fn a_container_of_kubernetes_is_asked_for() {
         // Other processes may have cgroups there.
         let _ = fs::remove_dir(mount.join(above.trim_start_matches('/')));
     }
+}
+
+#[live_test]
+fn how_often_a_runtime_was_asked_and_did_not_answer_is_a_metric() {
+    let test = "cri::how_often_a_runtime_was_asked_and_did_not_answer_is_a_metric";
+    let _machine = system::the_machine();
+    let mut known = String::new();
+    // A host root without any file but the socket.
+    let root = system::directory();
+    let socket = root.path().join("cri.sock");
+    let cgroup = Cgroup::of_containerd_after(|id| known = id.to_owned());
+    let Some(cgroup) = cgroup else {
+        return system::skip(test, "no cgroup v2 hierarchy is mounted");
+    };
+    let fake = fake::Runtime::start(&socket, &known);
+    let options =
+        ["--host-root", root.path().to_str().unwrap(), "--cri-socket", socket.to_str().unwrap()];
+    let mut process = Process::start();
+    cgroup.add(process.pid);
+    process.call("init1 0").unwrap();
+    let served = Served::start(&options);
+    let counts = || {
+        let now = served.scrape();
+        ["requests", "errors"].map(|it| now[&format!("inotify_trace_cri_{it}_total")])
+    };
+    let list = ["list", "-o", "json"];
+    wait::until("the pod is named", || served.said(&list, true).1.contains("job-1"));
+    wait::until("each question is counted", || counts() == [fake.asked() as f64, 0.0]);
+    fake.hang_up();
+    let other = Cgroup::of_containerd().unwrap();
+    let mut second = Process::start();
+    other.add(second.pid);
+    second.call("init1 0").unwrap();
+    wait::until("the failure is counted", || counts()[1] == 1.0);
+    assert_eq!(counts(), [fake.asked() as f64, 1.0], "it is left alone after a failure");
+    served.stop();
+    drop((process, second));
 }
