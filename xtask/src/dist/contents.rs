@@ -18,11 +18,12 @@ pub struct Contents<'a> {
     pub licences: &'a str,
 }
 
-/// The unit's place.
-pub const UNIT: &str = "usr/lib/systemd/system/inotify-trace.service";
+/// The units in the checkout.
+pub const UNITS: [&str; 2] =
+    ["deploy/systemd/inotify-trace.service", "deploy/systemd/inotify-trace.socket"];
 
-/// The unit's place in the checkout.
-pub const UNIT_SOURCE: &str = "deploy/systemd/inotify-trace.service";
+/// Where units go.
+pub const UNITS_PLACE: &str = "usr/lib/systemd/system";
 
 /// Documents of the checkout that users get.
 pub const DOCUMENTS: &[&str] = &["README.md", "CHANGELOG.md"];
@@ -32,10 +33,19 @@ pub fn install(workspace: &Workspace, contents: &Contents<'_>, root: &Path) -> R
     let documents = root.join("usr/share/doc").join(agent::NAME);
     let source = |name: &str| workspace.root.join(name);
     copy(contents.binary, &root.join("usr/bin").join(agent::NAME), 0o755)?;
-    copy(&source(UNIT_SOURCE), &root.join(UNIT), 0o644)?;
+    copy_units(workspace, &root.join(UNITS_PLACE))?;
     copy(&source("README.md"), &documents.join("README.md"), 0o644)?;
     copy(contents.bill, &documents.join(sbom::FILE), 0o644)?;
     write(&documents.join("LICENSES.txt"), contents.licences, 0o644)
+}
+
+/// Copies the units into a directory.
+pub fn copy_units(workspace: &Workspace, directory: &Path) -> Result<()> {
+    for unit in UNITS.map(Path::new) {
+        let name = unit.file_name().unwrap_or_default();
+        copy(&workspace.root.join(unit), &directory.join(name), 0o644)?;
+    }
+    Ok(())
 }
 
 /// Copies a file, with the directories above.

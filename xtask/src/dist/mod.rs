@@ -151,6 +151,17 @@ fn make(workspace: &Workspace, choice: Choice, out: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Makes only a Debian package, of a program for x86_64 that is there, in `out`.
+pub fn debian(workspace: &Workspace, binary: &Path, out: &Path) -> Result<PathBuf> {
+    let architecture = &build::X86_64;
+    let release = Release { workspace, version: version(workspace)?, time: time(workspace)? };
+    let bill = out.join(sbom::FILE);
+    sbom::write(workspace, architecture.target, &bill)?;
+    let licences = licences::text(workspace, architecture.target)?;
+    let contents = Contents { binary, bill: &bill, licences: &licences };
+    deb::make(&release, architecture, &contents, out)
+}
+
 fn version(workspace: &Workspace) -> Result<String> {
     let path = workspace.root.join("Cargo.toml");
     let text =

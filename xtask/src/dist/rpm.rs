@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::Release;
 use super::build::Architecture;
-use super::contents::{self, Contents, UNIT};
+use super::contents::{self, Contents, UNITS_PLACE};
 use crate::agent;
 use crate::step;
 
@@ -75,7 +75,7 @@ cp -r %{{_tree}}/. %{{buildroot}}/
 
 %files
 %attr(0755,root,root) /usr/bin/inotify-trace
-%attr(0644,root,root) /{UNIT}
+%attr(0644,root,root) /{UNITS_PLACE}/inotify-trace.*
 %dir %attr(0755,root,root) /usr/share/doc/inotify-trace
 %doc %attr(0644,root,root) /usr/share/doc/inotify-trace/*
 
@@ -84,7 +84,7 @@ if [ -d /run/systemd/system ]; then systemctl daemon-reload >/dev/null 2>&1 || :
 
 %preun
 if [ "$1" = 0 ] && [ -d /run/systemd/system ]; then
-    systemctl disable --now inotify-trace.service >/dev/null 2>&1 || :
+    systemctl disable --now inotify-trace.socket inotify-trace.service >/dev/null 2>&1 || :
 fi
 
 %postun

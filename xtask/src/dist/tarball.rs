@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::Release;
 use super::build::Architecture;
-use super::contents::{self, Contents, DOCUMENTS, UNIT_SOURCE};
+use super::contents::{self, Contents, DOCUMENTS};
 use crate::agent;
 use crate::sbom;
 use crate::step;
@@ -26,7 +26,7 @@ pub fn make(
     contents::copy(contents.binary, &tree.join(agent::NAME), 0o755)?;
     contents::write(&tree.join("LICENSES.txt"), contents.licences, 0o644)?;
     contents::copy(contents.bill, &tree.join(sbom::FILE), 0o644)?;
-    contents::copy(&workspace.root.join(UNIT_SOURCE), &tree.join("inotify-trace.service"), 0o644)?;
+    contents::copy_units(workspace, &tree)?;
     for document in DOCUMENTS {
         contents::copy(&workspace.root.join(document), &tree.join(document), 0o644)?;
     }
