@@ -109,6 +109,7 @@ impl Plan<'_> {
             name: report.name(),
             directory: self.name.unwrap_or(kernel.suite),
             initramfs: &initramfs,
+            disk: None,
             memory: self.memory,
             limit: self.limit,
             stream: self.stream,
