@@ -4,7 +4,7 @@
 state=/var/lib/inotify-trace
 drop_in=/etc/systemd/system/inotify-trace.service.d/record.conf
 here=${0%/*}
-# Steps that need what an earlier boot left behind.
+# The first boot leaves a file here, by which the second knows itself.
 kept=/var/lib/scenario
 
 say() {
