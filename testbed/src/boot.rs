@@ -26,6 +26,8 @@ pub struct Boot<'a> {
     /// The directory for its results.
     pub directory: &'a str,
     pub initramfs: &'a Path,
+    /// See [`Machine::disk`].
+    pub disk: Option<&'a Path>,
     /// In MiB.
     pub memory: u32,
     pub limit: Duration,
@@ -51,6 +53,7 @@ impl Boot<'_> {
         let machine = Machine {
             image: self.image,
             initramfs: self.initramfs,
+            disk: self.disk,
             directory: &directory,
             memory: self.memory,
             limit: self.limit,

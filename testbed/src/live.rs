@@ -111,6 +111,7 @@ impl Plan<'_> {
             name: report.name(),
             directory: self.name.unwrap_or(&label),
             initramfs: &initramfs,
+            disk: None,
             memory: self.memory,
             limit: self.limit,
             stream: self.stream,

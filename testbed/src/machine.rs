@@ -20,6 +20,9 @@ pub const MEMORY: u32 = 1024;
 /// From power on to the first command: two to four seconds on an idle machine.
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 
+/// The same where systemd starts a whole Debian: half a minute on an idle machine.
+const BOOT_LIMIT_OF_DISKS: Duration = Duration::from_secs(600);
+
 /// A kernel in trouble may still write what led to it.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -29,6 +32,9 @@ const POLL: Duration = Duration::from_millis(50);
 pub struct Machine<'a> {
     pub image: &'a Image,
     pub initramfs: &'a Path,
+    /// The disk with the root file system, which the initramfs mounts and which keeps what is
+    /// written; without one, the initramfs is all there is.
+    pub disk: Option<&'a Path>,
     pub directory: &'a Path,
     /// In MiB.
     pub memory: u32,
@@ -133,6 +139,8 @@ impl Machine<'_> {
 
     fn command(&self, ports: &Ports) -> Command {
         let architecture = self.image.architecture;
+        // QEMU takes commas for the ends of a value, unless they are doubled.
+        let escaped = |path: &Path| path.display().to_string().replace(',', ",,");
         // QEMU is to go when this program does, even if that is killed.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", architecture.machine.0]);
@@ -145,18 +153,22 @@ impl Machine<'_> {
             .arg("-kernel")
             .arg(&self.image.path)
             .arg("-initrd")
-            .arg(self.initramfs)
-            .arg("-append")
-            .arg(format!("console={} {}", architecture.console, COMMAND_LINE.join(" ")));
+            .arg(self.initramfs);
+        let mut parameters = format!("console={} {}", architecture.console, COMMAND_LINE.join(" "));
+        if let Some(disk) = self.disk {
+            parameters += " root=/dev/vda rw";
+            // What is not yet on this machine's own disk is lost with this machine only.
+            let drive = format!("file={},if=virtio,format=raw,cache=unsafe", escaped(disk));
+            command.arg("-drive").arg(drive);
+        }
+        command.args(["-append", &parameters]);
         for (name, port) in [
             ("console", &ports.console),
             ("output", &ports.output),
             ("archive", &ports.archive),
             ("progress", &ports.progress),
         ] {
-            // QEMU takes commas for the ends of a value, unless they are doubled.
-            let path = port.display().to_string().replace(',', ",,");
-            command.arg("-chardev").arg(format!("file,id={name},path={path}"));
+            command.arg("-chardev").arg(format!("file,id={name},path={}", escaped(port)));
         }
         command.args(architecture.board);
         command
@@ -167,6 +179,7 @@ impl Machine<'_> {
         let mut started: Option<Instant> = None;
         let mut in_trouble: Option<Instant> = None;
         let mut shown = 0;
+        let boot_limit = if self.disk.is_some() { BOOT_LIMIT_OF_DISKS } else { BOOT_LIMIT };
         loop {
             // Checked before the files are read: after its exit QEMU writes no more to them.
             let exit = child.try_wait().context("cannot wait for QEMU")?;
@@ -192,7 +205,7 @@ impl Machine<'_> {
                 }
             }
             let (since, limit, what) = match started {
-                None => (powered_on, BOOT_LIMIT, "the kernel did not get to the command"),
+                None => (powered_on, boot_limit, "the kernel did not get to the command"),
                 Some(started) => (started, self.limit, "the command did not end"),
             };
             if since.elapsed() >= limit {

@@ -33,6 +33,9 @@ closes of descriptors, and notices an end by other means soon after it.
 const FOOT: &str = "
 From `inotify-trace check`, which lists the missing features of the running kernel.
 
+Under the systemd of Debian 11, 12 and 13, each on its own kernel, `cargo xtask vm --scenario systemd` runs the Debian
+package with the backend that the agent chooses: [install.md](install.md).
+
 All of these are x86_64 machines. `cargo xtask vm --arch aarch64` boots Debian's 5.10, 6.1 and 6.12 for that
 processor; the tests were not run there yet. Not tested: kernels before 5.10 (those before 5.8 have no
 ring buffer, and can't work).

@@ -273,7 +273,13 @@ impl Elsewhere<'_> {
             terminal: &Mutex::new(()),
         };
         let agent = self.agent.to_path_buf();
-        let place = Place { agent, cache: &cache, work: &work.path, results: &results };
+        let place = Place {
+            workspace: self.workspace,
+            agent,
+            cache: &cache,
+            work: &work.path,
+            results: &results,
+        };
         let runs = scenarios
             .iter()
             .map(|(name, scenario, options)| Ok((*name, scenario.prepare(&place, options)?)))
@@ -335,6 +341,7 @@ impl Elsewhere<'_> {
             allow_missing: self.args.allow_missing.clone(),
             restarts: if self.tier == Tier::Full { scenario::RESTARTS } else { FEW_RESTARTS },
             churn,
+            package: None,
             limit: Duration::from_secs(vm::LIMIT),
             stream: false,
         };
@@ -342,6 +349,7 @@ impl Elsewhere<'_> {
             ("containerd-5670", Scenario::Containerd5670, None),
             ("containerd-5670 --churn", Scenario::Containerd5670, Some(CHURNED)),
             ("runtimes", Scenario::Runtimes, None),
+            ("systemd", Scenario::Systemd, None),
         ];
         let chosen = |(name, scenario, churn): (&'static str, Scenario, Option<u64>)| {
             let kernels = match again {
@@ -440,10 +448,10 @@ fn left_out(tier: Tier, told: &[results::Test]) -> String {
         names.join(", ")
     };
     let others = "containerd-5670 on trixie (with its containerd and that of sid) and sid, \
-                  containerd-5670 --churn, runtimes; the loads of the benchmarks";
+                  containerd-5670 --churn, runtimes, systemd; the loads of the benchmarks";
     match tier {
         Tier::Quick => format!(
-            "Left out by --quick: fuzzing; the scenarios containerd-5670 and runtimes; and on the \
+            "Left out by --quick: fuzzing; the scenarios containerd-5670, runtimes and systemd; and on the \
              kernels 5.10, 6.1, 6.12 and 7 with each backend: {}\n",
             names(&["each_kernel", "each_backend"])
         ),

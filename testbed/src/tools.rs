@@ -29,6 +29,9 @@ const TO_FETCH: &[Tool] = &[
 /// By path, because users' PATH may lack root's programs.
 const TO_MAKE_ROOTS: &[Tool] = &[("/usr/sbin/debootstrap", "debootstrap"), ("cpio", "cpio")];
 
+/// For disks of such machines, and packages to install on them.
+const TO_MAKE_DISKS: &[Tool] = &[("/usr/sbin/mkfs.ext4", "e2fsprogs"), ("dpkg-deb", "dpkg")];
+
 /// Whether the tests know kernels for this machine's processor.
 pub fn is_possible() -> bool {
     std::env::consts::ARCH == "x86_64"
@@ -44,6 +47,11 @@ pub fn setup(architecture: &Architecture) -> Result<()> {
 /// Installs missing packages for making root file systems.
 pub fn setup_for_root_file_systems() -> Result<()> {
     install(TO_MAKE_ROOTS, &[])
+}
+
+/// Installs missing packages for making disks of root file systems.
+pub fn setup_for_disks() -> Result<()> {
+    install(TO_MAKE_DISKS, &[])
 }
 
 /// Installs tools. Those of `to_run` are required; without `to_fetch` only kernels from the cache

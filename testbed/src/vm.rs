@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use xtask::architecture::{Architecture, X86_64};
 use xtask::dist;
 use xtask::programs as builds;
@@ -45,7 +45,8 @@ pub struct Args {
     /// A program or a library to put where it is here; may be repeated.
     #[arg(long = "same-path", value_name = "FILE")]
     same_paths: Vec<PathBuf>,
-    /// The real world instead of the live tests: containerd-5670, a leak; runtimes, containers.
+    /// The real world instead of the live tests: containerd-5670, a leak; runtimes, containers;
+    /// systemd, the Debian package.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "same_paths", "command"])]
     scenario: Option<Scenario>,
     /// How often the scenario's container is restarted with each backend.
@@ -54,6 +55,10 @@ pub struct Args {
     /// Instead of leaks, have pods come and go that leave nothing, for this long.
     #[arg(long, value_name = "SECONDS", requires = "scenario", value_parser = clap::value_parser!(u64).range(1..))]
     churn: Option<u64>,
+    /// The package to install in the scenario systemd, such as one of `cargo xtask dist`, instead
+    /// of one with the program that virtual machines have.
+    #[arg(long, value_name = "FILE", requires = "scenario")]
+    package: Option<PathBuf>,
     /// How long the command may take.
     #[arg(long, value_name = "SECONDS", default_value_t = LIMIT)]
     limit: u64,
@@ -97,6 +102,9 @@ and of Debian 11 on sid's. What inotify-trace says is compared with /proc, for e
 --churn SECONDS pods come and go on Debian 12 and 13 instead, of which it must say nothing.
 The scenario runtimes runs a container each with runc, crun, containerd, Podman and Docker of Debian
 12. What inotify-trace calls them is compared with what their runtimes do.
+The scenario systemd installs the Debian package in Debian 11, 12 and 13, each on its own kernel and
+under its own systemd, and does with it what users do: enable, kill -9, a hang, stop, its socket, a
+reboot, an upgrade, removal. Each takes about five minutes; installing Debian for it, five more once.
 
 Environment:
   MIRROR          a Debian mirror's address, instead of the one apt uses
@@ -132,17 +140,28 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
 fn run_scenario(workspace: &Workspace, args: &Args, scenario: Scenario) -> Result<()> {
     let results = live::results(workspace);
     let work = of_this_run(&results)?;
-    let agent = builds::program(workspace, xtask::agent::NAME, false)?;
+    let agent = match &args.package {
+        None => builds::program(workspace, xtask::agent::NAME, false)?,
+        // It has one, and the agent here need not be built.
+        Some(package) if scenario == Scenario::Systemd => package.clone(),
+        Some(_) => bail!("only the scenario systemd installs a --package"),
+    };
     let options = scenario::Options {
         kernels: args.kernels.clone(),
         allow_missing: args.allow_missing.clone(),
         restarts: args.restarts,
         churn: args.churn,
+        package: args.package.clone(),
         limit: Duration::from_secs(args.limit),
         stream: args.kernels.len() == 1,
     };
-    let place =
-        scenario::Place { agent, cache: &Cache::open()?, work: &work.path, results: &results };
+    let place = scenario::Place {
+        workspace,
+        agent,
+        cache: &Cache::open()?,
+        work: &work.path,
+        results: &results,
+    };
     let run = scenario.prepare(&place, &options)?;
     parallel::run(run.jobs());
     let reports = run.conclude();

@@ -1,4 +1,5 @@
-//! The real world in virtual machines: leaks, with the programs that had them, and containers.
+//! The real world in virtual machines: leaks, with the programs that had them, containers, and the
+//! package under systemd.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use xtask::step;
+use xtask::workspace::Workspace;
 
 use crate::boot::{Boot, End};
 use crate::initramfs::{self, Program};
@@ -24,6 +26,7 @@ mod past;
 pub mod rootfs;
 mod runtimes;
 mod story;
+mod systemd;
 mod table;
 mod truth;
 mod verdict;
@@ -66,6 +69,8 @@ pub enum Scenario {
     Containerd5670,
     /// A container of each runtime, which has a name.
     Runtimes,
+    /// The Debian package under systemd, from its installation to its removal.
+    Systemd,
 }
 
 impl FromStr for Scenario {
@@ -75,7 +80,8 @@ impl FromStr for Scenario {
         match name {
             NAME => Ok(Self::Containerd5670),
             runtimes::NAME => Ok(Self::Runtimes),
-            _ => Err(format!("there are {NAME} and {}", runtimes::NAME)),
+            systemd::NAME => Ok(Self::Systemd),
+            _ => Err(format!("there are {NAME}, {} and {}", runtimes::NAME, systemd::NAME)),
         }
     }
 }
@@ -121,6 +127,8 @@ pub struct Options {
     pub restarts: u32,
     /// Instead of leaks, for how many seconds pods come and go.
     pub churn: Option<u64>,
+    /// A Debian package, instead of one with the agent.
+    pub package: Option<PathBuf>,
     pub limit: Duration,
     /// Whether to show the output while it comes.
     pub stream: bool,
@@ -128,6 +136,7 @@ pub struct Options {
 
 /// The directories of the machines' input and results.
 pub struct Place<'a> {
+    pub workspace: &'a Workspace,
     pub agent: PathBuf,
     pub cache: &'a Cache,
     pub work: &'a Path,
@@ -164,6 +173,7 @@ impl Scenario {
         match self {
             Self::Containerd5670 => NAME,
             Self::Runtimes => runtimes::NAME,
+            Self::Systemd => systemd::NAME,
         }
     }
 
@@ -176,6 +186,7 @@ impl Scenario {
         Ok(match self {
             Self::Containerd5670 => Box::new(Leaks::new(place, options)?),
             Self::Runtimes => Box::new(runtimes::Runtimes::new(place, options)?),
+            Self::Systemd => Box::new(systemd::Systemd::new(place, options)?),
         })
     }
 }
@@ -294,6 +305,7 @@ impl Leaks<'_> {
             name: format!("{} with containerd of {}", report.name(), case.suite),
             directory: &directory,
             initramfs: &initramfs,
+            disk: None,
             memory: MEMORY,
             limit: self.options.limit,
             stream: self.options.stream,
@@ -369,6 +381,7 @@ mod tests {
     fn a_scenario_goes_by_its_name() {
         assert_eq!("containerd-5670".parse(), Ok(Scenario::Containerd5670));
         assert_eq!("runtimes".parse(), Ok(Scenario::Runtimes));
+        assert_eq!("systemd".parse(), Ok(Scenario::Systemd));
         assert!("containerd".parse::<Scenario>().unwrap_err().contains("containerd-5670"));
     }
 

@@ -118,6 +118,7 @@ impl Runtimes<'_> {
             name: format!("{} with runtimes of {SUITE}", report.name()),
             directory: &format!("{NAME}-{}", kernel.suite),
             initramfs: &initramfs,
+            disk: None,
             memory: MEMORY,
             limit: self.options.limit,
             stream: self.options.stream,

@@ -43,7 +43,7 @@ esac
 const PRERM: &str = r#"#!/bin/sh
 set -e
 if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
-    deb-systemd-invoke stop inotify-trace.service >/dev/null || true
+    deb-systemd-invoke stop inotify-trace.socket inotify-trace.service >/dev/null || true
 fi
 "#;
 
@@ -53,8 +53,9 @@ if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
     systemctl --system daemon-reload >/dev/null || true
 fi
 if [ "$1" = purge ]; then
-    # The link of a unit that was enabled, and what the unit kept.
+    # The links of units that were enabled, and what the unit kept.
     rm -f /etc/systemd/system/multi-user.target.wants/inotify-trace.service
+    rm -f /etc/systemd/system/sockets.target.wants/inotify-trace.socket
     rm -rf /var/lib/inotify-trace
 fi
 "#;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::agent;
 use crate::apt;
-use crate::architecture::{ALL, Architecture};
+use crate::architecture::{self, ALL, Architecture};
 use crate::image;
 use crate::step;
 use crate::testbed;
@@ -144,6 +144,13 @@ fn make(workspace: &Workspace, architectures: &[&Architecture], out: &Path) -> R
         step::say(&format!("made {} ({} kB)", file.display(), size / 1000));
     }
     Ok(())
+}
+
+/// Makes only a Debian package, of a program for this machine that is there, in `out`.
+pub fn debian(workspace: &Workspace, binary: &Path, out: &Path) -> Result<PathBuf> {
+    let (release, architecture) = (Release::of(workspace)?, architecture::here()?);
+    let contents = Contents::of(workspace, architecture, binary.to_path_buf(), out)?;
+    deb::make(&release, architecture, &contents, out)
 }
 
 fn version(workspace: &Workspace) -> Result<String> {

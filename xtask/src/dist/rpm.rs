@@ -88,7 +88,7 @@ if [ -d /run/systemd/system ]; then systemctl daemon-reload >/dev/null 2>&1 || :
 
 %preun
 if [ "$1" = 0 ] && [ -d /run/systemd/system ]; then
-    systemctl disable --now inotify-trace.service >/dev/null 2>&1 || :
+    systemctl disable --now inotify-trace.socket inotify-trace.service >/dev/null 2>&1 || :
 fi
 
 %postun
