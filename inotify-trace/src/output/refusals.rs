@@ -1,9 +1,14 @@
 //! What limits have refused, for `why` and for reports.
 
-use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    time::Duration,
+};
 
 use inotify_trace_model::{
     event::{BootTime, Event, Task},
+    feed::Batch,
     findings::Exhausted,
     resource::Resource,
     story::Audience,
@@ -34,6 +39,8 @@ pub struct Refused {
     pub first: BootTime,
     /// The last of them.
     pub last: BootTime,
+    /// The time of its batch: from then on a replay tells of it.
+    pub told: BootTime,
     /// How many there were.
     pub count: u64,
     /// The last who was refused.
@@ -56,13 +63,17 @@ impl Refused {
 
 /// Collects them.
 #[derive(Clone, Debug, Default)]
-pub struct Refusals(BTreeMap<Key, Refused>);
+pub struct Refusals {
+    all: BTreeMap<Key, Refused>,
+    /// Those of the batch that is not over.
+    untold: BTreeSet<Key>,
+}
 
 impl Refusals {
     /// All of them, the latest first.
     #[must_use]
     pub fn latest(&self) -> Vec<&Refused> {
-        let mut all: Vec<_> = self.0.values().collect();
+        let mut all: Vec<_> = self.all.values().collect();
         all.sort_by_key(|it| std::cmp::Reverse(it.last));
         all
     }
@@ -70,23 +81,24 @@ impl Refusals {
     /// Those by a user's limit.
     #[must_use]
     pub fn of(&self, user: User, resource: Resource) -> Option<&Refused> {
-        self.0.get(&Key::Quota(user, resource))
+        self.all.get(&Key::Quota(user, resource))
     }
 
     fn add(&mut self, key: Key, limit: Limit, event: &Event, tracker: &Tracker) {
-        if self.0.len() >= MOST && !self.0.contains_key(&key) {
+        if self.all.len() >= MOST && !self.all.contains_key(&key) {
             return;
         }
         let new = Refused {
             first: event.time,
             last: event.time,
+            told: event.time,
             count: 0,
             task: None,
             exhausted: None,
             limit,
             looked: event.time,
         };
-        let refused = self.0.entry(key).or_insert(new);
+        let refused = self.all.entry(key).or_insert(new);
         let is_stale = refused.count == 0 || event.time.since(refused.looked) >= FRESH;
         if is_stale && matches!(key, Key::Quota(..)) {
             refused.exhausted =
@@ -94,6 +106,7 @@ impl Refusals {
             refused.looked = event.time;
         }
         refused.last = event.time;
+        self.untold.insert(key);
         refused.count += 1;
         refused.task = event.task.or(refused.task);
     }
@@ -116,6 +129,15 @@ impl Audience for Refusals {
             _ => return Ok(()),
         };
         self.add(key, limit, event, tracker);
+        Ok(())
+    }
+
+    fn batch(&mut self, batch: &mut Batch, _: &Tracker) -> Result<(), Infallible> {
+        for key in std::mem::take(&mut self.untold) {
+            if let Some(refused) = self.all.get_mut(&key) {
+                refused.told = batch.time;
+            }
+        }
         Ok(())
     }
 }

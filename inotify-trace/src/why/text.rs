@@ -71,8 +71,8 @@ impl Answer {
         let (Problem::Refused(refused), Before::Recorded(files)) = (problem, &self.before) else {
             return None;
         };
-        // With the refusal itself, wherever the command is entered.
-        let after = BootTime(refused.last.0.saturating_add(1_000_000));
+        // With the refusal itself, and in any time zone.
+        let after = BootTime(refused.told.0.saturating_add(1_000_000));
         let time = clock.timestamp(after).to_zoned(clock.zone().clone());
         let time = time.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z");
         let files = files.iter().map(|file| format!(" --recording {}", quoted(file)));
