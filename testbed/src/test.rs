@@ -68,7 +68,7 @@ Tiers, with the time that they take on 2 processors:
             of fuzzing a target; about 35 minutes with the build
   --full    everything: each live test on each kernel with each backend, all scenarios, pods that
             come and go for 10 minutes, 5 minutes of ordinary load, 10 minutes of fuzzing a target,
-            the loads of the benchmarks; hours
+            the loads of the benchmarks, a fleet of 1,000 nodes; hours
 
 What a tier leaves out is said at its end. A test that fails leaves its output, and what its agents
 said and recorded, in a directory that is named with it; --again runs only what failed last time.";
@@ -456,7 +456,7 @@ fn left_out(tier: Tier, told: &[results::Test]) -> String {
             names(&["each_kernel", "each_backend"])
         ),
         Tier::Usual => format!(
-            "Left out without --full: fuzzing for longer; minutes of ordinary load; the scenarios {others}; on other kernels \
+            "Left out without --full: fuzzing for longer; minutes of ordinary load; a fleet of 1,000 nodes; the scenarios {others}; on other kernels \
              than this one what depends on neither kernel nor backend: {}; and there with other \
              backends than fentry what depends on the kernel only: {}\n",
             names(&["here"]),

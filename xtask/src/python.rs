@@ -14,7 +14,7 @@ use crate::workspace::Workspace;
 /// Tells the tests where the environment's Python is.
 pub const VARIABLE: &str = "INOTIFY_TRACE_PYTHON";
 
-/// How long fetching 25 MiB may take.
+/// How long fetching 100 MiB may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Like [`setup`]; says so if that does not work: tests that need it are skipped then.

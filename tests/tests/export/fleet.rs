@@ -47,7 +47,7 @@ const CACHE: Pod = Pod {
 };
 
 /// The queries of a document, in order.
-fn queries() -> Vec<String> {
+pub fn queries() -> Vec<String> {
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/fleet.md");
     let text = std::fs::read_to_string(document).expect("docs/fleet.md");
     let blocks = text.split("```sql\n").skip(1);
@@ -180,16 +180,16 @@ fn the_queries_tell_what_was_made_up() {
     ]);
     same("pods", &answers[2], &pods);
 
-    let failure = |node: &str, hour: u32, event: &str, errno: &str, limit: Value, count: u32| {
-        json!({ "node": node, "date": "2026-03-01", "hour": hour, "event": event,
+    let failure = |node: &str, hour: &str, event: &str, errno: &str, limit: Value, count: u32| {
+        json!({ "node": node, "in_hour": format!("2026-03-01 {hour}:00:00+00"), "event": event,
                 "errno": errno, "limit_hit": limit, "failures": count })
     };
     let instances = || json!("inotify-instances");
     let failures = json!([
-        failure("worker-1", 9, "create-failed", "EMFILE", instances(), 7),
-        failure("worker-1", 9, "watch-failed", "ENOENT", Value::Null, 3),
-        failure("worker-1", 10, "create-failed", "EMFILE", instances(), 2),
-        failure("worker-2", 10, "watch-failed", "ENOSPC", json!("inotify-watches"), 4),
+        failure("worker-1", "09", "create-failed", "EMFILE", instances(), 7),
+        failure("worker-1", "09", "watch-failed", "ENOENT", Value::Null, 3),
+        failure("worker-1", "10", "create-failed", "EMFILE", instances(), 2),
+        failure("worker-2", "10", "watch-failed", "ENOSPC", json!("inotify-watches"), 4),
     ]);
     same("failures", &answers[3], &failures);
 

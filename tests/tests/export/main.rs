@@ -7,6 +7,7 @@ mod made;
 mod memory;
 mod perfetto;
 mod sbom;
+mod simulated;
 mod trouble;
 
 use std::{
