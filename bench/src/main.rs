@@ -12,6 +12,7 @@ use xtask::workspace::Workspace;
 
 mod backends;
 mod calls;
+mod check;
 mod compare;
 mod context;
 mod here;
@@ -53,6 +54,8 @@ enum Task {
     Backends(backends::Args),
     /// Time looks at the machine, as root, and print a line for each.
     Looks(list::Rounds),
+    /// Take the CPU time of two builds in turns, as root, and print a line for each pair.
+    Pairs(check::PairsArgs),
     /// Look through /proc as a plain scanner does, to compare with.
     Scan,
     /// Run a load to be traced.
@@ -62,11 +65,21 @@ enum Task {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let (None, Some(builds)) = (&cli.task, &cli.args.check) {
+        return match Workspace::locate().and_then(|workspace| check::run(&workspace, builds)) {
+            Ok(is_slower) => u8::from(is_slower).into(),
+            Err(error) => {
+                step::say(&format!("error: {error:#}"));
+                2.into()
+            }
+        };
+    }
     let result = match cli.task {
         None => Workspace::locate().and_then(|workspace| publish::run(&workspace, &cli.args)),
         Some(Task::Here(args)) => here::measure(&args),
         Some(Task::Backends(args)) => backends::measure(&args),
         Some(Task::Looks(rounds)) => list::look(&rounds),
+        Some(Task::Pairs(args)) => check::pairs(&args),
         Some(Task::Scan) => list::scan(),
         Some(Task::Load(load)) => load::run(&load),
     };

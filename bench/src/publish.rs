@@ -1,6 +1,7 @@
 //! The user's part: installs tools, builds, starts the measurements as root, and writes the report.
 
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use xtask::agent;
@@ -29,6 +30,13 @@ pub struct Args {
     /// Measure only recordings, and keep the rest of the report.
     #[arg(long, conflicts_with_all = ["only_vm", "only_list"])]
     only_record: bool,
+    /// Compare two builds of the agent, or two commits, which are built, and write no report. CPU time
+    /// is taken in 15 pairs of runs, the other one first each time. Exit code 1 if the new one is clearly
+    /// slower at something: it took more in 13 of the pairs, and by more than 5 % in the middle of them;
+    /// 2 if they cannot be compared. Of equal builds chance makes one measurement in 270 so uneven, whatever
+    /// else the machine does.
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = ["only_vm", "only_list", "only_record", "quick"])]
+    pub check: Option<Vec<PathBuf>>,
 }
 
 /// Builds, measures, and writes the report.

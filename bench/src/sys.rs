@@ -4,6 +4,8 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::ptr::NonNull;
 
 /// A new inotify instance. Dropping it closes it.
@@ -46,6 +48,22 @@ pub fn interrupt(pid: u32) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// Waits for a child of ours; how it ended, and milliseconds of CPU time and kB of resident memory that it
+/// took, with those of its own children that it has waited for.
+pub fn wait(pid: u32) -> io::Result<(ExitStatus, [f64; 2])> {
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+    let mut status = 0;
+    // SAFETY: numbers, of which zero is one.
+    let mut used: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to whole values of their types.
+    if unsafe { libc::wait4(pid, &mut status, 0, &mut used) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let ms = |time: libc::timeval| time.tv_sec as f64 * 1e3 + time.tv_usec as f64 / 1e3;
+    let used = [ms(used.ru_utime) + ms(used.ru_stime), used.ru_maxrss as f64];
+    Ok((ExitStatus::from_raw(status), used))
 }
 
 /// Raises the limit of open files as far as it goes.

@@ -10,7 +10,7 @@ use xtask::step;
 use xtask::workspace::{Workspace, which};
 
 use self::measured::Measured;
-use self::tools::{FIND, JSON, PROCESSES, SCANNER, WALK};
+use self::tools::{FIND, JSON, SCANNER, WALK};
 
 use crate::report::verdict;
 use crate::vm::{self, Guest, one_line, with_libraries};
@@ -22,8 +22,9 @@ mod plot;
 mod scanner;
 mod tools;
 
+pub use held::Held;
 pub use scanner::scan;
-pub use tools::{Rounds, measure as look};
+pub use tools::{PROCESSES, Rounds, each, measure as look};
 
 const HEADING: &str = "## A look at the machine";
 
@@ -56,7 +57,7 @@ pub fn setup() {
 /// Measures here and in a virtual machine; draws the figure; the section of the report.
 pub fn measure(workspace: &Workspace, quick: bool) -> Result<String> {
     let here = here(workspace, quick)?;
-    let each = tools::each();
+    let each = each();
     let growing = tools::each_growing();
     let mut text = format!(
         "{HEADING}\n\n\

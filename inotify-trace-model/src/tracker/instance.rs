@@ -298,7 +298,9 @@ impl Instance {
         }
         if target.inode != 0 {
             let (path, resolved) = (watch.target.path.take(), watch.target.resolved.take());
-            watch.target = Target { path, resolved, ..target.clone() };
+            let Target { silence, is_gone, inode, dev, cgroup, ref file, .. } = *target;
+            let file = file.clone();
+            watch.target = Target { path, resolved, silence, is_gone, inode, dev, cgroup, file };
         }
         self.number_changed(before, time);
     }

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The most records in a batch.
-pub(super) const BATCH: usize = 4096;
+const BATCH: usize = 4096;
 
 /// The number of batches that empty the ring buffer for certain: more than the largest one holds.
 const LAST_BATCHES: usize = 1024;

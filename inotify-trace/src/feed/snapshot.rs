@@ -9,12 +9,7 @@ use inotify_trace_model::{
     usage::standings,
 };
 
-use super::{
-    charges,
-    intake::{BATCH, Intake},
-    naming::Naming,
-    now, untold,
-};
+use super::{charges, intake::Intake, naming::Naming, now, untold};
 use crate::{
     host::{
         Targets, Whereabouts, cgroup,
@@ -179,6 +174,9 @@ fn look(intake: &mut Intake) -> Result<Look, KernelError> {
     Ok(look)
 }
 
+/// The most answers that wait to be read. One may have 2 kB: an instance, and four files of cgroups.
+const UNREAD: usize = 64;
+
 /// Finds all instances by copying each inotify descriptor and asking for its instance.
 fn look_through_proc(intake: &mut Intake, look: &mut Look) -> Result<(), KernelError> {
     intake.programs.prepare_to_identify()?;
@@ -192,7 +190,7 @@ fn look_through_proc(intake: &mut Intake, look: &mut Look) -> Result<(), KernelE
             look.vanished.insert((table, fd));
         }
         identified += 1;
-        if identified.is_multiple_of(BATCH) {
+        if identified.is_multiple_of(UNREAD) {
             intake.drain(&mut look.events);
         }
     }

@@ -68,6 +68,10 @@ impl Default for Settings {
     }
 }
 
+/// Bytes of the ring buffer if there are only answers to questions, which are read every few. Its memory is
+/// resident twice, and would be most of what a listing takes.
+const ANSWERS: u32 = 512 << 10;
+
 /// Kernel programs, loaded and attached. Dropping them detaches all.
 pub struct Programs {
     backend: Option<Backend>,
@@ -127,7 +131,8 @@ impl Programs {
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O enabled.
-    pub fn for_questions(settings: Settings) -> Result<Self, KernelError> {
+    pub fn for_questions(mut settings: Settings) -> Result<Self, KernelError> {
+        settings.buffer = settings.buffer.min(ANSWERS);
         let mut loader = Loader::new(settings, &[])?;
         loader.prepare_for_questions()?;
         Self::new(None, loader, settings)

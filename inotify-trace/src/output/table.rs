@@ -166,6 +166,31 @@ impl EachRow for Vec<Vec<Cell>> {
     }
 }
 
+/// What the last row shows in a column: the next one often shows the same.
+#[derive(Clone, Default)]
+struct Shown {
+    cell: Option<Cell>,
+    text: String,
+    length: usize,
+}
+
+impl Shown {
+    /// Shows another cell; returns whether it differs.
+    fn becomes(&mut self, cell: &Cell) -> bool {
+        let differs = self.cell.as_ref() != Some(cell);
+        if differs {
+            self.show(&cell.shown());
+            self.cell = Some(cell.clone());
+        }
+        differs
+    }
+
+    fn show(&mut self, text: &str) {
+        text.clone_into(&mut self.text);
+        self.length = length(text);
+    }
+}
+
 /// Writes rows as [`Table::write_within`] does. They are made twice: to measure them, and to write them.
 ///
 /// # Errors
@@ -181,10 +206,13 @@ pub fn write_within(
     let mut right = vec![true; columns.len()];
     let mut widths: Vec<_> =
         columns.iter().map(|name| if headers { length(name) } else { 0 }).collect();
+    let mut shown = vec![Shown::default(); columns.len()];
     rows.each_row(&mut |row| {
-        for ((cell, right), width) in row.iter().zip(&mut right).zip(&mut widths) {
-            *right &= cell.is_number() || *cell == Cell::Missing;
-            *width = length(&cell.shown()).max(*width);
+        for (at, cell) in row.iter().enumerate().take(columns.len()) {
+            if shown[at].becomes(cell) {
+                right[at] &= cell.is_number() || *cell == Cell::Missing;
+                widths[at] = shown[at].length.max(widths[at]);
+            }
         }
         Ok(())
     })?;
@@ -192,9 +220,10 @@ pub fn write_within(
     let gaps = 2 * widths.len().saturating_sub(1);
     let is_wide = widths.iter().sum::<usize>() + gaps > most;
     let gap = if is_wide { " " } else { "  " };
+    shown.fill(Shown::default());
     let mut line = String::new();
-    let add = |line: &mut String, at: usize, cell: &str, tone| {
-        let pad = widths[at].saturating_sub(length(cell));
+    let add = |line: &mut String, at: usize, cell: &str, length, tone| {
+        let pad = widths[at].saturating_sub(length);
         let (before, after) = if right[at] { (pad, 0) } else { (0, pad) };
         line.push_str(if at == 0 { "" } else { gap });
         line.extend(iter::repeat_n(' ', before));
@@ -203,22 +232,25 @@ pub fn write_within(
         line.extend(iter::repeat_n(' ', after));
     };
     if headers {
-        columns.iter().enumerate().for_each(|(at, name)| add(&mut line, at, name, Tone::Plain));
+        for (at, name) in columns.iter().enumerate() {
+            add(&mut line, at, name, length(name), Tone::Plain);
+        }
         writeln!(out, "{}", line.trim_end())?;
     }
     rows.each_row(&mut |row| {
         line.clear();
         for (at, cell) in row.iter().enumerate().take(columns.len()) {
-            let text = cell.shown();
-            if is_narrowed && length(&text) > widths[at] {
+            let shown = &mut shown[at];
+            if shown.becomes(cell) && is_narrowed && shown.length > widths[at] {
                 // The end of a path or an id says more than its beginning; of words, the beginning.
+                let text = &shown.text;
                 let is_words =
                     matches!(cell, Cell::List(_)) || (text.contains(' ') && !text.starts_with('/'));
                 let cut = if is_words { shorten_end } else { shorten };
-                add(&mut line, at, &cut(&text, widths[at]), cell.tone());
-            } else {
-                add(&mut line, at, &text, cell.tone());
+                let cut = cut(text, widths[at]);
+                shown.show(&cut);
             }
+            add(&mut line, at, &shown.text, shown.length, cell.tone());
         }
         writeln!(out, "{}", line.trim_end())
     })

@@ -20,12 +20,15 @@ use std::{
 };
 
 use inotify_trace_model::event::Silence;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{privileges, procfs};
 
 pub use request::{Place, Program, Request};
 pub use serve::main;
+
+/// The byte that ends each message, and is in none.
+const END: u8 = 0;
 
 /// The name of its program, by which a helper knows that it is one.
 const NAME: &str = "inotify-trace-helper";
@@ -225,14 +228,13 @@ impl Running {
         answers: &mut Vec<A>,
     ) -> Result<(), Failure> {
         let gone = |_: io::Error| Failure::Gone;
-        let mut lines = Vec::new();
+        let mut messages = Vec::new();
         for request in requests {
-            serde_json::to_writer(&mut lines, request).map_err(|_| Failure::Gone)?;
-            lines.push(b'\n');
+            add_message(&mut messages, request).map_err(gone)?;
         }
         // It has answered all before, and these find room in the socket.
         self.answers.get_ref().set_write_timeout(Some(patience)).map_err(gone)?;
-        self.answers.get_mut().write_all(&lines).map_err(gone)?;
+        self.answers.get_mut().write_all(&messages).map_err(gone)?;
         self.answers.get_ref().set_read_timeout(Some(patience)).map_err(gone)?;
         for _ in requests {
             answers.push(self.answer(patience)?);
@@ -244,9 +246,9 @@ impl Running {
         let latest = Instant::now() + BUSY * patience;
         let mut answer = Vec::new();
         loop {
-            match self.answers.read_until(b'\n', &mut answer) {
-                Ok(_) if answer.ends_with(b"\n") => {
-                    return serde_json::from_slice(&answer).map_err(|_| Failure::Gone);
+            match self.answers.read_until(END, &mut answer) {
+                Ok(_) if answer.ends_with(&[END]) => {
+                    return postcard::from_bytes_cobs(&mut answer).map_err(|_| Failure::Gone);
                 }
                 // What has come so far is kept.
                 Err(error) if is_time_over(&error) => {
@@ -258,6 +260,12 @@ impl Running {
             }
         }
     }
+}
+
+/// Adds a question or an answer to others.
+fn add_message(to: &mut Vec<u8>, message: &impl Serialize) -> io::Result<()> {
+    to.extend(postcard::to_stdvec_cobs(message).map_err(io::Error::other)?);
+    Ok(())
 }
 
 fn is_time_over(error: &io::Error) -> bool {
@@ -275,6 +283,9 @@ fn own_program() -> Command {
 mod tests {
     use super::*;
 
+    /// Answers one question, which has four bytes.
+    const ONE: &str = "/usr/bin/head -c 4 >&0";
+
     /// A helper whose program is a line for the shell, which answers on its standard input.
     fn helper(program: fn() -> Command, rests: bool) -> Helper {
         let mut helper = Helper::new(Duration::from_millis(50));
@@ -288,13 +299,14 @@ mod tests {
         command
     }
 
-    fn ask(helper: &mut Helper, pid: u32) -> Result<serde_json::Value, Silence> {
+    /// The answer is the question.
+    fn ask(helper: &mut Helper, pid: u32) -> Result<Request, Silence> {
         helper.ask(&Request::Arguments(pid), Duration::ZERO)
     }
 
     #[test]
     fn each_question_gets_its_answer_also_from_the_next_helper() {
-        let answer = |pid: u32| Ok(serde_json::json!({ "Arguments": pid }));
+        let answer = |pid: u32| Ok(Request::Arguments(pid));
         let mut echo = helper(|| shell("exec /bin/cat >&0"), false);
         assert_eq!([1, 2].map(|pid| ask(&mut echo, pid)), [1, 2].map(answer));
         let first = echo.running.as_ref().map(|it| it.child.id()).unwrap();
@@ -302,7 +314,7 @@ mod tests {
         assert_eq!(ask(&mut echo, 3), answer(3));
         assert_ne!(echo.running.as_ref().map(|it| it.child.id()), Some(first));
         // One that always ends is not started again and again.
-        let mut ending = helper(|| shell("read line"), false);
+        let mut ending = helper(|| shell("exec /usr/bin/head -c 1"), false);
         assert_eq!(ask(&mut ending, 1), Err(Silence::NotAsked));
     }
 
@@ -310,16 +322,16 @@ mod tests {
     fn what_is_asked_at_once_is_answered_until_one_is_silent() {
         let ask_all = |helper: &mut Helper| {
             let requests = [1, 2, 3].map(Request::Arguments);
-            helper.ask_all::<serde_json::Value>(&requests, Duration::ZERO)
+            helper.ask_all::<Request>(&requests, Duration::ZERO)
         };
-        let answer = |pid: u32| Ok(serde_json::json!({ "Arguments": pid }));
+        let answer = |pid: u32| Ok(Request::Arguments(pid));
         let mut echo = helper(|| shell("exec /bin/cat >&0"), false);
         assert_eq!(ask_all(&mut echo), [1, 2, 3].map(answer));
         // The questions that others could answer are asked again by whoever knows which those are.
-        let mut silent = helper(|| shell("read a && echo $a >&0; exec /bin/sleep 1000"), false);
+        let mut silent = helper(|| shell(&format!("{ONE} && exec /bin/sleep 1000")), false);
         assert_eq!(ask_all(&mut silent), [answer(1), Err(Silence::NoAnswer)]);
         // The next helper goes on where one has ended.
-        let mut ending = helper(|| shell("read a && echo $a >&0"), false);
+        let mut ending = helper(|| shell(ONE), false);
         assert_eq!(ask_all(&mut ending), [answer(1), answer(2), Err(Silence::NotAsked)]);
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::procfs::{Asked, WatchInfo};
 
 /// A look-up.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// The [`Place`] of a watch's target, and whether it was left out for lack of time.
     Find {

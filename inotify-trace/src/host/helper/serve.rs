@@ -14,9 +14,8 @@ use std::{
 
 use inotify_trace_model::text::text_of;
 use rustix::process::Signal;
-use serde::Serialize;
 
-use super::{NAME, Program, Request};
+use super::{END, NAME, Program, Request, add_message};
 use crate::host::{
     privileges,
     procfs::{self, Targets},
@@ -47,20 +46,19 @@ fn serve() -> io::Result<()> {
     let mut answers = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let requests = OwnedFd::from(answers.try_clone()?);
     let mut requests = BufReader::with_capacity(QUESTIONS, UnixStream::from(requests));
-    let (mut targets, mut line) = (Targets::default(), Vec::new());
+    let (mut targets, mut message) = (Targets::default(), Vec::new());
     let mut kept = Kept::default();
-    while requests.read_until(b'\n', &mut line)? > 0 {
-        let request = serde_json::from_slice(&line)?;
+    while requests.read_until(END, &mut message)? > 0 {
+        let request = postcard::from_bytes_cobs(&mut message).map_err(io::Error::other)?;
         if !kept.may_wait_for(&request) {
             kept.write(&mut answers)?;
         }
         answer(request, &mut targets, &mut kept.answers)?;
-        kept.answers.push(b'\n');
         // Without another question in memory, the next may take any time to come.
-        if !requests.buffer().contains(&b'\n') || kept.are_old() {
+        if !requests.buffer().contains(&END) || kept.are_old() {
             kept.write(&mut answers)?;
         }
-        line.clear();
+        message.clear();
     }
     Ok(())
 }
@@ -113,27 +111,27 @@ fn answer(request: Request, targets: &mut Targets, to: &mut Vec<u8>) -> io::Resu
     let path_of = |path: &Path| text_of(path.as_os_str().as_bytes()).into_owned();
     match request {
         Request::Find { watch, holder, is_foreign } => {
-            json(to, &targets.find(&watch, holder, is_foreign))
+            add_message(to, &targets.find(&watch, holder, is_foreign))
         }
         Request::Search { dev, inodes, holder, arguments, millis, is_foreign } => {
             let deadline = Instant::now() + Duration::from_millis(millis);
             let wanted = (dev, inodes.into_iter().collect());
             let found = targets.search(wanted, (holder, &arguments), deadline, is_foreign);
             let found = found.into_iter().map(|(inode, path)| (inode, path_of(&path)));
-            json(to, &found.collect::<Vec<_>>())
+            add_message(to, &found.collect::<Vec<_>>())
         }
         Request::Resolve { path, asked } => {
-            json(to, &procfs::resolve_on_device(&path, asked).map(|path| path_of(&path)))
+            add_message(to, &procfs::resolve_on_device(&path, asked).map(|path| path_of(&path)))
         }
-        Request::Arguments(pid) => json(to, &procfs::arguments(pid)),
-        Request::Program(pid) => json(to, &program(pid)),
+        Request::Arguments(pid) => add_message(to, &procfs::arguments(pid)),
+        Request::Program(pid) => add_message(to, &program(pid)),
         Request::Read { below, path, most } => {
             let below = Below::open(Path::new(OsStr::from_bytes(&below)));
-            json(to, &below.and_then(|below| below.read(&path, most)))
+            add_message(to, &below.and_then(|below| below.read(&path, most)))
         }
         Request::Names { below, path, most } => {
             let below = Below::open(Path::new(OsStr::from_bytes(&below)));
-            json(to, &below.map(|below| below.names(&path, most)).unwrap_or_default())
+            add_message(to, &below.map(|below| below.names(&path, most)).unwrap_or_default())
         }
     }
 }
@@ -144,10 +142,6 @@ fn program(pid: u32) -> Option<Program> {
     }
     let (arguments, build_info) = (procfs::arguments(pid)?, procfs::go_build_info(pid));
     Some(Program { arguments, build_info })
-}
-
-fn json(to: &mut Vec<u8>, answer: &impl Serialize) -> io::Result<()> {
-    Ok(serde_json::to_writer(to, answer)?)
 }
 
 #[cfg(test)]

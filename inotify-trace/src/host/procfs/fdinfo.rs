@@ -1,5 +1,7 @@
 //! `/proc/PID/fdinfo/FD` of an inotify descriptor (`fs/notify/fdinfo.c`).
 
+use std::io::{self, BufRead};
+
 use serde::{Deserialize, Serialize};
 
 use super::FileHandle;
@@ -29,18 +31,26 @@ pub struct WatchInfo {
 }
 
 impl FdInfo {
-    /// Parses the text of the file. Unknown lines and fields are skipped: kernels add some.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        let mut info = Self::default();
-        for line in text.lines() {
-            if let Some(flags) = line.strip_prefix("flags:") {
-                info.flags = u32::from_str_radix(flags.trim(), 8).unwrap_or_default();
-            } else if let Some(watch) = line.strip_prefix("inotify ") {
-                info.watches.extend(WatchInfo::parse(watch));
-            }
+    /// Reads the file, line by line: a million watches are 130 MB of text. Unknown lines and fields are
+    /// skipped: kernels add some.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(mut file: impl BufRead) -> io::Result<Self> {
+        let (mut info, mut line) = (Self::default(), Vec::new());
+        while file.read_until(b'\n', &mut line)? > 0 {
+            info.add(str::from_utf8(&line).unwrap_or_default());
+            line.clear();
         }
-        info
+        Ok(info)
+    }
+
+    fn add(&mut self, line: &str) {
+        if let Some(flags) = line.strip_prefix("flags:") {
+            self.flags = u32::from_str_radix(flags.trim(), 8).unwrap_or_default();
+        } else if let Some(watch) = line.strip_prefix("inotify ") {
+            self.watches.extend(WatchInfo::parse(watch));
+        }
     }
 }
 
@@ -86,7 +96,7 @@ mod tests {
                     inotify wd:2 ino:528 sdev:19 mask:2 ignored_mask:0 fhandle-bytes:8 \
                     fhandle-type:fe f_handle:2805000001000000\n\
                     inotify wd:1a ino:9e7e sdev:800013 mask:800afce ignored_mask:0\n";
-        let info = FdInfo::parse(text);
+        let info = FdInfo::read(text.as_bytes()).unwrap();
         assert_eq!(info.flags, 0o2_004_000);
         let bytes = [0x28, 0x05, 0, 0, 1, 0, 0, 0];
         let handle = Some(FileHandle { kind: 0xfe, bytes: bytes.into() });
@@ -108,7 +118,7 @@ mod tests {
     #[test]
     fn passes_over_what_it_does_not_know() {
         for text in ["", "flags:\tx\n", "inotify \n", "inotify wd:-1 ino:5\n", "inotify ino:zz\n"] {
-            assert_eq!(FdInfo::parse(text), FdInfo::default(), "{text:?}");
+            assert_eq!(FdInfo::read(text.as_bytes()).unwrap(), FdInfo::default(), "{text:?}");
         }
     }
 }

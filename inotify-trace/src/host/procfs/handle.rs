@@ -1,7 +1,7 @@
 //! File handles, by which fdinfo identifies the targets of watches (open_by_handle_at(2)).
 
 use std::{
-    ffi::OsString,
+    ffi::{CStr, OsString},
     fs::{self, File},
     io,
     os::{
@@ -41,6 +41,38 @@ struct Raw {
     bytes: [u8; LONGEST],
 }
 
+impl Raw {
+    /// The handle of the file at a path from an open one, and the id of the mount that it is on.
+    fn of(from: impl AsFd, path: &CStr, flags: libc::c_int) -> io::Result<(Self, libc::c_int)> {
+        let mut raw = Self { length: LONGEST as libc::c_uint, kind: 0, bytes: [0; LONGEST] };
+        let mut mount_id: libc::c_int = 0;
+        let from = from.as_fd().as_raw_fd();
+        // SAFETY: a path that ends with a zero, and room for a handle of `length` bytes and for a number,
+        // all of which live until the call returns.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_name_to_handle_at,
+                from,
+                path.as_ptr(),
+                &raw mut raw,
+                &raw mut mount_id,
+                flags,
+            )
+        };
+        if result == 0 { Ok((raw, mount_id)) } else { Err(io::Error::last_os_error()) }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        let length = usize::try_from(self.length).unwrap_or(LONGEST).min(LONGEST);
+        &self.bytes[..length]
+    }
+}
+
+/// The id of the mount that an open file is on.
+pub(super) fn mount_id_of(file: impl AsFd) -> io::Result<libc::c_int> {
+    Ok(Raw::of(file, c"", libc::AT_EMPTY_PATH)?.1)
+}
+
 impl FileHandle {
     /// The current path of the file, on the file system of the descriptor `mount`. A removed file
     /// that is still open may keep its last path, followed by ` (deleted)`.
@@ -67,27 +99,19 @@ impl FileHandle {
         Self::with(file, AT_HANDLE_FID)
     }
 
+    /// The id of the mount that an entry of a directory is on, if it is the file of this handle. No link is
+    /// followed, and nothing is opened.
+    ///
+    /// # Errors
+    /// If there is no such entry.
+    pub fn mount_of(&self, directory: impl AsFd, entry: &CStr) -> io::Result<Option<libc::c_int>> {
+        let (raw, mount_id) = Raw::of(directory, entry, 0)?;
+        Ok((raw.kind == self.kind && raw.bytes() == &*self.bytes).then_some(mount_id))
+    }
+
     fn with(file: impl AsFd, flags: libc::c_int) -> io::Result<Self> {
-        let mut raw = Raw { length: LONGEST as libc::c_uint, kind: 0, bytes: [0; LONGEST] };
-        let mut mount_id: libc::c_int = 0;
-        let file = file.as_fd().as_raw_fd();
-        // SAFETY: an empty path that ends with a zero, and room for a handle of `length` bytes and
-        // for a number, all of which live until the call returns.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_name_to_handle_at,
-                file,
-                c"".as_ptr(),
-                &raw mut raw,
-                &raw mut mount_id,
-                libc::AT_EMPTY_PATH | flags,
-            )
-        };
-        if result != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let length = usize::try_from(raw.length).unwrap_or(LONGEST).min(LONGEST);
-        Ok(Self { kind: raw.kind, bytes: raw.bytes[..length].into() })
+        let (raw, _) = Raw::of(file, c"", libc::AT_EMPTY_PATH | flags)?;
+        Ok(Self { kind: raw.kind, bytes: raw.bytes().into() })
     }
 
     /// Opens the file with `O_PATH`.

@@ -13,7 +13,11 @@ mod root;
 mod table;
 mod targets;
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, BufReader},
+    path::{Path, PathBuf},
+};
 
 pub(super) use build_info::go_build_info;
 pub use descriptors::short_of_descriptors;
@@ -98,9 +102,10 @@ pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// If the table or descriptor is gone, or may not be read.
 pub fn inotify_info(table: TableId, fd: i32) -> io::Result<FdInfo> {
     let info = format!("fdinfo/{fd}");
-    let text = fs::read(table.directory().join(&info)).or_else(|error| {
+    let read =
+        |directory: PathBuf| FdInfo::read(BufReader::new(File::open(directory.join(&info))?));
+    read(table.directory()).or_else(|error| {
         // If the first thread has ended, shared descriptors are listed with the other threads only.
-        table.of_other_threads().find_map(|other| fs::read(other.join(&info)).ok()).ok_or(error)
-    })?;
-    Ok(FdInfo::parse(&String::from_utf8_lossy(&text)))
+        table.of_other_threads().find_map(|other| read(other).ok()).ok_or(error)
+    })
 }

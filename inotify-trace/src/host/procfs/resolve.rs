@@ -20,7 +20,7 @@ use super::{
 use crate::host::confined;
 
 /// The thread that gave a path, and the file that the kernel found.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     /// Process id.
     pub pid: u32,

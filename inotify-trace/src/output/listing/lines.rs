@@ -30,8 +30,14 @@ impl EachRow for Lines<'_> {
             let watches_of = watches.then(|| listing.instances(group));
             let of_watches = watches_of.into_iter().flatten().flat_map(|it| it.watches());
             let rows = (!watches).then_some(None).into_iter().chain(of_watches.map(Some));
+            let mut mask = None;
             for watch in rows.take(left) {
+                // Most watches of an instance have the same.
+                let new_mask = watch.map(|(_, it)| it.mask);
+                let is_same_mask = std::mem::replace(&mut mask, new_mask) == new_mask;
                 for (cell, &column) in row.iter_mut().zip(columns) {
+                    let changes = !(is_same_mask && column == Column::Mask);
+                    let watch = watch.filter(|_| changes);
                     let new = watch.and_then(|(&wd, it)| listing.watch_cell(column, wd, it));
                     if let Some(new) = new {
                         *cell = new;

@@ -2,6 +2,7 @@
 
 mod budget;
 mod mount;
+mod neighbours;
 mod opened;
 mod overlay;
 mod search;
@@ -20,6 +21,7 @@ use inotify_trace_model::text::text_of;
 use self::{
     budget::Budget,
     mount::{Mount, Sight, sight},
+    neighbours::Neighbours,
     opened::Opened,
     overlay::Layers,
     tables::{Tables, View},
@@ -75,6 +77,7 @@ pub struct Targets {
     /// Those of the overlay that was asked about last.
     layers: Option<((u32, String), Layers)>,
     opened: Opened,
+    neighbours: Neighbours,
     left_out: usize,
 }
 
@@ -94,6 +97,9 @@ impl Targets {
         // The usual case takes little time, whatever the file system.
         let is_usual = self.mounts.contains_key(&watch.dev)
             && watch.handle.as_ref().is_some_and(|it| !overlay::is_of_overlay(it));
+        if is_usual && let Some(path) = self.neighbours.find(watch) {
+            return Whereabouts::Path(path);
+        }
         if !is_usual && !is_left {
             self.left_out += 1;
             return Whereabouts::Unknown;
@@ -103,6 +109,9 @@ impl Targets {
             return place;
         }
         if is_usual && !matches!(place, Whereabouts::Unknown | Whereabouts::Gone(None)) {
+            if let (Whereabouts::Path(path), Some(mount)) = (&place, self.mounts.get(&watch.dev)) {
+                self.neighbours.met(path, watch.dev, mount);
+            }
             return place;
         }
         if !is_left {
