@@ -247,7 +247,7 @@ pub fn write_within(
                 let is_words =
                     matches!(cell, Cell::List(_)) || (text.contains(' ') && !text.starts_with('/'));
                 let cut = if is_words { shorten_end } else { shorten };
-                let cut = cut(text, widths[at]);
+                let cut = cut(text, widths[at]).into_owned();
                 shown.show(&cut);
             }
             add(&mut line, at, &shown.text, shown.length, cell.tone());
