@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::agent;
 use crate::deny;
 use crate::environment;
 use crate::kernel;
@@ -43,6 +44,11 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     clippy.args(["clippy", "--workspace", "--exclude", kernel::PACKAGE, "--all-targets"]);
     clippy.args(["--", "-D", "warnings"]);
     step::run("clippy", &mut clippy)?;
+    // What is only for a feature must be left out with it.
+    let mut clippy = kernel::cargo(workspace)?;
+    clippy.args(["clippy", "--package", agent::NAME, "--no-default-features"]);
+    clippy.args(["--", "-D", "warnings"]);
+    step::run("clippy without optional features", &mut clippy)?;
 
     // For this machine instead of BPF, which spares a second clippy for the other compiler. The
     // kernel programs can't unwind, and their panic handler excludes the test harness.

@@ -5,7 +5,11 @@ use std::sync::LazyLock;
 use crate::recording;
 
 static LONG: LazyLock<String> = LazyLock::new(|| {
-    let features = [("cri", cfg!(feature = "cri")), ("parquet", cfg!(feature = "parquet"))];
+    let features = [
+        ("cri", cfg!(feature = "cri")),
+        ("parquet", cfg!(feature = "parquet")),
+        ("top", cfg!(feature = "top")),
+    ];
     let built: Vec<_> = features.into_iter().filter_map(|(name, is)| is.then_some(name)).collect();
     format!(
         "{}\ncommit: {}\nfeatures: {}\nrecording format: {}",

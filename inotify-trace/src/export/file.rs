@@ -73,6 +73,7 @@ fn partial(path: &Path) -> io::Result<NamedTempFile> {
 }
 
 /// Removes the temporary files in a directory whose writers were killed: others are locked.
+#[cfg(feature = "parquet")]
 pub(super) fn remove_abandoned(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
@@ -228,6 +229,7 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"whole");
     }
 
+    #[cfg(feature = "parquet")]
     #[test]
     fn what_the_killed_left_is_removed_and_what_is_being_written_is_not() {
         let directory = tempfile::tempdir().unwrap();

@@ -93,7 +93,7 @@ fn version() {
     let id = commit.strip_suffix("-dirty").unwrap_or(commit);
     let is_id = id.len() == 12 && id.chars().all(|it| it.is_ascii_hexdigit());
     assert!(is_id || commit == "unknown", "{commit}");
-    assert!(features.split(", ").all(|it| ["cri", "parquet", "none"].contains(&it)), "{features}");
+    assert_eq!(features, "cri, parquet, top", "the features that there are by default");
     assert!(format.parse::<u16>().is_ok() && lines.next().is_none(), "{}", text(&long.stdout));
 }
 
