@@ -106,8 +106,8 @@ Examples:
   inotify-trace serve --print-config             its settings, and where each comes from
   inotify-trace list --agent                     ask it, in milliseconds
 
-Each option has a variable, such as INOTIFY_TRACE_LISTEN, and a key in /etc/inotify-trace.toml, such as
-`listen = \"0.0.0.0:20866\"`. The option counts before the variable, and that before the file.
+Each option has a variable, such as INOTIFY_TRACE_LISTEN, and a key in /etc/inotify-trace.toml, such
+as `listen = \"0.0.0.0:20866\"`. The option counts before the variable, and that before the file.
 
 docs/metrics.md lists the metrics. Whoever can connect to --listen can read them; they have names of
 pods, units and users, and no paths. systemd is told when it is ready, and its watchdog that it

@@ -33,20 +33,20 @@ impl Answer {
                 "limit": level.limit,
             })
         });
-        json!({
+        let mut answer = json!({
             "healthy": self.is_healthy(),
             "instances": self.instances,
             "fullest_limit": tightest,
             "problems": problems,
-            "agent": match &self.before {
-                Before::Counted { since, refused, recording } => json!({
-                    "since": clock.utc(*since),
-                    "refused": refused,
-                    "recording": recording,
-                }),
-                Before::Unknown | Before::Recorded(_) => Value::Null,
-            },
-        })
+        });
+        if let Before::Counted { since, refused, recording } = &self.before {
+            let mut agent = json!({ "since": clock.utc(*since), "refused": refused });
+            if let Some(recording) = recording {
+                agent["recording"] = recording.as_str().into();
+            }
+            answer["agent"] = agent;
+        }
+        answer
     }
 }
 

@@ -217,7 +217,7 @@ fn what_was_refused_is_told_of_a_recording_only() {
         let earlier = problems(&answer, "refused-earlier");
         let [earlier] = earlier[..] else { panic!("{question:?}: {answer}") };
         assert_eq!(earlier["refused"]["count"], 3, "{earlier}");
-        assert_eq!(earlier["user"], *uid.to_string(), "{earlier}");
+        assert_eq!(earlier["user"]["uid"], uid, "{earlier}");
         let all = format!("{limit} of {limit} instances of {uid}");
         assert!(earlier["says"].as_str().unwrap().contains(&all), "{earlier}");
         assert_eq!((&answer["healthy"], code), (&true.into(), Some(0)), "{answer}");
@@ -227,7 +227,7 @@ fn what_was_refused_is_told_of_a_recording_only() {
         let (answer, code) = why(&then);
         let full = problems(&answer, "limit-used-up");
         let [full] = full[..] else { panic!("{command}: {answer}") };
-        assert_eq!((full["user"].as_str(), code), (Some(&*uid.to_string()), Some(1)), "{answer}");
+        assert_eq!((&full["user"]["uid"], code), (&uid.into(), Some(1)), "{answer}");
         assert_eq!(full["refused"]["count"], 3, "{full}");
     }
 }
