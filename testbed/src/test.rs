@@ -65,7 +65,7 @@ Tiers, with the time that they take on 2 processors:
   (none)    that, and on Debian's kernels 5.10, 6.1, 6.12 and 7 in virtual machines the live tests
             that depend on the kernel, with each backend those that depend on the backend; the
             leak of containerd-5670 with the containerd that has it and with one that has not; 15 s
-            of fuzzing a target; about 35 minutes with the build
+            of fuzzing a target; under 30 minutes with the build
   --full    everything: each live test on each kernel with each backend, all scenarios, pods that
             come and go for 10 minutes, 5 minutes of ordinary load, 10 minutes of fuzzing a target,
             the loads of the benchmarks, a fleet of 1,000 nodes; hours
