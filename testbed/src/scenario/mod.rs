@@ -21,6 +21,7 @@ use crate::report::{self, Report};
 
 mod check;
 mod churn;
+mod each_kernel;
 mod instant;
 mod past;
 pub mod rootfs;
@@ -185,8 +186,8 @@ impl Scenario {
     ) -> Result<Box<dyn Run + 'a>> {
         Ok(match self {
             Self::Containerd5670 => Box::new(Leaks::new(place, options)?),
-            Self::Runtimes => Box::new(runtimes::Runtimes::new(place, options)?),
-            Self::Systemd => Box::new(systemd::Systemd::new(place, options)?),
+            Self::Runtimes => Box::new(runtimes::Runtimes::on_kernels(place, options)?),
+            Self::Systemd => Box::new(systemd::Systemd::on_kernels(place, options)?),
         })
     }
 }

@@ -1,19 +1,16 @@
 //! Compares inotify-trace's names of containers with those of real runtimes.
 
 use std::fs;
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use xtask::step;
 
-use super::{Options, Place, Run, rootfs};
+use super::each_kernel::{EachKernel, Story};
+use super::{Options, Place, rootfs};
 use crate::boot::{Boot, End};
 use crate::initramfs::{self, Program};
-use crate::kernels::Kernel;
 use crate::machine::Outcome;
-use crate::parallel::Job;
 use crate::report::{self, Report};
 
 pub const NAME: &str = "runtimes";
@@ -37,23 +34,15 @@ const PACKAGES: &[&str] = &[
 /// The suite of all packages, and of the kernel unless another is chosen.
 const SUITE: &str = "bookworm";
 
-/// Memory in MiB, with room for the archive and its unpacked files at the same time.
-const MEMORY: u32 = 4096;
-
-/// About how long a machine takes that does nothing else, in seconds.
-const SECONDS: u32 = 240;
-
 /// Containers on some machines.
 pub struct Runtimes<'a> {
     place: &'a Place<'a>,
     options: &'a Options,
-    kernels: Vec<Kernel>,
     programs: [Program; 2],
-    reports: Mutex<Vec<Report>>,
 }
 
 impl<'a> Runtimes<'a> {
-    pub fn new(place: &'a Place<'a>, options: &'a Options) -> Result<Self> {
+    pub fn on_kernels(place: &'a Place<'a>, options: &'a Options) -> Result<EachKernel<Self>> {
         let kernels = match options.kernels.as_slice() {
             [] => vec![super::kernel(SUITE).context("its kernel is not known")?],
             chosen => chosen.to_vec(),
@@ -61,35 +50,16 @@ impl<'a> Runtimes<'a> {
         let script = place.work.join("runtimes.sh");
         fs::write(&script, SCRIPT).with_context(|| format!("cannot write {}", script.display()))?;
         let programs = [Program::from_path(&place.agent)?, Program::from_path(&script)?];
-        Ok(Self { place, options, kernels, programs, reports: Mutex::default() })
+        Ok(EachKernel::new(Self { place, options, programs }, kernels))
     }
 }
 
-impl Run for Runtimes<'_> {
-    fn jobs(&self) -> Vec<Job<'_>> {
-        let job = |kernel: &Kernel| {
-            let kernel = *kernel;
-            Job::new(SECONDS, MEMORY, move || {
-                let mut report = Report::new(kernel, report::Result::Ended(0));
-                let started = Instant::now();
-                if let Err(error) = self.run(&mut report) {
-                    report.result = report::Result::Wrong(format!("{error:#}"));
-                }
-                report.seconds = started.elapsed().as_secs_f32();
-                self.reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
-            })
-        };
-        self.kernels.iter().map(job).collect()
-    }
+impl Story for Runtimes<'_> {
+    // With room for the archive and its unpacked files at the same time.
+    const MEMORY: u32 = 4096;
 
-    fn conclude(&self) -> Vec<Report> {
-        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-        report::sort(&mut reports);
-        std::mem::take(&mut *reports)
-    }
-}
+    const SECONDS: u32 = 240;
 
-impl Runtimes<'_> {
     /// Boots the machine; an error if a container's name differs from its runtime's.
     fn run(&self, report: &mut Report) -> Result<()> {
         let kernel = report.kernel;
@@ -119,7 +89,7 @@ impl Runtimes<'_> {
             directory: &format!("{NAME}-{}", kernel.suite),
             initramfs: &initramfs,
             disk: None,
-            memory: MEMORY,
+            memory: Self::MEMORY,
             limit: self.options.limit,
             stream: self.options.stream,
         };

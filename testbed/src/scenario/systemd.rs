@@ -4,8 +4,6 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use xtask::architecture;
@@ -13,11 +11,11 @@ use xtask::dist;
 use xtask::privilege;
 use xtask::step;
 
-use super::{Options, Place, Run, rootfs};
+use super::each_kernel::{EachKernel, Story};
+use super::{Options, Place, rootfs};
 use crate::boot::{Boot, End};
-use crate::kernels::{Image, Kernel};
+use crate::kernels::Image;
 use crate::machine::Outcome;
-use crate::parallel::Job;
 use crate::report::{self, Report};
 use crate::scratch::Scratch;
 use crate::tools;
@@ -42,57 +40,29 @@ const PACKAGES: &[&str] =
 /// The suites without a choice of kernels: the kernel is the suite's own.
 const SUITES: [&str; 3] = ["bullseye", "bookworm", "trixie"];
 
-/// In MiB.
-const MEMORY: u32 = 1024;
-
-/// About how long a machine takes that does nothing else, in seconds.
-const SECONDS: u32 = 300;
-
 /// A machine for each suite, booted twice.
 pub struct Systemd<'a> {
     place: &'a Place<'a>,
     options: &'a Options,
-    kernels: Vec<Kernel>,
-    reports: Mutex<Vec<Report>>,
 }
 
 impl<'a> Systemd<'a> {
-    pub fn new(place: &'a Place<'a>, options: &'a Options) -> Result<Self> {
+    pub fn on_kernels(place: &'a Place<'a>, options: &'a Options) -> Result<EachKernel<Self>> {
         let kernels = match options.kernels.as_slice() {
             [] => SUITES.into_iter().filter_map(super::kernel).collect(),
             chosen => chosen.to_vec(),
         };
         tools::setup_for_disks()?;
         packages(place, options).context("cannot make the packages to install")?;
-        Ok(Self { place, options, kernels, reports: Mutex::default() })
+        Ok(EachKernel::new(Self { place, options }, kernels))
     }
 }
 
-impl Run for Systemd<'_> {
-    fn jobs(&self) -> Vec<Job<'_>> {
-        let job = |kernel: &Kernel| {
-            let kernel = *kernel;
-            Job::new(SECONDS, MEMORY, move || {
-                let mut report = Report::new(kernel, report::Result::Ended(0));
-                let started = Instant::now();
-                if let Err(error) = self.run(&mut report) {
-                    report.result = report::Result::Wrong(format!("{error:#}"));
-                }
-                report.seconds = started.elapsed().as_secs_f32();
-                self.reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
-            })
-        };
-        self.kernels.iter().map(job).collect()
-    }
+impl Story for Systemd<'_> {
+    const MEMORY: u32 = 1024;
 
-    fn conclude(&self) -> Vec<Report> {
-        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-        report::sort(&mut reports);
-        std::mem::take(&mut *reports)
-    }
-}
+    const SECONDS: u32 = 300;
 
-impl Systemd<'_> {
     /// Boots the machine's disk twice; an error if a step fails.
     fn run(&self, report: &mut Report) -> Result<()> {
         let suite = report.kernel.suite;
@@ -118,7 +88,7 @@ impl Systemd<'_> {
                 directory: &format!("{NAME}-{suite}-{time}"),
                 initramfs: &directory.path.join("initrd"),
                 disk: Some(&directory.path.join("disk")),
-                memory: MEMORY,
+                memory: Self::MEMORY,
                 limit: self.options.limit,
                 stream: self.options.stream,
             };
