@@ -77,6 +77,7 @@ impl Machine {
             run: host.bytes().fold(7, |run, byte| run * 31 + u64::from(byte)),
             host: host.to_owned(),
             kernel: "6.12.1".to_owned(),
+            machine: format!("{host}-of-fleet-1"),
             boot_id: format!("boot-of-{host}"),
             booted: (BOOTED + later) * i64::try_from(SECOND).expect("a small number"),
             started: BootTime(up * SECOND),

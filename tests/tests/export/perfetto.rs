@@ -117,7 +117,7 @@ fn lives_counts_and_failures_are_where_they_were() {
     let boot = u64::try_from(BOOTED).unwrap() * SECOND;
     let clocks = json!([{ "1": boot + 100 * SECOND, "6": 100 * SECOND }]);
     assert_eq!(trace["clocks"], clocks);
-    let node = "node-a (Linux 6.12.1)";
+    let node = "node-a (machine node-a-o, Linux 6.12.1)";
     let own = json!([node, "tail in shop/web-0/main", "instances"]);
     let slices = trace["slices"].as_array().unwrap();
     let life = |name: &str| {

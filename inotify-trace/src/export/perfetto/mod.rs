@@ -377,7 +377,7 @@ impl Exporter for Perfetto {
             })?;
         }
         self.run.clock = Some(first);
-        let name = Some(format!("{} (Linux {})", header.host, header.kernel));
+        let name = Some(machine_called(header));
         self.run.machine = self.track(TrackDescriptor { name, ..TrackDescriptor::default() })?;
         Ok(())
     }
@@ -385,6 +385,14 @@ impl Exporter for Perfetto {
     fn finish(self: Box<Self>) -> Result<(), ExportError> {
         self.output.complete()
     }
+}
+
+/// The name of a machine's track. Host names are not unique, so it has the start of an id.
+fn machine_called(header: &Header) -> String {
+    let ids = [("machine", &header.machine), ("boot", &header.boot_id)];
+    let known = ids.into_iter().find(|(_, id)| !id.is_empty());
+    let id = known.map(|(what, id)| format!("{what} {}, ", id.chars().take(8).collect::<String>()));
+    format!("{} ({}Linux {})", header.host, id.unwrap_or_default(), header.kernel)
 }
 
 /// The name of a program's track.
