@@ -4,12 +4,16 @@ use std::collections::BTreeSet;
 
 use inotify_trace_common::ABSENT;
 use inotify_trace_model::{
-    event::{Event, InstanceId},
-    tracker::User,
+    event::{Charge, Event, EventKind, InstanceId},
+    resource::Resource,
+    tracker::{Tracker, User},
 };
 
 use super::intake::Intake;
 use crate::kernel::{InstanceAddress, KernelError};
+
+/// How many answers wait in the ring buffer at most: each takes less than a kilobyte and a half.
+const AT_ONCE: usize = 16;
 
 /// Asks for the charges of every user who is charged for a known instance.
 pub(super) fn ask(intake: &mut Intake, events: &mut Vec<Event>) -> Result<(), KernelError> {
@@ -25,10 +29,38 @@ pub(super) fn ask_since(
     ask_for(intake, events, |instance, _| instance > newest)
 }
 
-/// The same for users in user namespaces: an event has only the count that binds, so that those at
-/// other levels grow old.
-pub(super) fn refresh(intake: &mut Intake, events: &mut Vec<Event>) -> Result<(), KernelError> {
-    ask_for(intake, events, |_, address| address.userns != User::INITIAL)
+/// Asks for what has become different since `tracker` knew it: no record tells that the watches of an
+/// instance ended with it, that a limit was set, or what is charged at other levels of user namespaces
+/// than the one that binds.
+pub(super) fn refresh(
+    intake: &mut Intake,
+    tracker: &Tracker,
+    events: &mut Vec<Event>,
+) -> Result<(), KernelError> {
+    let first = events.len();
+    let asked = ask(intake, events);
+    // The state is older than what has come since.
+    let is_older = events.iter().any(|event| event.kind.quota().is_some());
+    let mut place = 0..;
+    events.retain(|event| {
+        let is_answer = place.next().is_some_and(|place: usize| place >= first);
+        is_older || !is_answer || is_news(&event.kind, tracker)
+    });
+    asked
+}
+
+/// Whether the charges of an event are not those that are known; true for other events.
+fn is_news(event: &EventKind, tracker: &Tracker) -> bool {
+    let EventKind::Charged { charges } = event else { return true };
+    let is_known = |charge: &Charge| {
+        let account = tracker.users().get(User::from(*charge));
+        Resource::ALL.iter().all(|&it| match account {
+            Some(account) => account.own(it) == charge.of(it),
+            // Its last instance is gone, and with it what was known of it.
+            None => charge.of(it).is_none_or(|level| level.used == 0),
+        })
+    };
+    !charges.iter().all(is_known)
 }
 
 fn ask_for(
@@ -38,11 +70,13 @@ fn ask_for(
 ) -> Result<(), KernelError> {
     let asked = intake.known.addresses.iter().filter(|(id, address)| is_asked(**id, address));
     let payers: BTreeSet<_> = asked.map(|(_, address)| (address.payer, address.uid)).collect();
-    for (payer, uid) in payers {
-        if payer != 0 && uid != ABSENT {
+    let payers: Vec<_> =
+        payers.into_iter().filter(|&(payer, uid)| payer != 0 && uid != ABSENT).collect();
+    for some in payers.chunks(AT_ONCE) {
+        for &(payer, uid) in some {
             intake.programs.ask().charged(payer, uid)?;
-            intake.drain_all(events);
         }
+        intake.drain_all(events);
     }
     Ok(())
 }

@@ -34,7 +34,8 @@ const SIMULATED: Duration = Duration::from_secs(10);
 pub struct Live {
     intake: Intake,
     search: Routine,
-    queues: Routine,
+    /// Looks at what changes without a record.
+    looks: Routine,
     refusals: Refusals,
     given_up: GivenUp,
     /// The snapshot, until the first call of `next`.
@@ -60,13 +61,13 @@ impl Live {
         intake.programs.count_lost_calls();
         intake.programs.free_loading_memory();
         let now = Instant::now();
-        let (search, queues) = (Routine::search(now), Routine::queues(now));
+        let (search, looks) = (Routine::search(now), Routine::looks(now));
         let refusals = Refusals::new(now);
         let given_up = GivenUp::default();
         Ok(Self {
             intake,
             search,
-            queues,
+            looks,
             refusals,
             given_up,
             found,
@@ -179,9 +180,10 @@ impl Live {
             *due = now + SIMULATED;
             events.push(super::now(EventKind::Lost { count: *count, what: Loss::Events }));
         }
-        if self.queues.due() <= now {
+        if self.looks.due() <= now {
             self.look_at_queues()?;
-            self.queues.done(now, Instant::now());
+            charges::refresh(&mut self.intake, tracker, events)?;
+            self.looks.done(now, Instant::now());
         }
         // Set before draining, so that no later record wakes the agent early ...
         self.rest(true);
@@ -211,7 +213,7 @@ impl Live {
 
     /// When the next question is due.
     fn due(&self) -> Instant {
-        let looks = self.intake.sweep.due().min(self.search.due()).min(self.queues.due());
+        let looks = self.intake.sweep.due().min(self.search.due()).min(self.looks.due());
         self.simulated.map_or(looks, |(_, due)| looks.min(due))
     }
 
@@ -245,7 +247,7 @@ impl Live {
         let _ = self.look_at_queues();
         self.intake.drain_all(events);
         // As above.
-        let _ = charges::refresh(&mut self.intake, events);
+        let _ = charges::refresh(&mut self.intake, tracker, events);
     }
 
     /// Asks whose queues have overflowed, and who has read of it since: of all instances, if there

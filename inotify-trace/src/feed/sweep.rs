@@ -66,11 +66,11 @@ const SEARCH: Duration = Duration::from_secs(10);
 /// At most one part in this many of the time is spent searching.
 const SEARCH_SHARE: u32 = 200;
 
-/// The interval of looks at the queues of instances.
-const QUEUES: Duration = Duration::from_secs(1);
+/// The interval of looks at the queues of instances and at what users are charged.
+const LOOKS: Duration = Duration::from_secs(1);
 
-/// At most one part in this many of the time is spent looking at queues.
-const QUEUES_SHARE: u32 = 100;
+/// At most one part in this many of the time is spent looking.
+const LOOKS_SHARE: u32 = 100;
 
 /// When to do next what is done again and again, without hints.
 #[derive(Debug)]
@@ -88,9 +88,9 @@ impl Routine {
         Self { due: now + SEARCH, interval: SEARCH, share: SEARCH_SHARE, earliest: now }
     }
 
-    /// Looks at queues. The snapshot was just made.
-    pub(super) fn queues(now: Instant) -> Self {
-        Self { due: now + QUEUES, interval: QUEUES, share: QUEUES_SHARE, earliest: now }
+    /// Looks at queues and charges. The snapshot was just made.
+    pub(super) fn looks(now: Instant) -> Self {
+        Self { due: now + LOOKS, interval: LOOKS, share: LOOKS_SHARE, earliest: now }
     }
 
     /// When to do it.

@@ -6,6 +6,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
@@ -14,7 +15,7 @@ use std::{
     },
 };
 
-use inotify_trace_tests::{Process, World, agent::binary, live_test, system, wait};
+use inotify_trace_tests::{Process, World, agent::binary, live_test, process::hex, system, wait};
 use serde_json::{Value, json};
 
 /// A running `serve`.
@@ -193,6 +194,49 @@ fn metrics_are_the_kernel_s_numbers() {
         assert!(after.get(name).is_none_or(|after| after >= value), "{name} falls from {value}");
     }
     served.stop();
+}
+
+/// The kernel takes the watches of an instance off the user's charge when it ends, and no record tells
+/// how many.
+#[live_test(each = backend)]
+fn watches_that_end_with_their_instance_are_not_charged_any_more() {
+    let _machine = system::the_machine();
+    let recorded = system::directory();
+    let served = Served::start(&["--record", recorded.path().to_str().unwrap()]);
+    let uid = system::fresh_uid();
+    let directory = system::directory();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let watching = |paths: usize| {
+        let mut process = Process::of_user_with(uid, 0);
+        let fd = process.call("init1 0").unwrap();
+        for path in 0..paths {
+            let path = directory.path().join(path.to_string());
+            fs::create_dir_all(&path).unwrap();
+            let path = hex(path.as_os_str().as_encoded_bytes());
+            process.call(&format!("watch {fd} {path} {}", libc::IN_MODIFY)).unwrap();
+        }
+        process
+    };
+    let stays = watching(2);
+    let ends = watching(40);
+    let watches = format!("inotify_watches_used{{user=\"{uid}\",userns=\"initial\"}}");
+    served.wait_for(&[(&watches, 42.0)]);
+    drop(ends);
+    served.wait_for(&[(&watches, 2.0)]);
+    let directory = directory.path().join("0");
+    fs::remove_dir(&directory).unwrap();
+    served.wait_for(&[(&watches, 1.0)]);
+    served.stop();
+    drop(stays);
+    let limits = Command::new(binary())
+        .args(["limits", "-o", "json", "--recording"])
+        .arg(recorded.path())
+        .output()
+        .unwrap();
+    let limits = json_of(&String::from_utf8(limits.stdout).unwrap());
+    let mut users = limits["users"].as_array().unwrap().iter();
+    let user = users.find(|it| it["user"]["uid"] == uid).unwrap();
+    assert_eq!((&user["used"], &user["watches_used"]), (&json!(1), &json!(1)));
 }
 
 #[live_test(each = kernel)]
