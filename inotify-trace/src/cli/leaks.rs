@@ -141,7 +141,7 @@ pub(super) async fn observe(
 fn look_back(args: &Args) -> anyhow::Result<ExitCode> {
     let grace = Grace { target: args.settle, ..args.grace() };
     let mut has_leak = false;
-    let is_damaged = args.past.each(|past, ()| {
+    let is_damaged = args.past.each(&args.memory, |past, ()| {
         let mut say = Say::once(args.output, past.header.clock());
         if past.is_one_of_several {
             say.name(&past)?;
