@@ -44,7 +44,8 @@ pub(super) struct Args {
     /// Report leaks as they happen, until Ctrl-C or for this long
     #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = positive_duration, conflicts_with = "recordings")]
     watch: Option<Option<Duration>>,
-    /// Time after which an instance whose watched containers or cgroups are gone counts as leaked
+    /// With --watch: time after which an instance whose watched containers or cgroups are gone counts
+    /// as leaked
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     grace: Duration,
     /// Time after which an instance without watches is noted
@@ -140,7 +141,7 @@ pub(super) async fn observe(
 fn look_back(args: &Args) -> anyhow::Result<ExitCode> {
     let grace = Grace { target: args.settle, ..args.grace() };
     let mut has_leak = false;
-    let is_damaged = args.past.each(|past, ()| {
+    let is_damaged = args.past.each(&args.memory, |past, ()| {
         let mut say = Say::once(args.output, past.header.clock());
         if past.is_one_of_several {
             say.name(&past)?;

@@ -13,6 +13,7 @@ use super::{
     choice::{listed, one_of},
     format::CsvArgs,
     kernel::log_at,
+    memory::Memory,
     past::PastArgs,
     recordings::exit_code,
     say::say,
@@ -31,7 +32,7 @@ use crate::{
 const SCREEN: usize = 20;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME]))]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME, units::SIZE]))]
 pub(super) struct Args {
     /// Group instances by this
     #[arg(long, value_parser = one_of::<By>(), default_value = "process")]
@@ -66,6 +67,8 @@ pub(super) struct Args {
     walk_proc: bool,
     #[command(flatten)]
     agent: AgentArgs,
+    #[command(flatten)]
+    memory: Memory,
     #[command(flatten)]
     past: PastArgs,
     #[command(flatten)]
@@ -104,7 +107,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.csv.check(args.output == Format::Csv)?;
     if args.past.is_given() {
         let mut shown = Shown::new(args)?;
-        let is_damaged = args.past.each(|past, ()| shown.add_past(&past))?;
+        let is_damaged = args.past.each(&args.memory, |past, ()| shown.add_past(&past))?;
         shown.finish()?;
         return Ok(exit_code(is_damaged));
     }

@@ -252,3 +252,34 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
             .is_some_and(|cause| cause.kind() == ErrorKind::BrokenPipe)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use inotify_trace_model::event::EventName;
+
+    use super::Cli;
+
+    #[test]
+    fn the_readme_has_every_command() {
+        let readme = include_str!("../../../README.md");
+        let table = readme.split("\n## ").find(|it| it.starts_with("All commands")).unwrap();
+        // Without a command, it traces.
+        for command in Cli::command().get_subcommands().filter(|it| !it.is_hide_set()) {
+            let name = command.get_name();
+            let row = format!("| `inotify-trace {name}");
+            assert!(name == "trace" || table.contains(&row), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_short_help_tells_which_events_are_shown() {
+        let help = Cli::command().render_help().to_string();
+        let help = help.split("--event").nth(1).and_then(|it| it.split(']').next()).unwrap();
+        for event in EventName::ALL {
+            let words = help.split([' ', ',', '\n']);
+            let is_there = words.clone().any(|it| it == event.as_str());
+            assert_eq!(is_there, event.is_shown_by_default(), "{event:?}: {help}");
+        }
+    }
+}

@@ -11,6 +11,7 @@ use inotify_trace_model::{
 use serde_json::Value;
 
 use super::{
+    memory::Memory,
     progress::Progress,
     recordings::{open, tell},
     say::say,
@@ -75,11 +76,12 @@ impl PastArgs {
         !self.recordings.is_empty()
     }
 
-    /// Loads the state of each recorded machine, one after the other, and passes it to `show`, with an
-    /// audience that was told of the run until then. Returns whether some of the recordings could not
-    /// be read.
+    /// Loads the state of each recorded machine, one after the other, within the memory it may take, and
+    /// passes it to `show`, with an audience that was told of the run until then. Returns whether some
+    /// of the recordings could not be read.
     pub(super) fn each<A: Audience<Error = Infallible> + Default>(
         &self,
+        memory: &Memory,
         mut show: impl FnMut(Past, A) -> anyhow::Result<()>,
     ) -> anyhow::Result<bool> {
         let opened = open(&self.recordings)?;
@@ -92,7 +94,7 @@ impl PastArgs {
             let Some(mut run) = runs.get_mut(place).and_then(Option::take) else { continue };
             let until = at.map_or(BootTime(u64::MAX), |at| run.header().clock().boot_time(at));
             let name = coverage.name(place).to_owned();
-            let (past, told) = until_then(&mut run, until);
+            let (past, told) = until_then(&mut run, until, memory);
             let past = Past { name, is_one_of_several, ..past };
             tell(run.problems())?;
             tell_of_gaps(&run, &past, until)?;
@@ -109,7 +111,7 @@ fn tell_of_gaps(run: &Replay, past: &Past, until: BootTime) -> anyhow::Result<()
     if instances + cgroups > 0 {
         say(format_args!(
             "inotify-trace: {instances} instances and {cgroups} cgroups of the recording were \
-             forgotten: they take too much memory"
+             forgotten: they take too much memory; a higher --memory keeps more, and 0 all"
         ))?;
     }
     if run.has_stale_state() {
@@ -133,10 +135,11 @@ fn tell_of_gaps(run: &Replay, past: &Past, until: BootTime) -> anyhow::Result<()
 fn until_then<A: Audience<Error = Infallible> + Default>(
     run: &mut Replay,
     until: BootTime,
+    memory: &Memory,
 ) -> (Past, A) {
     let header = run.header().clone();
     let progress = Progress::new(run.size(), false);
-    let mut story = Story::without_verdicts(header.started);
+    let mut story = Story::without_verdicts(header.started).within(memory.ceiling());
     let mut audience = (Counted::default(), A::default());
     let Ok(()) =
         Until::new(run, until).run(&mut story, &mut audience, |position| progress.at(position));

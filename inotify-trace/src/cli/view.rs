@@ -27,9 +27,7 @@ const OUTPUT_BUFFER: usize = 64 << 10;
 pub(super) struct ViewArgs {
     #[command(flatten)]
     select: SelectArgs,
-    /// Show only these events [default: create, create-failed, watch, watch-failed, unwatch, close,
-    /// release]
-    #[arg(short, long = "event", value_parser = one_of::<EventName>(), value_name = "EVENT", value_delimiter = ',', hide_possible_values = true, long_help = event_help())]
+    #[arg(short, long = "event", value_parser = one_of::<EventName>(), value_name = "EVENT", value_delimiter = ',', hide_possible_values = true, help = short_event_help(), long_help = event_help())]
     events: Vec<EventName>,
     /// Show only failures
     #[arg(short = 'x', long)]
@@ -128,6 +126,12 @@ impl ViewArgs {
             }
         }
     }
+}
+
+fn short_event_help() -> String {
+    let shown = EventName::ALL.iter().filter(|it| it.is_shown_by_default());
+    let shown: Vec<_> = shown.map(|it| it.as_str()).collect();
+    format!("Show only these events [default: {}]", shown.join(", "))
 }
 
 fn event_help() -> String {

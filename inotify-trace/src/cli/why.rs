@@ -18,6 +18,7 @@ use super::{
     format::TextOrJson,
     leaks::observe,
     list,
+    memory::Memory,
     past::{Past, PastArgs},
     select::{Users, uid},
     session::event_loop,
@@ -35,7 +36,7 @@ use crate::{
 const EXIT_PROBLEM: u8 = 1;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME]))]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME, units::SIZE]))]
 pub(super) struct Args {
     /// What to tell about: the number of a process, the name of a pod, a container, a command or a
     /// user, or an error message as it was printed [default: the machine]
@@ -48,6 +49,8 @@ pub(super) struct Args {
     /// Format of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: TextOrJson,
+    #[command(flatten)]
+    memory: Memory,
     #[command(flatten)]
     past: PastArgs,
     #[command(flatten)]
@@ -163,7 +166,7 @@ fn look_back(args: &Args, what: &str) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     let mut has_problem = false;
     let files: Vec<_> = args.past.recordings.iter().map(|it| it.display().to_string()).collect();
-    let is_damaged = args.past.each(|past, (refusals, pace): (Refusals, Pace)| {
+    let is_damaged = args.past.each(&args.memory, |past, (refusals, pace): (Refusals, Pace)| {
         let users = past.header.users.clone();
         let subject = subject(what, &past.tracker, &users)?;
         let answer = answer(

@@ -237,3 +237,21 @@ impl Column {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_field_of_a_row_is_documented() {
+        let document = include_str!("../../../docs/json.md");
+        let of_list =
+            document.split("\n# ").find(|it| it.starts_with("`inotify-trace list -o json`"));
+        let of_list = of_list.unwrap();
+        // A watch of `targets` has these: the path and more in place of one text.
+        let of_watches = [Column::Target];
+        for column in Column::ALL.iter().filter(|it| !of_watches.contains(it)) {
+            assert!(of_list.contains(&format!("`{}`", column.field())), "{column:?}");
+        }
+    }
+}

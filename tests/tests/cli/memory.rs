@@ -78,6 +78,12 @@ fn a_small_recording_of_much_takes_no_more_than_it_may() {
     let said = errors(&["list", "--recording", file, "--top", "1"]);
     assert!(said.contains("instances and 0 cgroups of the recording were forgotten"), "{said}");
     assert!(!errors(&["replay", file, "--memory", "0"]).contains("LOST"));
+    // Whatever reads a recording takes it.
+    for command in [&["list", "--top", "1"][..], &["limits"], &["leaks"], &["why"]] {
+        let said = |memory| errors(&[command, &["--recording", file, "--memory", memory]].concat());
+        assert!(said("16M").contains("were forgotten"), "{command:?}: {}", said("16M"));
+        assert!(!said("0").contains("were forgotten"), "{command:?}: {}", said("0"));
+    }
 }
 
 #[test]

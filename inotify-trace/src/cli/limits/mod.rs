@@ -25,6 +25,7 @@ use super::{
     choice::one_of,
     format::{CsvArgs, TextJsonOrCsv},
     list,
+    memory::Memory,
     past::PastArgs,
     plugin::PluginArgs,
     session::event_loop,
@@ -42,7 +43,7 @@ const EXIT_OVER: u8 = 1;
 const WARN: u32 = 80;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME]))]
+#[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME, units::SIZE]))]
 pub(super) struct Args {
     /// Trace for this long, or until Ctrl-C, and show how fast the use of the limits grows
     #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = positive_duration, conflicts_with = "recordings")]
@@ -79,6 +80,8 @@ pub(super) struct Args {
     plugin: PluginArgs,
     #[command(flatten)]
     agent: AgentArgs,
+    #[command(flatten)]
+    memory: Memory,
     #[command(flatten)]
     past: PastArgs,
     #[command(flatten)]
@@ -121,7 +124,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if args.past.is_given() {
         let (mut is_over, mut is_first) = (false, true);
-        let is_damaged = args.past.each(|past, ()| {
+        let is_damaged = args.past.each(&args.memory, |past, ()| {
             let report = look_back(args, &past);
             is_over |= report.over().next().is_some();
             Ok(print_past(args, &report, &past, std::mem::take(&mut is_first))?)

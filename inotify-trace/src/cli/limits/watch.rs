@@ -30,7 +30,7 @@ pub(super) async fn watch(args: &Args) -> anyhow::Result<ExitCode> {
         Settings { backend: args.backend, walk_proc: args.walk_proc, ..Settings::default() };
     let options = Options { kernel, registry: args.host.registry(), ..Options::default() };
     let mut session = session::start(options, None)?;
-    let mut story = Story::without_verdicts(host::now());
+    let mut story = Story::without_verdicts(host::now()).within(args.memory.ceiling());
     let mut reports =
         Reports { args, counted: Counted::default(), due: None, shown: None, code: None };
     let told = session

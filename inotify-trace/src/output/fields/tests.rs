@@ -122,3 +122,20 @@ fn what_an_event_has_is_documented() {
         assert!(documented.is_superset(seen), "{name:?}: {documented:?}, and has {seen:?}");
     }
 }
+
+/// What some fields can say is listed in docs/json.md.
+#[test]
+fn what_a_field_can_say_is_documented() {
+    let document = include_str!("../../../../docs/json.md");
+    let mut seen = BTreeMap::new();
+    for line in include_str!("../../../tests/recordings/v1.json").lines() {
+        let line: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
+        for name in ["limit_hit", "lost_what", "how", "path_unknown", "verdict"] {
+            if let Some(value) = line.get(name).and_then(|it| it.as_str()) {
+                assert!(document.contains(&format!("`{value}`")), "{name}: {value}");
+                *seen.entry(name).or_insert(0) += 1;
+            }
+        }
+    }
+    assert!(seen.contains_key("lost_what") && seen.contains_key("how"), "{seen:?}");
+}

@@ -77,3 +77,18 @@ impl LimitsReport {
         row
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::COLUMNS;
+
+    #[test]
+    fn the_columns_are_documented_in_their_order() {
+        let document = include_str!("../../../../docs/json.md");
+        let paragraph =
+            document.split("\n\n").find(|it| it.starts_with("`limits -o csv`")).unwrap();
+        let words: Vec<_> = paragraph.split('`').skip(1).step_by(2).collect();
+        let named: Vec<_> = words.into_iter().filter(|it| COLUMNS.contains(it)).collect();
+        assert_eq!(named, COLUMNS);
+    }
+}

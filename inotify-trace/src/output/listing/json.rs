@@ -162,8 +162,13 @@ impl Listing<'_> {
         fields.insert("instance".to_owned(), json!(instance.id));
         fields.insert("wd".to_owned(), json!(wd));
         fields.insert("mask".to_owned(), json!(mask::watch_mask(watch.mask)));
-        fields.insert("inode".to_owned(), json!(target.inode));
-        fields.insert("dev".to_owned(), json!(device(target.dev)));
+        // Zero where the kernel programs did not find it.
+        if target.inode != 0 {
+            fields.insert("inode".to_owned(), json!(target.inode));
+        }
+        if target.dev != 0 {
+            fields.insert("dev".to_owned(), json!(device(target.dev)));
+        }
         if let Some(path) = target.best_path() {
             fields.insert("path".to_owned(), json!(path));
         }
@@ -247,6 +252,8 @@ mod tests {
         let targets = &whole["rows"][0]["targets"];
         let paths = targets.as_array().unwrap().iter().map(|it| it["path"].as_str().unwrap());
         assert_eq!(paths.collect::<Vec<_>>(), ["/a", "/b"]);
+        assert_eq!(targets[0]["inode"], 5);
+        assert_eq!(targets[0].get("dev"), None, "an unknown device is left out");
         let mut without = whole.clone();
         without["rows"][0].as_object_mut().unwrap().remove("targets");
         assert_eq!(without, object);
