@@ -151,10 +151,10 @@ mod tests {
     fn the_other_architecture_keeps_its_part() {
         let reports = [0, 1, 2, 3].map(|index| report(index, Result::Ended(0)));
         let other = "## aarch64\n\n| as it was |\n\n";
-        let before = format!("{HEAD}## x86_64\n\nold\n\n{other}{FOOT}");
+        let before = format!("{HEAD}## x86_64\n\n| stale |\n\n{other}{FOOT}");
         let text = document(&before, &reports, &X86_64).unwrap();
         assert!(text.starts_with(HEAD) && text.ends_with(&format!("{other}{FOOT}")), "{text}");
-        assert!(!text.contains("old"), "{text}");
+        assert!(!text.contains("stale"), "{text}");
         assert_eq!(part(&text, &AARCH64), Some(other));
     }
 }
