@@ -57,10 +57,11 @@ pub const ALL: [Kernel; 4] = [
 ];
 
 /// There, trampolines came with 6.4.
-const ON_AARCH64: [Kernel; 3] = [
+const ON_AARCH64: [Kernel; 4] = [
     aarch64("bullseye", "5.10", &["kprobe", "tracepoint"]),
     aarch64("bookworm", "6.1", &["kprobe", "tracepoint"]),
     aarch64("trixie", "6.12", &BACKENDS),
+    aarch64("sid", "7", &BACKENDS),
 ];
 
 /// The kernels for machines of `architecture`.

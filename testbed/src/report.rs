@@ -100,7 +100,8 @@ pub fn backends(reports: &[Report]) -> String {
 
 /// Sorts reports in the order of kernels: machines end in any order.
 pub fn sort(reports: &mut [Report]) {
-    reports.sort_by_key(|report| kernels::ALL.iter().position(|kernel| *kernel == report.kernel));
+    let all = |report: &Report| kernels::of(report.kernel.architecture).iter();
+    reports.sort_by_key(|report| all(report).position(|kernel| *kernel == report.kernel));
 }
 
 /// One line for each kernel, under a heading.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::failures::Failure;
-use crate::kernels::BACKENDS;
+use crate::kernels::{BACKENDS, Kernel};
 use crate::results::{self, Test};
 
 /// The machine's command.
@@ -56,11 +56,15 @@ impl Outcome {
 pub struct Choice([Option<Vec<String>>; BACKENDS.len()]);
 
 impl Choice {
-    /// Runs tests that depend on the kernel once, and tests that depend on the backend with each.
-    pub fn dependent() -> Self {
-        let names = |names: &[&str]| Some(names.iter().map(|it| (*it).to_owned()).collect());
-        let rest = names(&["each_backend"]);
-        Self([names(&["each_kernel", "each_backend"]), rest.clone(), rest])
+    /// Runs tests that depend on the kernel once, and tests that depend on the backend with each. Once is
+    /// with the backend that the agent chooses on `kernel`.
+    pub fn dependent(kernel: Kernel) -> Self {
+        let preferred = kernel.backends.first();
+        let tests = |backend| match Some(&backend) == preferred {
+            true => vec!["each_kernel".to_owned(), "each_backend".to_owned()],
+            false => vec!["each_backend".to_owned()],
+        };
+        Self(BACKENDS.map(|backend| Some(tests(backend))))
     }
 
     /// Everything, with each backend.
@@ -68,11 +72,12 @@ impl Choice {
         Self([const { Some(Vec::new()) }; BACKENDS.len()])
     }
 
-    /// The tests that failed on the kernel of a suite; None if none did.
-    pub fn again(failures: &[Failure], suite: &str) -> Option<Self> {
+    /// The tests that failed on a kernel; None if none did.
+    pub fn again(failures: &[Failure], kernel: Kernel) -> Option<Self> {
+        let suite = kernel.suite;
         let is_lost = Failure::Machine { suite: suite.to_owned() };
         if failures.contains(&is_lost) {
-            return Some(Self::dependent());
+            return Some(Self::dependent(kernel));
         }
         let of = |name: &str| {
             let tests: Vec<_> = failures
@@ -185,6 +190,7 @@ fn limitations(check: &str) -> Vec<(String, String)> {
 mod tests {
     use super::{Choice, Outcome, Results, SCRIPT, limitations, outcome};
     use crate::failures::Failure;
+    use crate::kernels::{ALL, Kernel};
     use crate::results::{self, Test};
 
     fn test(outcome: results::Outcome) -> Test {
@@ -213,14 +219,26 @@ mod tests {
             backend: "kprobe".to_owned(),
             test: "a::here".to_owned(),
         };
-        let choice = Choice::again(std::slice::from_ref(&failed), "sid").unwrap();
+        let [_, bookworm, _, sid] = ALL;
+        let choice = Choice::again(std::slice::from_ref(&failed), sid).unwrap();
         let variables =
             "FILTERS_fentry='none'\nFILTERS_kprobe='=a::here'\nFILTERS_tracepoint='none'\n";
         assert!(choice.script().starts_with(variables), "{}", choice.script());
-        assert_eq!(Choice::again(&[failed], "bookworm"), None);
+        assert_eq!(Choice::again(&[failed], bookworm), None);
         let lost = Failure::Machine { suite: "sid".to_owned() };
-        assert_eq!(Choice::again(&[lost], "sid"), Some(Choice::dependent()));
+        assert_eq!(Choice::again(&[lost], sid), Some(Choice::dependent(sid)));
         assert!(Choice::all().script().starts_with("FILTERS_fentry='all'\n"));
+    }
+
+    #[test]
+    fn what_depends_on_the_kernel_runs_with_the_backend_that_is_chosen_there() {
+        let without = Kernel { backends: &["kprobe", "tracepoint"], ..ALL[0] };
+        let variables = "FILTERS_fentry='each_backend'\n\
+                         FILTERS_kprobe='each_kernel each_backend'\n\
+                         FILTERS_tracepoint='each_backend'\n";
+        assert!(Choice::dependent(without).script().starts_with(variables));
+        let usual = Choice::dependent(ALL[0]).script();
+        assert!(usual.starts_with("FILTERS_fentry='each_kernel each_backend'\n"), "{usual}");
     }
 
     #[test]

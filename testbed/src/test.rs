@@ -319,9 +319,9 @@ impl Elsewhere<'_> {
     fn tasks(&self, again: Option<&[Failure]>) -> Vec<(Kernel, Task)> {
         let task = |kernel: Kernel| {
             let choice = match again {
-                Some(failures) => Choice::again(failures, kernel.suite)?,
+                Some(failures) => Choice::again(failures, kernel)?,
                 None if self.tier == Tier::Full => Choice::all(),
-                None => Choice::dependent(),
+                None => Choice::dependent(kernel),
             };
             Some((kernel, Task::Tests(choice)))
         };

@@ -71,8 +71,11 @@ pub struct Args {
     /// Every live test with each backend, instead of those that depend on kernel or backend.
     #[arg(long, conflicts_with_all = ["scenario", "command"])]
     all_tests: bool,
+    /// Build the agent without optimisation: sooner built, and slower.
+    #[arg(long, conflicts_with = "scenario")]
+    debug: bool,
     /// A command to run instead of the live tests. Without one, and if every kernel is run,
-    /// docs/support.md is written anew.
+    /// the processor's part of docs/support.md is written anew.
     #[arg(last = true)]
     command: Vec<String>,
 }
@@ -87,6 +90,8 @@ Examples:
   cargo xtask vm --arch aarch64 --kernel 6.12 -- inotify-trace check
                                                      with the program of a release for that
                                                      processor, which takes long to build
+  cargo xtask vm --arch aarch64 --debug --kernel 6.1 -- live endings
+                                                     with one that is built sooner
   cargo xtask vm --scenario containerd-5670 --kernel bullseye
                                                      a pod whose container crashes again and again,
                                                      with Debian 11's containerd, which leaks an
@@ -122,11 +127,11 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         return run_scenario(workspace, args, scenario);
     }
     let reports = boot(workspace, args)?;
-    let of_all = args.arch.is_here() && args.kernels.is_empty();
-    if args.command.is_empty() && of_all && !args.all_tests {
-        match support::document(&reports, kernels::of(args.arch)) {
+    if args.command.is_empty() && args.kernels.is_empty() && !args.all_tests {
+        let path = workspace.root.join(support::PATH);
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        match support::document(&before, &reports, args.arch) {
             Ok(document) => {
-                let path = workspace.root.join(support::PATH);
                 fs::write(&path, document)
                     .with_context(|| format!("cannot write {}", path.display()))?;
             }
@@ -172,15 +177,20 @@ fn run_scenario(workspace: &Workspace, args: &Args, scenario: Scenario) -> Resul
 fn boot(workspace: &Workspace, args: &Args) -> Result<Vec<Report>> {
     let is_command = !args.command.is_empty();
     let with_tests = !is_command || names_tests(&args.command);
-    let (agent, tests) = if args.arch.is_here() {
-        let agent = builds::program(workspace, xtask::agent::NAME, false)?;
-        (agent, with_tests.then(|| builds::tests(workspace)).transpose()?)
+    if !args.arch.is_here() {
+        dist::setup_for(args.arch)?;
+    }
+    let agent = if args.arch.is_here() || args.debug {
+        builds::program_for(workspace, args.arch, xtask::agent::NAME, args.debug)?
     } else {
         // What users of that architecture get, since nothing else is built for it.
-        let agent = dist::program(workspace, args.arch)?;
-        let tests = || builds::tests_for(workspace, args.arch, programs::PACKAGE);
-        (agent, with_tests.then(tests).transpose()?)
+        dist::program(workspace, args.arch)?
     };
+    let tests = || match args.arch.is_here() {
+        true => builds::tests(workspace),
+        false => builds::tests_for(workspace, args.arch, programs::PACKAGE, programs::LIVE),
+    };
+    let tests = with_tests.then(tests).transpose()?;
     let mut contents = vec![Program::from_path(&agent)?];
     if let Some(tests) = tests {
         contents.extend(programs::tests(workspace, args.arch, &tests)?);
@@ -188,10 +198,10 @@ fn boot(workspace: &Workspace, args: &Args) -> Result<Vec<Report>> {
     for file in &args.files {
         contents.push(Program::from_path(file)?);
     }
-    let task = || match (is_command, args.all_tests) {
+    let task = |kernel| match (is_command, args.all_tests) {
         (true, _) => Task::Command(initramfs::script(&args.command)),
         (false, true) => Task::Tests(Choice::all()),
-        (false, false) => Task::Tests(Choice::dependent()),
+        (false, false) => Task::Tests(Choice::dependent(kernel)),
     };
     // Options name kernels by their suites, which are those of all architectures.
     let names = |kernels: &[Kernel], kernel: Kernel| {
@@ -203,7 +213,7 @@ fn boot(workspace: &Workspace, args: &Args) -> Result<Vec<Report>> {
     let tasks: Vec<_> = all
         .iter()
         .filter(|kernel| args.kernels.is_empty() || names(&args.kernels, **kernel))
-        .map(|kernel| (*kernel, task()))
+        .map(|kernel| (*kernel, task(*kernel)))
         .collect();
     let results = live::results(workspace);
     let work = of_this_run(&results)?;

@@ -1,4 +1,4 @@
-//! System calls of 32-bit programs. The kernel accepts them from a 64-bit process too, so the tests
+//! System calls of 32-bit programs on x86. The kernel accepts them from a 64-bit process too, so the tests
 //! need no second toolchain.
 
 /// Numbers of 32-bit system calls (`arch/x86/entry/syscalls/syscall_32.tbl`).
@@ -18,15 +18,13 @@ pub mod number {
 pub fn is_possible() -> bool {
     let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
     // `entry_INT80_compat`, later `int80_emulation`: the kernel's entry for 32-bit calls.
-    cfg!(target_arch = "x86_64")
-        && symbols.lines().any(|line| line.to_ascii_lowercase().contains("int80"))
+    symbols.lines().any(|line| line.to_ascii_lowercase().contains("int80"))
 }
 
 /// Makes a 32-bit system call; arguments are cut to 32 bits. Returns the kernel's result.
 ///
 /// # Safety
 /// As for the system call itself.
-#[cfg(target_arch = "x86_64")]
 #[must_use]
 pub unsafe fn call(number: i64, [a, b, c]: [i64; 3]) -> i64 {
     let mut answer = number;

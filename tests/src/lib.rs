@@ -6,6 +6,8 @@
 
 pub mod actor;
 pub mod agent;
+#[cfg(target_arch = "aarch64")]
+pub mod arm32;
 pub mod backend;
 pub mod cgroup;
 #[cfg(target_arch = "x86_64")]

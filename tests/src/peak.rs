@@ -39,7 +39,13 @@ pub fn peak_kib(command: &mut Command) -> (u64, ExitStatus) {
     }
 }
 
-fn ptrace(request: libc::c_uint, pid: libc::pid_t, data: libc::c_int) -> io::Result<()> {
+/// What C libraries declare it as.
+#[cfg(target_env = "musl")]
+type Request = libc::c_int;
+#[cfg(not(target_env = "musl"))]
+type Request = libc::c_uint;
+
+fn ptrace(request: Request, pid: libc::pid_t, data: libc::c_int) -> io::Result<()> {
     // SAFETY: none of the requests passed to this function writes to memory of this process.
     let result = unsafe { libc::ptrace(request, pid, ptr::null_mut::<u8>(), i64::from(data)) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }

@@ -61,7 +61,18 @@ impl Tests {
 
 /// Builds a program of the workspace as users get it, and returns its path.
 pub fn program(workspace: &Workspace, name: &str, debug: bool) -> Result<PathBuf> {
-    let (mut command, target) = cargo(workspace, "build", architecture::here()?)?;
+    program_for(workspace, architecture::here()?, name, debug)
+}
+
+/// Builds a program of the workspace for machines of `architecture`, and returns its path. For another
+/// than this machine's, [`crate::dist::program`] is what users get.
+pub fn program_for(
+    workspace: &Workspace,
+    architecture: &Architecture,
+    name: &str,
+    debug: bool,
+) -> Result<PathBuf> {
+    let (mut command, target) = cargo(workspace, "build", architecture)?;
     command.args(["--package", name, "--bin", name]);
     if !debug {
         command.arg("--release");
@@ -76,10 +87,15 @@ pub fn tests(workspace: &Workspace) -> Result<Tests> {
     built(workspace, tests_command(workspace)?.0)
 }
 
-/// Builds the tests of the package `name`, with its programs, for machines of `architecture`.
-pub fn tests_for(workspace: &Workspace, architecture: &Architecture, name: &str) -> Result<Tests> {
+/// Builds the tests `name` of a package, with its programs, for machines of `architecture`.
+pub fn tests_for(
+    workspace: &Workspace,
+    architecture: &Architecture,
+    package: &str,
+    name: &str,
+) -> Result<Tests> {
     let (mut command, _) = cargo(workspace, "test", architecture)?;
-    command.args(["--package", name]);
+    command.args(["--package", package, "--test", name]);
     built(workspace, command)
 }
 

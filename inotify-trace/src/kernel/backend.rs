@@ -127,6 +127,7 @@ const COMMON: &[Hook] = &[
 ];
 
 const VANISHED: &str = "watches that go because their target does";
+#[cfg(target_arch = "x86_64")]
 const COMPAT: &str = "watches of 32-bit programs";
 #[cfg(target_arch = "x86_64")]
 const LEGACY: &str = "failures of inotify_init, if the compiler made it a function of its own";
@@ -135,6 +136,8 @@ pub(super) const OVERFLOWS: &str = "overflows of queues that are read again with
 const INODE: &str = "the inode of a watch that is changed";
 
 /// The kernel's names of the system calls' own functions.
+///
+/// 32-bit programs have functions of their own on x86; on ARM they come by those of 64-bit programs.
 macro_rules! sys {
     ($call:literal) => {
         if cfg!(target_arch = "aarch64") {
@@ -156,13 +159,17 @@ const FENTRY: &[Hook] = &[
     function("fexit_rm_watch", sys!("inotify_rm_watch")),
     // The BTF of Linux 5.10 lacks the type of the registers that these calls get.
     function("fentry_rm_watch", sys!("inotify_rm_watch")).or_use("kprobe_rm_watch"),
+    #[cfg(target_arch = "x86_64")]
     function("fexit_rm_watch_compat", sys!(compat "inotify_rm_watch")).or_lose(COMPAT),
+    #[cfg(target_arch = "x86_64")]
     function("fentry_rm_watch_compat", sys!(compat "inotify_rm_watch"))
         .or_use("kprobe_rm_watch_compat")
         .or_lose(COMPAT),
     function("fexit_add_watch", sys!("inotify_add_watch")),
     function("fentry_add_watch", sys!("inotify_add_watch")).or_use("kprobe_add_watch"),
+    #[cfg(target_arch = "x86_64")]
     function("fexit_add_watch_compat", sys!(compat "inotify_add_watch")).or_lose(COMPAT),
+    #[cfg(target_arch = "x86_64")]
     function("fentry_add_watch_compat", sys!(compat "inotify_add_watch"))
         .or_use("kprobe_add_watch_compat")
         .or_lose(COMPAT),
@@ -182,11 +189,15 @@ const KPROBE: &[Hook] = &[
     function("kprobe_insert_event", "fsnotify_insert_event").or_lose(OVERFLOWS),
     function("kretprobe_rm_watch", sys!("inotify_rm_watch")),
     function("kprobe_rm_watch", sys!("inotify_rm_watch")),
+    #[cfg(target_arch = "x86_64")]
     function("kretprobe_rm_watch", sys!(compat "inotify_rm_watch")).or_lose(COMPAT),
+    #[cfg(target_arch = "x86_64")]
     function("kprobe_rm_watch_compat", sys!(compat "inotify_rm_watch")).or_lose(COMPAT),
     function("kretprobe_add_watch", sys!("inotify_add_watch")),
     function("kprobe_add_watch", sys!("inotify_add_watch")),
+    #[cfg(target_arch = "x86_64")]
     function("kretprobe_add_watch", sys!(compat "inotify_add_watch")).or_lose(COMPAT),
+    #[cfg(target_arch = "x86_64")]
     function("kprobe_add_watch_compat", sys!(compat "inotify_add_watch")).or_lose(COMPAT),
     function("kprobe_inotify_update_watch", "inotify_update_watch").or_lose(INODE),
     #[cfg(target_arch = "x86_64")]

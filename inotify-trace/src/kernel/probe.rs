@@ -104,7 +104,7 @@ fn release() -> String {
 fn kernel() -> Finding {
     let name = rustix::system::uname();
     let detail = format!("Linux {} {}", release(), name.machine().to_string_lossy());
-    if cfg!(target_arch = "x86_64") {
+    if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
         good("kernel", detail)
     } else {
         limited("kernel", format!("{detail}: not tested on this architecture"))

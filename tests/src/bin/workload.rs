@@ -618,7 +618,7 @@ fn with_message(f: impl FnOnce(&mut libc::msghdr) -> i64) -> i64 {
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = room.as_mut_ptr().cast();
-    message.msg_controllen = size_of::<OneDescriptor>();
+    message.msg_controllen = size_of::<OneDescriptor>() as _;
     f(&mut message)
 }
 
@@ -630,7 +630,7 @@ fn send(socket: i64, fd: i64) -> i64 {
             let header = libc::CMSG_FIRSTHDR(message);
             (*header).cmsg_level = libc::SOL_SOCKET;
             (*header).cmsg_type = libc::SCM_RIGHTS;
-            (*header).cmsg_len = libc::CMSG_LEN(4) as usize;
+            (*header).cmsg_len = libc::CMSG_LEN(4) as _;
             libc::CMSG_DATA(header).cast::<i32>().write(fd);
             outcome(libc::sendmsg(socket, message, 0) as libc::c_long)
         }

@@ -58,7 +58,7 @@ impl Withheld {
     fn ioctl(&self, request: libc::c_ulong, argument: &mut [u64]) -> io::Result<()> {
         // SAFETY: each request takes a pointer to as many words as it is called with here
         // (linux/userfaultfd.h).
-        match unsafe { libc::ioctl(self.faults.as_raw_fd(), request, argument.as_mut_ptr()) } {
+        match unsafe { libc::ioctl(self.faults.as_raw_fd(), request as _, argument.as_mut_ptr()) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }

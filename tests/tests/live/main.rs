@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic; helpers are tests too")]
 
+#[cfg(target_arch = "aarch64")]
+mod arm32;
 mod before;
 mod blame;
 #[cfg(target_arch = "x86_64")]
@@ -9,6 +11,7 @@ mod blocked;
 mod budgets;
 mod bytes;
 mod capacity;
+#[cfg(target_arch = "x86_64")]
 mod compat;
 mod containers;
 mod cri;

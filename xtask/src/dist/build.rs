@@ -58,7 +58,7 @@ pub fn binary(release: &Release<'_>, architecture: &Architecture) -> Result<Path
 }
 
 /// Installs the C compiler, the target's standard library, and what starts the program.
-fn setup(architecture: &Architecture, sysroot: &Path) -> Result<()> {
+pub fn setup(architecture: &Architecture, sysroot: &Path) -> Result<()> {
     let tools = architecture.tools();
     let packages: Vec<_> = tools
         .iter()

@@ -16,6 +16,7 @@ use crate::architecture::{self, ALL, Architecture};
 use crate::image;
 use crate::step;
 use crate::testbed;
+use crate::toolchain::Toolchain;
 use crate::workspace::{Workspace, which};
 
 mod build;
@@ -68,6 +69,11 @@ impl<'a> Release<'a> {
     fn of(workspace: &'a Workspace) -> Result<Self> {
         Ok(Self { workspace, version: version(workspace)?, time: time(workspace)? })
     }
+}
+
+/// Installs what building for another architecture than this machine's needs.
+pub fn setup_for(architecture: &Architecture) -> Result<()> {
+    build::setup(architecture, &Toolchain::of_cargo()?.sysroot()?)
 }
 
 /// Builds the program of a release, and returns its path.
