@@ -98,13 +98,17 @@ impl Report {
         self.trials.iter().position(|trial| trial.result.is_ok())
     }
 
+    /// What the agent says, or what was found on this machine.
+    fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.agent.iter().flat_map(|it| &it.findings).chain(&self.findings)
+    }
+
     fn works(&self) -> bool {
         self.agent.is_some() || self.chosen().is_some()
     }
 
     fn write(&self, out: &mut impl io::Write) -> io::Result<()> {
-        let of_agent = self.agent.iter().flat_map(|it| &it.findings);
-        for Finding { subject, state, detail } in of_agent.chain(&self.findings) {
+        for Finding { subject, state, detail } in self.findings() {
             line(out, subject, *state, detail)?;
         }
         for (at, trial) in self.trials.iter().enumerate() {
@@ -124,7 +128,7 @@ impl Report {
             vec![Cell::from(subject), Cell::from(state.name()), used, Cell::from(detail)]
         };
         let mut rows: Vec<_> =
-            self.findings.iter().map(|it| row(it.subject, it.state, false, &it.detail)).collect();
+            self.findings().map(|it| row(it.subject, it.state, false, &it.detail)).collect();
         for (at, trial) in self.trials.iter().enumerate() {
             let (state, detail) = of_trial(trial);
             let subject = format!("backend {}", trial.backend);
@@ -144,13 +148,13 @@ impl Report {
         };
         let chosen = self.chosen().and_then(|at| self.trials.get(at));
         if let Some(agent) = &self.agent {
-            let findings = agent.findings.iter().map(finding).collect::<Vec<_>>();
+            let findings = self.findings().map(finding).collect::<Vec<_>>();
             return json!({ "works": true, "backend": agent.backend, "findings": findings });
         }
         json!({
             "works": chosen.is_some(),
             "backend": chosen.map(|trial| trial.backend.to_string()),
-            "findings": self.findings.iter().map(finding).collect::<Vec<_>>(),
+            "findings": self.findings().map(finding).collect::<Vec<_>>(),
             "backends": self.trials.iter().map(backend).collect::<Vec<_>>(),
         })
     }
@@ -177,4 +181,25 @@ fn line(out: &mut impl io::Write, subject: &str, state: State, detail: &str) -> 
     let (line, screen) = (format!("{subject:18} {state:8} {detail}"), Screen::of_stdout());
     let line = wrapped(&line, 0).hanging(DETAIL).on(screen.width);
     writeln!(out, "{}", screen.colours.paint(tone, line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_format_has_what_the_agent_says() {
+        let lost =
+            Finding { subject: "lost", state: State::Limited, detail: "7 events".to_owned() };
+        let agent = AgentState { backend: "kprobe".to_owned(), findings: vec![lost] };
+        let report = Report { agent: Some(agent), ..Report::default() };
+        let (mut text, mut csv) = (Vec::new(), Vec::new());
+        report.write(&mut text).unwrap();
+        report.write_csv(&mut csv).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text.split_whitespace().collect::<Vec<_>>(), ["lost", "limited", "7", "events"]);
+        let csv = String::from_utf8(csv).unwrap();
+        assert_eq!(csv, "subject,state,used,detail\nlost,limited,,7 events\n");
+        assert_eq!(report.json()["findings"][0]["detail"], "7 events");
+    }
 }

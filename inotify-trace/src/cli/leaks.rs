@@ -42,7 +42,7 @@ const EXIT_LEAK: u8 = 1;
 #[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME, units::SIZE]))]
 pub(super) struct Args {
     /// Report leaks as they happen, until Ctrl-C or for this long
-    #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = positive_duration, conflicts_with = "recordings")]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = positive_duration, conflicts_with_all = ["recordings", "agent"])]
     watch: Option<Option<Duration>>,
     /// With --watch: time after which an instance whose watched containers or cgroups are gone counts
     /// as leaked

@@ -64,7 +64,8 @@ pub(super) struct Args {
     /// Let no other command ask
     #[arg(long)]
     no_socket: bool,
-    /// Record all events to files in this directory, a new one each hour
+    /// Record all events to files in this directory, a new one each hour, or when one has an eighth
+    /// of --record-max-total
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
     /// Keep the recorded files below this size together; the oldest are deleted [default: 1G]
@@ -106,12 +107,13 @@ Examples:
   inotify-trace serve --print-config             its settings, and where each comes from
   inotify-trace list --agent                     ask it, in milliseconds
 
-Each option has a variable, such as INOTIFY_TRACE_LISTEN, and a key in /etc/inotify-trace.toml, such
-as `listen = \"0.0.0.0:20866\"`. The option counts before the variable, and that before the file.
+Each option that --print-config shows has a variable, such as INOTIFY_TRACE_LISTEN, and a key in
+/etc/inotify-trace.toml, such as `listen = \"0.0.0.0:20866\"`. The option counts before the variable,
+and that before the file; INOTIFY_TRACE_CONFIG names another file.
 
 docs/metrics.md lists the metrics. Whoever can connect to --listen can read them; they have names of
-pods, units and users, and no paths. systemd is told when it is ready, and its watchdog that it
-runs. SIGTERM ends it, and completes the recording.";
+pods, containers, units and users, and no paths. systemd is told when it is ready, and its watchdog
+that it runs. SIGTERM ends it, and completes the recording.";
 
 pub(super) fn run(given: &Args) -> anyhow::Result<ExitCode> {
     let settings = Settings::of(given.config.as_deref())?;

@@ -49,6 +49,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME, units::SIZE]))]
+#[command(mut_arg("recordings", |it| it.help(RECORDING)))]
 pub(super) struct Args {
     /// View to begin with; with --once: the only one [default: containers; with --once: all]
     #[arg(long, value_parser = one_of::<View>(), value_name = "VIEW")]
@@ -65,6 +66,10 @@ pub(super) struct Args {
     #[command(flatten)]
     host: super::Host,
 }
+
+/// Other commands show several machines one after the other.
+const RECORDING: &str = "Read this recording of one machine, a file or a directory of files, instead \
+                         of the running system. Can be given more than once";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -112,8 +117,8 @@ impl Args {
         &self,
         source: Source,
     ) -> anyhow::Result<(Running, crate::top::Screen, UnboundedReceiver<Ask>)> {
-        let is_set = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Running::start(self.view.unwrap_or_default(), source, Look::new(!is_set))
+        let colours = output::Screen::of_stdout().colours;
+        Running::start(self.view.unwrap_or_default(), source, Look::new(colours.are_there()))
     }
 }
 

@@ -38,8 +38,8 @@ const EXIT_PROBLEM: u8 = 1;
 #[derive(Debug, clap::Args)]
 #[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME, units::SIZE]))]
 pub(super) struct Args {
-    /// What to tell about: the number of a process, the name of a pod, a container, a command or a
-    /// user, or an error message as it was printed [default: the machine]
+    /// What to tell about: the number of a process, the name of a pod, a namespace, a container, a
+    /// command or a user, or an error message as it was printed [default: the machine]
     #[arg(value_name = "WHAT")]
     what: Vec<String>,
     /// Time to observe instances that look leaked, since those of a container that is just ending

@@ -81,6 +81,12 @@ impl Colours {
         Self(When::chosen().allows(variable, io::stdout().is_terminal()))
     }
 
+    /// Whether there are any.
+    #[must_use]
+    pub fn are_there(self) -> bool {
+        self.0
+    }
+
     /// The text in the colour of its tone, line by line, so that a pager shows each as it is.
     pub(crate) fn paint<T: Display>(self, tone: Tone, text: T) -> Painted<T> {
         let colour = match tone {

@@ -40,8 +40,11 @@ impl Recorder {
         flush: Duration,
         say: Say,
     ) -> Result<Self, RecordingError> {
+        let begun = header.started;
         let writer = Writer::new(store, header, flush)?;
         let (queue, jobs) = queue();
+        // What was before is not missing in it: until its first batch it is up to date.
+        queue.progress().keep(begun);
         let thread = threads::spawn("recorder", move || run(writer, &jobs, &say))
             .map_err(RecordingError::Read)?;
         Ok(Self { queue, thread })

@@ -16,7 +16,7 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use inotify_trace_model::{
@@ -159,6 +159,26 @@ fn refuse(stream: &mut UnixStream, reason: &str) -> io::Result<()> {
     writeln!(stream, "error {reason}")
 }
 
+/// The line that a client sends, which it must have done within this time: one that sends a byte now
+/// and then must not keep its place.
+fn line(stream: &mut UnixStream, time: Duration) -> io::Result<Vec<u8>> {
+    let end = Instant::now() + time;
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    // Byte by byte: it is short, and nothing may come after it.
+    while line.last() != Some(&b'\n') && line.len() < LONGEST {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        if stream.read(&mut byte)? == 0 {
+            break;
+        }
+        line.push(byte[0]);
+    }
+    Ok(line)
+}
+
 /// Serves a client.
 fn serve(
     mut stream: UnixStream,
@@ -167,14 +187,8 @@ fn serve(
     sender: &SyncSender<Client>,
 ) -> io::Result<()> {
     let (_, shared) = pages;
-    stream.set_read_timeout(Some(TO_ASK))?;
     stream.set_write_timeout(Some(TO_READ))?;
-    let mut line = Vec::new();
-    let mut byte = [0];
-    // Byte by byte: it is short, and nothing may come after it.
-    while line.last() != Some(&b'\n') && line.len() < LONGEST && stream.read(&mut byte)? == 1 {
-        line.push(byte[0]);
-    }
+    let line = line(&mut stream, TO_ASK)?;
     let request = match Request::parse(&line) {
         Ok(request) => request,
         Err(reason) => return refuse(&mut stream, &reason),

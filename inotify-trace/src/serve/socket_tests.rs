@@ -5,7 +5,7 @@ use std::{
     os::unix::{fs::MetadataExt as _, net::UnixStream},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use inotify_trace_model::{
@@ -188,6 +188,23 @@ fn too_many_clients_are_refused_and_the_silent_ones_end() {
         let _ = stream.read_to_end(&mut answer);
         assert!(answer.is_empty());
     }
+}
+
+#[test]
+fn a_request_has_its_time_however_it_comes() {
+    let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+    let client = std::thread::spawn(move || {
+        for byte in b"inotify-trace 1 state\n" {
+            // It is refused before the end.
+            if theirs.write_all(&[*byte]).is_err() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    assert!(line(&mut ours, Duration::from_millis(500)).is_err());
+    drop(ours);
+    client.join().unwrap();
 }
 
 #[test]

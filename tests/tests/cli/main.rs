@@ -56,6 +56,22 @@ fn refuses(output: &Output, words: &[&str]) {
 }
 
 #[test]
+fn what_traces_by_itself_takes_no_agent() {
+    for command in ["leaks", "limits"] {
+        let output = run(&[command, "--watch", "1s", "--agent=/nonexistent/socket"]);
+        refuses(&output, &["'--watch [<DURATION>]' cannot be used with '--agent[=<PATH>]'"]);
+    }
+}
+
+#[test]
+fn help_promises_several_machines_only_where_they_are_shown() {
+    for (command, shows_them) in [("top", false), ("list", true), ("why", true)] {
+        let help = run(&[command, "--help"]);
+        assert_eq!(text(&help.stdout).contains("of several machines"), shows_them, "{command}");
+    }
+}
+
+#[test]
 fn help_has_examples() {
     for option in ["--help", "-h", "help"] {
         let output = run(&[option]);

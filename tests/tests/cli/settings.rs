@@ -7,6 +7,9 @@ use crate::{agent, refuses, text};
 /// All settings, as the packages install them.
 const SAMPLE: &str = include_str!("../../../deploy/inotify-trace.toml");
 
+/// What the packages' document quotes.
+const INSTALL: &str = include_str!("../../../docs/install.md");
+
 /// `serve --print-config` with a file and variables.
 fn print(file: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
     let mut command = agent(&["serve", "--print-config", "--config"]);
@@ -121,4 +124,16 @@ fn the_file_of_the_packages_has_every_setting() {
     // As it comes, it changes nothing.
     let (as_it_comes, without) = (print_of(SAMPLE, &[], &[]), print_of("", &[], &[]));
     assert_eq!(lines(&as_it_comes), lines(&without));
+}
+
+#[test]
+fn the_document_quotes_lines_that_are_in_the_file() {
+    let quoted = INSTALL.lines().map(str::trim);
+    let quoted = quoted.filter_map(|line| line.split_once("  # /etc/inotify-trace.toml:"));
+    let quoted: Vec<_> = quoted.collect();
+    assert!(!quoted.is_empty(), "it quotes none any more");
+    for (setting, number) in quoted {
+        let number: usize = number.parse().expect("a number");
+        assert_eq!(SAMPLE.lines().nth(number - 1), Some(&*format!("#{setting}")));
+    }
 }

@@ -6,7 +6,7 @@ use crate::{
     },
     feed::{Batch, Item},
     story::{Audience, Story},
-    tracker::{Forgotten, Tracker, User},
+    tracker::{Forgotten, Tracker, User, worth},
     verdict::{Grace, Kind, verdicts},
 };
 
@@ -218,4 +218,25 @@ fn a_state_of_any_size_is_restored_within_the_ceiling() {
         _ => 0,
     });
     assert_eq!(lost.sum::<u64>(), story.tracker().forgotten().instances);
+}
+
+#[test]
+fn the_document_says_what_each_entry_takes() {
+    let text = include_str!("../../../../docs/security.md");
+    for (entry, bytes) in [
+        ("instance, with the addresses that the feed keeps", worth::INSTANCE),
+        ("watch", worth::WATCH),
+        ("descriptor", worth::DESCRIPTOR),
+        ("process that holds instances", worth::PROCESS),
+        ("process that gave up an instance", worth::LEAVER),
+        ("user that is charged", worth::ACCOUNT),
+        ("lifetimes of a command in a cgroup", worth::LIFETIMES),
+        ("cgroup", worth::CGROUP),
+        ("names of a container", worth::NAMES),
+    ] {
+        let mut rows = text.lines().filter_map(|line| line.strip_prefix(&format!("| {entry} | ")));
+        let row = rows.next().unwrap_or_else(|| panic!("no row for {entry}"));
+        let number = row.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+        assert_eq!(number.parse(), Ok(bytes), "{entry}");
+    }
 }

@@ -39,7 +39,7 @@ pub(super) fn report(
     }
     if !is_known {
         notes.push(
-            "without privileges (sudo) only what this user may see went into the \
+            "the kernel was not asked, so that only what can be seen without it went into the \
              recommendation, which may therefore be too low."
                 .to_owned(),
         );

@@ -46,7 +46,7 @@ const WARN: u32 = 80;
 #[command(after_help = units::help(EXAMPLES, &[units::DURATION, units::TIME, units::SIZE]))]
 pub(super) struct Args {
     /// Trace for this long, or until Ctrl-C, and show how fast the use of the limits grows
-    #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = positive_duration, conflicts_with = "recordings")]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = positive_duration, conflicts_with_all = ["recordings", "agent"])]
     watch: Option<Option<Duration>>,
     /// With --watch: at this interval, too, show the use of the limits if it changed; with -o json
     /// the whole report

@@ -199,6 +199,19 @@ fn a_directory_that_is_gone_costs_what_happens_meanwhile() {
 }
 
 #[test]
+fn a_recorder_is_up_to_date_from_its_beginning_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::new(&directory.path().join("one.itrec"), Rotation::default()).unwrap();
+    let started = BootTime(7_000_000_000);
+    let header = Header { run: 1, started, ..Header::default() };
+    let recorder = Recorder::start(store, header, HOUR, Box::new(|error| panic!("{error}")));
+    let recorder = recorder.unwrap();
+    // And not since the machine booted, weeks ago.
+    assert_eq!(recorder.progress().safe(), started);
+    recorder.finish(started).1.unwrap();
+}
+
+#[test]
 fn a_recorder_that_cannot_keep_up_says_how_much_is_missing() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("one.itrec");

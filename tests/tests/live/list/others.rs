@@ -1,4 +1,4 @@
-//! Compares the counts of other tools with the truth. Writes docs/correctness.md if
+//! Compares the counts of other tools with the truth. Writes the table of docs/correctness.md anew if
 //! `INOTIFY_TRACE_WRITE_DOCS` is set.
 
 use std::{
@@ -198,11 +198,36 @@ fn what_is_right_here_others_get_wrong() {
     println!("{table}");
     if std::env::var_os(WRITE).is_some() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/correctness.md");
-        std::fs::write(path, page(&table)).unwrap();
+        let document = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, page(&document, &format!("{table}\n{}", versions()))).unwrap();
     }
 }
 
-fn page(table: &str) -> String {
+/// What is before the table in the document, and after the versions below it.
+const BEFORE: &str = "as they exist. Five processes hold them, with 201 descriptors.\n\n";
+const AFTER: &str = "\n\nTools that read `/proc` count descriptors,";
+
+/// The document with another table and other versions: all else in it is written by hand.
+fn page(document: &str, measured: &str) -> String {
+    let begin = document.find(BEFORE).expect("what is before the table") + BEFORE.len();
+    let end = document.find(AFTER).expect("what is after the table");
+    format!("{}{measured}{}", &document[..begin], &document[end..])
+}
+
+#[test]
+fn the_document_keeps_what_was_written_by_hand() {
+    let document = include_str!("../../../../docs/correctness.md");
+    let other = page(document, "| tool |\n\nLinux 1.2.3.");
+    assert!(
+        other.contains("descriptors.\n\n| tool |\n\nLinux 1.2.3.\n\nTools that read"),
+        "{other}"
+    );
+    assert!(other.ends_with(document.split_once("## Other situations").unwrap().1));
+    assert!(other.starts_with(document.split_once("| tool |").unwrap().0));
+}
+
+/// This machine's kernel, and the tools' versions.
+fn versions() -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let release = release.split('-').next().unwrap_or_default().trim();
     let versions = [
@@ -212,8 +237,7 @@ fn page(table: &str) -> String {
     ];
     let versions: Vec<_> =
         versions.map(|it| version(it.0, it.1, it.2)).into_iter().flatten().collect();
-    let versions = versions.join(", ");
-    format!("{HEAD}\n{table}\nLinux {}; {versions}.\n\n{TAIL}", release)
+    format!("Linux {release}; {}.", versions.join(", "))
 }
 
 /// The text after `before` in a program's version output, on either stream.
@@ -224,54 +248,3 @@ fn version(program: &str, argument: &str, before: &str) -> Option<String> {
     let version = text.lines().find_map(|line| line.trim().strip_prefix(before))?;
     Some(format!("{program} {}", version.trim()))
 }
-
-const HEAD: &str = "\
-# Correctness
-
-The counts of `inotify-trace list` are tested: `tests/tests/live/list/` builds
-situations step by step, so that their counts are known, and compares each listing with them, by process,
-instance, container and user; instance by instance also without the kernel's BPF iterator (`--walk-proc`);
-on the other kernels by process and instance. One miscount fails the test. This page is written by
-
-    INOTIFY_TRACE_WRITE_DOCS=1 cargo xtask test -- --test live list::others
-
-## One situation, counted by each tool
-
-A process creates 40 instances with a watch each while its effective user is A, becomes user B, and forks
-four times; one child duplicates a descriptor. The kernel has 40 instances, all charged to A for as long
-as they exist. Five processes hold them, with 201 descriptors.
-";
-
-const TAIL: &str = "\
-Tools that read `/proc` count descriptors, and see the user a process has now, or the owner of its
-files in `/proc`: root, once a process has changed its user. Neither is the kernel's count, and neither
-shows which user is near a limit.
-
-## Other situations
-
-| situation | expected result |
-|---|---|
-| threads | their process, once, even if the first thread has ended |
-| a thread with a descriptor table of its own | its process holds the instance, whatever has the same number there |
-| exec | close-on-exec instances are gone, others are held |
-| close_range, dup2 over an instance | gone |
-| SCM_RIGHTS to another user in another container | the sender is charged, the receiver's container holds it |
-| the same before it is received | charged, and one instance not visible |
-| pidfd_getfd | the process that copied the descriptor holds the instance |
-| a user namespace | its user and those above it are charged |
-| kill -9, a child that outlives its parent | held by the child alone |
-| a process id used again | nothing is inherited |
-| 50,000 watches of one instance | each, with its path |
-| limits that are full | used equals limit |
-| mount namespaces, chroot, hidden and partial mounts | the path inside the mount, or none |
-| removed files that are still watched | gone |
-| files of removed cgroups that are still watched | gone, or the cgroup's number, and no path |
-| a user without privileges | its own instances, each once, and a note on the missing information |
-
-## Limits
-
-- A user who is charged only for instances that no process holds (all of them in flight in sockets) is not
-  listed: the kernel is asked only about users who are charged for a visible instance.
-- With `--walk-proc`, instances that a thread holds alone, with a descriptor table of its own, are seen from
-  Linux 6.9 on, which lets descriptors be copied from a thread. The BPF iterator sees them on every kernel.
-";
