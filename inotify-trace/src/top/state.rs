@@ -95,6 +95,8 @@ pub struct State {
     pub watches: usize,
     /// Counts the moments.
     moment: u64,
+    /// The latest rows of each view, shown until newer ones come.
+    views: [Arc<Rows>; WATCHES],
     order: Order,
     tables: [Shown; WATCHES + 1],
 }
@@ -130,9 +132,12 @@ impl State {
             self.scene.header = scene.header;
             return;
         }
+        let latest = &mut self.views[scene.view.place()];
         if scene.page.is_some() {
-            // Until there are new ones, those from before are shown again when the page is closed.
-            scene.rows = std::mem::take(&mut self.scene.rows);
+            // Behind a page no rows are made.
+            scene.rows = Arc::clone(latest);
+        } else {
+            *latest = Arc::clone(&scene.rows);
         }
         self.scene = scene;
     }
@@ -154,7 +159,10 @@ impl State {
         match (self.front, &self.scene.page) {
             (Front::Watches, Some(page)) => &page.watches,
             (Front::Watches, None) => &NONE,
-            _ if self.scene.view == self.view => &self.scene.rows,
+            // Those from a little earlier are better than none, but not in place of another moment's.
+            _ if self.scene.view == self.view || (!self.is_paused && !self.is_recording()) => {
+                &self.views[self.view.place()]
+            }
             _ => &NONE,
         }
     }
