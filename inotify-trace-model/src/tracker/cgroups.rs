@@ -27,7 +27,7 @@ pub struct Cgroup {
 }
 
 /// Every cgroup that exists, and the latest removed ones.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cgroups {
     known: HashMap<CgroupId, Cgroup>,
     removed: VecDeque<CgroupId>,
@@ -42,7 +42,7 @@ pub struct Cgroups {
     pub(super) forgotten: u64,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Named {
     names: Names,
     /// The container's own cgroup; the names are dropped with it.

@@ -77,7 +77,7 @@ const IDLE_SHIMS: usize = 1024;
 const COMMANDS: usize = 4096;
 
 /// The state that a stream of events leads to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tracker {
     instances: HashMap<InstanceId, Instance>,
     /// Processes with descriptors that lead to instances, by process id; and shims that had some: they

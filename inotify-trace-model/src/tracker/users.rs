@@ -39,7 +39,7 @@ impl Account {
 }
 
 /// All users who pay.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Users {
     accounts: BTreeMap<User, Account>,
     /// How many known instances each user is charged for.

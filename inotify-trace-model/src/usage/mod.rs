@@ -125,6 +125,17 @@ impl Group {
         }
     }
 
+    /// One instance by itself.
+    #[must_use]
+    pub fn of_instance(instance: &Instance, tracker: &Tracker) -> Self {
+        let mut group = Self::new(Key::Instance(instance.id));
+        group.add(instance);
+        for &Descriptor { pid, .. } in instance.descriptors() {
+            group.add_holder(tracker.process(pid).map(|process| process.task), pid);
+        }
+        group
+    }
+
     /// Adds an instance; a second time has no effect.
     fn add(&mut self, instance: &Instance) {
         if !self.instances.insert(instance.id) {

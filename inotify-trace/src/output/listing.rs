@@ -107,9 +107,20 @@ impl<'a> Listing<'a> {
         self.groups.iter().map(|group| &group.key)
     }
 
-    /// Drops all groups but the one with this key.
-    pub fn keep(&mut self, key: &Key) {
-        self.groups.retain(|group| group.key == *key);
+    /// Groups that were made of the same state before: without another look at all instances, unless they
+    /// are users.
+    #[must_use]
+    pub fn of_groups(groups: Vec<Group>, tracker: &'a Tracker, by: By, names: UserNames) -> Self {
+        // Nobody else has one.
+        let is_by_user = by == By::User;
+        let standings = if is_by_user { usage::standings(tracker) } else { BTreeMap::new() };
+        Self { tracker, names, standings, groups, by, selection: Selection::default() }
+    }
+
+    /// The groups, in their order.
+    #[must_use]
+    pub fn into_groups(self) -> Vec<Group> {
+        self.groups
     }
 
     /// Drops all but the first `most` groups, and returns the number of dropped ones.

@@ -89,7 +89,10 @@ pub fn press(state: &mut State, key: KeyEvent) -> Then {
         }
         KeyCode::Char('j') => return of_recording(state, || Ask::Jump(String::new())),
         code if state.front == Front::Page => scroll(state, code),
-        code => table(state, code),
+        code => {
+            table(state, code);
+            return more_watches(state);
+        }
     }
     Then::Stay
 }
@@ -171,12 +174,12 @@ fn typed(state: &mut State, prompt: Prompt, code: KeyCode) -> Then {
         state.shown_mut().filter.clone_from(&text);
     }
     match (is_over, is_filter) {
-        (true, true) => Then::Stay,
+        (true, true) => more_watches(state),
         (true, false) if text.is_empty() => Then::Stay,
         (true, false) => Then::Ask(Ask::Jump(text)),
         (false, true) => {
             state.prompt = Some(Prompt::Filter(text));
-            Then::Stay
+            more_watches(state)
         }
         (false, false) => {
             state.prompt = Some(Prompt::Jump(text));
@@ -191,8 +194,14 @@ fn close_help(state: &mut State) {
 
 /// Asks for what the state is about now.
 fn show(state: &mut State) -> Then {
+    state.want_watches();
     state.number += 1;
     Then::Ask(Ask::Show(state.wish()))
+}
+
+/// Asks for more watches if those that came are too few for what is in front.
+fn more_watches(state: &mut State) -> Then {
+    if state.front == Front::Watches && state.want_watches() { show(state) } else { Then::Stay }
 }
 
 fn go(state: &mut State, view: View) -> Then {

@@ -12,6 +12,8 @@
 mod failures;
 mod history;
 mod keys;
+mod made;
+mod pages;
 mod rows;
 mod scene;
 mod state;

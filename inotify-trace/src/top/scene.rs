@@ -1,6 +1,6 @@
 //! All that is drawn, in values: a moment of the machine as one view shows it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use inotify_trace_model::{event::Level, resource::Resource};
 
@@ -17,7 +17,7 @@ pub struct Scene {
     /// About the whole machine.
     pub header: Header,
     /// The rows of the view; none behind a page.
-    pub rows: Rows,
+    pub rows: Arc<Rows>,
     /// The page of the row that is open; None if there is none any more.
     pub page: Option<Page>,
 }

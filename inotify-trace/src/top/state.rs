@@ -1,6 +1,6 @@
 //! What the person at the screen has chosen.
 
-use std::cmp::Ordering;
+use std::{cmp::Reverse, sync::Arc};
 
 use super::{
     scene::{Rows, Scene, Source},
@@ -51,6 +51,21 @@ pub struct Shown {
     pub skip: usize,
 }
 
+/// The watches that a page shows, those that are asked for first in a table of them, and the most.
+pub const WATCHES_OF_A_PAGE: usize = 500;
+const FIRST_WATCHES: usize = 5_000;
+const MOST_WATCHES: usize = 50_000;
+
+/// The rows that are shown, by their places, and what they were sorted and filtered by.
+#[derive(Clone, Debug, Default)]
+struct Order {
+    of: Option<(u64, usize, usize)>,
+    sort: Option<&'static str>,
+    is_reversed: bool,
+    filter: String,
+    places: Arc<Vec<usize>>,
+}
+
 /// All of it.
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -76,6 +91,13 @@ pub struct State {
     pub scene: Scene,
     /// How many rows fit the screen.
     pub room: usize,
+    /// The most watches of a row that are wanted.
+    pub watches: usize,
+    /// Counts the moments.
+    moment: u64,
+    /// The latest rows of each view, shown until newer ones come.
+    views: [Arc<Rows>; WATCHES],
+    order: Order,
     tables: [Shown; WATCHES + 1],
 }
 
@@ -93,8 +115,8 @@ impl State {
     /// What is to be asked for.
     #[must_use]
     pub fn wish(&self) -> Wish {
-        let Self { number, view, is_paused, ref open, .. } = *self;
-        Wish { number, view, open: open.clone(), is_paused }
+        let Self { number, view, is_paused, ref open, watches, .. } = *self;
+        Wish { number, view, open: open.clone(), watches, is_paused }
     }
 
     /// Whether it is a recording.
@@ -105,13 +127,17 @@ impl State {
 
     /// Takes the latest moment. One of another view, which was on its way, says nothing of its rows.
     pub fn take(&mut self, mut scene: Scene) {
+        self.moment += 1;
         if scene.view != self.view {
             self.scene.header = scene.header;
             return;
         }
+        let latest = &mut self.views[scene.view.place()];
         if scene.page.is_some() {
-            // Until there are new ones, those from before are shown again when the page is closed.
-            scene.rows = std::mem::take(&mut self.scene.rows);
+            // Behind a page no rows are made.
+            scene.rows = Arc::clone(latest);
+        } else {
+            *latest = Arc::clone(&scene.rows);
         }
         self.scene = scene;
     }
@@ -133,7 +159,10 @@ impl State {
         match (self.front, &self.scene.page) {
             (Front::Watches, Some(page)) => &page.watches,
             (Front::Watches, None) => &NONE,
-            _ if self.scene.view == self.view => &self.scene.rows,
+            // Those from a little earlier are better than none, but not in place of another moment's.
+            _ if self.scene.view == self.view || (!self.is_paused && !self.is_recording()) => {
+                &self.views[self.view.place()]
+            }
             _ => &NONE,
         }
     }
@@ -147,10 +176,30 @@ impl State {
         self.tables[WATCHES] = Shown::default();
     }
 
+    /// Wants as many watches as what is in front needs. Returns whether these are more than before.
+    pub fn want_watches(&mut self) -> bool {
+        let before = self.watches;
+        self.watches = match self.front {
+            Front::Rows => 0,
+            Front::Page => WATCHES_OF_A_PAGE,
+            Front::Watches => {
+                let (rows, shown) = (self.rows(), self.shown());
+                let is_arranged =
+                    shown.sort.is_some() || shown.is_reversed || !shown.filter.is_empty();
+                let is_at_end = shown.place + 2 * self.room >= rows.rows.len();
+                // The first ones are not the first in another order, nor all that have a text.
+                let needs_all = rows.more > 0 && (is_arranged || is_at_end);
+                let least = if needs_all { MOST_WATCHES } else { FIRST_WATCHES };
+                least.max(before)
+            }
+        };
+        self.watches > before
+    }
+
     /// Sorts and filters the rows in front, and keeps the cursor on its row. Returns the places of the
     /// rows that are shown, in their order.
-    pub fn arrange(&mut self) -> Vec<usize> {
-        let order = order(self.rows(), self.shown());
+    pub fn arrange(&mut self) -> Arc<Vec<usize>> {
+        let order = self.ordered();
         let selected = self.shown().selected.as_ref();
         let rows = &self.rows().rows;
         let found = selected.and_then(|key| order.iter().position(|&at| rows[at].key == *key));
@@ -163,6 +212,21 @@ impl State {
         shown.place = if order.is_empty() { shown.place } else { place };
         shown.top = shown.top.min(place).max((place + 1).saturating_sub(room));
         order
+    }
+
+    /// The places of the rows that are shown. They are sorted and filtered when that, or what they show,
+    /// has changed: not with every key that moves the cursor.
+    fn ordered(&mut self) -> Arc<Vec<usize>> {
+        let (rows, shown) = (self.rows(), self.shown());
+        let of = Some((self.moment, self.table(), rows.rows.len()));
+        let Order { sort, is_reversed, ref filter, .. } = self.order;
+        let is_same = (sort, is_reversed, filter) == (shown.sort, shown.is_reversed, &shown.filter);
+        if self.order.of != of || !is_same {
+            let Shown { sort, is_reversed, ref filter, .. } = *shown;
+            let (filter, places) = (filter.clone(), Arc::new(order(rows, shown)));
+            self.order = Order { of, sort, is_reversed, filter, places };
+        }
+        Arc::clone(&self.order.places)
     }
 
     /// Puts the cursor this far down, or up.
@@ -192,7 +256,7 @@ fn order(rows: &Rows, shown: &Shown) -> Vec<usize> {
     if let Some(column) = column {
         let none = Cell::Missing;
         let cell = |at: usize| rows.rows[at].cells.get(column).unwrap_or(&none);
-        order.sort_by(|&one, &other| compare(cell(one), cell(other)));
+        order.sort_by_cached_key(|&at| rank(cell(at)));
     }
     if shown.is_reversed {
         order.reverse();
@@ -200,22 +264,13 @@ fn order(rows: &Rows, shown: &Shown) -> Vec<usize> {
     order
 }
 
-/// Most first, names in alphabetical order, and what is not known last.
-fn compare(one: &Cell, other: &Cell) -> Ordering {
-    let share = |cell: &Cell| match cell {
-        Cell::Number(number) | Cell::Faults(number) => Some(u128::from(*number) * 100_000),
-        Cell::Percent(level) => {
-            Some(u128::from(level.used) * 100_000 / u128::from(level.limit.max(1)))
-        }
-        _ => None,
+/// Most first, then names in alphabetical order, and what is not known last.
+fn rank(cell: &Cell) -> (u8, Reverse<u128>, String) {
+    let share = match cell {
+        Cell::Number(number) | Cell::Faults(number) => u128::from(*number) * 100_000,
+        Cell::Percent(level) => u128::from(level.used) * 100_000 / u128::from(level.limit.max(1)),
+        Cell::Missing => return (2, Reverse(0), String::new()),
+        _ => return (1, Reverse(0), cell.text()),
     };
-    match (share(one), share(other)) {
-        (Some(one), Some(other)) => other.cmp(&one),
-        (None, None) => {
-            let is_missing = |cell: &Cell| *cell == Cell::Missing;
-            let texts = || one.text().cmp(&other.text());
-            is_missing(one).cmp(&is_missing(other)).then_with(texts)
-        }
-        (one, other) => one.is_none().cmp(&other.is_none()),
-    }
+    (0, Reverse(share), String::new())
 }

@@ -24,17 +24,12 @@ use super::{
     Input,
     failures::Failures,
     history::History,
+    made::{Made, PERIOD},
     rows::Moment,
-    scene::{Rows, Scene, Source},
+    scene::{Scene, Source},
     wish::{View, Wish},
 };
 use crate::output::{Refusals, UserNames};
-
-/// The least time between two scenes that nobody asked for.
-const PERIOD: Duration = Duration::from_millis(100);
-
-/// Making scenes takes at most one part in so many of the time.
-const SHARE: u32 = 20;
 
 /// Where scenes go.
 #[derive(Debug)]
@@ -73,6 +68,8 @@ struct Seen {
 
 /// A moment at which time stands still.
 struct Still {
+    /// The number of the state.
+    state: u64,
     tracker: Tracker,
     now: BootTime,
     seen: Seen,
@@ -85,10 +82,9 @@ pub struct Teller {
     wish: Wish,
     screen: Option<Screen>,
     still: Option<Box<Still>>,
-    /// Whether something happened since the last scene.
-    is_dirty: bool,
-    /// When the last one was made, and how long that took.
-    last: Option<(Instant, Duration)>,
+    /// The number of the state: another after each event.
+    state: u64,
+    made: Made,
     /// The number of the last wish that was answered.
     answered: Option<u64>,
     /// When to show what came too soon after the last scene.
@@ -107,8 +103,8 @@ impl Teller {
             wish: Wish::default(),
             screen,
             still: None,
-            is_dirty: true,
-            last: None,
+            state: 0,
+            made: Made::of(0),
             answered: None,
             due: None,
         }
@@ -117,27 +113,33 @@ impl Teller {
     /// Begins anew, as for a recording that is read again.
     pub fn forget(&mut self) {
         self.seen = Self::new(self.machine.clone(), None).seen;
-        self.is_dirty = true;
+        self.turn();
     }
 
-    /// Another moment of a recording is to be shown.
+    /// Another moment is to be shown, at once.
     pub fn turn(&mut self) {
-        (self.is_dirty, self.answered) = (true, None);
+        self.state += 1;
+        self.made = Made::of(self.shown());
+        self.answered = None;
     }
 
     /// Asks for something else.
     pub fn ask(&mut self, wish: Wish, tracker: &Tracker, now: BootTime) {
         // The time of a recording stands still by itself.
         let is_still = wish.is_paused && self.machine.source != Source::Recording;
-        if !is_still {
-            self.still = None;
-        } else if self.still.is_none() {
-            let mut copy = Tracker::new();
-            tracker.parts().into_iter().for_each(|part| copy.restore(part));
-            let seen = self.seen.clone();
-            self.still = Some(Box::new(Still { tracker: copy, now, seen }));
+        if is_still != self.still.is_some() {
+            self.still = is_still.then(|| {
+                let (tracker, seen) = (tracker.clone(), self.seen.clone());
+                Box::new(Still { state: self.state, tracker, now, seen })
+            });
+            self.made = Made::of(self.shown());
         }
         self.wish = wish;
+    }
+
+    /// The number of the state that is shown.
+    fn shown(&self) -> u64 {
+        self.still.as_ref().map_or(self.state, |still| still.state)
     }
 
     /// Says something to the person.
@@ -150,37 +152,35 @@ impl Teller {
 
     /// Shows the moment, if that is due.
     pub fn show(&mut self, tracker: &Tracker, now: BootTime) {
-        let Some(screen) = &self.screen else { return };
+        let Some(Screen { is_behind, .. }) = &self.screen else { return };
         let is_asked = self.answered != Some(self.wish.number);
-        let is_behind = screen.is_behind.load(Ordering::Acquire);
-        let is_news = self.is_dirty && self.still.is_none() && !is_behind && self.rest().is_zero();
+        let is_behind = is_behind.load(Ordering::Acquire);
+        let is_news = self.made.is_past(self.shown()) && !is_behind && self.made.rest().is_zero();
         if !is_asked && !is_news {
             return;
         }
         let began = Instant::now();
         let scene = self.scene(tracker, now);
+        self.made.took(began.elapsed());
+        let Some(screen) = &self.screen else { return };
         screen.is_behind.store(true, Ordering::Release);
         // The screen ends the run when it ends.
         let _ = screen.inputs.send(Input::Scene(Box::new(scene)));
-        self.last = Some((Instant::now(), began.elapsed()));
         self.answered = Some(self.wish.number);
-        self.is_dirty = false;
-    }
-
-    /// The time until the next scene may be made.
-    fn rest(&self) -> Duration {
-        let Some((made, cost)) = self.last else { return Duration::ZERO };
-        PERIOD.max(cost * SHARE).saturating_sub(made.elapsed())
     }
 
     /// The moment as it is asked for.
     #[must_use]
-    pub fn scene(&self, tracker: &Tracker, now: BootTime) -> Scene {
+    pub fn scene(&mut self, tracker: &Tracker, now: BootTime) -> Scene {
+        if self.made.is_past(self.shown()) && self.made.rest().is_zero() {
+            self.made = Made::of(self.shown());
+        }
+        let mut made = std::mem::replace(&mut self.made, Made::of(0));
         let live = (tracker, now, &self.seen);
         let still = self.still.as_deref().map(|it| (&it.tracker, it.now, &it.seen));
-        let moment = self.moment(still.unwrap_or(live));
-        let Wish { number, view, ref open, is_paused } = self.wish;
-        let mut header = moment.header();
+        let moment = self.look_at(still.unwrap_or(live));
+        let Wish { number, view, is_paused, .. } = self.wish;
+        let mut header = made.header.get_or_insert_with(|| moment.header()).clone();
         header.losses = {
             // What was lost is no part of the state that stands still.
             let lost = tracker.summary().lost;
@@ -190,9 +190,10 @@ impl Teller {
         header.is_paused = is_paused;
         header.host.clone_from(&self.machine.host);
         header.backend.clone_from(&self.machine.backend);
-        let page = open.as_ref().and_then(|key| moment.page(view, key));
-        // Behind a page nobody sees the rows, which take as long.
-        let rows = if page.is_some() { Rows::default() } else { moment.rows(view) };
+        let page = moment.page(&self.wish, &mut made);
+        // Behind a page nobody sees the rows.
+        let rows = if page.is_some() { Arc::default() } else { moment.rows(view, &mut made) };
+        self.made = made;
         Scene { answers: number, view, header, rows, page }
     }
 
@@ -206,7 +207,10 @@ impl Teller {
         views.iter().map(scene).collect()
     }
 
-    fn moment<'a>(&'a self, (tracker, now, seen): (&'a Tracker, BootTime, &'a Seen)) -> Moment<'a> {
+    fn look_at<'a>(
+        &'a self,
+        (tracker, now, seen): (&'a Tracker, BootTime, &'a Seen),
+    ) -> Moment<'a> {
         let Machine { names, clock, grace, .. } = &self.machine;
         Moment {
             tracker,
@@ -225,12 +229,12 @@ impl Audience for Teller {
     type Error = io::Error;
 
     fn restarted(&mut self, _: &Tracker, _: &Batch) -> io::Result<()> {
-        self.is_dirty = true;
+        self.state += 1;
         Ok(())
     }
 
     fn event(&mut self, event: &Event, tracker: &Tracker) -> io::Result<()> {
-        self.is_dirty = true;
+        self.state += 1;
         self.seen.failures.add(event, tracker);
         let told: Result<(), Infallible> = self.seen.refusals.event(event, tracker);
         let Ok(()) = told;
@@ -244,7 +248,7 @@ impl Audience for Teller {
 
     fn moment(&mut self, tracker: &Tracker, now: BootTime) -> io::Result<()> {
         // The time in the header goes on.
-        self.is_dirty |= self.seen.history.sample(tracker, now);
+        self.state += u64::from(self.seen.history.sample(tracker, now));
         self.due = self.due.filter(|due| *due > now);
         Ok(())
     }
@@ -253,8 +257,9 @@ impl Audience for Teller {
         // A recording is shown where it stops.
         if self.machine.source != Source::Recording {
             self.show(tracker, batch.time);
-            if self.is_dirty && self.still.is_none() {
-                let rest = u64::try_from(self.rest().max(PERIOD).as_nanos()).unwrap_or(u64::MAX);
+            if self.made.is_past(self.shown()) {
+                let rest = self.made.rest().max(PERIOD);
+                let rest = u64::try_from(rest.as_nanos()).unwrap_or(u64::MAX);
                 self.due = self.due.or(Some(BootTime(batch.time.0.saturating_add(rest))));
             }
         }

@@ -82,6 +82,8 @@ pub struct Wish {
     pub view: View,
     /// The row whose page is open.
     pub open: Option<RowKey>,
+    /// The most watches of that page.
+    pub watches: usize,
     /// Whether time stands still.
     pub is_paused: bool,
 }

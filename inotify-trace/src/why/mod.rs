@@ -328,10 +328,10 @@ impl<'a> Scope<'a> {
         let is_meant = |finding: &Finding| match self.subject {
             Subject::Machine => true,
             Subject::Selected(..) => self.pids.contains(&finding.holder.pid),
-            Subject::Message(suspects) => match finding.kind {
-                Kind::QueueFull => suspects.queue,
-                Kind::WatchesGrowing => suspects.watches,
-                _ => suspects.instances,
+            Subject::Message(suspects) => match (finding.kind, &finding.growth) {
+                (Kind::QueueFull, _) => suspects.queue,
+                (_, Some(growth)) => suspects.has(growth.resource),
+                (_, None) => suspects.instances,
             },
         };
         let all = verdicts(seen.tracker, seen.now, &seen.grace);

@@ -74,6 +74,76 @@ fn a_full_quota_is_told_with_its_holders_by_every_question_about_it() {
 }
 
 #[live_test]
+fn nobody_is_to_blame_for_a_quota_that_many_use_up() {
+    let _machine = system::the_machine();
+    let (Some(one), Some(other)) = (Cgroup::new(), Cgroup::new()) else {
+        let test = "why::nobody_is_to_blame_for_a_quota_that_many_use_up";
+        return system::skip(test, "no cgroup v2");
+    };
+    let limit = system::number_in(MAX_INSTANCES);
+    let uid = system::fresh_uid();
+    let each = limit / 16;
+    let in_place = |place: &Cgroup| {
+        let process = Process::of_user_with(uid, each);
+        place.add(process.pid);
+        process
+    };
+    let mut holders: Vec<_> = (0..8).flat_map(|_| [in_place(&one), in_place(&other)]).collect();
+    holders.push(Process::of_user_with(uid, limit - 16 * each));
+    for question in [&[][..], &[FSNOTIFY], &[&*uid.to_string()]] {
+        let (answer, code) = why(question);
+        let full = problems(&answer, "limit-used-up");
+        let full: Vec<_> = full.iter().filter(|it| it["user"]["uid"] == uid).collect();
+        let [full] = full[..] else { panic!("{question:?}: {answer}") };
+        let says = full["says"].as_str().unwrap();
+        let share = format!("{} in 8 processes", 8 * each);
+        assert_eq!(says.matches(&share).count(), 2, "{says}");
+        let remedy = full["remedy"].as_str().unwrap();
+        assert!(remedy.contains("raise fs.inotify.max_user_instances"), "{remedy}");
+        assert!(!remedy.contains("look at"), "nobody has more than half: {remedy}");
+        assert_eq!((&answer["healthy"], code), (&false.into(), Some(1)), "{answer}");
+    }
+}
+
+#[live_test]
+fn watches_that_grow_are_told_before_the_limit_is_reached() {
+    let _machine = system::the_machine();
+    let (directory, agent) = (system::directory(), Served::start(&[]));
+    let mut watcher = Process::of_user_with(system::fresh_uid(), 0);
+    let (pid, fd) = (watcher.pid, watcher.call("init1 0").unwrap());
+    let said = |question: &[&str]| {
+        let (code, text) = agent.said(&[&["why", "-o", "json"], question].concat(), true);
+        (serde_json::from_str::<Value>(&text).unwrap(), code)
+    };
+    let about = |answer: &Value| {
+        let all = answer["problems"].as_array().unwrap().iter();
+        let names = ["limit-near", "watches-growing"].map(Value::from);
+        let mut told = all.filter(|it| it["pid"] == pid && names.contains(&it["problem"]));
+        told.next().cloned()
+    };
+    let message = "ENOSPC: System limit for number of file watchers reached";
+    let mut number = 0;
+    wait::until("watches grow", || {
+        for _ in 0..200 {
+            number += 1;
+            let file = directory.path().join(number.to_string());
+            fs::write(&file, "").unwrap();
+            let path = hex(file.as_os_str().as_encoded_bytes());
+            watcher.call(&format!("watch {fd} {path} {}", libc::IN_MODIFY)).unwrap();
+        }
+        about(&said(&[message]).0).is_some()
+    });
+    let (answer, code) = said(&[message]);
+    let told = about(&answer).unwrap();
+    let remedy = told["remedy"].as_str().unwrap();
+    assert!(remedy.contains("watch"), "{remedy}");
+    assert_eq!((&answer["healthy"], code), (&false.into(), Some(1)), "{answer}");
+    // It is no reason for a lack of instances.
+    assert_eq!(about(&said(&[FSNOTIFY]).0), None);
+    agent.stop();
+}
+
+#[live_test]
 fn the_payer_above_a_user_namespace_is_named() {
     let _machine = system::the_machine();
     let limit = system::number_in(MAX_INSTANCES);

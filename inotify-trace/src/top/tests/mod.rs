@@ -317,16 +317,33 @@ fn a_key_on_a_large_machine() {
             person.made.create(50, holder, id).watch(50, holder, id, Err("/srv/data"));
         }
     }
+    let watcher = Task { cgroup: CgroupId(3), ..task(5, "watcher") };
+    person.made.create(50, watcher, 500).watches(50, watcher, 500, 1..50_001);
     // Of this thread: other programs may be busy.
     let cpu = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
-    for keys in ["2", "s", "r", "g", "w", "s", "1", "s", "w", "3", "5", "4"] {
-        let began = cpu();
-        person.type_in(keys);
-        let made = cpu();
-        person.screen(200, 50);
-        let drawn = cpu();
-        let (make, draw) = ((made - began).as_micros(), (drawn - made).as_micros());
-        println!("{keys}: {make} us to make, {draw} us to draw");
+    for is_new in [true, false] {
+        println!("{}", if is_new { "each of a new state" } else { "of the same state" });
+        for keys in [
+            "1", "\u{1b}[B", "s", "s", "r", "/holder", "\u{1b}", "\n", "w", "s", "G", "\u{1b}",
+            "2", "s", "/5", "\n", "\u{1b}", "G", "\n", "w", "\u{1b}", "3", "\n", "w", "5", "\n",
+            "4", " ", " ",
+        ] {
+            if is_new {
+                person.teller.turn();
+            }
+            let began = cpu();
+            match keys {
+                "\n" => drop(person.press(KeyCode::Enter)),
+                "\u{1b}" => drop(person.press(KeyCode::Esc)),
+                "\u{1b}[B" => drop(person.press(KeyCode::Down)),
+                keys => person.type_in(keys),
+            }
+            let made = cpu();
+            person.screen(200, 50);
+            let drawn = cpu();
+            let (make, draw) = ((made - began).as_micros(), (drawn - made).as_micros());
+            println!("{keys:?}: {make} us to make, {draw} us to draw");
+        }
     }
     let began = cpu();
     person.teller.moment(&person.made.0, at(1000)).unwrap();

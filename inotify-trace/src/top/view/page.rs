@@ -5,11 +5,11 @@ use ratatui_core::{buffer::Buffer, layout::Rect, style::Style};
 use super::{BOLD, PLAIN, fitted, put};
 use crate::{
     output::{Cell, Width, printable, wrapped},
-    top::{scene::Page, state::State},
+    top::{
+        scene::Page,
+        state::{State, WATCHES_OF_A_PAGE as WATCHES},
+    },
 };
-
-/// The watches that a page shows; `w` shows all.
-const WATCHES: usize = 500;
 
 /// The columns of the names of values.
 const NAMES: usize = 14;
