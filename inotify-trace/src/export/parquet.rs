@@ -12,7 +12,10 @@ use std::{
 use parquet::{
     basic::{Compression, Encoding, ZstdLevel},
     errors::ParquetError,
-    file::{properties::WriterProperties, writer::SerializedFileWriter},
+    file::{
+        properties::{EnabledStatistics, WriterProperties},
+        writer::SerializedFileWriter,
+    },
     schema::types::ColumnPath,
 };
 
@@ -26,9 +29,20 @@ use crate::{
     recording::Header,
 };
 
-/// The rows of a row group, which is gathered in memory, compressed, before it is written. A group
-/// of this size compresses as well as larger ones, and takes some MiB.
-const ROW_GROUP: usize = 256 << 10;
+/// The most rows of a row group, which is gathered in memory before it is written. It is written earlier
+/// if its texts take too much (`columns::TEXTS`).
+const ROW_GROUP: usize = 64 << 10;
+
+/// The most row groups of a file: what the file's end says of each stays in memory until then. The same
+/// hour goes on in another file.
+const GROUPS: usize = 64;
+
+/// The most rows of a page. Each of its values takes eight bytes until the page is packed.
+const PAGE: usize = 8 << 10;
+
+/// Bytes of a page, and of a column's dictionary. A column with more different values goes on without a
+/// dictionary, which is most of what an open row group takes: repeated values are packed well all the same.
+const PAGE_BYTES: usize = 256 << 10;
 
 /// Columns whose values hardly ever repeat, and mostly rise a little: their differences are small.
 /// The values of all other columns repeat, and are written as references to a dictionary.
@@ -47,6 +61,8 @@ pub struct Parquet {
     path: PathBuf,
     writer: SerializedFileWriter<Output>,
     group: RowGroup,
+    /// How many row groups are written.
+    groups: usize,
 }
 
 impl Parquet {
@@ -59,6 +75,11 @@ impl Parquet {
         let level = ZstdLevel::try_new(3).unwrap_or_default();
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(level))
+            .set_data_page_row_count_limit(PAGE)
+            .set_data_page_size_limit(PAGE_BYTES)
+            .set_dictionary_page_size_limit(PAGE_BYTES)
+            // Those of each page would stay in memory until the file is complete.
+            .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_created_by(concat!("inotify-trace ", env!("CARGO_PKG_VERSION")).to_owned());
         for column in RISING {
             let name = ColumnPath::from(column.name());
@@ -71,17 +92,24 @@ impl Parquet {
             .and_then(|schema| SerializedFileWriter::new(output, schema, properties))
             .map_err(|error| failed(path, error))?;
         let group = RowGroup::new(writer.schema_descr(), writer.properties());
-        Ok(Self { path: path.to_owned(), writer, group })
+        Ok(Self { path: path.to_owned(), writer, group, groups: 0 })
     }
 
     fn add(&mut self, row: &Record<'_>) -> Result<(), ExportError> {
         self.group.add(row).map_err(|error| failed(&self.path, error))?;
-        if self.group.rows() == ROW_GROUP { self.write_group() } else { Ok(()) }
+        let is_full = self.group.rows() >= ROW_GROUP || self.group.is_large();
+        if is_full { self.write_group() } else { Ok(()) }
+    }
+
+    /// Whether further rows belong into another file.
+    fn is_full(&self) -> bool {
+        self.groups >= GROUPS
     }
 
     fn write_group(&mut self) -> Result<(), ExportError> {
         let next = RowGroup::new(self.writer.schema_descr(), self.writer.properties());
         let full = mem::replace(&mut self.group, next);
+        self.groups += 1;
         full.write_to(&mut self.writer).map_err(|error| failed(&self.path, error))
     }
 
@@ -164,11 +192,14 @@ impl Partitioned {
 
     /// The file for an hour.
     fn file(&mut self, hour: i64) -> Result<&mut Parquet, ExportError> {
-        match self.open.iter().position(|(its, _)| *its == hour) {
-            Some(at) => {
-                let file = self.open.remove(at);
-                self.open.extend(file);
+        let at = self.open.iter().position(|(its, _)| *its == hour);
+        match at.and_then(|at| self.open.remove(at)) {
+            Some((_, full)) if full.is_full() => {
+                self.closed.extend(full.close()?);
+                let file = self.begin_file(hour)?;
+                self.open.push_back((hour, file));
             }
+            Some(file) => self.open.push_back(file),
             None => {
                 if self.open.len() == OPEN {
                     self.close_oldest()?;

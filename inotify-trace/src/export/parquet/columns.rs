@@ -32,6 +32,13 @@ use crate::output::{Field, Record, Type, Value};
 /// Values of a column that are encoded at once.
 const BATCH: usize = 1 << 10;
 
+/// The most bytes of texts that a row group is given, each with what a dictionary adds to it. Processes
+/// choose how long texts are, and how many different ones there are.
+const TEXTS: usize = 16 << 20;
+
+/// What a dictionary adds to a text: its place in a list and in a table, and two allocations.
+const ENTRY: usize = 128;
+
 /// All columns, each of which may be null.
 pub(super) fn schema() -> Result<TypePtr> {
     let field = |column: Field| {
@@ -61,6 +68,8 @@ pub(super) fn schema() -> Result<TypePtr> {
 pub(super) struct RowGroup {
     columns: Vec<Encoder>,
     rows: usize,
+    /// At most the bytes of its texts: those that are repeated later count again.
+    texts: usize,
 }
 
 impl RowGroup {
@@ -70,7 +79,7 @@ impl RowGroup {
             Encoder::new(column.kind(), descriptor, properties)
         };
         let columns = Field::columns().zip(schema.columns()).map(encoder).collect();
-        Self { columns, rows: 0 }
+        Self { columns, rows: 0, texts: 0 }
     }
 
     /// The number of rows.
@@ -78,10 +87,15 @@ impl RowGroup {
         self.rows
     }
 
+    /// Whether its texts take as much as they may.
+    pub(super) fn is_large(&self) -> bool {
+        self.texts >= TEXTS
+    }
+
     /// Adds a row.
     pub(super) fn add(&mut self, row: &Record<'_>) -> Result<()> {
         for (column, value) in self.columns.iter_mut().zip(row.columns()) {
-            column.add(value)?;
+            self.texts += column.add(value)?;
         }
         self.rows += 1;
         Ok(())
@@ -120,8 +134,13 @@ impl Encoder {
         }
     }
 
-    fn add(&mut self, value: Option<&Value<'_>>) -> Result<()> {
+    /// Adds a value. Returns the bytes of a text, unless it is the one before.
+    fn add(&mut self, value: Option<&Value<'_>>) -> Result<usize> {
         match (self, value) {
+            (Self::Text(it), Some(Value::Text(value))) => return it.add_text(value),
+            (Self::Text(it), Some(Value::Names(names))) if !names.is_empty() => {
+                return it.add_text(&names.join(","));
+            }
             (Self::Bool(it), Some(Value::Bool(value))) => it.add(*value),
             (Self::I32(it), Some(Value::I32(value))) => it.add(*value),
             // Parquet stores unsigned numbers as signed ones of the same bits.
@@ -129,16 +148,13 @@ impl Encoder {
             (Self::I64(it), Some(Value::U64(value))) => it.add(value.cast_signed()),
             (Self::I64(it), Some(Value::Time(time))) => it.add(nanoseconds(*time)),
             (Self::F64(it), Some(Value::F64(value))) => it.add(*value),
-            (Self::Text(it), Some(Value::Text(value))) => it.add_text(value),
-            (Self::Text(it), Some(Value::Names(names))) if !names.is_empty() => {
-                it.add_text(&names.join(","))
-            }
             (Self::Bool(it), _) => it.add_null(),
             (Self::I32(it), _) => it.add_null(),
             (Self::I64(it), _) => it.add_null(),
             (Self::F64(it), _) => it.add_null(),
             (Self::Text(it), _) => it.add_null(),
         }
+        .map(|()| 0)
     }
 
     /// The encoded column, and its entry in the file's metadata.
@@ -204,11 +220,13 @@ impl<T: DataType> Values<T> {
 }
 
 impl Values<ByteArrayType> {
-    /// Adds a text. Rows often have the same text as the row before: they share it.
-    fn add_text(&mut self, text: &str) -> Result<()> {
-        let last = self.values.last().filter(|it| it.data() == text.as_bytes());
-        let value = last.cloned().unwrap_or_else(|| ByteArray::from(text));
-        self.add(value)
+    /// Adds a text, and returns what it takes. Rows often have the same text as the row before: they share
+    /// it.
+    fn add_text(&mut self, text: &str) -> Result<usize> {
+        let last = self.values.last().filter(|it| it.data() == text.as_bytes()).cloned();
+        let taken = if last.is_some() { 0 } else { text.len() + ENTRY };
+        self.add(last.unwrap_or_else(|| ByteArray::from(text)))?;
+        Ok(taken)
     }
 }
 
