@@ -5,16 +5,16 @@
 //! row group is full.
 
 use std::{
-    io::Write,
+    io::{self, Write},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
 use parquet::{
-    basic::{LogicalType, Repetition, TimeUnit, Type as Physical},
+    basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel},
     column::{
-        page::{CompressedPage, PageWriteSpec, PageWriter},
+        page::{CompressedPage, Page, PageWriteSpec, PageWriter},
         writer::{ColumnCloseResult, ColumnWriterImpl},
     },
     data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type},
@@ -31,6 +31,9 @@ use crate::output::{Field, Record, Type, Value};
 
 /// Values of a column that are encoded at once.
 const BATCH: usize = 1 << 10;
+
+/// The level of compression.
+const LEVEL: i32 = 3;
 
 /// The most bytes of texts that a row group is given, each with what a dictionary adds to it. Processes
 /// choose how long texts are, and how many different ones there are.
@@ -74,9 +77,13 @@ pub(super) struct RowGroup {
 
 impl RowGroup {
     /// An empty row group.
-    pub(super) fn new(schema: &SchemaDescriptor, properties: &WriterPropertiesPtr) -> Self {
+    pub(super) fn new(
+        schema: &SchemaDescriptor,
+        properties: &WriterPropertiesPtr,
+        packer: &Packer,
+    ) -> Self {
         let encoder = |(column, descriptor): (Field, &ColumnDescPtr)| {
-            Encoder::new(column.kind(), descriptor, properties)
+            Encoder::new(column.kind(), descriptor, properties, packer)
         };
         let columns = Field::columns().zip(schema.columns()).map(encoder).collect();
         Self { columns, rows: 0, texts: 0 }
@@ -122,14 +129,19 @@ enum Encoder {
 }
 
 impl Encoder {
-    fn new(kind: Type, column: &ColumnDescPtr, properties: &WriterPropertiesPtr) -> Self {
+    fn new(
+        kind: Type,
+        column: &ColumnDescPtr,
+        properties: &WriterPropertiesPtr,
+        packer: &Packer,
+    ) -> Self {
         match kind {
-            Type::Bool => Self::Bool(Values::new(column, properties)),
-            Type::I32 | Type::U32 => Self::I32(Values::new(column, properties)),
-            Type::Time | Type::U64 => Self::I64(Values::new(column, properties)),
-            Type::F64 => Self::F64(Values::new(column, properties)),
+            Type::Bool => Self::Bool(Values::new(column, properties, packer)),
+            Type::I32 | Type::U32 => Self::I32(Values::new(column, properties, packer)),
+            Type::Time | Type::U64 => Self::I64(Values::new(column, properties, packer)),
+            Type::F64 => Self::F64(Values::new(column, properties, packer)),
             Type::Text | Type::Names | Type::Numbers | Type::Object | Type::Objects => {
-                Self::Text(Values::new(column, properties))
+                Self::Text(Values::new(column, properties, packer))
             }
         }
     }
@@ -180,8 +192,8 @@ struct Values<T: DataType> {
 }
 
 impl<T: DataType> Values<T> {
-    fn new(column: &ColumnDescPtr, properties: &WriterPropertiesPtr) -> Self {
-        let pages = Pages::default();
+    fn new(column: &ColumnDescPtr, properties: &WriterPropertiesPtr, packer: &Packer) -> Self {
+        let pages = Pages::new(packer.clone());
         let writer = Box::new(pages.clone());
         Self {
             values: Vec::new(),
@@ -214,7 +226,10 @@ impl<T: DataType> Values<T> {
 
     fn close(mut self) -> Result<(Bytes, ColumnCloseResult)> {
         self.encode()?;
-        let closed = self.writer.close()?;
+        let mut closed = self.writer.close()?;
+        let level = ZstdLevel::try_new(LEVEL)?;
+        let metadata = closed.metadata.into_builder().set_compression(Compression::ZSTD(level));
+        closed.metadata = metadata.build()?;
         Ok((self.pages.into_bytes(), closed))
     }
 }
@@ -230,32 +245,56 @@ impl Values<ByteArrayType> {
     }
 }
 
-/// The pages of an encoded column, in memory. Its writer has one of two references.
+/// Packs pages, one after the other: a packer of each column's own would keep its work space, about a
+/// megabyte, for as long as the column is open.
 #[derive(Clone)]
-struct Pages(Arc<Mutex<TrackedWrite<Vec<u8>>>>);
+pub(super) struct Packer(Arc<Mutex<zstd::bulk::Compressor<'static>>>);
 
-impl Default for Pages {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(TrackedWrite::new(Vec::new()))))
+impl Packer {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self(Arc::new(Mutex::new(zstd::bulk::Compressor::new(LEVEL)?))))
+    }
+
+    /// The same page, packed. Pages are of version 1, of which all is packed.
+    fn pack(&self, plain: &CompressedPage) -> Result<CompressedPage> {
+        let packed = lock(&self.0).compress(plain.data())?;
+        let mut page = plain.compressed_page().clone();
+        let (Page::DataPage { buf, .. }
+        | Page::DataPageV2 { buf, .. }
+        | Page::DictionaryPage { buf, .. }) = &mut page;
+        *buf = packed.into();
+        Ok(CompressedPage::new(page, plain.uncompressed_size()))
     }
 }
 
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The packed pages of an encoded column, in memory. Its writer has one of two references.
+#[derive(Clone)]
+struct Pages {
+    bytes: Arc<Mutex<TrackedWrite<Vec<u8>>>>,
+    packer: Packer,
+}
+
 impl Pages {
-    fn lock(&self) -> MutexGuard<'_, TrackedWrite<Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new(packer: Packer) -> Self {
+        Self { bytes: Arc::new(Mutex::new(TrackedWrite::new(Vec::new()))), packer }
     }
 
     fn into_bytes(self) -> Bytes {
-        mem::take(self.lock().inner_mut()).into()
+        mem::take(lock(&self.bytes).inner_mut()).into()
     }
 }
 
 impl PageWriter for Pages {
     fn write_page(&mut self, page: CompressedPage) -> Result<PageWriteSpec> {
-        SerializedPageWriter::new(&mut self.lock()).write_page(page)
+        let page = self.packer.pack(&page)?;
+        SerializedPageWriter::new(&mut lock(&self.bytes)).write_page(page)
     }
 
     fn close(&mut self) -> Result<()> {
-        SerializedPageWriter::new(&mut self.lock()).close()
+        SerializedPageWriter::new(&mut lock(&self.bytes)).close()
     }
 }
