@@ -27,11 +27,14 @@ pub struct Cgroup {
 }
 
 /// Every cgroup that exists, and the latest removed ones.
+///
+/// What comes and goes all the time is in boxes: a table with as many new as removed entries doubles once
+/// more than it needs, and has room for three entries of which two are not there.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cgroups {
-    known: HashMap<CgroupId, Cgroup>,
+    known: HashMap<CgroupId, Box<Cgroup>>,
     removed: VecDeque<CgroupId>,
-    names: HashMap<Container, Named>,
+    names: HashMap<Box<Container>, Box<Named>>,
     /// The own cgroups of those that have names: no two names are of one cgroup.
     named: HashSet<CgroupId>,
     /// The paths of all that exist.
@@ -65,7 +68,7 @@ impl Cgroups {
     /// A cgroup that exists, or is kept after its removal.
     #[must_use]
     pub fn get(&self, id: CgroupId) -> Option<&Cgroup> {
-        self.known.get(&id)
+        self.known.get(&id).map(Box::as_ref)
     }
 
     /// The names of a container; None if unknown.
@@ -116,7 +119,7 @@ impl Cgroups {
 
     /// All cgroups that exist or are kept, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Cgroup> {
-        self.known.values()
+        self.known.values().map(Box::as_ref)
     }
 
     /// The number of cgroups that exist or are kept.
@@ -177,7 +180,7 @@ impl Cgroups {
         }
         self.become_another(id, cgroup.container.as_ref());
         self.paths.insert((path.into(), id));
-        match self.known.insert(id, cgroup) {
+        match self.known.insert(id, Box::new(cgroup)) {
             // It exists again: it must not be dropped as a removed one.
             Some(before) if before.removed.is_some() => {
                 self.removed.retain(|&removed| removed != id);
@@ -241,12 +244,12 @@ impl Cgroups {
         let Some(container) = self.known.get(&id).and_then(|it| it.container.as_ref()) else {
             return;
         };
-        let named = Named { names: names.clone(), cgroup: id };
+        let named = Box::new(Named { names: names.clone(), cgroup: id });
         // The cgroup may have got names with a cgroup above it: it keeps one set of names.
         if !self.named.insert(id) {
-            self.names.retain(|other, named| named.cgroup != id || other == container);
+            self.names.retain(|other, named| named.cgroup != id || **other == *container);
         }
-        let before = self.names.insert(container.clone(), named);
+        let before = self.names.insert(Box::new(container.clone()), named);
         if let Some(before) = before.filter(|before| before.cgroup != id) {
             self.named.remove(&before.cgroup);
         }

@@ -10,13 +10,16 @@ use std::{
 };
 
 use parquet::{
-    basic::{Compression, Encoding, ZstdLevel},
+    basic::Encoding,
     errors::ParquetError,
-    file::{properties::WriterProperties, writer::SerializedFileWriter},
+    file::{
+        properties::{EnabledStatistics, WriterProperties},
+        writer::SerializedFileWriter,
+    },
     schema::types::ColumnPath,
 };
 
-use self::columns::RowGroup;
+use self::columns::{Packer, RowGroup};
 use super::{
     Existing, ExportError, Output, Rows,
     file::{PartialFile, remove_abandoned},
@@ -26,9 +29,20 @@ use crate::{
     recording::Header,
 };
 
-/// The rows of a row group, which is gathered in memory, compressed, before it is written. A group
-/// of this size compresses as well as larger ones, and takes some MiB.
-const ROW_GROUP: usize = 256 << 10;
+/// The most rows of a row group, which is gathered in memory before it is written. It is written earlier
+/// if its texts take too much (`columns::TEXTS`).
+const ROW_GROUP: usize = 64 << 10;
+
+/// The most row groups of a file: what the file's end says of each stays in memory until then. The same
+/// hour goes on in another file.
+const GROUPS: usize = 64;
+
+/// The most rows of a page. Each of its values takes eight bytes until the page is packed.
+const PAGE: usize = 8 << 10;
+
+/// Bytes of a page, and of a column's dictionary. A column with more different values goes on without a
+/// dictionary, which is most of what an open row group takes: repeated values are packed well all the same.
+const PAGE_BYTES: usize = 256 << 10;
 
 /// Columns whose values hardly ever repeat, and mostly rise a little: their differences are small.
 /// The values of all other columns repeat, and are written as references to a dictionary.
@@ -46,7 +60,10 @@ pub struct Parquet {
     /// The path of the file, for errors.
     path: PathBuf,
     writer: SerializedFileWriter<Output>,
+    packer: Packer,
     group: RowGroup,
+    /// How many row groups are written.
+    groups: usize,
 }
 
 impl Parquet {
@@ -56,9 +73,12 @@ impl Parquet {
     /// If it exists, or cannot be written.
     pub fn create(path: &Path, existing: Existing) -> Result<Self, ExportError> {
         let output = Output::create(path, existing)?;
-        let level = ZstdLevel::try_new(3).unwrap_or_default();
         let mut properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(level))
+            .set_data_page_row_count_limit(PAGE)
+            .set_data_page_size_limit(PAGE_BYTES)
+            .set_dictionary_page_size_limit(PAGE_BYTES)
+            // Those of each page would stay in memory until the file is complete.
+            .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_created_by(concat!("inotify-trace ", env!("CARGO_PKG_VERSION")).to_owned());
         for column in RISING {
             let name = ColumnPath::from(column.name());
@@ -70,18 +90,29 @@ impl Parquet {
         let writer = columns::schema()
             .and_then(|schema| SerializedFileWriter::new(output, schema, properties))
             .map_err(|error| failed(path, error))?;
-        let group = RowGroup::new(writer.schema_descr(), writer.properties());
-        Ok(Self { path: path.to_owned(), writer, group })
+        let path = path.to_owned();
+        let packer =
+            Packer::new().map_err(|cause| ExportError::Write { path: path.clone(), cause })?;
+        let group = RowGroup::new(writer.schema_descr(), writer.properties(), &packer);
+        Ok(Self { path, writer, packer, group, groups: 0 })
     }
 
     fn add(&mut self, row: &Record<'_>) -> Result<(), ExportError> {
         self.group.add(row).map_err(|error| failed(&self.path, error))?;
-        if self.group.rows() == ROW_GROUP { self.write_group() } else { Ok(()) }
+        let is_full = self.group.rows() >= ROW_GROUP || self.group.is_large();
+        if is_full { self.write_group() } else { Ok(()) }
+    }
+
+    /// Whether further rows belong into another file.
+    fn is_full(&self) -> bool {
+        self.groups >= GROUPS
     }
 
     fn write_group(&mut self) -> Result<(), ExportError> {
-        let next = RowGroup::new(self.writer.schema_descr(), self.writer.properties());
+        let (schema, properties) = (self.writer.schema_descr(), self.writer.properties());
+        let next = RowGroup::new(schema, properties, &self.packer);
         let full = mem::replace(&mut self.group, next);
+        self.groups += 1;
         full.write_to(&mut self.writer).map_err(|error| failed(&self.path, error))
     }
 
@@ -164,11 +195,14 @@ impl Partitioned {
 
     /// The file for an hour.
     fn file(&mut self, hour: i64) -> Result<&mut Parquet, ExportError> {
-        match self.open.iter().position(|(its, _)| *its == hour) {
-            Some(at) => {
-                let file = self.open.remove(at);
-                self.open.extend(file);
+        let at = self.open.iter().position(|(its, _)| *its == hour);
+        match at.and_then(|at| self.open.remove(at)) {
+            Some((_, full)) if full.is_full() => {
+                self.closed.extend(full.close()?);
+                let file = self.begin_file(hour)?;
+                self.open.push_back((hour, file));
             }
+            Some(file) => self.open.push_back(file),
             None => {
                 if self.open.len() == OPEN {
                     self.close_oldest()?;
@@ -247,4 +281,74 @@ fn make(directory: &Path) -> Result<(), ExportError> {
 fn partition(name: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' };
     if name.is_empty() { "unknown".to_owned() } else { name.chars().map(safe).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(path: String) -> Record<'static> {
+        [(Field::Path, Value::Text(path.into()))].into_iter().collect()
+    }
+
+    #[test]
+    fn a_row_group_of_different_long_texts_is_written_early() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.parquet");
+        let mut file = Parquet::create(&path, Existing::Kept).unwrap();
+        (0..1000).for_each(|number| file.add(&row(format!("{number:065535}"))).unwrap());
+        assert_eq!((file.groups, file.group.rows()), (3, 1000 - 3 * 256));
+        // The same text again takes nothing.
+        (0..1000).for_each(|_| file.add(&row("x".repeat(1 << 16))).unwrap());
+        assert_eq!(file.groups, 3);
+    }
+
+    #[test]
+    fn what_is_packed_here_is_read_by_others() {
+        use parquet::{
+            basic::Compression,
+            file::reader::{FileReader as _, SerializedFileReader},
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.parquet");
+        let mut file = Parquet::create(&path, Existing::Kept).unwrap();
+        // Enough for several pages, and for more than a dictionary holds.
+        let text =
+            |number: usize| format!("/srv/{}", "x".repeat(number % 100) + &number.to_string());
+        let rows = 3 * PAGE;
+        (0..rows).for_each(|number| file.add(&row(text(number))).unwrap());
+        Box::new(file).finish().unwrap();
+        let reader = SerializedFileReader::new(fs::File::open(&path).unwrap()).unwrap();
+        let columns = reader.metadata().row_group(0).columns();
+        assert!(columns.iter().all(|it| matches!(it.compression(), Compression::ZSTD(_))));
+        let read = reader.get_row_iter(None).unwrap().map(Result::unwrap);
+        let paths: Vec<_> = read
+            .map(|row| {
+                let mut columns = row.get_column_iter();
+                let (_, path) = columns.find(|(name, _)| *name == "path").unwrap();
+                path.to_string()
+            })
+            .collect();
+        assert_eq!(
+            paths,
+            (0..rows).map(|number| format!("{:?}", text(number))).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn an_hour_with_more_row_groups_than_a_file_may_have_goes_on_in_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut files = Partitioned::create(directory.path(), Existing::Kept).unwrap();
+        files.begin(&Header { host: "n1".to_owned(), run: 7, ..Header::default() }).unwrap();
+        for _ in 0..3 {
+            files.row(&row("x".to_owned())).unwrap();
+            files.file(0).unwrap().groups = GROUPS;
+        }
+        Box::new(files).finish().unwrap();
+        let hour = directory.path().join("node=n1/date=1970-01-01/hour=00");
+        let name = |it: io::Result<fs::DirEntry>| it.unwrap().file_name().into_string().unwrap();
+        let mut names: Vec<_> = fs::read_dir(hour).unwrap().map(name).collect();
+        names.sort();
+        assert_eq!(names, [0, 1, 2].map(|it| format!("0000000000000007-0000-{it}.parquet")));
+    }
 }

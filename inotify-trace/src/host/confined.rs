@@ -43,6 +43,15 @@ pub(super) fn read(root: &Path, path: &Path, most: u64) -> io::Result<Vec<u8>> {
     regular::read_open(file, most)
 }
 
+/// Whether this process may look up paths this way. Seccomp may refuse it, as systemd does with
+/// `RestrictSUIDSGID=`, and so does a kernel before Linux 5.6.
+///
+/// # Errors
+/// If it is refused.
+pub fn is_allowed() -> io::Result<()> {
+    open_in(File::open("/")?, Path::new("."), OFlags::PATH, ResolveFlags::empty()).map(drop)
+}
+
 fn open(
     directory: impl AsFd,
     path: &Path,
@@ -62,6 +71,11 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn it_is_allowed_here() {
+        is_allowed().unwrap();
+    }
 
     #[test]
     fn no_path_leads_out_of_a_directory() {

@@ -1,7 +1,7 @@
 //! The host without the kernel programs: clocks, users, procfs, cgroupfs and container runtimes.
 
 pub mod cgroup;
-mod confined;
+pub mod confined;
 pub mod helper;
 mod machine;
 pub mod privileges;

@@ -13,7 +13,7 @@ use super::{
     layout::{self, lost_features},
     tracefs,
 };
-use crate::host::{privileges, surroundings};
+use crate::host::{confined, privileges, surroundings};
 
 /// The result of one probe.
 #[derive(Clone, Debug)]
@@ -55,7 +55,17 @@ impl State {
 /// Probes all requirements of tracing.
 #[must_use]
 pub fn examine() -> Vec<Finding> {
-    vec![kernel(), btf(), privileges(), ring_buffer(), programs(), helpers(), tracefs(), cgroups()]
+    vec![
+        kernel(),
+        btf(),
+        privileges(),
+        ring_buffer(),
+        programs(),
+        helpers(),
+        tracefs(),
+        cgroups(),
+        files(),
+    ]
 }
 
 /// Probes only the requirements whose lack makes loading fail with unclear errors.
@@ -234,6 +244,20 @@ fn cgroups() -> Finding {
             "cgroup v2",
             "not mounted: no container can be told from another; boot with \
              systemd.unified_cgroup_hierarchy=1, or mount it",
+        ),
+    }
+}
+
+fn files() -> Finding {
+    match confined::is_allowed() {
+        Ok(()) => good("files", "openat2 looks up paths that others choose"),
+        Err(error) => limited(
+            "files",
+            format!(
+                "openat2 is refused ({error}): names of users and of their containers, and paths of \
+                 watches, are missing; allow it in the seccomp profile, and leave out RestrictSUIDSGID= \
+                 of a systemd unit"
+            ),
         ),
     }
 }

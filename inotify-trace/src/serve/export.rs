@@ -41,8 +41,9 @@ const HOUR: u64 = 3_600_000_000_000;
 /// the next hour is over.
 const LATE: u64 = 5_000_000_000;
 
-/// The most rows that wait to be written, of about 2 KiB each: half a minute of 50 containers a second.
-const WAITING: usize = 16 << 10;
+/// The most rows that wait to be written, of about 2 KiB each: a quarter of a minute of 50 containers a
+/// second.
+const WAITING: usize = 8 << 10;
 
 /// The time from a failure to the next attempt.
 const RETRY: Duration = Duration::from_secs(60);

@@ -131,3 +131,46 @@ fn a_pid_namespace_is_named() {
     assert_eq!(check.status.code(), Some(2), "{}", text(&check.stdout));
     assert!(text(&check.stdout).contains("PID namespace"), "{}", text(&check.stdout));
 }
+
+/// Has the kernel refuse openat2, as systemd's `RestrictSUIDSGID=` does.
+fn without_openat2() -> std::io::Result<()> {
+    let error = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
+    let number = u32::try_from(libc::SYS_openat2).map_err(std::io::Error::other)?;
+    let code = |code: u32| u16::try_from(code).unwrap_or_default();
+    let step = |it, k, jt, jf| libc::sock_filter { code: code(it), jt, jf, k };
+    let filter = [
+        // The number of the system call is the first field of `struct seccomp_data`.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number, 0, 1),
+        step(libc::BPF_RET | libc::BPF_K, error, 0, 0),
+        step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+    ];
+    let program = libc::sock_fprog { len: 4, filter: filter.as_ptr().cast_mut() };
+    // SAFETY: the filter lives on, and the kernel copies it.
+    let is_set = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
+    };
+    if is_set { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+#[test]
+fn check_says_that_openat2_is_refused() {
+    let _machine = system::the_machine();
+    let check = |is_refused: bool| {
+        let mut command = Command::new(binary());
+        command.arg("check");
+        if is_refused {
+            // SAFETY: between fork and exec there are two system calls, and nothing is allocated.
+            unsafe { command.pre_exec(without_openat2) };
+        }
+        let output = command.output().expect("the agent must start");
+        let out = text(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+        (output.status.code(), out)
+    };
+    let (usual, refused) = (check(false), check(true));
+    assert!(usual.1.contains("files ok openat2"), "{}", usual.1);
+    assert!(refused.1.contains("files limited openat2 is refused"), "{}", refused.1);
+    assert!(refused.1.contains("RestrictSUIDSGID="), "{}", refused.1);
+    assert_eq!(usual.0, refused.0, "tracing works as well as with it: {}", refused.1);
+}

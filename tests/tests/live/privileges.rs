@@ -7,7 +7,9 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use inotify_trace_tests::{Agent, agent::binary, live_test, system};
+use inotify_trace_tests::{Agent, Process, agent::binary, live_test, system};
+
+use crate::serve::Served;
 
 /// The number (include/uapi/linux/capability.h) and the name of each.
 const NEEDED: [(u32, &str); 4] =
@@ -28,9 +30,15 @@ fn demanded() -> Option<u32> {
 
 /// Runs an agent that has these capabilities.
 fn run(capabilities: &[u32], arguments: &[&str]) -> Output {
+    let mut command = limited(capabilities);
+    command.args(arguments).stdin(Stdio::null());
+    command.output().expect("the agent must start")
+}
+
+/// An agent that has these capabilities, and no others.
+fn limited(capabilities: &[u32]) -> Command {
     let kept = capabilities.to_vec();
     let mut command = Command::new(binary());
-    command.args(arguments).stdin(Stdio::null());
     let limit = move || {
         // Root's programs get whatever the bounding set allows (capabilities(7)).
         for capability in 0..64 {
@@ -48,7 +56,7 @@ fn run(capabilities: &[u32], arguments: &[&str]) -> Output {
     };
     // SAFETY: it makes system calls only, and allocates nothing.
     unsafe { command.pre_exec(limit) };
-    command.output().expect("the agent must start")
+    command
 }
 
 /// The commands to try: what a kernel demands shows in the telling ones, and the others make the
@@ -102,6 +110,44 @@ fn the_capabilities_that_it_names_are_enough_for_every_command() {
             assert!(NEEDED.iter().all(|(_, name)| line.contains(name)), "{line}");
         }
     }
+}
+
+/// As the unit and the DaemonSet run it.
+#[live_test(each = backend)]
+fn serve_has_the_kernel_s_numbers_with_the_capabilities_that_it_names() {
+    let _machine = system::the_machine();
+    let all: Vec<_> = NEEDED.iter().map(|(number, _)| *number).chain(demanded()).collect();
+    let allowed = all.iter().fold(0_u64, |all, number| all | 1 << number);
+    let served = Served::by(limited(&all), &[]);
+    let status = fs::read_to_string(format!("/proc/{}/status", served.child.id()));
+    let status = status.expect("it runs");
+    for set in ["CapBnd:", "CapPrm:", "CapEff:"] {
+        let has = status.lines().find_map(|line| line.strip_prefix(set)).expect("a line");
+        let has = u64::from_str_radix(has.trim(), 16).expect("a number");
+        assert_eq!(has & !allowed, 0, "{set} {has:x}");
+    }
+    // What the kernel has refused says how many there are, and how many there may be.
+    let most = system::number_in("/proc/sys/fs/inotify/max_user_instances");
+    let uid = system::fresh_uid();
+    let failures = "inotify_failures_total{call=\"inotify_init\",cause=\"instance_limit\"}";
+    let before = served.scrape()[failures];
+    let mut process = Process::start();
+    process.call(&format!("open_files {}", most + 1000)).expect("root may");
+    process.call(&format!("uid {uid}")).expect("root may");
+    let mut made = 0;
+    while process.call("init1 0").is_ok() {
+        made += 1;
+    }
+    assert_eq!(made, most);
+    let user = format!("{{user=\"{uid}\",userns=\"initial\"}}");
+    served.wait_for(&[
+        (&format!("inotify_instances_used{user}"), f64::from(most)),
+        (&format!("inotify_instances_limit{user}"), f64::from(most)),
+        (&format!("inotify_instances_not_visible{user}"), 0.0),
+        (failures, before + 1.0),
+    ]);
+    let errors = served.stop();
+    assert!(!errors.contains("CAP_") && !errors.contains("missing"), "{errors}");
 }
 
 #[live_test(each = kernel)]

@@ -29,9 +29,14 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn start(options: &[&str]) -> Self {
+        Self::by(Command::new(binary()), options)
+    }
+
+    /// The agent that a command starts.
+    pub(crate) fn by(mut command: Command, options: &[&str]) -> Self {
         let directory = system::directory();
         let socket = directory.path().join("agent.sock");
-        let mut child = Command::new(binary())
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--socket"])
             .arg(&socket)
             .args(std::env::var("INOTIFY_TRACE_BACKEND").map(|name| format!("--backend={name}")))
@@ -72,7 +77,7 @@ impl Served {
     }
 
     /// Waits until these series have these values.
-    fn wait_for(&self, expected: &[(&str, f64)]) {
+    pub(crate) fn wait_for(&self, expected: &[(&str, f64)]) {
         let mut last = BTreeMap::new();
         let has_all = |last: &BTreeMap<String, f64>| {
             expected.iter().all(|(name, value)| last.get(*name) == Some(value))

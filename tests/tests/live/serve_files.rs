@@ -81,7 +81,8 @@ fn whenever_it_is_killed_what_was_synced_is_there_and_no_program_is_left() {
         let served = Served::start(&["--record", record]);
         starts.push(begun.elapsed());
         let with = loaded();
-        assert!(with[0].len() > before[0].len(), "programs are seen by this test");
+        // Other agents' programs may go meanwhile.
+        assert!(!with[0].is_subset(&before[0]), "programs are seen by this test");
         let mut process = Process::start();
         let mut create = || {
             let fd = process.call("init1 0").unwrap();

@@ -5,16 +5,16 @@
 //! row group is full.
 
 use std::{
-    io::Write,
+    io::{self, Write},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
 use parquet::{
-    basic::{LogicalType, Repetition, TimeUnit, Type as Physical},
+    basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel},
     column::{
-        page::{CompressedPage, PageWriteSpec, PageWriter},
+        page::{CompressedPage, Page, PageWriteSpec, PageWriter},
         writer::{ColumnCloseResult, ColumnWriterImpl},
     },
     data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type},
@@ -31,6 +31,16 @@ use crate::output::{Field, Record, Type, Value};
 
 /// Values of a column that are encoded at once.
 const BATCH: usize = 1 << 10;
+
+/// The level of compression.
+const LEVEL: i32 = 3;
+
+/// The most bytes of texts that a row group is given, each with what a dictionary adds to it. Processes
+/// choose how long texts are, and how many different ones there are.
+const TEXTS: usize = 16 << 20;
+
+/// What a dictionary adds to a text: its place in a list and in a table, and two allocations.
+const ENTRY: usize = 128;
 
 /// All columns, each of which may be null.
 pub(super) fn schema() -> Result<TypePtr> {
@@ -61,16 +71,22 @@ pub(super) fn schema() -> Result<TypePtr> {
 pub(super) struct RowGroup {
     columns: Vec<Encoder>,
     rows: usize,
+    /// At most the bytes of its texts: those that are repeated later count again.
+    texts: usize,
 }
 
 impl RowGroup {
     /// An empty row group.
-    pub(super) fn new(schema: &SchemaDescriptor, properties: &WriterPropertiesPtr) -> Self {
+    pub(super) fn new(
+        schema: &SchemaDescriptor,
+        properties: &WriterPropertiesPtr,
+        packer: &Packer,
+    ) -> Self {
         let encoder = |(column, descriptor): (Field, &ColumnDescPtr)| {
-            Encoder::new(column.kind(), descriptor, properties)
+            Encoder::new(column.kind(), descriptor, properties, packer)
         };
         let columns = Field::columns().zip(schema.columns()).map(encoder).collect();
-        Self { columns, rows: 0 }
+        Self { columns, rows: 0, texts: 0 }
     }
 
     /// The number of rows.
@@ -78,10 +94,15 @@ impl RowGroup {
         self.rows
     }
 
+    /// Whether its texts take as much as they may.
+    pub(super) fn is_large(&self) -> bool {
+        self.texts >= TEXTS
+    }
+
     /// Adds a row.
     pub(super) fn add(&mut self, row: &Record<'_>) -> Result<()> {
         for (column, value) in self.columns.iter_mut().zip(row.columns()) {
-            column.add(value)?;
+            self.texts += column.add(value)?;
         }
         self.rows += 1;
         Ok(())
@@ -108,20 +129,30 @@ enum Encoder {
 }
 
 impl Encoder {
-    fn new(kind: Type, column: &ColumnDescPtr, properties: &WriterPropertiesPtr) -> Self {
+    fn new(
+        kind: Type,
+        column: &ColumnDescPtr,
+        properties: &WriterPropertiesPtr,
+        packer: &Packer,
+    ) -> Self {
         match kind {
-            Type::Bool => Self::Bool(Values::new(column, properties)),
-            Type::I32 | Type::U32 => Self::I32(Values::new(column, properties)),
-            Type::Time | Type::U64 => Self::I64(Values::new(column, properties)),
-            Type::F64 => Self::F64(Values::new(column, properties)),
+            Type::Bool => Self::Bool(Values::new(column, properties, packer)),
+            Type::I32 | Type::U32 => Self::I32(Values::new(column, properties, packer)),
+            Type::Time | Type::U64 => Self::I64(Values::new(column, properties, packer)),
+            Type::F64 => Self::F64(Values::new(column, properties, packer)),
             Type::Text | Type::Names | Type::Numbers | Type::Object | Type::Objects => {
-                Self::Text(Values::new(column, properties))
+                Self::Text(Values::new(column, properties, packer))
             }
         }
     }
 
-    fn add(&mut self, value: Option<&Value<'_>>) -> Result<()> {
+    /// Adds a value. Returns the bytes of a text, unless it is the one before.
+    fn add(&mut self, value: Option<&Value<'_>>) -> Result<usize> {
         match (self, value) {
+            (Self::Text(it), Some(Value::Text(value))) => return it.add_text(value),
+            (Self::Text(it), Some(Value::Names(names))) if !names.is_empty() => {
+                return it.add_text(&names.join(","));
+            }
             (Self::Bool(it), Some(Value::Bool(value))) => it.add(*value),
             (Self::I32(it), Some(Value::I32(value))) => it.add(*value),
             // Parquet stores unsigned numbers as signed ones of the same bits.
@@ -129,16 +160,13 @@ impl Encoder {
             (Self::I64(it), Some(Value::U64(value))) => it.add(value.cast_signed()),
             (Self::I64(it), Some(Value::Time(time))) => it.add(nanoseconds(*time)),
             (Self::F64(it), Some(Value::F64(value))) => it.add(*value),
-            (Self::Text(it), Some(Value::Text(value))) => it.add_text(value),
-            (Self::Text(it), Some(Value::Names(names))) if !names.is_empty() => {
-                it.add_text(&names.join(","))
-            }
             (Self::Bool(it), _) => it.add_null(),
             (Self::I32(it), _) => it.add_null(),
             (Self::I64(it), _) => it.add_null(),
             (Self::F64(it), _) => it.add_null(),
             (Self::Text(it), _) => it.add_null(),
         }
+        .map(|()| 0)
     }
 
     /// The encoded column, and its entry in the file's metadata.
@@ -164,8 +192,8 @@ struct Values<T: DataType> {
 }
 
 impl<T: DataType> Values<T> {
-    fn new(column: &ColumnDescPtr, properties: &WriterPropertiesPtr) -> Self {
-        let pages = Pages::default();
+    fn new(column: &ColumnDescPtr, properties: &WriterPropertiesPtr, packer: &Packer) -> Self {
+        let pages = Pages::new(packer.clone());
         let writer = Box::new(pages.clone());
         Self {
             values: Vec::new(),
@@ -198,46 +226,75 @@ impl<T: DataType> Values<T> {
 
     fn close(mut self) -> Result<(Bytes, ColumnCloseResult)> {
         self.encode()?;
-        let closed = self.writer.close()?;
+        let mut closed = self.writer.close()?;
+        let level = ZstdLevel::try_new(LEVEL)?;
+        let metadata = closed.metadata.into_builder().set_compression(Compression::ZSTD(level));
+        closed.metadata = metadata.build()?;
         Ok((self.pages.into_bytes(), closed))
     }
 }
 
 impl Values<ByteArrayType> {
-    /// Adds a text. Rows often have the same text as the row before: they share it.
-    fn add_text(&mut self, text: &str) -> Result<()> {
-        let last = self.values.last().filter(|it| it.data() == text.as_bytes());
-        let value = last.cloned().unwrap_or_else(|| ByteArray::from(text));
-        self.add(value)
+    /// Adds a text, and returns what it takes. Rows often have the same text as the row before: they share
+    /// it.
+    fn add_text(&mut self, text: &str) -> Result<usize> {
+        let last = self.values.last().filter(|it| it.data() == text.as_bytes()).cloned();
+        let taken = if last.is_some() { 0 } else { text.len() + ENTRY };
+        self.add(last.unwrap_or_else(|| ByteArray::from(text)))?;
+        Ok(taken)
     }
 }
 
-/// The pages of an encoded column, in memory. Its writer has one of two references.
+/// Packs pages, one after the other: a packer of each column's own would keep its work space, about a
+/// megabyte, for as long as the column is open.
 #[derive(Clone)]
-struct Pages(Arc<Mutex<TrackedWrite<Vec<u8>>>>);
+pub(super) struct Packer(Arc<Mutex<zstd::bulk::Compressor<'static>>>);
 
-impl Default for Pages {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(TrackedWrite::new(Vec::new()))))
+impl Packer {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self(Arc::new(Mutex::new(zstd::bulk::Compressor::new(LEVEL)?))))
     }
+
+    /// The same page, packed. Pages are of version 1, of which all is packed.
+    fn pack(&self, plain: &CompressedPage) -> Result<CompressedPage> {
+        let packed = lock(&self.0).compress(plain.data())?;
+        let mut page = plain.compressed_page().clone();
+        let (Page::DataPage { buf, .. }
+        | Page::DataPageV2 { buf, .. }
+        | Page::DictionaryPage { buf, .. }) = &mut page;
+        *buf = packed.into();
+        Ok(CompressedPage::new(page, plain.uncompressed_size()))
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The packed pages of an encoded column, in memory. Its writer has one of two references.
+#[derive(Clone)]
+struct Pages {
+    bytes: Arc<Mutex<TrackedWrite<Vec<u8>>>>,
+    packer: Packer,
 }
 
 impl Pages {
-    fn lock(&self) -> MutexGuard<'_, TrackedWrite<Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new(packer: Packer) -> Self {
+        Self { bytes: Arc::new(Mutex::new(TrackedWrite::new(Vec::new()))), packer }
     }
 
     fn into_bytes(self) -> Bytes {
-        mem::take(self.lock().inner_mut()).into()
+        mem::take(lock(&self.bytes).inner_mut()).into()
     }
 }
 
 impl PageWriter for Pages {
     fn write_page(&mut self, page: CompressedPage) -> Result<PageWriteSpec> {
-        SerializedPageWriter::new(&mut self.lock()).write_page(page)
+        let page = self.packer.pack(&page)?;
+        SerializedPageWriter::new(&mut lock(&self.bytes)).write_page(page)
     }
 
     fn close(&mut self) -> Result<()> {
-        SerializedPageWriter::new(&mut self.lock()).close()
+        SerializedPageWriter::new(&mut lock(&self.bytes)).close()
     }
 }
