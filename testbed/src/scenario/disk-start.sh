@@ -10,7 +10,8 @@ mkdir -p /out
 bash /programs/story.sh </dev/null 2>&1 | cat >/dev/ttyS1
 status=${PIPESTATUS[0]}
 if [ -n "$(ls /out)" ]; then
-    tar -c -C /out . >/dev/ttyS2
+    # tar writes to no terminal.
+    tar -c -C /out . | cat >/dev/ttyS2
 fi
 echo "status $status" >/dev/ttyS3
 # QEMU is told to end instead of booting again.
