@@ -28,6 +28,8 @@ pub struct Boot<'a> {
     pub initramfs: &'a Path,
     /// See [`Machine::disk`].
     pub disk: Option<&'a Path>,
+    /// See [`Machine::own_time`].
+    pub own_time: bool,
     /// In MiB.
     pub memory: u32,
     pub limit: Duration,
@@ -54,6 +56,7 @@ impl Boot<'_> {
             image: self.image,
             initramfs: self.initramfs,
             disk: self.disk,
+            own_time: self.own_time,
             directory: &directory,
             memory: self.memory,
             limit: self.limit,

@@ -112,6 +112,7 @@ impl Plan<'_> {
             directory: self.name.unwrap_or(&label),
             initramfs: &initramfs,
             disk: None,
+            own_time: false,
             memory: self.memory,
             limit: self.limit,
             stream: self.stream,

@@ -342,6 +342,7 @@ impl Elsewhere<'_> {
             restarts: if self.tier == Tier::Full { scenario::RESTARTS } else { FEW_RESTARTS },
             churn,
             package: None,
+            story: scenario::Tale::default(),
             limit: Duration::from_secs(vm::LIMIT),
             stream: false,
         };

@@ -21,7 +21,7 @@ use crate::machine;
 use crate::parallel;
 use crate::programs;
 use crate::report::{self, Report};
-use crate::scenario::{self, Scenario};
+use crate::scenario::{self, Scenario, Tale};
 use crate::suite::Choice;
 use crate::support;
 use crate::tools;
@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long = "same-path", value_name = "FILE")]
     same_paths: Vec<PathBuf>,
     /// The real world instead of the live tests: containerd-5670, a leak; runtimes, containers;
-    /// systemd, the Debian package.
+    /// systemd, the Debian package; kubernetes, a node.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "same_paths", "command"])]
     scenario: Option<Scenario>,
     /// How often the scenario's container is restarted with each backend.
@@ -59,6 +59,9 @@ pub struct Args {
     /// of one with the program that virtual machines have.
     #[arg(long, value_name = "FILE", requires = "scenario")]
     package: Option<PathBuf>,
+    /// What happens on the node of the scenario kubernetes: messages.
+    #[arg(long, value_name = "NAME", default_value = "messages", requires = "scenario")]
+    story: Tale,
     /// How long the command may take.
     #[arg(long, value_name = "SECONDS", default_value_t = LIMIT)]
     limit: u64,
@@ -110,6 +113,9 @@ The scenario runtimes runs a container each with runc, crun, containerd, Podman 
 The scenario systemd installs the Debian package in Debian 11, 12 and 13, each on its own kernel and
 under its own systemd, and does with it what users do: enable, kill -9, a hang, stop, its socket, a
 reboot, an upgrade, removal. Each takes about five minutes; installing Debian for it, five more once.
+The scenario kubernetes runs etcd, API server, kubelet and containerd on Debian 12. In the story
+messages, programs fail at the limit as people see it, and what inotify-trace says of them is compared
+with what is known. kubelet and API server are built for it once, which takes up to half an hour.
 
 Environment:
   MIRROR          a Debian mirror's address, instead of the one apt uses
@@ -157,6 +163,7 @@ fn run_scenario(workspace: &Workspace, args: &Args, scenario: Scenario) -> Resul
         restarts: args.restarts,
         churn: args.churn,
         package: args.package.clone(),
+        story: args.story,
         limit: Duration::from_secs(args.limit),
         stream: args.kernels.len() == 1,
     };

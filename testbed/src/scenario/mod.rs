@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use xtask::step;
 use xtask::workspace::Workspace;
 
-use crate::boot::{Boot, End};
+use crate::boot::Boot;
 use crate::initramfs::{self, Program};
 use crate::kernels::{self, Cache, Image, Kernel};
 use crate::machine::Outcome;
@@ -21,8 +21,11 @@ use crate::report::{self, Report};
 
 mod check;
 mod churn;
+mod disk;
 mod each_kernel;
 mod instant;
+mod kubernetes;
+mod outcome;
 mod past;
 pub mod rootfs;
 mod runtimes;
@@ -34,6 +37,7 @@ mod verdict;
 
 use check::{Expected, Row};
 use churn::Churned;
+pub use kubernetes::Tale;
 
 /// Enough instances to distinguish a leak from an accident.
 pub const RESTARTS: u32 = 8;
@@ -72,6 +76,8 @@ pub enum Scenario {
     Runtimes,
     /// The Debian package under systemd, from its installation to its removal.
     Systemd,
+    /// A node of Kubernetes, whose pods use up the limit.
+    Kubernetes,
 }
 
 impl FromStr for Scenario {
@@ -82,7 +88,13 @@ impl FromStr for Scenario {
             NAME => Ok(Self::Containerd5670),
             runtimes::NAME => Ok(Self::Runtimes),
             systemd::NAME => Ok(Self::Systemd),
-            _ => Err(format!("there are {NAME}, {} and {}", runtimes::NAME, systemd::NAME)),
+            kubernetes::NAME => Ok(Self::Kubernetes),
+            _ => Err(format!(
+                "there are {NAME}, {}, {} and {}",
+                runtimes::NAME,
+                systemd::NAME,
+                kubernetes::NAME
+            )),
         }
     }
 }
@@ -130,6 +142,8 @@ pub struct Options {
     pub churn: Option<u64>,
     /// A Debian package, instead of one with the agent.
     pub package: Option<PathBuf>,
+    /// What happens on the node of Kubernetes.
+    pub story: Tale,
     pub limit: Duration,
     /// Whether to show the output while it comes.
     pub stream: bool,
@@ -175,6 +189,7 @@ impl Scenario {
             Self::Containerd5670 => NAME,
             Self::Runtimes => runtimes::NAME,
             Self::Systemd => systemd::NAME,
+            Self::Kubernetes => kubernetes::NAME,
         }
     }
 
@@ -188,6 +203,7 @@ impl Scenario {
             Self::Containerd5670 => Box::new(Leaks::new(place, options)?),
             Self::Runtimes => Box::new(runtimes::Runtimes::on_kernels(place, options)?),
             Self::Systemd => Box::new(systemd::Systemd::on_kernels(place, options)?),
+            Self::Kubernetes => Box::new(kubernetes::Kubernetes::on_kernels(place, options)?),
         })
     }
 }
@@ -307,6 +323,7 @@ impl Leaks<'_> {
             directory: &directory,
             initramfs: &initramfs,
             disk: None,
+            own_time: false,
             memory: MEMORY,
             limit: self.options.limit,
             stream: self.options.stream,
@@ -319,23 +336,10 @@ impl Leaks<'_> {
             step::say(&format!("{}: again, for containerd took a pod apart", report.name()));
             end = boot.run(self.place.work, self.place.results)?;
         }
-        let End { outcome, retried, kept } = end;
-        report.retried = retried;
-        match outcome {
-            Outcome::Ended(0) => {}
-            Outcome::Ended(status) => {
-                if !self.options.stream {
-                    let output = fs::read_to_string(kept.join("output.txt")).unwrap_or_default();
-                    step::say(&format!("output of {}:\n{output}", report.name()));
-                }
-                report.result = report::Result::Ended(status);
-                return Ok(Told::default());
-            }
-            Outcome::Lost { why, .. } => {
-                report.result = report::Result::Lost(why);
-                return Ok(Told::default());
-            }
+        if !outcome::is_well(&end, report, self.options.stream) {
+            return Ok(Told::default());
         }
+        let kept = end.kept;
         let files = kept.join("files");
         let told =
             self.read(case, report, &files).with_context(|| format!("in {}", kept.display()))?;
@@ -383,6 +387,7 @@ mod tests {
         assert_eq!("containerd-5670".parse(), Ok(Scenario::Containerd5670));
         assert_eq!("runtimes".parse(), Ok(Scenario::Runtimes));
         assert_eq!("systemd".parse(), Ok(Scenario::Systemd));
+        assert_eq!("kubernetes".parse(), Ok(Scenario::Kubernetes));
         assert!("containerd".parse::<Scenario>().unwrap_err().contains("containerd-5670"));
     }
 

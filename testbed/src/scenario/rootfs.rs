@@ -59,19 +59,20 @@ fn lock_of(path: &Path) -> Arc<Mutex<()>> {
     Arc::clone(locks.entry(path.to_path_buf()).or_default())
 }
 
-/// Removes archives that are unused since the packages or the script changed.
-fn forget_older(directory: &Path, suite: &str, current: &str) {
+/// Removes what is unused since the packages or the script changed.
+pub fn forget_older(directory: &Path, suite: &str, current: &str) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if name.starts_with(&format!("{suite}-")) && name != current {
-            let _ = fs::remove_file(entry.path());
+            let path = entry.path();
+            let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         }
     }
 }
 
 /// Removes the files of killed runs.
-fn forget_interrupted(directory: &Path) -> Result<()> {
+pub fn forget_interrupted(directory: &Path) -> Result<()> {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
@@ -89,7 +90,7 @@ fn forget_interrupted(directory: &Path) -> Result<()> {
 }
 
 /// FNV-1a: the standard library's own hashes may differ from one compiler to the next.
-fn hash(texts: &[&str]) -> u64 {
+pub fn hash(texts: &[&str]) -> u64 {
     texts
         .iter()
         .flat_map(|text| text.bytes().chain([0]))

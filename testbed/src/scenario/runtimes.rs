@@ -7,10 +7,9 @@ use serde_json::Value;
 use xtask::step;
 
 use super::each_kernel::{EachKernel, Story};
-use super::{Options, Place, rootfs};
-use crate::boot::{Boot, End};
+use super::{Options, Place, outcome, rootfs};
+use crate::boot::Boot;
 use crate::initramfs::{self, Program};
-use crate::machine::Outcome;
 use crate::report::{self, Report};
 
 pub const NAME: &str = "runtimes";
@@ -89,28 +88,16 @@ impl Story for Runtimes<'_> {
             directory: &format!("{NAME}-{}", kernel.suite),
             initramfs: &initramfs,
             disk: None,
+            own_time: false,
             memory: Self::MEMORY,
             limit: self.options.limit,
             stream: self.options.stream,
         };
-        let End { outcome, retried, kept } = boot.run(self.place.work, self.place.results)?;
-        report.retried = retried;
-        match outcome {
-            Outcome::Ended(0) => {}
-            Outcome::Ended(status) => {
-                if !self.options.stream {
-                    let output = fs::read_to_string(kept.join("output.txt")).unwrap_or_default();
-                    step::say(&format!("output of {}:\n{output}", report.name()));
-                }
-                report.result = report::Result::Ended(status);
-                return Ok(());
-            }
-            Outcome::Lost { why, .. } => {
-                report.result = report::Result::Lost(why);
-                return Ok(());
-            }
+        let end = boot.run(self.place.work, self.place.results)?;
+        if !outcome::is_well(&end, report, self.options.stream) {
+            return Ok(());
         }
-        let files = kept.join("files");
+        let files = end.kept.join("files");
         let text = |name: &str| {
             fs::read_to_string(files.join(name))
                 .with_context(|| format!("the machine left no {name}"))
