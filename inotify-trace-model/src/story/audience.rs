@@ -14,9 +14,10 @@ use crate::{
 /// [`due`](Self::due) has come, and [`batch`](Self::batch). In each call, `tracker` has applied
 /// that event and all before it, and none after it.
 ///
-/// An error ends the calls for an item, and [`Story::take`] returns it. The tracker applies the
-/// rest of the item all the same, and `batch` is called in any case: of two audiences, one can
-/// continue after an error of the other. The caller decides whether to continue after an error.
+/// An error ends the calls for an item, and [`Story::take`](super::Story::take) returns it. The
+/// tracker applies the rest of the item all the same, and `batch` is called in any case: of two
+/// audiences, one can continue after an error of the other. The caller decides whether to continue
+/// after an error.
 pub trait Audience {
     /// The reason why it cannot continue.
     type Error;
