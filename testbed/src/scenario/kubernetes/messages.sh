@@ -11,7 +11,7 @@ follow() {
     local file=/out/$1
     shift
     timeout --kill-after=5 "${FOLLOW:-20}" "$@" >"$file" 2>&1
-    sed "s|^|    ${file##*/}: |" "$file" | head -n 4
+    sed "s|^|    ${file##*/}: |" "$file" | tail -n 3
 }
 
 # The programs of the messages: follow_all WHEN
