@@ -10,7 +10,7 @@ use crate::{
 
 /// The number of removed cgroups that are kept, for events that arrive after the removal. A node
 /// that starts twenty containers a second keeps them for minutes.
-const REMOVED_KEPT: usize = 16 << 10;
+const REMOVED_KEPT: usize = 12 << 10;
 
 /// The root of the v2 hierarchy: the first id of its kernfs (`kernfs_create_root`).
 const ROOT: CgroupId = CgroupId(1);
@@ -27,14 +27,11 @@ pub struct Cgroup {
 }
 
 /// Every cgroup that exists, and the latest removed ones.
-///
-/// What comes and goes all the time is in boxes: a table with as many new as removed entries doubles once
-/// more than it needs, and has room for three entries of which two are not there.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cgroups {
-    known: HashMap<CgroupId, Box<Cgroup>>,
+    known: HashMap<CgroupId, Cgroup>,
     removed: VecDeque<CgroupId>,
-    names: HashMap<Box<Container>, Box<Named>>,
+    names: HashMap<Container, Named>,
     /// The own cgroups of those that have names: no two names are of one cgroup.
     named: HashSet<CgroupId>,
     /// The paths of all that exist.
@@ -68,7 +65,7 @@ impl Cgroups {
     /// A cgroup that exists, or is kept after its removal.
     #[must_use]
     pub fn get(&self, id: CgroupId) -> Option<&Cgroup> {
-        self.known.get(&id).map(Box::as_ref)
+        self.known.get(&id)
     }
 
     /// The names of a container; None if unknown.
@@ -119,7 +116,7 @@ impl Cgroups {
 
     /// All cgroups that exist or are kept, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Cgroup> {
-        self.known.values().map(Box::as_ref)
+        self.known.values()
     }
 
     /// The number of cgroups that exist or are kept.
@@ -180,7 +177,7 @@ impl Cgroups {
         }
         self.become_another(id, cgroup.container.as_ref());
         self.paths.insert((path.into(), id));
-        match self.known.insert(id, Box::new(cgroup)) {
+        match self.known.insert(id, cgroup) {
             // It exists again: it must not be dropped as a removed one.
             Some(before) if before.removed.is_some() => {
                 self.removed.retain(|&removed| removed != id);
@@ -244,12 +241,12 @@ impl Cgroups {
         let Some(container) = self.known.get(&id).and_then(|it| it.container.as_ref()) else {
             return;
         };
-        let named = Box::new(Named { names: names.clone(), cgroup: id });
+        let named = Named { names: names.clone(), cgroup: id };
         // The cgroup may have got names with a cgroup above it: it keeps one set of names.
         if !self.named.insert(id) {
-            self.names.retain(|other, named| named.cgroup != id || **other == *container);
+            self.names.retain(|other, named| named.cgroup != id || other == container);
         }
-        let before = self.names.insert(Box::new(container.clone()), named);
+        let before = self.names.insert(container.clone(), named);
         if let Some(before) = before.filter(|before| before.cgroup != id) {
             self.named.remove(&before.cgroup);
         }

@@ -77,6 +77,7 @@ fn lines_are_those_of_replay_and_all_the_others() {
         let run = ["node", "boot_id"].map(|field| fields.remove(field).unwrap());
         assert_eq!(run, ["node-a", "boot-of-node-a"]);
         assert!(fields.remove("run").unwrap().is_string());
+        assert!(fields.remove("machine").unwrap().is_string());
     }
     assert_eq!(same, shown);
     let count = |event: &str| all.iter().filter(|line| line["event"] == event).count();
