@@ -159,15 +159,15 @@ fn tell(mut say: Say, tracker: &Tracker, now: BootTime, grace: &Grace) -> anyhow
         say.verdict(verdict, tracker, now)?;
     }
     if let (Said::Text(out, _), false) = (&mut say.format, say.has_leak) {
-        let instances = tracker.instances().count();
+        let instances = words::instances(tracker.instances().count());
         if tracker.is_uncertain() {
             writeln!(
                 out,
-                "Leaks among {instances} instances are not known: frames of the recording are \
+                "Leaks among {instances} are not known: frames of the recording are \
                  missing, and no later file tells the state. Give a moment before them with --at."
             )?;
         } else {
-            writeln!(out, "No leak found among {instances} instances.")?;
+            writeln!(out, "No leak found among {instances}.")?;
         }
         out.flush()?;
     }
@@ -242,8 +242,9 @@ impl Say {
     fn end(&self, tracker: &Tracker) -> io::Result<()> {
         let open = tracker.instances().count();
         let leaks = self.leaks;
-        let s = if leaks == 1 { "" } else { "s" };
-        say(format_args!("\n{leaks} leak{s} reported; {open} instances are open."))
+        let leaks = words::counted(leaks, "leak", "leaks");
+        let are = if open == 1 { "is" } else { "are" };
+        say(format_args!("\n{leaks} reported; {} {are} open.", words::instances(open)))
     }
 
     /// Names the machine: in a line before the others, or in each object.

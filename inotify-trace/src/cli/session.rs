@@ -14,7 +14,7 @@ use super::say::say;
 use crate::{
     feed::{Live, Options, Session, Wake},
     host::{privileges, surroundings},
-    output::end_writes_on,
+    output::{end_writes_on, words},
     threads,
 };
 
@@ -86,10 +86,9 @@ pub(super) fn greet(session: &Session, tracker: &Tracker) -> io::Result<()> {
         say(format_args!("Not seen on this kernel: {unseen}."))?;
     }
     say(format_args!(
-        "Tracing inotify ({} backend); {instances} instance{} with {watches} watch{} found. \
-         Ctrl-C to end.",
+        "Tracing inotify ({} backend); {} with {} found. Ctrl-C to end.",
         live.backend().map_or_else(|| "no".to_owned(), |backend| backend.to_string()),
-        if instances == 1 { "" } else { "s" },
-        if watches == 1 { "" } else { "es" },
+        words::instances(instances),
+        words::counted(watches, "watch", "watches"),
     ))
 }

@@ -173,15 +173,12 @@ impl<'a> Listing<'a> {
     #[must_use]
     pub fn summary(&self) -> Vec<(Tone, String)> {
         let total = self.total();
-        let count = |number: usize, one: &str, more: &str| {
-            format!("{number} {}", if number == 1 { one } else { more })
-        };
         let total = format!(
             "{} with {} and {} in {}",
-            count(total.instances.len(), "instance", "instances"),
-            count(total.watches as usize, "watch", "watches"),
-            count(total.descriptors as usize, "descriptor", "descriptors"),
-            count(total.processes.len(), "process", "processes"),
+            words::instances(total.instances.len()),
+            words::counted(total.watches as usize, "watch", "watches"),
+            words::counted(total.descriptors as usize, "descriptor", "descriptors"),
+            words::counted(total.processes.len(), "process", "processes"),
         );
         let mut lines = vec![(Tone::Plain, total)];
         let mut standings: Vec<_> = self.standings.iter().collect();

@@ -8,6 +8,8 @@ use std::{
 use inotify_trace_model::{feed::Batch, story::Audience, tracker::Tracker};
 use sd_notify::NotifyState;
 
+use crate::output::words;
+
 /// The shortest time between two lines of status.
 const STATUS: Duration = Duration::from_secs(10);
 
@@ -58,7 +60,8 @@ fn status(tracker: &Tracker) -> String {
     }
     let lost: u64 = tracker.summary().lost.values().sum();
     let lost = if lost == 0 { String::new() } else { format!("; {lost} lost") };
-    format!("{instances} instances with {watches} watches{lost}")
+    let watches = words::counted(watches, "watch", "watches");
+    format!("{} with {watches}{lost}", words::instances(instances))
 }
 
 impl Audience for Systemd {

@@ -89,7 +89,7 @@ impl Moment<'_> {
                 let Some(exhausted) = &refused.exhausted else { return Vec::new() };
                 let (count, last) = (refused.count, self.time(refused.last));
                 vec![
-                    format!("refused: {count} times, last at {last}"),
+                    format!("refused: {}, last at {last}", words::counted(count, "time", "times")),
                     words::used_up(exhausted, self.names),
                     format!("do: {}", words::remedy_for(exhausted)),
                 ]

@@ -5,7 +5,7 @@ mod finding;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 pub(crate) use exhausted::{remedy_for, used_up};
 pub(crate) use finding::{
@@ -100,6 +100,20 @@ pub(crate) fn remedy(remedy: Remedy) -> Cow<'static, str> {
         }
         Remedy::Raise => "raise the limit (`inotify-trace limits` recommends a value)".into(),
     }
+}
+
+/// How many of something there are.
+pub(crate) fn counted<N: fmt::Display + PartialEq + From<u8>>(
+    number: N,
+    one: &str,
+    more: &str,
+) -> String {
+    format!("{number} {}", if number == N::from(1) { one } else { more })
+}
+
+/// How many instances there are.
+pub(crate) fn instances(number: usize) -> String {
+    counted(number, "instance", "instances")
 }
 
 /// The state of a queue that has overflowed.
