@@ -211,7 +211,7 @@ fn a_request_has_its_time_however_it_comes() {
 }
 
 #[test]
-fn a_slow_client_is_cut_off_and_told() {
+fn a_slow_client_is_cut_off_and_told_and_delays_nobody() {
     let mut agent = Agent::start();
     let mut slow = UnixStream::connect(&agent.path).unwrap();
     slow.write_all(b"inotify-trace 1 events\n").unwrap();

@@ -18,14 +18,15 @@ const NEEDED: [(u32, &str); 4] =
 /// For an agent that creates files, in directories that may be another user's.
 const CAP_DAC_OVERRIDE: u32 = 1;
 
-/// What Debian's 5.10 demands beside them to attach anything, with its `kernel.perf_event_paranoid` of
-/// 3: CAP_PERFMON is enough for its later kernels, and for others' 5.10.
+/// What Debian's kernels demand beside them to open perf events, with their
+/// `kernel.perf_event_paranoid` of 3: all backends need these on 5.10, and later kernels none for fentry.
 fn demanded() -> Option<u32> {
     const CAP_SYS_ADMIN: u32 = 21;
     let paranoid = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let is_strict = paranoid.trim().parse().is_ok_and(|paranoid: i32| paranoid > 2);
-    (is_strict && release.starts_with("5.")).then_some(CAP_SYS_ADMIN)
+    let by_perf = std::env::var("INOTIFY_TRACE_BACKEND").is_ok_and(|backend| backend != "fentry");
+    (is_strict && (by_perf || release.starts_with("5."))).then_some(CAP_SYS_ADMIN)
 }
 
 /// Runs an agent that has these capabilities.

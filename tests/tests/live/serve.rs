@@ -46,10 +46,11 @@ impl Served {
             .spawn()
             .unwrap();
         let mut errors = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
+        let (mut line, mut said) = (String::new(), String::new());
         let address = loop {
             line.clear();
-            assert!(errors.read_line(&mut line).unwrap() > 0, "serve ended");
+            assert!(errors.read_line(&mut line).unwrap() > 0, "serve ended: {said}");
+            said += &line;
             if let Some(place) = line.strip_prefix("Metrics at http://") {
                 break place.trim_end().trim_end_matches("/metrics").to_owned();
             }

@@ -110,7 +110,8 @@ fn a_leak_among_many_that_are_closed_is_told_and_use_is_not() {
         let fd = watch(&mut tidy, directory.path());
         tidy.call(&format!("close {fd}")).unwrap();
     });
-    let (run, _) = (agent.stop(), recorder.stop());
+    // What was recorded after it would be of a process that does not grow any more.
+    let (_, run) = (recorder.stop(), agent.stop());
     assert_eq!(run.status.code(), Some(1));
     let told = about(&run, "growing", leaky.pid);
     let [verdict] = &told[..] else { panic!("one verdict: {told:?}") };
