@@ -10,14 +10,14 @@ use inotify_trace_model::{
 };
 
 use super::intake::Intake;
-use crate::kernel::{InstanceAddress, KernelError};
+use crate::kernel::KernelError;
 
 /// How many answers wait in the ring buffer at most: each takes less than a kilobyte and a half.
 const AT_ONCE: usize = 16;
 
 /// Asks for the charges of every user who is charged for a known instance.
 pub(super) fn ask(intake: &mut Intake, events: &mut Vec<Event>) -> Result<(), KernelError> {
-    ask_for(intake, events, |_, _| true)
+    ask_for(intake, events, |_| true)
 }
 
 /// The same for instances that became known after `newest`.
@@ -26,7 +26,7 @@ pub(super) fn ask_since(
     newest: InstanceId,
     events: &mut Vec<Event>,
 ) -> Result<(), KernelError> {
-    ask_for(intake, events, |instance, _| instance > newest)
+    ask_for(intake, events, |instance| instance > newest)
 }
 
 /// Asks for what has become different since `tracker` knew it: no record tells that the watches of an
@@ -37,15 +37,13 @@ pub(super) fn refresh(
     tracker: &Tracker,
     events: &mut Vec<Event>,
 ) -> Result<(), KernelError> {
-    let first = events.len();
-    let asked = ask(intake, events);
+    let mut new = Vec::new();
+    let asked = ask(intake, &mut new);
     // The state is older than what has come since.
-    let is_older = events.iter().any(|event| event.kind.quota().is_some());
-    let mut place = 0..;
-    events.retain(|event| {
-        let is_answer = place.next().is_some_and(|place: usize| place >= first);
-        is_older || !is_answer || is_news(&event.kind, tracker)
-    });
+    if !events.iter().chain(&new).any(|event| event.kind.quota().is_some()) {
+        new.retain(|event| is_news(&event.kind, tracker));
+    }
+    events.append(&mut new);
     asked
 }
 
@@ -66,9 +64,9 @@ fn is_news(event: &EventKind, tracker: &Tracker) -> bool {
 fn ask_for(
     intake: &mut Intake,
     events: &mut Vec<Event>,
-    is_asked: impl Fn(InstanceId, &InstanceAddress) -> bool,
+    is_asked: impl Fn(InstanceId) -> bool,
 ) -> Result<(), KernelError> {
-    let asked = intake.known.addresses.iter().filter(|(id, address)| is_asked(**id, address));
+    let asked = intake.known.addresses.iter().filter(|(id, _)| is_asked(**id));
     let payers: BTreeSet<_> = asked.map(|(_, address)| (address.payer, address.uid)).collect();
     let payers: Vec<_> =
         payers.into_iter().filter(|&(payer, uid)| payer != 0 && uid != ABSENT).collect();

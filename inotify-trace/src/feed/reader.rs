@@ -54,7 +54,6 @@ impl Known {
             group: record.group,
             payer: record.payer,
             uid: record.quota.uid,
-            userns: record.quota.userns,
         };
         self.by_group.insert(record.group, instance);
         self.addresses.insert(instance, address);

@@ -31,8 +31,6 @@ pub struct InstanceAddress {
     pub payer: u64,
     /// Uid of the charged user, to verify those `ucounts`.
     pub uid: u32,
-    /// The user namespace of that user, by inode number.
-    pub userns: u32,
 }
 
 /// Asks the kernel, through the programs that answer questions.
