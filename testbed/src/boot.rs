@@ -46,6 +46,23 @@ pub struct End {
     pub kept: PathBuf,
 }
 
+impl End {
+    /// Where the files are that the machine left in its /out.
+    pub fn files(&self) -> PathBuf {
+        self.kept.join("files")
+    }
+
+    /// What a file says that the machine left.
+    pub fn text(&self, name: &str) -> Result<String> {
+        left(&self.files(), name)
+    }
+}
+
+/// What one of the files says that a machine left.
+pub fn left(files: &Path, name: &str) -> Result<String> {
+    fs::read_to_string(files.join(name)).with_context(|| format!("the machine left no {name}"))
+}
+
 impl Boot<'_> {
     /// Boots, working in `work`, and keeps below `results` what the machine wrote.
     pub fn run(&self, work: &Path, results: &Path) -> Result<End> {

@@ -1,6 +1,5 @@
 //! Compares inotify-trace's output about shims with /proc, and with the expected leaks.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -9,6 +8,7 @@ use super::story::{Trace, listed};
 use super::truth::{Pod, Quota, Truth};
 use super::verdict::{BUG, EMPTIED, Verdict, last_told, refusal, verdicts, verdicts_of};
 use super::{instant, past};
+use crate::boot;
 
 /// The results of a machine with one backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,9 +69,7 @@ struct Said {
 /// One row for each backend, from the files that came out of the machine; recordings among them are
 /// replayed by `agent`.
 pub fn read(files: &Path, agent: &Path, expected: Expected<'_>) -> Result<Vec<Row>> {
-    let text = |name: &str| {
-        fs::read_to_string(files.join(name)).with_context(|| format!("the machine left no {name}"))
-    };
+    let text = |name: &str| boot::left(files, name);
     let truth = Truth::parse(&text("truth.txt")?).context("truth.txt")?;
     for backend in expected.backends {
         ensure!(

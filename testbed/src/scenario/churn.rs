@@ -1,11 +1,11 @@
 //! Pods that start and end without a leak: checks that inotify-trace reports none.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use super::truth::Truth;
+use crate::boot;
 
 /// A pod lives for as long as this at most, in seconds, on a machine that does little else.
 const POD: u64 = 90;
@@ -26,9 +26,7 @@ pub struct Churned {
 
 /// Reads the files that the machine wrote, where pods came and went for `seconds`.
 pub fn read(files: &Path, seconds: u64) -> Result<Churned> {
-    let text = |name: &str| {
-        fs::read_to_string(files.join(name)).with_context(|| format!("the machine left no {name}"))
-    };
+    let text = |name: &str| boot::left(files, name);
     let truth = Truth::parse(&text("truth.txt")?).context("truth.txt")?;
     let trace = text("trace.json")?;
     let made = trace.lines().filter(|line| line.contains(r#""event":"create""#)).count();

@@ -9,7 +9,9 @@ use xtask::architecture;
 use xtask::privilege;
 use xtask::step;
 
+use super::{Options, Place, rootfs};
 use crate::kernels::Image;
+use crate::report::{self, Report};
 use crate::scratch::Scratch;
 
 /// What makes the disk, on this machine.
@@ -22,9 +24,11 @@ const UNIT: &str = include_str!("disk.service");
 /// The unit's name in /etc/systemd/system.
 const UNIT_NAME: &str = "scenario.service";
 
+/// What stories' scripts have in common.
+const SHELL: &str = include_str!("shell.sh");
+
 /// Packages that the boot needs besides a minimal Debian.
-pub const PACKAGES: [&str; 4] =
-    ["initramfs-tools", "linux-image-cloud-amd64", "systemd-sysv", "udev"];
+const PACKAGES: [&str; 4] = ["initramfs-tools", "linux-image-cloud-amd64", "systemd-sysv", "udev"];
 
 /// The files that are added to Debian's.
 pub struct Added {
@@ -36,6 +40,7 @@ impl Added {
     pub fn new(directory: PathBuf, story: &str) -> Result<Self> {
         let added = Self { directory };
         added.write("programs/start.sh", START)?;
+        added.write("programs/shell.sh", SHELL)?;
         added.write("programs/story.sh", story)?;
         let unit = format!("etc/systemd/system/{UNIT_NAME}");
         added.write(&unit, UNIT)?;
@@ -77,8 +82,33 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// The disk of a scenario's machine, with these packages of the report's suite; None, which the
+    /// report tells, if that Debian can't be had.
+    pub fn of_scenario(
+        name: &str,
+        packages: &[&str],
+        added: &Added,
+        place: &Place<'_>,
+        options: &Options,
+        report: &mut Report,
+    ) -> Result<Option<Self>> {
+        let suite = report.kernel.suite;
+        let archive = match rootfs::archive(name, suite, &[&PACKAGES[..], packages].concat()) {
+            Ok(archive) => archive,
+            Err(error) => {
+                let allowed = options.allow_missing.contains(&report.kernel);
+                let why = format!("Debian {suite} can't be had: {error:#}");
+                report.result = report::Result::NotRun { why, allowed };
+                return Ok(None);
+            }
+        };
+        let disk = Self::make(&archive, added, place.work.join(format!("{name}-{suite}-disk")))?;
+        report.version = Some(disk.image.version.clone());
+        Ok(Some(disk))
+    }
+
     /// Makes a disk of Debian in an archive, and takes out its kernel and initramfs.
-    pub fn make(archive: &Path, added: &Added, directory: PathBuf) -> Result<Self> {
+    fn make(archive: &Path, added: &Added, directory: PathBuf) -> Result<Self> {
         let directory = Scratch::new(directory)?;
         let script = directory.path.join("disk.sh");
         fs::write(&script, MAKE).with_context(|| format!("cannot write {}", script.display()))?;

@@ -1,7 +1,6 @@
 //! Compares inotify-trace's output about a pod whose app ends at once with /proc: every road must
 //! count the same leaked instances, and give them the same name and remedy.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -12,6 +11,7 @@ use super::past;
 use super::story::{Trace, listed};
 use super::truth::{Pod, Truth};
 use super::verdict::{self, BUG, Verdict, last_told};
+use crate::boot;
 
 /// The name of the bug by which containerd leaves instances of apps that end at once.
 const RACE: &str = "containerd-exit-before-watch";
@@ -37,9 +37,7 @@ pub fn row(
     expected: Expected<'_>,
 ) -> Result<Option<Row>> {
     let Some(pod) = &truth.instant else { return Ok(None) };
-    let text = |name: &str| {
-        fs::read_to_string(files.join(name)).with_context(|| format!("the machine left no {name}"))
-    };
+    let text = |name: &str| boot::left(files, name);
     let (name, at_a_look) =
         if expected.leaks { (BUG, expected.name_at_a_look()) } else { (RACE, RACE) };
     let verdicts = |text: &str| verdict::verdicts_of(text, pod.shim, name);

@@ -97,13 +97,8 @@ impl Story for Runtimes<'_> {
         if !outcome::is_well(&end, report, self.options.stream) {
             return Ok(());
         }
-        let files = end.kept.join("files");
-        let text = |name: &str| {
-            fs::read_to_string(files.join(name))
-                .with_context(|| format!("the machine left no {name}"))
-        };
-        let truth = truths(&text("truth.txt")?)?;
-        let problems = problems(&truth, &text("list.json")?, &text("trace.json")?)?;
+        let truth = truths(&end.text("truth.txt")?)?;
+        let problems = problems(&truth, &end.text("list.json")?, &end.text("trace.json")?)?;
         step::say(&format!("{} containers were looked for", truth.len()));
         if !problems.is_empty() {
             report.result = report::Result::Wrong(problems.join("; "));

@@ -8,11 +8,11 @@ use anyhow::{Context, Result, ensure};
 use xtask::dist;
 use xtask::step;
 
-use super::disk::{self, Added, Disk};
+use super::disk::{Added, Disk};
 use super::each_kernel::{EachKernel, Story};
-use super::{Options, Place, outcome, rootfs};
+use super::{Options, Place, outcome};
 use crate::boot::Boot;
-use crate::report::{self, Report};
+use crate::report::Report;
 use crate::tools;
 
 pub const NAME: &str = "systemd";
@@ -53,19 +53,9 @@ impl Story for Systemd<'_> {
     /// Boots the machine's disk twice; an error if a step fails.
     fn run(&self, report: &mut Report) -> Result<()> {
         let suite = report.kernel.suite;
-        let archive = match rootfs::archive(NAME, suite, &[&disk::PACKAGES[..], &PACKAGES].concat())
-        {
-            Ok(archive) => archive,
-            Err(error) => {
-                let allowed = self.options.allow_missing.contains(&report.kernel);
-                let why = format!("Debian {suite} can't be had: {error:#}");
-                report.result = report::Result::NotRun { why, allowed };
-                return Ok(());
-            }
-        };
-        let disk = self.place.work.join(format!("{NAME}-{suite}-disk"));
-        let disk = Disk::make(&archive, &self.added, disk)?;
-        report.version = Some(disk.image.version.clone());
+        let disk =
+            Disk::of_scenario(NAME, &PACKAGES, &self.added, self.place, self.options, report)?;
+        let Some(disk) = disk else { return Ok(()) };
         for time in ["first", "second"] {
             let boot = Boot {
                 image: &disk.image,

@@ -7,33 +7,13 @@ here=${0%/*}
 # The first boot leaves a file here, by which the second knows itself.
 kept=/var/lib/scenario
 
-say() {
-    echo "$(cut -d. -f1 /proc/uptime) s: $*"
-}
+# Seconds.
+PATIENCE=180
+. "$here/shell.sh"
 
-fail() {
-    say "FAILED: $*"
+explain() {
     systemctl status --no-pager --lines=0 inotify-trace.service inotify-trace.socket
     journalctl --no-pager --unit='inotify-trace*' --lines=40
-    exit 1
-}
-
-# must WHAT COMMAND...: the command's output is shown if it fails.
-must() {
-    local what=$1 output
-    shift
-    output=$("$@" 2>&1) || fail "$what: $*: status $?: $output"
-}
-
-# Runs a command until it ends well: eventually WHAT COMMAND...
-eventually() {
-    local what=$1 end=$((SECONDS + 180))
-    shift
-    while [ $SECONDS -lt $end ]; do
-        "$@" >/dev/null 2>&1 && return
-        sleep 0.5
-    done
-    fail "in vain: $what: $("$@" 2>&1)"
 }
 
 property() {

@@ -1,15 +1,14 @@
 //! A node of Kubernetes: etcd, API server, kubelet and containerd, whose pods use up the limit of
 //! instances.
 
-use std::fs;
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use xtask::step;
 
-use super::disk::{self, Added, Disk};
+use super::disk::{Added, Disk};
 use super::each_kernel::{EachKernel, Story};
-use super::{Options, Place, outcome, rootfs};
+use super::{Options, Place, outcome};
 use crate::boot::Boot;
 use crate::report::{self, Report};
 use crate::tools;
@@ -19,9 +18,8 @@ mod programs;
 
 pub const NAME: &str = "kubernetes";
 
-/// The scripts of the machine's /programs, besides the story.
-const SCRIPTS: [(&str, &str); 2] =
-    [("shell.sh", include_str!("../shell.sh")), ("node.sh", include_str!("node.sh"))];
+/// What all stories of a node have in common.
+const NODE: &str = include_str!("node.sh");
 
 /// The node's configuration, by where it is.
 const CONFIGURATION: [(&str, &str); 6] = [
@@ -104,9 +102,7 @@ impl<'a> Kubernetes<'a> {
         };
         tools::setup_for_disks()?;
         let added = Added::new(place.work.join(format!("{NAME}-added")), options.story.script())?;
-        for (name, text) in SCRIPTS {
-            added.write(&format!("programs/{name}"), text)?;
-        }
+        added.write("programs/node.sh", NODE)?;
         for (path, text) in CONFIGURATION {
             added.write(path, text)?;
         }
@@ -128,19 +124,9 @@ impl Story for Kubernetes<'_> {
     /// Boots the machine; an error if what inotify-trace says differs from what is known.
     fn run(&self, report: &mut Report) -> Result<()> {
         let suite = report.kernel.suite;
-        let archive = match rootfs::archive(NAME, suite, &[&disk::PACKAGES[..], PACKAGES].concat())
-        {
-            Ok(archive) => archive,
-            Err(error) => {
-                let allowed = self.options.allow_missing.contains(&report.kernel);
-                let why = format!("Debian {suite} can't be had: {error:#}");
-                report.result = report::Result::NotRun { why, allowed };
-                return Ok(());
-            }
-        };
-        let disk = self.place.work.join(format!("{NAME}-{suite}-disk"));
-        let disk = Disk::make(&archive, &self.added, disk)?;
-        report.version = Some(disk.image.version.clone());
+        let disk =
+            Disk::of_scenario(NAME, PACKAGES, &self.added, self.place, self.options, report)?;
+        let Some(disk) = disk else { return Ok(()) };
         let tale = self.options.story;
         let boot = Boot {
             image: &disk.image,
@@ -158,15 +144,10 @@ impl Story for Kubernetes<'_> {
         if !outcome::is_well(&end, report, self.options.stream) {
             return Ok(());
         }
-        let files = end.kept.join("files");
-        let text = |name: &str| {
-            fs::read_to_string(files.join(name))
-                .with_context(|| format!("the machine left no {name}"))
-        };
         let problems = match tale {
-            Tale::Messages => messages::problems(&text)?,
+            Tale::Messages => messages::problems(&|name: &str| end.text(name))?,
         };
-        step::say(&format!("{} is in {}", "what inotify-trace said", files.display()));
+        step::say(&format!("what inotify-trace said is in {}", end.files().display()));
         if !problems.is_empty() {
             report.result = report::Result::Wrong(problems.join("; "));
         }
