@@ -2,6 +2,7 @@
 # with this has first.deb and second.deb, a later version. Each step fails with its output.
 
 state=/var/lib/inotify-trace
+settings=/etc/inotify-trace.toml
 drop_in=/etc/systemd/system/inotify-trace.service.d/record.conf
 here=${0%/*}
 # The first boot leaves a file here, by which the second knows itself.
@@ -211,8 +212,9 @@ second_boot() {
     say 'remove'
     must remove dpkg --remove inotify-trace
     must_be_gone
-    must_have_no_files_but "$state|/etc/systemd/system/|/var/lib/dpkg/info/inotify-trace\.(list|postrm)$"
+    must_have_no_files_but "$state|/etc/systemd/system/|$settings$|/var/lib/dpkg/info/inotify-trace\.(list|postrm)$"
     [ "$(files)" -gt 0 ] || fail 'the recordings are gone'
+    [ -e $settings ] || fail 'the settings are gone'
 
     say 'purge'
     must purge dpkg --purge inotify-trace
