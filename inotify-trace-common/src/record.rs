@@ -50,7 +50,8 @@ pub enum Kind {
     CgroupRenamed,
     /// A holder forked; the child's process id is `result`.
     ProcessForked,
-    /// A holder executed a new program; `result` is the id of the thread that did.
+    /// A holder executed a new program; `result` is the id of the thread that did. The inotify
+    /// descriptors that it kept follow, unless it has too many descriptors to tell: a [`KeptRecord`].
     ProcessExec,
     /// The last thread of a holder is exiting, or with `has_own_table` the last thread with that
     /// descriptor table; its descriptors close right after.
@@ -163,6 +164,19 @@ pub struct LevelsRecord {
     pub levels: [Level; LEVELS],
 }
 
+/// The most inotify descriptors kept through an exec that a [`KeptRecord`] has room for.
+pub const KEPT: usize = 64;
+
+/// A [`Record`] with the inotify descriptors that a process kept as it executed a program.
+#[repr(C)]
+pub struct KeptRecord {
+    /// The record; `path_len` says how many bytes of `descriptors` count, [`ABSENT`] if which were kept
+    /// is not known.
+    pub record: Record,
+    /// The descriptors, in ascending order.
+    pub descriptors: [i32; KEPT],
+}
+
 /// One event. Fields that a [`Kind`] does not use are zero.
 ///
 /// Addresses (`group`, `file`, `payer`, `files`) are for the agent's bookkeeping and go no further than its
@@ -214,8 +228,8 @@ pub struct Record {
     pub queue_limit: u32,
     /// 1 if the queue holds the event that says that others were dropped (`IN_Q_OVERFLOW`).
     pub overflowed: u32,
-    /// Bytes of the path after this record, without a terminating zero, or those of its levels;
-    /// [`ABSENT`] if the path could not be read.
+    /// Bytes of the path after this record, without a terminating zero, or those of its levels or
+    /// descriptors; [`ABSENT`] if they could not be read.
     pub path_len: u32,
     /// How many descriptors the process may have (`RLIMIT_NOFILE`), if a creation failed for lack of
     /// one or of an instance; 0 if unknown.

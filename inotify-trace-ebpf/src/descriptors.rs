@@ -1,9 +1,12 @@
-//! Whether the current process has as many descriptors as it may.
+//! The descriptors of the current process: whether it has as many as it may, and which are instances.
 
-use inotify_trace_common::record::Full;
+use core::mem::MaybeUninit;
+
+use inotify_trace_common::record::{Full, KEPT};
 
 use crate::{
-    read::{field, offset, pointer, value},
+    maps::inotify_fops,
+    read::{blur, field, offset, pointer, value},
     task,
 };
 
@@ -89,4 +92,75 @@ fn is_full(table: u64, limit: u64) -> Full {
 #[inline(always)]
 fn lowest(bits: u64) -> u64 {
     (1 << (bits % 64)) - 1
+}
+
+/// Steps of a look for instances: one for each open descriptor, and one for each 64 that the table has
+/// room for.
+const STEPS: u32 = 64;
+
+/// Writes the inotify descriptors of the current process to `found`, in ascending order, and adds
+/// their number to `count`; returns whether it has looked at all descriptors.
+///
+/// `count` must be in the ring buffer, of which the verifier knows nothing: so it walks each step once,
+/// whatever was found before.
+#[inline(always)]
+pub(crate) fn find_instances(found: &mut [MaybeUninit<i32>; KEPT], count: &mut u32) -> bool {
+    let files = value(task::current(), offset!(task_files));
+    let table = value(files, offset!(files_fdt));
+    let size: u32 = value(table, offset!(fdt_max_fds));
+    let slots: u64 = value(table, offset!(fdt_fd));
+    let open: u64 = value(table, offset!(fdt_open_fds));
+    let instances = inotify_fops();
+    let count = &raw mut *count;
+    // The descriptors from `base` on that were not looked at, a bit each; `next` is the first behind
+    // them.
+    let (mut bits, mut base, mut next) = (0u64, 0u32, 0u32);
+    for _ in 0..STEPS {
+        next = blur(next);
+        if bits == 0 {
+            if next >= size {
+                // Every process has a table.
+                return size != 0;
+            }
+            bits = value(open + u64::from(next / 8), 0);
+            base = next;
+            next += 64;
+            continue;
+        }
+        let fd = base + lowest_set(bits);
+        bits &= bits - 1;
+        let file = value(slots + u64::from(fd) * 8, 0);
+        if value::<u64>(file, offset!(file_f_op)) == instances {
+            // SAFETY: from a reference. Volatile, so that it stays in its place.
+            let index = unsafe { count.read_volatile() } as usize;
+            let Some(place) = found.get_mut(index) else { return false };
+            place.write(fd as i32);
+            // SAFETY: as above.
+            unsafe { count.write_volatile(index as u32 + 1) };
+        }
+    }
+    false
+}
+
+/// Any of the numbers of which each 6 bits in a row differ (a de Bruijn sequence).
+const SEQUENCE: u64 = 0x03f7_9d71_b4cb_0a89;
+
+/// By the 6 bits that are first in [`SEQUENCE`] after a shift to the left: how far it was.
+static SHIFTS: [u8; 64] = {
+    let (mut shifts, mut shift) = ([0; 64], 0);
+    while shift < 64 {
+        shifts[((SEQUENCE << shift) >> 58) as usize] = shift;
+        shift += 1;
+    }
+    shifts
+};
+
+/// The number of zeros below the lowest bit that is set. This target has no instruction for it, and
+/// what the compiler puts in its place takes the verifier many steps.
+#[inline(always)]
+fn lowest_set(bits: u64) -> u32 {
+    let lowest = bits & bits.wrapping_neg();
+    let shift = &SHIFTS[(lowest.wrapping_mul(SEQUENCE) >> 58) as usize];
+    // SAFETY: a reference to a static. Volatile, so that the compiler does not see through it.
+    u32::from(unsafe { core::ptr::from_ref(shift).read_volatile() })
 }

@@ -8,10 +8,14 @@ use aya_ebpf::{
 };
 use inotify_trace_common::{
     ABSENT, Kind, Quota, Record,
-    record::{Full, LEVELS, LONG_PATH, Level, LevelsRecord, Loss, PathRecord, SHORT_PATH},
+    record::{
+        Full, KEPT, KeptRecord, LEVELS, LONG_PATH, Level, LevelsRecord, Loss, PathRecord,
+        SHORT_PATH,
+    },
 };
 
 use crate::{
+    descriptors,
     maps::{EVENTS, lost, wake_up},
     quota, share, task,
 };
@@ -139,6 +143,34 @@ pub(crate) fn emit_levels(payer: u64) {
     record.path_len = size_of::<[Level; LEVELS]>() as u32;
     quota::fill(levels, payer);
     entry.submit(wake_up(Kind::Charged));
+}
+
+/// Sends that the current process executed a program, as its thread `old_tid`, and with which inotify
+/// descriptors. Returns their number, if that is known.
+#[inline(always)]
+pub(crate) fn emit_exec(old_tid: i32) -> Option<u32> {
+    if is_refused() {
+        return None;
+    }
+    let Some(mut entry) = EVENTS.reserve::<KeptRecord>(0) else {
+        lost(Loss::RingFull);
+        return None;
+    };
+    // SAFETY: as above.
+    let (record, kept) = unsafe {
+        let whole = entry.as_mut_ptr();
+        (
+            &mut *(&raw mut (*whole).record).cast::<MaybeUninit<Record>>(),
+            &mut *(&raw mut (*whole).descriptors).cast::<[MaybeUninit<i32>; KEPT]>(),
+        )
+    };
+    let record = start(Kind::ProcessExec, record);
+    record.result = old_tid;
+    let is_complete = descriptors::find_instances(kept, &mut record.path_len);
+    let count = is_complete.then_some(record.path_len);
+    record.path_len = count.map_or(ABSENT, |count| count * size_of::<i32>() as u32);
+    entry.submit(wake_up(Kind::ProcessExec));
+    count
 }
 
 /// Initialises a record with its kind, the time and the current task.

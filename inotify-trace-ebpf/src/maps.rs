@@ -53,19 +53,10 @@ pub(crate) fn wake_up(kind: Kind) -> u64 {
 /// Bytes from the middle within which some record is sure to end, and few are.
 const CROSSING: u64 = 8 << 10;
 
-/// Processes (tgid) that may hold an instance; the value is a [`holder`] state. A process that
-/// is not in the map costs one look-up for each `close` and nothing more.
+/// Processes (tgid) that may hold an instance; the value says nothing. A process that is not in the
+/// map costs one look-up for each `close` and nothing more.
 #[map]
 pub(crate) static HOLDERS: HashMap<u32, u32> = HashMap::with_max_entries(record::HOLDERS, 0);
-
-/// States of a process in [`HOLDERS`].
-pub(crate) mod holder {
-    /// Was seen with an instance.
-    pub(crate) const HOLDS: u32 = 1;
-    /// Executed a new program since: the agent reads the remaining descriptors, and removes the
-    /// process from the map if there are none.
-    pub(crate) const EXECUTED: u32 = 2;
-}
 
 /// A user: a user namespace's address and a uid in the initial namespace.
 #[repr(C)]
@@ -149,20 +140,17 @@ pub(crate) fn lost(loss: Loss) {
     }
 }
 
-/// Removes a process from the holders if it executed a new program and was not seen with an
-/// instance since.
-pub(crate) fn forget(pid: u32) {
-    // SAFETY: the value is copied at once.
-    if unsafe { HOLDERS.get(pid) }.copied() == Some(holder::EXECUTED) {
-        // Gone already if the process ended meanwhile.
-        let _ = HOLDERS.remove(pid);
-    }
-}
-
 /// Adds a process to the holders.
 #[inline(always)]
 pub(crate) fn hold(pid: u32) {
-    if HOLDERS.insert(pid, holder::HOLDS, 0).is_err() {
+    if HOLDERS.insert(pid, 1, 0).is_err() {
         lost(Loss::HoldersFull);
     }
+}
+
+/// Whether a process is one of the holders.
+#[inline(always)]
+pub(crate) fn may_hold(pid: u32) -> bool {
+    // SAFETY: only whether there is a value counts; it is not read.
+    unsafe { HOLDERS.get(pid) }.is_some()
 }

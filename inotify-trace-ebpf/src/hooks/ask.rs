@@ -10,7 +10,7 @@ use crate::{
     emit::{emit, emit_levels},
     inotify::{Found, found},
     instance::{Instance, operations_of_descriptor},
-    maps::{forget, learn_inotify_fops, learn_inotify_operations},
+    maps::{learn_inotify_fops, learn_inotify_operations},
     queue,
     quota::{self, Counted},
     read::{field, offset, pointer, value},
@@ -48,15 +48,6 @@ pub fn ask_identify(ctx: RawTracePointContext) -> i32 {
     // The agent's copy is a reference of its own.
     let table = Table { files: 0, is_own: u32::from(tid != pid) };
     found(instance, Found { pid, tid, table, fd: holder_fd, own: 1 });
-    0
-}
-
-/// `(pid)`: this process holds nothing, unless it made or used an instance since it executed a new
-/// program. No question, but done here because a system call on the map would keep other programs
-/// from running.
-#[raw_tracepoint]
-pub fn ask_forget(ctx: RawTracePointContext) -> i32 {
-    forget(ctx.arg::<u64>(0) as u32);
     0
 }
 

@@ -1,11 +1,11 @@
 //! fork, exec and exit of holders. Every backend uses these.
 
-use aya_ebpf::{bindings::BPF_EXIST, macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use inotify_trace_common::Kind;
 
 use crate::{
-    emit::emit,
-    maps::{HOLDERS, hold, holder},
+    emit::{emit, emit_exec},
+    maps::{HOLDERS, hold, may_hold},
     read::{field, offset, pointer},
     task::{self, Table},
 };
@@ -14,8 +14,7 @@ use crate::{
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub fn process_fork(ctx: RawTracePointContext) -> i32 {
     let parent = task::pid();
-    // SAFETY: only whether there is a value counts; it is not read.
-    if unsafe { HOLDERS.get(parent) }.is_none() {
+    if !may_hold(parent) {
         return 0;
     }
     let child = ctx.arg::<u64>(1);
@@ -33,10 +32,9 @@ pub fn process_fork(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn process_exec(ctx: RawTracePointContext) -> i32 {
     let pid = task::pid();
-    // Not by writing to the entry, which may be another process's once it was removed.
-    if HOLDERS.insert(pid, holder::EXECUTED, u64::from(BPF_EXIST)).is_ok() {
-        let old_tid = ctx.arg::<u64>(1) as i32;
-        emit(Kind::ProcessExec, |record| record.result = old_tid);
+    if may_hold(pid) && emit_exec(ctx.arg::<u64>(1) as i32) == Some(0) {
+        // It has one thread, so nobody adds it meanwhile.
+        let _ = HOLDERS.remove(pid);
     }
     0
 }
@@ -46,8 +44,7 @@ pub fn process_exec(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn process_exit(_ctx: RawTracePointContext) -> i32 {
     let pid = task::pid();
-    // SAFETY: only whether there is a value counts; it is not read.
-    if unsafe { HOLDERS.get(pid) }.is_none() {
+    if !may_hold(pid) {
         return 0;
     }
     let signal = pointer(task::current(), offset!(task_signal));

@@ -192,7 +192,7 @@ pub enum EventKind {
     },
     /// A holder executed a new program. The table in its task is the one that is now the process's.
     ProcessExec {
-        /// The inotify descriptors that survived; None if they could not be read.
+        /// The inotify descriptors that survived; None if that is not known.
         kept: Option<Vec<i32>>,
     },
     /// A holder ended, and its descriptors were closed. If its task has a table of its own, only the

@@ -236,15 +236,7 @@ impl Instance {
     ///
     /// That process follows from the actions of the holders, in their order, and never from elapsed
     /// time: a busy machine takes seconds to free the instances of a process.
-    ///
-    /// `survived` is an exec after which it was still held by all accounts, though it is close-on-exec.
-    pub(super) fn end(
-        &mut self,
-        release: &Event,
-        fd: Option<i32>,
-        holder: Option<Task>,
-        survived: Option<Leaver>,
-    ) {
+    pub(super) fn end(&mut self, release: &Event, fd: Option<i32>, holder: Option<Task>) {
         let closed = |task, fd| Leaver { task, fd, how: Departure::Closed, time: release.time };
         self.ended_by = match release.task {
             // The kernel names the process. Without a descriptor it does not say how: by exit or
@@ -261,11 +253,6 @@ impl Instance {
             // Noticed afterwards, and no holder was seen to leave: the only holder has closed it in
             // a way that is not seen. With several holders, or after others left, it can be any.
             None if self.leavers.is_empty() => holder.map(|task| {
-                // That exec ended it, and what was seen afterwards was another one at its number: more
-                // likely than an act that is not seen.
-                if let Some(exec) = survived.filter(|exec| exec.task.pid == task.pid) {
-                    return exec;
-                }
                 let fd = match self.descriptors[..] {
                     [Descriptor { fd, .. }] => Some(fd),
                     _ => None,

@@ -96,8 +96,6 @@ pub struct Tracker {
     /// The instance that the last event released.
     released: Option<Instance>,
     growth: worth::Growth,
-    /// Close-on-exec instances whose descriptor was seen after an exec of their holder, with that exec.
-    survivors: HashMap<InstanceId, Leaver>,
     /// Instances that were forgotten.
     forgotten_instances: u64,
     /// Whether events are missing since the state was last replaced.
@@ -205,9 +203,8 @@ impl Tracker {
             }
             EventKind::InstanceReleased { instance: id, fd, .. } => {
                 let holder = self.only_holder(*id);
-                let survived = self.survivors.remove(id);
                 if let Some(instance) = self.instances.get_mut(id) {
-                    instance.end(event, *fd, holder, survived);
+                    instance.end(event, *fd, holder);
                 }
                 self.release(*id, event);
             }
@@ -221,7 +218,6 @@ impl Tracker {
                 let is_lost = |own, fd, _: &_| own != table || !kept.contains(&fd);
                 self.leave(event, Departure::Executed, is_lost);
                 self.share(event.task);
-                self.note_survivors(event);
             }
             // The kept descriptors are unknown; most are as they were created.
             EventKind::ProcessExec { kept: None } => {
@@ -366,7 +362,6 @@ impl Tracker {
         };
         let Some(task) = event.task else { return };
         let Some(used) = self.instances.get_mut(&instance) else { return };
-        self.survivors.remove(&instance);
         let descriptor = descriptor(task, fd);
         if !used.descriptors().contains(&descriptor) {
             used.add_descriptor(descriptor);
@@ -380,20 +375,6 @@ impl Tracker {
         let pid = descriptors.first()?.pid;
         let is_alone = descriptors.iter().all(|other| other.pid == pid);
         self.process(pid).filter(|_| is_alone).map(|process| process.task)
-    }
-
-    /// Notes what was kept by an exec though it is close-on-exec. The descriptors are read after the
-    /// exec, when the new program may have made another instance with the same number already.
-    fn note_survivors(&mut self, event: &Event) {
-        let Some(process) = event.task.and_then(|task| self.processes.get(&task.pid)) else {
-            return;
-        };
-        for (&(_, fd), id) in &process.descriptors {
-            if self.instances.get(id).is_some_and(Instance::is_close_on_exec) {
-                let (task, how, time) = (process.task, Departure::Executed, event.time);
-                self.survivors.insert(*id, Leaver { task, fd: Some(fd), how, time });
-            }
-        }
     }
 
     /// Instances that all known holders have given up. The kernel frees them a moment later, unless

@@ -255,7 +255,6 @@ impl Tracker {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         for id in self.forgettable().into_iter().take(count) {
             let Some(instance) = self.instances.remove(&id) else { continue };
-            self.survivors.remove(&id);
             self.users.let_go(instance.charged, None);
             for descriptor in instance.descriptors {
                 if let Some(process) = self.processes.get_mut(&descriptor.pid) {

@@ -1,13 +1,12 @@
 //! Turns the kernel programs' records into events, and reads from /proc what may be gone a moment
 //! later.
 
-use std::{collections::HashMap, time::Instant};
+use std::time::Instant;
 
 use inotify_trace_common::record;
 use inotify_trace_model::event::{Event, EventKind, Loss};
 
 use super::{
-    allowance::Allowance,
     naming::Naming,
     now,
     reader::{Known, Reader},
@@ -18,7 +17,6 @@ use crate::{
     host::{
         OpenFiles,
         helper::{Helper, OF_EVENTS},
-        procfs,
         runtimes::Registry,
     },
     kernel::{Backend, Programs},
@@ -29,11 +27,6 @@ const BATCH: usize = 4096;
 
 /// The number of batches that empty the ring buffer for certain: more than the largest one holds.
 const LAST_BATCHES: usize = 1024;
-
-/// The most descriptors of a process that are read after each exec, which itself takes longer; and the
-/// most that are read at all, if there is time.
-const FEW: usize = 64;
-const MANY: usize = 4096;
 
 /// The kernel programs, and the state needed to read their records.
 #[derive(Debug)]
@@ -46,8 +39,6 @@ pub(super) struct Intake {
     /// When to ask which instances are gone; records give hints.
     pub(super) sweep: Schedule,
     files: OpenFiles,
-    /// Time to read the descriptors of processes that have many.
-    allowance: Allowance,
     /// Whether events were lost, which may include ends of instances.
     has_lost: bool,
     /// Whether a loss was told since the feed last looked.
@@ -67,7 +58,6 @@ impl Intake {
             resolving: Helper::with_rests(OF_EVENTS),
             sweep: Schedule::new(Instant::now()),
             files: OpenFiles::open(),
-            allowance: Allowance::new(Instant::now()),
             has_lost: false,
             has_just_lost: false,
             left_out: 0,
@@ -91,13 +81,9 @@ impl Intake {
 
     /// Takes a batch out of the ring buffer, and returns the number of its records.
     pub(super) fn drain(&mut self, events: &mut Vec<Event>) -> usize {
-        let mut executed = Vec::new();
         let first = events.len();
-        let taken = self.take(events, &mut executed);
+        let taken = self.take(events);
         self.more = taken == BATCH;
-        if !executed.is_empty() {
-            self.look_after_exec(&executed, first, events);
-        }
         resolving::resolve(first, events, &mut self.resolving);
         self.naming.name(first, events);
         self.tell_losses(events);
@@ -105,65 +91,16 @@ impl Intake {
         taken
     }
 
-    /// Takes a batch out of the ring buffer; processes that executed a program go to `executed`.
-    fn take(&mut self, events: &mut Vec<Event>, executed: &mut Vec<u32>) -> usize {
+    /// Takes a batch out of the ring buffer.
+    fn take(&mut self, events: &mut Vec<Event>) -> usize {
         let exact = self.is_exact();
         let Self { programs, known, sweep, files, .. } = self;
-        let mut reader = Reader { known, executed, files, hinted: false };
+        let mut reader = Reader { known, files, hinted: false };
         let taken = programs.drain(BATCH, |raw| reader.read(raw, events));
         if reader.hinted && !exact {
             sweep.hint(Instant::now());
         }
         taken
-    }
-
-    /// Reads the descriptors that processes have kept through exec, nearly always none. Their events
-    /// are in `events` from `first` on. Those of a process that has many are not known.
-    fn look_after_exec(&mut self, executed: &[u32], first: usize, events: &mut Vec<Event>) {
-        let mut kept = self.descriptors_of(executed);
-        if kept.values().any(|descriptors| !descriptors.is_empty()) {
-            // The new program may have created instances before the read: their records are here now.
-            let mut later = Vec::new();
-            while self.take(events, &mut later) == BATCH && later.len() < BATCH {}
-            kept.extend(self.descriptors_of(&later));
-        }
-        for event in events[first..].iter_mut().rev() {
-            let Some(pid) = event.task.map(|task| task.pid) else { continue };
-            match &mut event.kind {
-                EventKind::InstanceCreated { fd, .. } => {
-                    if let Some(descriptors) = kept.get_mut(&pid) {
-                        descriptors.retain(|kept| kept != fd);
-                    }
-                }
-                EventKind::ProcessExec { kept: told @ None } => *told = kept.remove(&pid),
-                _ => {}
-            }
-        }
-    }
-
-    /// The descriptors of those processes that still run. Processes without any are removed from the
-    /// kernel programs' holders.
-    fn descriptors_of(&mut self, pids: &[u32]) -> HashMap<u32, Vec<i32>> {
-        let mut all = HashMap::new();
-        for &pid in pids {
-            let began = Instant::now();
-            let left = self.allowance.left(began);
-            let mut has_many = false;
-            let found = procfs::inotify_descriptors_of_living(pid, |count| {
-                has_many = count > FEW;
-                !has_many || (count <= MANY && began.elapsed() < left)
-            });
-            if has_many {
-                self.allowance.spend(began.elapsed());
-            }
-            let Some(descriptors) = found else { continue };
-            if descriptors.is_empty() {
-                // A failure only costs one more question.
-                let _ = self.programs.ask().forget_holder(pid);
-            }
-            all.insert(pid, descriptors);
-        }
-        all
     }
 
     fn tell_losses(&mut self, events: &mut Vec<Event>) {

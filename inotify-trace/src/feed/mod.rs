@@ -3,7 +3,6 @@
 //! [`Session`] is the running kernel, and [`Replay`] a recording. Both yield the same items, so that
 //! every audience works with both.
 
-mod allowance;
 mod charges;
 mod intake;
 mod live;

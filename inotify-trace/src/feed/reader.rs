@@ -98,8 +98,6 @@ impl Known {
 /// Turns records into events.
 pub(super) struct Reader<'a> {
     pub(super) known: &'a mut Known,
-    /// Processes that executed a program.
-    pub(super) executed: &'a mut Vec<u32>,
     pub(super) files: &'a OpenFiles,
     /// Whether an instance may have ended without a record of its own.
     pub(super) hinted: bool,
@@ -112,7 +110,8 @@ impl Reader<'_> {
             events.push(super::now(EventKind::Lost { count: 1, what: Loss::Records }));
             return;
         };
-        let bytes = path.unwrap_or_default();
+        let payload = path;
+        let bytes = payload.unwrap_or_default();
         let given = || path.map(|it| text_of(it).into_owned().into_boxed_str());
         let path = || given().unwrap_or_default();
         let cgroup = CgroupId(record.target_cgroup);
@@ -250,13 +249,12 @@ impl Reader<'_> {
             }
             Kind::ProcessExec => {
                 self.hinted = true;
-                self.executed.push(record.pid);
                 // Its table became the process's, and the others ended with their threads.
                 let old_tid = record.result.cast_unsigned();
                 let table = self.known.tables.owned_by(record.pid, old_tid);
                 self.known.tables.forget(record.pid);
                 let task = Some(Task { table, ..self.task(&record) });
-                let kind = EventKind::ProcessExec { kept: None };
+                let kind = EventKind::ProcessExec { kept: payload.map(descriptors) };
                 events.push(Event { time: BootTime(record.time), task, kind });
                 return;
             }
@@ -395,6 +393,11 @@ fn charges(bytes: &[u8]) -> Box<[Charge]> {
         watches: level(it.watches, it.max_watches),
     };
     levels.take_while(|level| level.userns != 0).map(charge).collect()
+}
+
+/// The descriptors that a process kept.
+fn descriptors(bytes: &[u8]) -> Vec<i32> {
+    bytes.as_chunks().0.iter().map(|it| i32::from_ne_bytes(*it)).collect()
 }
 
 /// The descriptors of the process when a creation failed for lack of one or of an instance, and the

@@ -96,14 +96,6 @@ impl Asker<'_> {
         self.run("ask_queue", &[instance.file, instance.group, u64::from(tell_read)])
     }
 
-    /// Removes a process from the holders, unless it created or used an instance since its last exec.
-    ///
-    /// # Errors
-    /// If the kernel refuses to run the program.
-    pub fn forget_holder(self, pid: u32) -> Result<(), KernelError> {
-        self.run("ask_forget", &[u64::from(pid)])
-    }
-
     /// Asks for the charges of the user of `payer`, if that is still `uid`, at every level of user
     /// namespaces. The answer is a `Charged` record.
     ///

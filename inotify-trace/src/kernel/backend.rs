@@ -117,7 +117,6 @@ pub(super) const ITERATOR: Hook = ask("iter_descriptors");
 const COMMON: &[Hook] = &[
     ask("ask_gone"),
     ask("ask_queue"),
-    ask("ask_forget"),
     raw("cgroup_mkdir", "cgroup_mkdir"),
     raw("cgroup_rmdir", "cgroup_rmdir"),
     raw("cgroup_rename", "cgroup_rename"),

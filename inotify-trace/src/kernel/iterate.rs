@@ -43,15 +43,17 @@ impl Iteration {
     /// # Errors
     /// If the kernel aborts the run.
     pub fn step(&mut self) -> Result<bool, KernelError> {
-        // Reading makes it run. It outputs nothing, so that a read of 0 bytes means completion.
+        // Reading makes it run until it outputs a byte, after each instance; none means completion.
         // Interruptions, such as after a million descriptors, are `EAGAIN`.
-        match self.0.read(&mut [0; 64]) {
-            Ok(0) => Ok(false),
-            Ok(_) => Ok(true),
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(true),
-                _ => Err(KernelError::Ring(error)),
-            },
+        loop {
+            match self.0.read(&mut [0; 1]) {
+                Ok(0) => return Ok(false),
+                Ok(_) => {}
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::Interrupted => return Ok(true),
+                    _ => return Err(KernelError::Ring(error)),
+                },
+            }
         }
     }
 }

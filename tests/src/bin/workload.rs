@@ -34,6 +34,10 @@ fn main() -> ExitCode {
             let fd = create(0);
             answer(&mut control, &[fd, close(fd)]);
         }
+        Some("executed-close") => {
+            let fd = arguments.next().and_then(|fd| fd.parse().ok());
+            answer(&mut control, &[close(fd.expect("a descriptor"))]);
+        }
         Some(EXECUTED_AGAIN) => execute_until_told(&mut control),
         // Descriptors left open by the test runner would take up numbers.
         _ => _ = call(libc::SYS_close_range, [3, u32::MAX.into(), 0]),
@@ -92,7 +96,11 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
         "fork" => one(fork(&bytes(1)?)),
         "thread" => one(thread(bytes(1)?)),
         "wait" => one(wait(number(1)?)),
-        "exec" => one(execute(words.get(1)?)),
+        "exec" => one(execute(&words[1..])),
+        // With 0 as the last number, programs that are executed have the descriptor too; with 1 not.
+        "close_on_exec" => {
+            one(call(libc::SYS_fcntl, [number(1)?, libc::F_SETFD.into(), number(2)?]))
+        }
         "exit" => std::process::exit(i32::try_from(number(1)?).ok()?),
         // Exits this thread only.
         "end" => one(call(libc::SYS_exit, [0; 3])),
@@ -144,7 +152,7 @@ fn obey(words: &[&str]) -> Option<Vec<i64>> {
             one(hostile::churn(&path(1)?, path(2).as_deref(), is_told))
         }
         "hold" => one(hostile::hold(number(1)?)),
-        "execute_until_told" => one(execute(EXECUTED_AGAIN)),
+        "execute_until_told" => one(execute(&[EXECUTED_AGAIN])),
         _ => None,
     }
 }
@@ -538,16 +546,18 @@ fn wait(pid: i64) -> i64 {
     outcome(unsafe { libc::waitpid(pid, &raw mut status, 0) }.into())
 }
 
-/// Executes this program again, through /proc: the user may have no access to its directory. The
-/// kernel then names the process `exe`.
 /// Copies a descriptor `count` times. Replies with the number, or the first errno.
 fn dup_many(fd: i64, count: i64) -> i64 {
     (0..count).map(|_| call(libc::SYS_dup, [fd, 0, 0])).find(|&it| it < 0).unwrap_or(count)
 }
 
-fn execute(mode: &str) -> i64 {
-    let words = ["workload", mode].map(|word| CString::new(word).expect("no zero inside"));
-    let pointers = [words[0].as_ptr(), words[1].as_ptr(), std::ptr::null()];
+/// Executes this program again, through /proc: the user may have no access to its directory. The
+/// kernel then names the process `exe`.
+fn execute(arguments: &[&str]) -> i64 {
+    let words = ["workload"].iter().chain(arguments);
+    let words: Vec<_> = words.map(|word| CString::new(*word).expect("no zero inside")).collect();
+    let mut pointers: Vec<_> = words.iter().map(|word| word.as_ptr()).collect();
+    pointers.push(std::ptr::null());
     // SAFETY: strings that end with a zero, in a list that ends with a null pointer.
     outcome(unsafe { libc::execv(c"/proc/self/exe".as_ptr(), pointers.as_ptr()) }.into())
 }
@@ -679,7 +689,7 @@ fn is_told() -> bool {
 /// Executes this program again and again, with all its descriptors, until the next command.
 fn execute_until_told(control: &mut UnixStream) {
     std::thread::sleep(std::time::Duration::from_millis(100));
-    let failed = if is_told() { 0 } else { execute(EXECUTED_AGAIN) };
+    let failed = if is_told() { 0 } else { execute(&[EXECUTED_AGAIN]) };
     answer(control, &[failed]);
 }
 

@@ -267,6 +267,35 @@ fn a_new_program_that_makes_an_instance_at_once_is_followed() {
     assert_eq!((by_exec, unknown, closed), (TIMES, 0, TIMES), "exec, unknown, closed");
 }
 
+/// What an exec keeps goes by the flags of that moment, not by those of the creation; and the new program
+/// may close it before anybody looks.
+#[live_test(each = backend)]
+fn a_new_program_that_closes_at_once_what_it_was_left_closes_it() {
+    const TIMES: usize = 20;
+    let (_machine, _world, agent) = scene();
+    let mut process = inotify_trace_tests::Process::start();
+    // A number that needs a larger table.
+    let high = 700;
+    for _ in 0..TIMES {
+        let kept = process.call(&format!("init1 {}", libc::IN_CLOEXEC)).unwrap();
+        process.call(&format!("dup3 {kept} {high} {}", libc::O_CLOEXEC)).unwrap();
+        process.call(&format!("close {kept}")).unwrap();
+        process.call(&format!("close_on_exec {high} 0")).unwrap();
+        let lost = process.call("init1 0").unwrap();
+        process.call(&format!("close_on_exec {lost} 1")).unwrap();
+        assert_eq!(process.ask(&format!("exec executed-close {high}")), [0]);
+    }
+    let pid = process.pid;
+    agent.wait_for("every end is told", |events| crate::count(events, pid, "release") == 2 * TIMES);
+    let run = agent.stop();
+    nothing_lost(&run);
+    let its = run.events.iter().filter(|event| event["pid"] == pid);
+    let ends = |how: &str| its.clone().filter(|event| event["how"] == how).count();
+    assert_eq!((ends("exec"), ends("closed")), (TIMES, TIMES), "exec, closed");
+    let kept = its.clone().filter(|event| event["kept"] == json!([high])).count();
+    assert_eq!(kept, TIMES);
+}
+
 /// This program copies descriptors to learn of them. The kernel frees an instance in the name of whoever
 /// has the last reference.
 #[live_test(each = backend)]

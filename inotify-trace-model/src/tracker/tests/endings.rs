@@ -122,28 +122,6 @@ fn of_processes_killed_together_it_is_the_one_the_kernel_names() {
     assert_eq!(end_of(&killed, told_by(11)), Some((11, Some(3), EXITED)));
 }
 
-/// The descriptors that an exec has kept are read later, when the number may be used again.
-#[test]
-fn what_was_close_on_exec_ended_with_the_exec_though_its_number_was_seen() {
-    let created_so = |flags| {
-        let mut event = created(10, 3, 1);
-        if let EventKind::InstanceCreated { flags: of, .. } = &mut event.kind {
-            *of = flags;
-        }
-        event
-    };
-    let executed_with_it = |flags| [created_so(flags), executed(10, &[3])];
-    assert_eq!(
-        end_of(&executed_with_it(crate::event::IN_CLOEXEC), noticed()),
-        Some((10, Some(3), EXECUTED))
-    );
-    assert_eq!(end_of(&executed_with_it(0), noticed()), Some((10, Some(3), CLOSED)));
-    // Used by the new program, it was kept indeed.
-    let used = watched(10, 1, 1, None, 0);
-    let kept = [created_so(crate::event::IN_CLOEXEC), executed(10, &[3]), used];
-    assert_eq!(end_of(&kept, noticed()), Some((10, Some(3), CLOSED)));
-}
-
 #[test]
 fn a_program_that_kept_a_descriptor_closes_it_itself() {
     let kept = [created(10, 3, 1), found(10, 4, 1), executed(10, &[4])];

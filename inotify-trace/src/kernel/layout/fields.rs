@@ -117,7 +117,7 @@ fields! {
     files_fdt: Always, Member("files_struct.fdt", 8);
     fdt_max_fds: Always, Member("fdtable.max_fds", 4);
     fdt_fd: Always, Member("fdtable.fd", 8);
-    fdt_open_fds: For(&[NOFILE]), Member("fdtable.open_fds", 8);
+    fdt_open_fds: Always, Member("fdtable.open_fds", 8);
     fdt_full_fds_bits: For(&[NOFILE]), Member("fdtable.full_fds_bits", 8);
 
     file_f_op: Always, Member("file.f_op", 8);
