@@ -37,10 +37,13 @@ mod version;
 mod view;
 mod why;
 
-use std::{io::ErrorKind, process::ExitCode};
+use std::{ffi::OsString, io, process::ExitCode};
 
 use anyhow::bail;
-use clap::{Parser, Subcommand};
+use clap::{
+    CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind,
+    parser::ValueSource,
+};
 
 use crate::{
     host::{self, runtimes::Registry, surroundings},
@@ -56,7 +59,6 @@ const EXIT_ERROR: u8 = 2;
 #[command(
     version,
     long_version = version::long(),
-    args_conflicts_with_subcommands = true,
     after_help = units::help(EXAMPLES, &[units::DURATION, units::SIZE]),
     max_term_width = 100
 )]
@@ -197,7 +199,7 @@ pub fn main() -> ExitCode {
         let _ = say::say(format_args!("inotify-trace: {problem}"));
         return ExitCode::from(EXIT_ERROR);
     }
-    let cli = match Cli::try_parse() {
+    let cli = match parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return plugin::refuse(&error),
     };
@@ -237,10 +239,34 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Understands the command line. Before a command stands only what is for every command, such as
+/// `--color`: an option of the traces, which need no command, would have no effect there.
+fn parse<T: Into<OsString> + Clone>(
+    words: impl IntoIterator<Item = T>,
+) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(words)?;
+    if let Some(name) = matches.subcommand_name() {
+        let mut command = Cli::command();
+        let is_given = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let mut of_traces = command.get_arguments().filter(|it| !it.is_global_set());
+        let misplaced = of_traces.find(|it| is_given(it.get_id().as_str()));
+        let misplaced = misplaced.and_then(|it| it.get_long()).map(str::to_owned);
+        drop(of_traces);
+        if let Some(option) = misplaced {
+            let said = format!(
+                "--{option} can't stand before a command: put it behind {name}, if it is an option \
+                 of that"
+            );
+            return Err(command.error(ErrorKind::ArgumentConflict, said));
+        }
+    }
+    Cli::from_arg_matches(&matches)
+}
+
 /// Whether it is nothing but the system's error of a full disk.
 fn is_full_output(error: &anyhow::Error) -> bool {
-    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-    let is_full = matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    let is_full = matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded));
     is_full && error.chain().count() == 1
 }
 
@@ -248,8 +274,8 @@ fn is_full_output(error: &anyhow::Error) -> bool {
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|cause| cause.kind() == ErrorKind::BrokenPipe)
+            .downcast_ref::<io::Error>()
+            .is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
     })
 }
 

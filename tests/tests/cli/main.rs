@@ -64,6 +64,24 @@ fn what_traces_by_itself_takes_no_agent() {
 }
 
 #[test]
+fn what_is_for_every_command_may_stand_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("night.itrec");
+    machine::machine(&path);
+    let path = path.to_str().unwrap();
+    for options in [&["--color", "always"][..], &["--utc"]] {
+        let before = run(&[options, &["replay", path]].concat());
+        let after = run(&[&["replay", path], options].concat());
+        let said = text(&before.stdout);
+        assert!(before.status.success() && !said.is_empty(), "{}", text(&before.stderr));
+        assert_eq!(said, text(&after.stdout), "{options:?}");
+    }
+    // Those of traces, which need no command, would have no effect.
+    let misplaced = run(&["-x", "list", "--recording", path]);
+    refuses(&misplaced, &["--failed can't stand before a command", "behind list"]);
+}
+
+#[test]
 fn help_promises_several_machines_only_where_they_are_shown() {
     for (command, shows_them) in [("top", false), ("list", true), ("why", true)] {
         let help = run(&[command, "--help"]);
