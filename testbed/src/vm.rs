@@ -59,7 +59,7 @@ pub struct Args {
     /// of one with the program that virtual machines have.
     #[arg(long, value_name = "FILE", requires = "scenario")]
     package: Option<PathBuf>,
-    /// What happens on the node of the scenario kubernetes: messages.
+    /// What happens on the node of the scenario kubernetes: messages, full or daemonset.
     #[arg(long, value_name = "NAME", default_value = "messages", requires = "scenario")]
     story: Tale,
     /// How long the command may take.
@@ -115,7 +115,9 @@ under its own systemd, and does with it what users do: enable, kill -9, a hang, 
 reboot, an upgrade, removal. Each takes about five minutes; installing Debian for it, five more once.
 The scenario kubernetes runs etcd, API server, kubelet and containerd on Debian 12. In the story
 messages, programs fail at the limit as people see it, and what inotify-trace says of them is compared
-with what is known. kubelet and API server are built for it once, which takes up to half an hour.
+with what is known; in full, 66 pods use up the limit that Linux sets; in daemonset, the agent is a pod
+of the node, of which the plug-in of kubectl and Prometheus ask what other pods leak. kubelet and API
+server are built for it once, which takes up to half an hour.
 
 Environment:
   MIRROR          a Debian mirror's address, instead of the one apt uses

@@ -143,6 +143,12 @@ fn findings_of_any_node_are_the_exit_code_and_lines_have_their_node() {
     let output = fake.run(&python, &["leaks"]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(texts(&output)[0], "a  none\nb  leak\n");
+    // As JSON they are an object a line for each verdict, and nothing where nothing leaks.
+    let two = r#"echo '{"pid": 7}'; echo '{"pid": 8}'; exit 1"#;
+    let fake = Fake::new(&[("a", Some("exit 0")), ("b", Some(two))]);
+    let output = fake.run(&python, &["-o", "json", "leaks"]);
+    let told: Value = serde_json::from_str(&texts(&output)[0]).expect("JSON");
+    assert_eq!(told["nodes"], json!({ "a": [], "b": [{ "pid": 7 }, { "pid": 8 }] }));
     let fake = Fake::new(&[("a", Some("echo '{\"event\": \"create\"}'"))]);
     let output = fake.run(&python, &["-o", "json", "trace", "-d", "1s"]);
     assert_eq!(texts(&output)[0], "{\"node\": \"a\", \"event\": \"create\"}\n");

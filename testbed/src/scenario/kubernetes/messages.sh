@@ -3,8 +3,14 @@
 
 . "${0%/*}/node.sh"
 
-# Besides the one with the programs that fail.
-pods=3
+# Besides the one with the programs that fail. With few, the limit is lowered.
+pods=${pods:-3}
+few=10
+
+# Whether as much is used as Linux allows by itself.
+is_used_up() {
+    [ "$(used)" -ge "$(cat /proc/sys/fs/inotify/max_user_instances)" ]
+}
 
 # follow FILE COMMAND...: what a program says that goes on until it is ended.
 follow() {
@@ -47,11 +53,16 @@ pod default web "$(container app sh -c 'while :; do date; sleep 5; done')" "$(co
 for number in $(seq $pods); do
     pod prod "shop-$number" "$(container app sleep 1000000000)"
 done
-eventually 'all pods run' run_all $((pods + 1))
+PATIENCE=3600 eventually 'all pods run' run_all $((pods + 1))
 
-limit=$(used)
-say "the limit of root is $limit from now on, as much as is used"
-echo "$limit" >/proc/sys/fs/inotify/max_user_instances
+if [ $pods -le $few ]; then
+    limit=$(used)
+    say "the limit of root is $limit from now on, as much as is used"
+    echo "$limit" >/proc/sys/fs/inotify/max_user_instances
+else
+    eventually 'the limit is used up' is_used_up
+    say "the limit of root is $(cat /proc/sys/fs/inotify/max_user_instances), and $(used) are used"
+fi
 follow_all full
 # Its end is that of the traces.
 ask why why 'failed to create fsnotify watcher: too many open files'

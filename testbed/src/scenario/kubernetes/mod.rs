@@ -4,6 +4,8 @@
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
+use xtask::image;
+use xtask::kubernetes::MANIFEST;
 use xtask::step;
 
 use super::disk::{Added, Disk};
@@ -13,13 +15,15 @@ use crate::boot::Boot;
 use crate::report::{self, Report};
 use crate::tools;
 
+mod daemonset;
 mod messages;
 mod programs;
 
 pub const NAME: &str = "kubernetes";
 
-/// What all stories of a node have in common.
-const NODE: &str = include_str!("node.sh");
+/// What stories of a node have in common, by name.
+const PARTS: [(&str, &str); 2] =
+    [("node.sh", include_str!("node.sh")), ("messages.sh", include_str!("messages.sh"))];
 
 /// The node's configuration, by where it is.
 const CONFIGURATION: [(&str, &str); 6] = [
@@ -48,6 +52,9 @@ const PACKAGES: &[&str] = &[
     "runc",
 ];
 
+/// The plug-in of kubectl, in the workspace.
+const PLUGIN: &str = "deploy/kubectl/kubectl-inotify_trace";
+
 /// The suite of all packages and of the kernel, unless another is chosen.
 const SUITE: &str = "bookworm";
 
@@ -57,14 +64,20 @@ pub enum Tale {
     /// Few pods, a lowered limit, and programs that fail at it.
     #[default]
     Messages,
+    /// As many pods as use up the limit that Linux sets, and the same programs.
+    Full,
+    /// The agent as a pod, pods that leak, the plug-in of kubectl, and Prometheus.
+    DaemonSet,
 }
 
 impl Tale {
-    const ALL: [Self; 1] = [Self::Messages];
+    const ALL: [Self; 3] = [Self::Messages, Self::Full, Self::DaemonSet];
 
     fn name(self) -> &'static str {
         match self {
             Self::Messages => "messages",
+            Self::Full => "full",
+            Self::DaemonSet => "daemonset",
         }
     }
 
@@ -72,6 +85,8 @@ impl Tale {
     fn script(self) -> &'static str {
         match self {
             Self::Messages => include_str!("messages.sh"),
+            Self::Full => include_str!("full.sh"),
+            Self::DaemonSet => include_str!("daemonset.sh"),
         }
     }
 }
@@ -102,7 +117,9 @@ impl<'a> Kubernetes<'a> {
         };
         tools::setup_for_disks()?;
         let added = Added::new(place.work.join(format!("{NAME}-added")), options.story.script())?;
-        added.write("programs/node.sh", NODE)?;
+        for (name, text) in PARTS {
+            added.write(&format!("programs/{name}"), text)?;
+        }
         for (path, text) in CONFIGURATION {
             added.write(path, text)?;
         }
@@ -112,6 +129,12 @@ impl<'a> Kubernetes<'a> {
             added.copy(&kept.join(name), &format!("programs/{name}"))?;
         }
         added.copy(&place.agent, "usr/bin/inotify-trace")?;
+        let deployed = |file| place.workspace.root.join(file);
+        added.copy(&deployed(MANIFEST), "programs/inotify-trace.yaml")?;
+        added.copy(&deployed("deploy/prometheus/rules.yaml"), "programs/rules.yaml")?;
+        added.copy(&deployed(PLUGIN), "usr/bin/kubectl-inotify_trace")?;
+        let image = added.place("programs/inotify-trace.oci.tar")?;
+        image::write(&[image::Program::of_this_machine(&place.agent)?], &image)?;
         Ok(EachKernel::new(Self { place, options, added }, kernels))
     }
 }
@@ -145,7 +168,8 @@ impl Story for Kubernetes<'_> {
             return Ok(());
         }
         let problems = match tale {
-            Tale::Messages => messages::problems(&|name: &str| end.text(name))?,
+            Tale::Messages | Tale::Full => messages::problems(&|name: &str| end.text(name))?,
+            Tale::DaemonSet => daemonset::problems(&|name: &str| end.text(name))?,
         };
         step::say(&format!("what inotify-trace said is in {}", end.files().display()));
         if !problems.is_empty() {
