@@ -75,7 +75,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["scenario", "command"])]
     all_tests: bool,
     /// Build the agent without optimisation: sooner built, and slower.
-    #[arg(long, conflicts_with = "scenario")]
+    #[arg(long)]
     debug: bool,
     /// A command to run instead of the live tests. Without one, and if every kernel is run,
     /// the processor's part of docs/support.md is written anew.
@@ -154,7 +154,7 @@ fn run_scenario(workspace: &Workspace, args: &Args, scenario: Scenario) -> Resul
     let results = live::results(workspace);
     let work = of_this_run(&results)?;
     let agent = match &args.package {
-        None => builds::program(workspace, xtask::agent::NAME, false)?,
+        None => builds::program(workspace, xtask::agent::NAME, args.debug)?,
         // It has one, and the agent here need not be built.
         Some(package) if scenario == Scenario::Systemd => package.clone(),
         Some(_) => bail!("only the scenario systemd installs a --package"),
