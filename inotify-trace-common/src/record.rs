@@ -39,7 +39,7 @@ pub enum Kind {
     /// The agent asked about an instance, and it still has references, of known holders or others.
     InstanceHeld,
     /// The counters of the user of `payer`, in each user namespace from its own to the initial one:
-    /// a [`LevelsRecord`]. Sent when the agent asks, and before the first instance of a user in a
+    /// [`Level`]s. Sent when the agent asks, and before the first instance of a user in a
     /// user namespace.
     Charged,
     /// A cgroup of the v2 hierarchy was made; its id is `target_cgroup`, its path follows.
@@ -51,7 +51,7 @@ pub enum Kind {
     /// A holder forked; the child's process id is `result`.
     ProcessForked,
     /// A holder executed a new program; `result` is the id of the thread that did. The inotify
-    /// descriptors that it kept follow, unless it has too many descriptors to tell: a [`KeptRecord`].
+    /// descriptors that it kept follow, unless it has too many descriptors to tell.
     ProcessExec,
     /// The last thread of a holder is exiting, or with `has_own_table` the last thread with that
     /// descriptor table; its descriptors close right after.
@@ -155,27 +155,8 @@ pub struct Level {
 /// `kernel/user_namespace.c` refuses a parent at level 33).
 pub const LEVELS: usize = 34;
 
-/// A [`Record`] with the counters of its user at every level, innermost first.
-#[repr(C)]
-pub struct LevelsRecord {
-    /// The record; `path_len` is the size of `levels`.
-    pub record: Record,
-    /// The levels; those above the initial user namespace have no `userns`.
-    pub levels: [Level; LEVELS],
-}
-
-/// The most inotify descriptors kept through an exec that a [`KeptRecord`] has room for.
+/// The most inotify descriptors kept through an exec that a record has room for.
 pub const KEPT: usize = 64;
-
-/// A [`Record`] with the inotify descriptors that a process kept as it executed a program.
-#[repr(C)]
-pub struct KeptRecord {
-    /// The record; `path_len` says how many bytes of `descriptors` count, [`ABSENT`] if which were kept
-    /// is not known.
-    pub record: Record,
-    /// The descriptors, in ascending order.
-    pub descriptors: [i32; KEPT],
-}
 
 /// One event. Fields that a [`Kind`] does not use are zero.
 ///
@@ -258,13 +239,15 @@ pub enum Full {
     Yes,
 }
 
-/// A [`Record`] with room for a path of at most `N - 1` bytes.
+/// A [`Record`] and what follows it, of which [`Record::path_len`] bytes count: a path, behind which is
+/// a zero, the counters of its user at every [`Level`], innermost first, or the descriptors that a
+/// process kept, in ascending order.
 #[repr(C)]
-pub struct PathRecord<const N: usize> {
-    /// The record; `path_len` says how much of `path` counts.
+pub struct Followed<T> {
+    /// The record.
     pub record: Record,
-    /// The path, with a terminating zero.
-    pub path: [u8; N],
+    /// What follows.
+    pub rest: T,
 }
 
 /// Places for processes that hold instances, unless the loader sets another number.

@@ -8,10 +8,7 @@ use aya_ebpf::{
 };
 use inotify_trace_common::{
     ABSENT, Kind, Quota, Record,
-    record::{
-        Full, KEPT, KeptRecord, LEVELS, LONG_PATH, Level, LevelsRecord, Loss, PathRecord,
-        SHORT_PATH,
-    },
+    record::{Followed, Full, KEPT, LEVELS, LONG_PATH, Level, Loss, SHORT_PATH},
 };
 
 use crate::{
@@ -87,16 +84,12 @@ fn emit_sized<const N: usize>(
     fill: &impl Fn(&mut Record),
     longest: usize,
 ) -> bool {
-    let Some(mut entry) = EVENTS.reserve::<PathRecord<N>>(0) else {
+    let Some(mut entry) = EVENTS.reserve::<Followed<[u8; N]>>(0) else {
         lost(Loss::RingFull);
         return true;
     };
-    // SAFETY: the fields are within the entry, and only their addresses are taken: its memory is
-    // not initialised.
-    let (record, bytes) = unsafe {
-        let whole = entry.as_mut_ptr();
-        (&mut *(&raw mut (*whole).record).cast::<MaybeUninit<Record>>(), &raw mut (*whole).path)
-    };
+    let (record, bytes) = parts(&mut entry);
+    let bytes = bytes.as_mut_ptr();
     // SAFETY: the helpers check the address they read from, and write at most `N` bytes.
     let read = unsafe {
         match path {
@@ -125,19 +118,13 @@ fn emit_sized<const N: usize>(
 /// Sends the counters of `payer` at every level of user namespaces.
 #[inline(always)]
 pub(crate) fn emit_levels(payer: u64) {
-    let Some(mut entry) = EVENTS.reserve::<LevelsRecord>(0) else {
+    let Some(mut entry) = EVENTS.reserve::<Followed<[Level; LEVELS]>>(0) else {
         lost(Loss::RingFull);
         return;
     };
-    // SAFETY: the fields are within the entry, which is theirs alone; its memory is not initialised,
-    // and nothing here says that it is.
-    let (record, levels) = unsafe {
-        let whole = entry.as_mut_ptr();
-        (
-            &mut *(&raw mut (*whole).record).cast::<MaybeUninit<Record>>(),
-            &mut *(&raw mut (*whole).levels).cast::<[MaybeUninit<Level>; LEVELS]>(),
-        )
-    };
+    let (record, levels) = parts(&mut entry);
+    // SAFETY: none of an array of what is not initialised need be.
+    let levels = unsafe { &mut *levels.as_mut_ptr().cast::<[MaybeUninit<Level>; LEVELS]>() };
     let record = start(Kind::Charged, record);
     record.payer = payer;
     record.path_len = size_of::<[Level; LEVELS]>() as u32;
@@ -152,18 +139,13 @@ pub(crate) fn emit_exec(old_tid: i32) -> Option<u32> {
     if is_refused() {
         return None;
     }
-    let Some(mut entry) = EVENTS.reserve::<KeptRecord>(0) else {
+    let Some(mut entry) = EVENTS.reserve::<Followed<[i32; KEPT]>>(0) else {
         lost(Loss::RingFull);
         return None;
     };
+    let (record, kept) = parts(&mut entry);
     // SAFETY: as above.
-    let (record, kept) = unsafe {
-        let whole = entry.as_mut_ptr();
-        (
-            &mut *(&raw mut (*whole).record).cast::<MaybeUninit<Record>>(),
-            &mut *(&raw mut (*whole).descriptors).cast::<[MaybeUninit<i32>; KEPT]>(),
-        )
-    };
+    let kept = unsafe { &mut *kept.as_mut_ptr().cast::<[MaybeUninit<i32>; KEPT]>() };
     let record = start(Kind::ProcessExec, record);
     record.result = old_tid;
     let is_complete = descriptors::find_instances(kept, &mut record.path_len);
@@ -171,6 +153,17 @@ pub(crate) fn emit_exec(old_tid: i32) -> Option<u32> {
     record.path_len = count.map_or(ABSENT, |count| count * size_of::<i32>() as u32);
     entry.submit(wake_up(Kind::ProcessExec));
     count
+}
+
+/// The record of an entry, and what follows it.
+#[inline(always)]
+fn parts<T>(
+    entry: &mut MaybeUninit<Followed<T>>,
+) -> (&mut MaybeUninit<Record>, &mut MaybeUninit<T>) {
+    let whole = entry.as_mut_ptr();
+    // SAFETY: the fields are within the entry, apart from each other, and nothing here says that their
+    // memory is initialised.
+    unsafe { (&mut *(&raw mut (*whole).record).cast(), &mut *(&raw mut (*whole).rest).cast()) }
 }
 
 /// Initialises a record with its kind, the time and the current task.
