@@ -37,7 +37,7 @@ mod version;
 mod view;
 mod why;
 
-use std::{ffi::OsString, io, process::ExitCode};
+use std::{io, process::ExitCode};
 
 use anyhow::bail;
 use clap::{
@@ -199,7 +199,7 @@ pub fn main() -> ExitCode {
         let _ = say::say(format_args!("inotify-trace: {problem}"));
         return ExitCode::from(EXIT_ERROR);
     }
-    let cli = match parse(std::env::args_os()) {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => return plugin::refuse(&error),
     };
@@ -241,22 +241,21 @@ pub fn main() -> ExitCode {
 
 /// Understands the command line. Before a command stands only what is for every command, such as
 /// `--color`: an option of the traces, which need no command, would have no effect there.
-fn parse<T: Into<OsString> + Clone>(
-    words: impl IntoIterator<Item = T>,
-) -> Result<Cli, clap::Error> {
-    let matches = Cli::command().try_get_matches_from(words)?;
+fn parse() -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
     if let Some(name) = matches.subcommand_name() {
-        let mut command = Cli::command();
         let is_given = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
         let mut of_traces = command.get_arguments().filter(|it| !it.is_global_set());
         let misplaced = of_traces.find(|it| is_given(it.get_id().as_str()));
-        let misplaced = misplaced.and_then(|it| it.get_long()).map(str::to_owned);
-        drop(of_traces);
-        if let Some(option) = misplaced {
-            let said = format!(
+        let said = misplaced.and_then(|it| it.get_long()).map(|option| {
+            format!(
                 "--{option} can't stand before a command: put it behind {name}, if it is an option \
                  of that"
-            );
+            )
+        });
+        drop(of_traces);
+        if let Some(said) = said {
             return Err(command.error(ErrorKind::ArgumentConflict, said));
         }
     }

@@ -106,13 +106,12 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// Adds the events of a record to `events`.
     pub(super) fn read(&mut self, raw: RawEvent<'_>, events: &mut Vec<Event>) {
-        let RawEvent::Known(kind, record, path) = raw else {
+        let RawEvent::Known(kind, record, payload) = raw else {
             events.push(super::now(EventKind::Lost { count: 1, what: Loss::Records }));
             return;
         };
-        let payload = path;
         let bytes = payload.unwrap_or_default();
-        let given = || path.map(|it| text_of(it).into_owned().into_boxed_str());
+        let given = || payload.map(|it| text_of(it).into_owned().into_boxed_str());
         let path = || given().unwrap_or_default();
         let cgroup = CgroupId(record.target_cgroup);
         let quota = quota(&record);

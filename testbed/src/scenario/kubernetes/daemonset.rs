@@ -40,9 +40,7 @@ pub fn problems(text: &dyn Fn(&str) -> Result<String>) -> Result<Vec<String>> {
             }
         }
         let rows = list["rows"].as_array().context("list.json has no rows")?;
-        let is_its =
-            |row: &&Value| row.to_string().contains(&format!("\"pod_name\":\"{}\"", shim.pod));
-        if !rows.iter().any(|row| is_its(&row)) {
+        if !rows.iter().any(|row| row["container"]["pod_name"] == shim.pod) {
             problems.push(format!("the list has no row of {}", shim.pod));
         }
     }

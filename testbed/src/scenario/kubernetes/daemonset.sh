@@ -107,9 +107,7 @@ say 'kubectl inotify-trace list'
 kubectl inotify-trace -o json list --by container >/out/list.json
 kubectl inotify-trace list --by container
 
-limit=$(used)
-say "the limit of root is $limit from now on, as much as is used"
-echo "$limit" >/proc/sys/fs/inotify/max_user_instances
+lower_limit
 timeout 20 kubectl exec web -- tail -f /etc/hosts >/out/tail.txt 2>&1
 cat /out/tail.txt
 eventually 'the alert fires' fires InotifyInstancesExhausted

@@ -56,9 +56,7 @@ done
 PATIENCE=3600 eventually 'all pods run' run_all $((pods + 1))
 
 if [ $pods -le $few ]; then
-    limit=$(used)
-    say "the limit of root is $limit from now on, as much as is used"
-    echo "$limit" >/proc/sys/fs/inotify/max_user_instances
+    lower_limit
 else
     eventually 'the limit is used up' is_used_up
     say "the limit of root is $(cat /proc/sys/fs/inotify/max_user_instances), and $(used) are used"

@@ -161,6 +161,14 @@ used() {
     inotify-trace list --by user -o json | jq '.users[] | select(.user.name == "root") | .used'
 }
 
+# Leaves root no instance besides those that it has.
+lower_limit() {
+    local limit
+    limit=$(used)
+    say "the limit of root is $limit from now on, as much as is used"
+    echo "$limit" >/proc/sys/fs/inotify/max_user_instances
+}
+
 # The agent as the manifest has it. No controller is here to make the DaemonSet's pods: its pod is made
 # of the template that the API server has taken.
 start_agent_pod() {
