@@ -51,12 +51,39 @@ pub fn expect_built(what: &str, program: PathBuf) -> Result<PathBuf> {
 
 /// The directory this program was built in, which covers every way to configure it.
 fn target_directory() -> Option<PathBuf> {
-    let program = env::current_exe().ok()?;
-    program.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file()).map(Path::to_path_buf)
+    outermost_marked(&env::current_exe().ok()?)
+}
+
+/// Cargo marks its directory, and in it that of each target that is built for by name.
+fn outermost_marked(program: &Path) -> Option<PathBuf> {
+    let is_marked = |dir: &&Path| dir.join("CACHEDIR.TAG").is_file();
+    let inner = program.ancestors().find(is_marked)?;
+    Some(inner.parent().filter(is_marked).unwrap_or(inner).to_path_buf())
 }
 
 /// The first of PATH's directories that has `program`.
 pub fn which(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_target_s_directory_is_not_the_whole() {
+        let root = env::temp_dir().join(format!("inotify-trace-marked-{}", std::process::id()));
+        let target = root.join("target");
+        let named = target.join("x86_64-unknown-linux-gnu");
+        fs::create_dir_all(named.join("debug")).expect("directories");
+        for marked in [&target, &named] {
+            fs::write(marked.join("CACHEDIR.TAG"), "").expect("a mark");
+        }
+        assert_eq!(outermost_marked(&named.join("debug/program")), Some(target.clone()));
+        assert_eq!(outermost_marked(&target.join("debug/program")), Some(target));
+        fs::remove_dir_all(root).expect("removed");
+    }
 }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::Stdio,
 };
@@ -55,8 +55,8 @@ fn pod_of_manifest(tools: &Tools) -> Value {
     set["spec"]["template"]["spec"].clone()
 }
 
-/// The container as kubelet asks for it, but for its port, which is one that is free here.
-fn container(pod: &Value, empty: &Path, port: u16) -> api::Container {
+/// The container as kubelet asks for it, but for its port, which the kernel chooses here.
+fn container(pod: &Value, empty: &Path) -> api::Container {
     let spec = &pod["containers"][0];
     let security = &spec["securityContext"];
     assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
@@ -74,11 +74,10 @@ fn container(pod: &Value, empty: &Path, port: u16) -> api::Container {
         is_readonly: mount["readOnly"] == true,
         propagation: i32::from(mount["mountPropagation"] == "HostToContainer"),
     });
-    let listen = format!("--listen=127.0.0.1:{port}");
-    let arguments = texts(&spec["args"]);
-    let arguments = arguments
-        .into_iter()
-        .map(|argument| if argument.starts_with("--listen=") { listen.clone() } else { argument });
+    let arguments = texts(&spec["args"]).into_iter().map(|argument| {
+        let is_place = argument.starts_with("--listen=");
+        if is_place { "--listen=127.0.0.1:0".to_owned() } else { argument }
+    });
     let security = api::ContainerSecurity {
         capabilities: Some(api::Capabilities {
             add: texts(&security["capabilities"]["add"]),
@@ -107,8 +106,10 @@ fn container(pod: &Value, empty: &Path, port: u16) -> api::Container {
     }
 }
 
-fn get(port: u16, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+/// What is answered at the address that the agent's log names.
+fn get(log: &str, path: &str) -> Option<String> {
+    let place = log.lines().find_map(|line| line.split_once("Metrics at http://"))?.1;
+    let mut stream = TcpStream::connect(place.trim_end_matches("/metrics")).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
@@ -139,22 +140,21 @@ fn the_daemon_set_s_pod_names_the_containers_of_its_node() {
     let web = containerd.container(&shop, "web", &["/usr/bin/tail", "-f", "/etc/log"]);
 
     let spec = pod_of_manifest(&tools);
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
     let run = directory.path().join("run");
     fs::create_dir(&run).unwrap();
     let names = ("inotify-trace-x7k2p", "inotify-trace", &*uid(3));
     let namespaces = api::Namespaces { network: 2, pid: 2 };
     let pod = containerd.pod_in(names, &parents[1], namespaces);
-    let own = containerd.start_container(&pod, container(&spec, &run, port));
+    let own = containerd.start_container(&pod, container(&spec, &run));
 
     let wait = Wait::begin();
-    while !get(port, "/readyz").is_some_and(|it| it.starts_with("HTTP/1.0 200")) {
-        wait.look_again(|| format!("{:?}: {}", get(port, "/readyz"), containerd.log_of(LOG)));
+    let asked = |path| get(&containerd.log_of(LOG), path);
+    let is_well = |path| asked(path).is_some_and(|it| it.starts_with("HTTP/1.0 200"));
+    while !is_well("/readyz") {
+        wait.look_again(|| format!("{:?}: {}", asked("/readyz"), containerd.log_of(LOG)));
     }
-    assert!(get(port, "/healthz").is_some_and(|it| it.starts_with("HTTP/1.0 200")));
-    let metrics = get(port, "/metrics").unwrap();
+    assert!(is_well("/healthz"));
+    let metrics = asked("/metrics").unwrap();
     assert!(metrics.contains("\ninotify_instances_used{"), "{metrics}");
 
     // As `kubectl exec` does. The agent's own containerd is elsewhere: the runtime's state is what
