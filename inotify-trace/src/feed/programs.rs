@@ -11,7 +11,7 @@ use inotify_trace_model::{
 
 use super::now;
 use crate::host::{
-    helper::{Helper, Request},
+    helper::{AT_ONCE, Helper, Request},
     procfs,
 };
 
@@ -38,15 +38,22 @@ pub(super) fn identify(events: &mut Vec<Event>, tracker: &Tracker, helper: &mut 
         .map(|(task, _)| task)
         .collect();
     many.sort_unstable_by_key(|task| task.pid);
-    for task in many {
-        let Some(exe) = procfs::program_file(task.pid) else { continue };
-        let arguments = helper.ask::<Option<Vec<_>>>(&Request::Arguments(task.pid), Duration::ZERO);
-        let arguments = arguments.ok().flatten().unwrap_or_default();
-        let Program { exe, arguments } = program(&exe, &arguments);
-        events.push(Event {
-            task: Some(task),
-            ..now(EventKind::ProgramIdentified { exe, arguments })
-        });
+    let mut left = &many[..];
+    while !left.is_empty() {
+        let asked = &left[..left.len().min(AT_ONCE)];
+        let requests: Vec<_> = asked.iter().map(|task| Request::Arguments(task.pid)).collect();
+        let answers = helper.ask_all::<Option<Vec<_>>>(&requests, Duration::ZERO);
+        // They end with the first that is missing: those after it are asked for again.
+        left = &left[answers.len()..];
+        for (&task, arguments) in asked.iter().zip(answers) {
+            let Some(exe) = procfs::program_file(task.pid) else { continue };
+            let arguments = arguments.ok().flatten().unwrap_or_default();
+            let Program { exe, arguments } = program(&exe, &arguments);
+            events.push(Event {
+                task: Some(task),
+                ..now(EventKind::ProgramIdentified { exe, arguments })
+            });
+        }
     }
 }
 

@@ -12,7 +12,10 @@ use std::{
 use crossterm::{
     cursor::Show,
     execute,
-    terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+    terminal::{
+        Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
+        enable_raw_mode,
+    },
 };
 use ratatui_core::terminal::Terminal;
 use ratatui_crossterm::CrosstermBackend;
@@ -50,10 +53,9 @@ impl Taken {
         IS_TAKEN.store(true, Ordering::SeqCst);
         enable_raw_mode()?;
         let mut out = BufWriter::with_capacity(64 << 10, Patient::stdout());
-        execute!(out, EnterAlternateScreen)?;
-        let mut screen = Terminal::new(CrosstermBackend::new(out))?;
-        screen.clear()?;
-        Ok((taken, screen))
+        // `Terminal::clear` would ask where the cursor is, and wait for terminals that never answer.
+        execute!(out, EnterAlternateScreen, Clear(ClearType::All))?;
+        Ok((taken, Terminal::new(CrosstermBackend::new(out))?))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::Path,
     process::{Command, Stdio},
 };
@@ -201,4 +202,32 @@ fn the_same_is_shown_of_an_agent_until_it_is_gone_and_of_a_recording() {
     terminal.wait_for(&format!("{}  workload", holder.pid));
     terminal.keys(&["q"]);
     terminal.is_given_back(0);
+}
+
+// A console of a machine may tell nothing about its cursor.
+#[live_test]
+fn a_terminal_that_answers_nothing_is_no_hindrance() {
+    let _machine = system::the_machine();
+    let name = "top::a_terminal_that_answers_nothing_is_no_hindrance";
+    if system::which("script").is_none() {
+        return system::skip(name, "script is not installed");
+    }
+    let directory = system::directory();
+    let shown = directory.path().join("shown");
+    let mut script = Command::new("script")
+        .args(["--quiet", "--flush", "--return", "--command"])
+        .arg(format!("stty rows 24 cols 80; {} top --no-agent", binary().display()))
+        .arg(&shown)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let wait = wait::Wait::begin();
+    let text = || String::from_utf8_lossy(&fs::read(&shown).unwrap_or_default()).into_owned();
+    while !text().contains("Containers") {
+        assert!(script.try_wait().unwrap().is_none(), "it ended: {}", text());
+        wait.look_again(text);
+    }
+    script.stdin.take().unwrap().write_all(b"q").unwrap();
+    assert_eq!(script.wait().unwrap().code(), Some(0), "{}", text());
 }

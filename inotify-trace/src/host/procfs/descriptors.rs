@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use inotify_trace_model::event::{Comm, Files};
 
-use super::{Process, field, numbered_entries};
+use super::{Process, field, numbered_entries, read};
 
 /// The processes that have at least `percent` of the descriptors that they may have
 /// (`RLIMIT_NOFILE`, the soft limit), those with the least room first. Processes that may not be
@@ -19,7 +19,7 @@ pub fn short_of_descriptors(percent: u32) -> Vec<(u32, Comm, Files)> {
 
 /// The descriptors of a process; None if it is gone, may not be read, or has no limit.
 fn descriptors(pid: u32) -> Option<Files> {
-    let limits = fs::read(format!("/proc/{pid}/limits")).ok()?;
+    let limits = read(&format!("/proc/{pid}/limits")).ok()?;
     let limit = soft_limit(&limits)?;
     let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     Some(Files { used: Some(open.count() as u64), limit })

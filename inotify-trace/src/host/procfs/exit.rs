@@ -1,9 +1,7 @@
 //! Whether the kernel has closed the descriptors that a process gave up, and whether it is the process
 //! that had its number before.
 
-use std::fs;
-
-use super::{TableId, is_inotify, numbered_entries};
+use super::{TableId, is_inotify, numbered_entries, read};
 
 /// `PF_EXITING` of `include/linux/sched.h`.
 const PF_EXITING: u64 = 4;
@@ -16,7 +14,7 @@ pub fn has_exited(table: TableId) -> bool {
     let TableId { pid, owner } = table;
     let mut tasks = numbered_entries::<u32>(&TableId { pid, owner: None }.directory().join("task"))
         .filter(|&tid| owner.is_none_or(|owner| owner == tid))
-        .filter_map(|tid| fs::read(format!("/proc/{pid}/task/{tid}/stat")).ok())
+        .filter_map(|tid| read(&format!("/proc/{pid}/task/{tid}/stat")).ok())
         .filter_map(|stat| state_and_flags(&stat));
     // A task becomes a zombie after it has closed its descriptors. A task that is not exiting belongs
     // to another process, which got the same number.
@@ -26,13 +24,13 @@ pub fn has_exited(table: TableId) -> bool {
 /// Whether a process runs, or would if there were a processor for it: it waits for nothing else.
 #[must_use]
 pub fn is_running(pid: u32) -> bool {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok();
+    let stat = read(&format!("/proc/{pid}/stat")).ok();
     stat.and_then(|stat| state_and_flags(&stat)).is_some_and(|(state, _)| state == b'R')
 }
 
 /// Whether the first thread of a process has ended, and others may live.
 pub(super) fn has_ended(pid: u32) -> bool {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok();
+    let stat = read(&format!("/proc/{pid}/stat")).ok();
     stat.and_then(|stat| state_and_flags(&stat))
         .is_some_and(|(state, _)| matches!(state, b'Z' | b'X'))
 }
@@ -47,7 +45,7 @@ pub fn has_closed(table: TableId, fd: i32) -> bool {
 /// it is gone.
 #[must_use]
 pub fn start_time(pid: u32) -> Option<u64> {
-    started(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    started(&read(&format!("/proc/{pid}/stat")).ok()?)
 }
 
 fn started(stat: &[u8]) -> Option<u64> {
@@ -70,6 +68,8 @@ fn state_and_flags(stat: &[u8]) -> Option<(u8, u64)> {
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
+
+    use std::fs;
 
     use super::*;
 

@@ -14,7 +14,7 @@ mod targets;
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader},
+    io::{self, BufReader, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -36,6 +36,9 @@ pub(super) use targets::{SEARCH, Targets};
 
 /// The target of an inotify descriptor's link in `/proc/PID/fd`.
 const INOTIFY_LINK: &str = "anon_inode:inotify";
+
+/// As much as most files of `/proc` have.
+const PAGE: usize = 4096;
 
 /// The inotify descriptors of all processes that may be read: their table and number.
 pub fn inotify_descriptors() -> impl Iterator<Item = (TableId, i32)> {
@@ -71,6 +74,15 @@ pub fn own_user_namespace() -> Option<u64> {
 pub fn is_inotify(table: TableId, fd: i32) -> bool {
     let link = table.directory().join(format!("fd/{fd}"));
     fs::read_link(link).is_ok_and(|link| link == Path::new(INOTIFY_LINK))
+}
+
+/// Reads a file of `/proc`. The kernel does not tell its length, and `fs::read` begins with 32 bytes:
+/// that was eight calls for a `status` instead of two.
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(PAGE);
+    // The length is not asked for, as `File` would.
+    File::open(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The entries of a directory whose names are numbers.

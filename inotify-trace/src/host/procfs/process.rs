@@ -1,7 +1,7 @@
 //! What `/proc/PID` says of a process.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::Read as _,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::Path,
@@ -9,7 +9,7 @@ use std::{
 
 use inotify_trace_model::{event::Comm, text::text_of, tracker::User};
 
-use super::{field, lines};
+use super::{field, lines, read};
 use crate::host::cgroup;
 
 /// A process, with the fields that could be read.
@@ -28,9 +28,9 @@ impl Process {
     #[must_use]
     pub fn read(pid: u32) -> Self {
         // A name may have any bytes, and `status` would escape some of them.
-        let comm = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-        let status = fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
-        let cgroup = fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let comm = read(&format!("/proc/{pid}/comm")).unwrap_or_default();
+        let status = read(&format!("/proc/{pid}/status")).unwrap_or_default();
+        let cgroup = read(&format!("/proc/{pid}/cgroup")).unwrap_or_default();
         let cgroup = path(&cgroup).and_then(cgroup::from_root);
         Self { comm: name(&comm), euid: euid(&status).unwrap_or_default(), cgroup }
     }
@@ -46,7 +46,7 @@ pub fn is_there(pid: u32) -> bool {
 /// be read.
 #[must_use]
 pub fn charged_user(pid: u32) -> Option<User> {
-    let uid = euid(&fs::read(format!("/proc/{pid}/status")).ok()?)?;
+    let uid = euid(&read(&format!("/proc/{pid}/status")).ok()?)?;
     let userns = fs::metadata(format!("/proc/{pid}/ns/user")).ok()?.ino();
     Some(User { userns: userns.try_into().ok()?, uid })
 }
@@ -54,7 +54,7 @@ pub fn charged_user(pid: u32) -> Option<User> {
 /// The command name of a thread; None if it is gone.
 #[must_use]
 pub fn thread_name(pid: u32, tid: u32) -> Option<Comm> {
-    Some(name(&fs::read(format!("/proc/{pid}/task/{tid}/comm")).ok()?))
+    Some(name(&read(&format!("/proc/{pid}/task/{tid}/comm")).ok()?))
 }
 
 /// A `comm` file: the name, and a newline that is not part of it.
@@ -90,7 +90,7 @@ const LONGEST_COMMAND_LINE: u64 = 16 << 10;
 /// The command line of a process, its program's name first; None if it is gone, or may not be read.
 #[must_use]
 pub fn arguments(pid: u32) -> Option<Vec<String>> {
-    let file = fs::File::open(format!("/proc/{pid}/cmdline")).ok()?;
+    let file = File::open(format!("/proc/{pid}/cmdline")).ok()?;
     let mut bytes = Vec::new();
     file.take(LONGEST_COMMAND_LINE).read_to_end(&mut bytes).ok()?;
     // Each argument ends with a zero; a zombie has none.
