@@ -8,6 +8,7 @@ pub mod event;
 pub mod feed;
 pub mod findings;
 pub mod identity;
+pub mod numbered;
 pub mod resource;
 pub mod story;
 #[cfg(any(test, feature = "testing"))]

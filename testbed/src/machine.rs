@@ -95,7 +95,7 @@ impl Ports {
 }
 
 /// What the kernel is told, besides its console.
-const COMMAND_LINE: [&str; 7] = [
+const COMMAND_LINE: [&str; 8] = [
     "quiet",
     "8250.nr_uarts=4",
     // A panic restarts the machine at once, which -no-reboot makes QEMU's end.
@@ -108,6 +108,9 @@ const COMMAND_LINE: [&str; 7] = [
     // QEMU translates a program again for each address that it is at: without this a listing takes a
     // quarter more.
     "norandmaps",
+    // An agent that ends waits for all processors once for each tracepoint. Interrupting them is
+    // sooner done than waiting until each has been idle: tests take a seventh less.
+    "rcupdate.rcu_expedited=1",
 ];
 
 impl Machine<'_> {

@@ -1,11 +1,12 @@
 //! Paths and names of cgroups, kept for a while after their removal.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::{Part, worth};
 use crate::{
     event::{BootTime, CgroupId},
     identity::{Container, Location, Names, display_name},
+    numbered::{ByNumber, Numbers},
 };
 
 /// The number of removed cgroups that are kept, for events that arrive after the removal. A node
@@ -29,11 +30,11 @@ pub struct Cgroup {
 /// Every cgroup that exists, and the latest removed ones.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cgroups {
-    known: HashMap<CgroupId, Cgroup>,
+    known: ByNumber<CgroupId, Cgroup>,
     removed: VecDeque<CgroupId>,
     names: HashMap<Container, Named>,
     /// The own cgroups of those that have names: no two names are of one cgroup.
-    named: HashSet<CgroupId>,
+    named: Numbers<CgroupId>,
     /// The paths of all that exist.
     paths: BTreeSet<(Box<str>, CgroupId)>,
     /// Existing containers that cannot be derived from paths, by their own cgroups' paths.

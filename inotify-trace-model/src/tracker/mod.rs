@@ -13,7 +13,7 @@ mod tests;
 mod users;
 mod worth;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, hash_map::Entry};
 
 pub use cgroups::{Cgroup, Cgroups};
 pub use counts::{Counts, Summary};
@@ -32,6 +32,7 @@ use crate::{
         BootTime, CgroupId, Charge, Comm, Event, EventKind, InstanceId, Loss, Quota, Table, Task,
     },
     identity::{Program, Shim},
+    numbered::ByNumber,
     resource::Resource,
 };
 
@@ -79,10 +80,10 @@ const COMMANDS: usize = 4096;
 /// The state that a stream of events leads to.
 #[derive(Clone, Debug, Default)]
 pub struct Tracker {
-    instances: HashMap<InstanceId, Instance>,
+    instances: ByNumber<InstanceId, Instance>,
     /// Processes with descriptors that lead to instances, by process id; and shims that had some: they
     /// are identified once.
-    processes: HashMap<u32, Process>,
+    processes: ByNumber<u32, Process>,
     /// The shims without a descriptor.
     idle_shims: BTreeSet<u32>,
     users: Users,

@@ -1,10 +1,11 @@
 //! Reads the programs of processes that hold many instances, by which known bugs are recognized.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use inotify_trace_model::{
     event::{Event, EventKind, Task},
     identity::Program,
+    numbered::ByNumber,
     tracker::{Process, Tracker},
     verdict::known_arguments,
 };
@@ -19,7 +20,7 @@ use crate::host::{
 /// many then, and whose program is not known yet. `tracker` is the state before these events. The helper
 /// reads the arguments, which a process may keep in a file that never answers.
 pub(super) fn identify(events: &mut Vec<Event>, tracker: &Tracker, helper: &mut Helper) {
-    let mut new: HashMap<u32, (Task, usize)> = HashMap::new();
+    let mut new: ByNumber<u32, (Task, usize)> = ByNumber::default();
     for Event { task, kind, .. } in &*events {
         let is_new =
             matches!(kind, EventKind::InstanceCreated { .. } | EventKind::InstanceFound { .. });

@@ -1,9 +1,6 @@
 //! Turns the kernel programs' records into events, and addresses into instances.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    mem::offset_of,
-};
+use std::{collections::BTreeMap, mem::offset_of};
 
 use inotify_trace_common::{
     ABSENT, Kind, Record,
@@ -14,6 +11,7 @@ use inotify_trace_model::{
         BootTime, CgroupId, Charge, Comm, Event, EventKind, Files, InstanceId, Level, Loss, Quota,
         Target, Task,
     },
+    numbered::{ByNumber, Numbers},
     text::text_of,
 };
 
@@ -28,10 +26,10 @@ use crate::{
 /// Open instances by address. The kernel reuses addresses as soon as instances are gone.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    by_group: HashMap<u64, InstanceId>,
+    by_group: ByNumber<u64, InstanceId>,
     pub(super) addresses: BTreeMap<InstanceId, InstanceAddress>,
     /// Those whose queue has overflowed, and is not known to have been read since.
-    pub(super) overflowed: HashSet<InstanceId>,
+    pub(super) overflowed: Numbers<InstanceId>,
     tables: OwnTables,
     last_id: u64,
 }

@@ -1,11 +1,12 @@
 //! Identifies containerd's shims by their arguments, as soon as they hold an instance: later they
 //! may be gone.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use inotify_trace_model::{
     event::{Event, EventKind},
     identity::Shim,
+    numbered::ByNumber,
     text::text_of,
 };
 
@@ -22,14 +23,14 @@ const MOST: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Shims {
     /// By process id.
-    seen: HashMap<u32, Seen>,
+    seen: ByNumber<u32, Seen>,
     /// Reads their programs. Only those of root can keep it waiting.
     helper: Helper,
 }
 
 impl Default for Shims {
     fn default() -> Self {
-        Self { seen: HashMap::new(), helper: Helper::with_rests(OF_ROOT) }
+        Self { seen: ByNumber::default(), helper: Helper::with_rests(OF_ROOT) }
     }
 }
 

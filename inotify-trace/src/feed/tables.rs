@@ -1,9 +1,7 @@
 //! Descriptor tables of threads that do not share their process's, by the kernel's addresses.
 
-use std::collections::HashMap;
-
 use inotify_trace_common::Record;
-use inotify_trace_model::event::Table;
+use inotify_trace_model::{event::Table, numbered::ByNumber};
 
 /// The most tables that are kept: programs choose how many there are.
 const MOST: usize = 64 << 10;
@@ -12,7 +10,7 @@ const MOST: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct OwnTables {
     /// By process and address of the table: the first thread that was seen with it.
-    owners: HashMap<(u32, u64), u32>,
+    owners: ByNumber<(u32, u64), u32>,
 }
 
 impl OwnTables {

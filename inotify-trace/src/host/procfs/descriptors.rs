@@ -22,7 +22,10 @@ fn descriptors(pid: u32) -> Option<Files> {
     let limits = read(&format!("/proc/{pid}/limits")).ok()?;
     let limit = soft_limit(&limits)?;
     let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-    Some(Files { used: Some(open.count() as u64), limit })
+    let numbers = open.flatten().filter_map(|it| it.file_name().to_str()?.parse::<u64>().ok());
+    // The limit is one of numbers: those above it were there before it was lowered, or were
+    // inherited, and take no room.
+    Some(Files { used: Some(numbers.filter(|&it| it < limit).count() as u64), limit })
 }
 
 /// The soft limit of open files in a `limits` file (fs/proc/base.c).
@@ -33,7 +36,25 @@ fn soft_limit(limits: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
+
+    #[test]
+    fn descriptors_above_the_limit_take_no_room() {
+        let line = "exec 9</dev/null; ulimit -S -n 6; exec sleep 60";
+        let mut child = Command::new("sh").args(["-c", line]).spawn().unwrap();
+        let found = loop {
+            match descriptors(child.id()) {
+                Some(files) if files.limit == 6 => break files,
+                _ => std::thread::yield_now(),
+            }
+        };
+        let all = fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap().count() as u64;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found.used, Some(all - 1), "without the ninth");
+    }
 
     #[test]
     fn the_soft_limit_is_the_first_number() {
