@@ -147,6 +147,12 @@ impl Agent {
         self.backend
     }
 
+    /// Whether the kernel follows only some calls at once to their ends (maxactive of kretprobes).
+    #[must_use]
+    pub fn has_kprobes(&self) -> bool {
+        greeting(&self.heard.lock()).is_some_and(|it| it.contains("(kprobe backend)"))
+    }
+
     /// The process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

@@ -1,6 +1,6 @@
 //! Recommends values of the limits, derived from the present use. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use inotify_trace_model::{
     event::CgroupId,
@@ -33,9 +33,12 @@ pub const QUEUED_EVENT_BYTES: u64 = 64;
 /// The largest value the kernel takes: `INT_MAX`.
 pub(super) const LARGEST: u64 = i32::MAX as u64;
 
-/// Instances that a pod is assumed to have if fewer are seen: one that the container runtime creates
-/// for the pod's out-of-memory events, and one of its own.
+/// Instances that a pod is assumed to have if most that are seen have fewer: one that the container
+/// runtime creates for the pod's out-of-memory events, and one of its own.
 const ASSUMED_INSTANCES: u64 = 2;
+
+/// From how many pods on those seen tell what a pod has.
+const SAMPLE: usize = 8;
 
 /// Watches that an instance is assumed to have.
 const ASSUMED_WATCHES: u64 = 16;
@@ -92,6 +95,8 @@ struct Split {
     elsewhere: u64,
     /// Those that look leaked, which nobody needs.
     leaked: u64,
+    /// The median of those of a pod; None if only a few pods are there.
+    typical: Option<u64>,
 }
 
 /// The use that a recommendation is based on.
@@ -114,13 +119,13 @@ pub struct Sizing {
     pub sysctl: Sysctl,
     /// The value to set.
     pub value: u64,
-    /// The assumed use of one pod.
+    /// The use of a pod that is not there yet: the median of those seen, or more if that is assumed.
     pub per_pod: u64,
     /// The use of all pods seen together.
     pub in_pods: u64,
     /// The number of pods seen.
     pub pods_seen: u64,
-    /// Whether the pods seen use less than assumed.
+    /// Whether `per_pod` is assumed: few pods are seen, or most of them use less.
     pub is_assumed: bool,
     /// Pods to make room for: at least as many as are seen. None where there are none.
     pub pods: Option<Pods>,
@@ -173,9 +178,9 @@ impl Seen {
         let living = cgroups.iter().filter(|cgroup| cgroup.removed.is_none());
         let pods: BTreeSet<&str> =
             living.filter_map(|cgroup| cgroup.container.as_ref()).map(pod).collect();
-        let is_pod_s = |id: CgroupId| {
+        let pod_of = |id: CgroupId| {
             let container = cgroups.get(id).and_then(|cgroup| cgroup.container.as_ref());
-            container.is_some_and(|container| pods.contains(pod(container)))
+            container.map(pod).filter(|it| pods.contains(it))
         };
         let is_pod = |cgroup: &Cgroup| {
             let container = cgroup.container.as_ref().filter(|_| cgroup.removed.is_none());
@@ -183,20 +188,25 @@ impl Seen {
         };
         let has_pods = cgroups.iter().any(is_pod);
         let mut seen = Self { pods: pods.len() as u64, has_pods, ..Self::default() };
+        let mut by_pod: BTreeMap<&str, [u64; 2]> = pods.iter().map(|&it| (it, [0; 2])).collect();
         for instance in tracker.instances() {
-            let belongs = cgroups_of(tracker, instance).any(is_pod_s);
+            let belongs = cgroups_of(tracker, instance).find_map(pod_of);
             let is_leaked = looks_leaked(tracker, instance);
-            let add = |to: &mut Split, count: u64| {
+            let counts = [1, instance.watches().len() as u64];
+            for (to, count) in [&mut seen.instances, &mut seen.watches].into_iter().zip(counts) {
                 let part = match (is_leaked, belongs) {
                     (true, _) => &mut to.leaked,
-                    (false, true) => &mut to.in_pods,
-                    (false, false) => &mut to.elsewhere,
+                    (false, Some(_)) => &mut to.in_pods,
+                    (false, None) => &mut to.elsewhere,
                 };
                 *part += count;
-            };
-            add(&mut seen.instances, 1);
-            add(&mut seen.watches, instance.watches().len() as u64);
+            }
+            if let Some(of_pod) = belongs.filter(|_| !is_leaked).and_then(|it| by_pod.get_mut(it)) {
+                of_pod.iter_mut().zip(counts).for_each(|(to, count)| *to += count);
+            }
         }
+        seen.instances.typical = median(by_pod.values().map(|it| it[0]).collect());
+        seen.watches.typical = median(by_pod.values().map(|it| it[1]).collect());
         for standing in usage::standings(tracker).values() {
             // Users above are charged for those below, too: the topmost ones have the total.
             if standing.payers.is_empty() {
@@ -214,6 +224,12 @@ impl Seen {
     }
 }
 
+/// The number that half of these do not exceed; None if they are too few to tell.
+fn median(mut counts: Vec<u64>) -> Option<u64> {
+    counts.sort_unstable();
+    counts.get(counts.len().saturating_sub(1) / 2).copied().filter(|_| counts.len() >= SAMPLE)
+}
+
 /// The cgroups of an instance's holders, and those it watches.
 fn cgroups_of<'a>(
     tracker: &'a Tracker,
@@ -228,21 +244,24 @@ fn cgroups_of<'a>(
 /// Values that are not below `floors`: of instances, and of watches.
 ///
 /// The limits apply to each user; all use is assumed to be one user's, as if all containers run as
-/// root. What pods use is assumed and not what is seen of them at the moment, which would give another
-/// value at the next: that is only the least.
+/// root. Pods that are not there yet are reckoned to use what half of those seen do not exceed, and
+/// more if that is assumed: a few pods that use much, at this moment, do not multiply.
 #[must_use]
 pub fn recommend(seen: &Seen, pods: Option<Pods>, floors: [Floor; 2]) -> Recommendation {
     let default = Pods { count: DEFAULT_PODS, from: PodsFrom::Default };
     let pods = pods.or(seen.has_pods.then_some(default));
     let pods = pods.map(|it| Pods { count: it.count.max(seen.pods), ..it });
     let size = |sysctl, split: Split, most: u64, floor: Floor, bytes: u64| {
-        let (per_pod, others) = match sysctl {
+        let (assumed, others) = match sysctl {
             Sysctl::Instances => (ASSUMED_INSTANCES, ASSUMED_OTHERS),
             _ => (ASSUMED_INSTANCES * ASSUMED_WATCHES, ASSUMED_OTHERS * ASSUMED_WATCHES),
         };
+        let per_pod = split.typical.unwrap_or_default().max(assumed);
         let (in_pods, elsewhere) = match pods {
             Some(pods) => {
-                (split.in_pods.max(per_pod.saturating_mul(pods.count)), split.elsewhere.max(others))
+                let now = split.in_pods.max(per_pod.saturating_mul(seen.pods));
+                let later = per_pod.saturating_mul(pods.count - seen.pods);
+                (now.saturating_add(later), split.elsewhere.max(others))
             }
             None => (split.in_pods, split.elsewhere),
         };
@@ -261,7 +280,7 @@ pub fn recommend(seen: &Seen, pods: Option<Pods>, floors: [Floor; 2]) -> Recomme
             per_pod,
             in_pods: split.in_pods,
             pods_seen: seen.pods,
-            is_assumed: pods.is_some() && split.in_pods < in_pods,
+            is_assumed: pods.is_some() && split.typical.is_none_or(|it| it < per_pod),
             pods,
             elsewhere: split.elsewhere,
             others: elsewhere,
@@ -289,7 +308,13 @@ mod tests {
     };
 
     fn seen(pods: u64, instances: (u64, u64), watches: (u64, u64)) -> Seen {
-        let split = |(in_pods, elsewhere)| Split { in_pods, elsewhere, leaked: 0 };
+        let typical = |in_pods: u64| in_pods.checked_div(pods).filter(|_| pods >= SAMPLE as u64);
+        let split = |(in_pods, elsewhere)| Split {
+            in_pods,
+            elsewhere,
+            leaked: 0,
+            typical: typical(in_pods),
+        };
         let (instances, watches) = (split(instances), split(watches));
         Seen { pods, has_pods: pods > 0, instances, watches, most: (0, 0) }
     }
@@ -308,11 +333,14 @@ mod tests {
         for (pods_seen, in_pods, elsewhere, pods, floor, expected) in [
             // Assumed: 2 * 110 + 64 = 284.
             (0, 0, 7, 110, 128, (284, 426, 512)),
-            (2, 5, 10, 110, 128, (284, 426, 512)),
+            (2, 3, 10, 110, 128, (284, 426, 512)),
+            // One more than assumed in two pods says nothing of the others.
+            (2, 5, 10, 110, 128, (285, 428, 512)),
             (66, 132, 20, 110, 128, (284, 426, 512)),
             // More others than assumed, and more in pods.
             (3, 1, 100, 110, 128, (320, 480, 512)),
-            (50, 400, 20, 110, 128, (464, 696, 1024)),
+            // Eight in each: 8 * 110 + 64.
+            (50, 400, 20, 110, 128, (944, 1416, 2048)),
             // More pods than asked for.
             (200, 300, 5, 110, 128, (464, 696, 1024)),
             (1, 2, 64, 250, 128, (564, 846, 1024)),
@@ -327,6 +355,18 @@ mod tests {
             assert_eq!(found, expected, "{seen:?} {pods} {floor}");
             assert_eq!(sizing.memory, sizing.value * 1024);
         }
+    }
+
+    #[test]
+    fn a_pod_with_much_is_not_typical() {
+        assert_eq!(median(vec![5; 7]), None, "too few to tell");
+        assert_eq!(median(vec![900, 3, 3, 1, 3, 4, 0, 3, 2]), Some(3));
+        assert_eq!(median(vec![1, 1, 1, 1, 9, 9, 9, 9]), Some(1));
+        // It is not multiplied, but is there.
+        let mut seen = seen(8, (914, 0), (0, 0));
+        seen.instances.typical = Some(2);
+        let sizing = recommend(&seen, kubelet(110), [live(128); 2]).instances;
+        assert_eq!((sizing.needed, sizing.is_assumed), (914 + 2 * 102 + 64, false));
     }
 
     #[test]

@@ -260,10 +260,11 @@ fn legacy_init() -> i64 {
     call(libc::SYS_inotify_init, [0; 3])
 }
 
-/// Newer architectures do not have the old system calls.
+/// Newer architectures do not have the old system calls: this one and dup2(2) are what their C
+/// libraries do instead.
 #[cfg(not(target_arch = "x86_64"))]
 fn legacy_init() -> i64 {
-    -i64::from(libc::ENOSYS)
+    call(libc::SYS_inotify_init1, [0; 3])
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -273,6 +274,10 @@ fn dup2(old: i64, new: i64) -> i64 {
 
 #[cfg(not(target_arch = "x86_64"))]
 fn dup2(old: i64, new: i64) -> i64 {
+    if old == new {
+        let open = call(libc::SYS_fcntl, [old, libc::F_GETFD.into(), 0]);
+        return if open < 0 { open } else { new };
+    }
     call(libc::SYS_dup3, [old, new, 0])
 }
 

@@ -30,10 +30,17 @@ pub(super) fn reasoning(sizing: &Sizing) -> String {
                 PodsFrom::Kubelet => "kubelet's maxPods",
                 PodsFrom::Default => "kubelet's default",
             };
-            let pods = if sizing.is_assumed {
-                format!("{per_pod} a pod (assumed) x {count} pods ({from})")
+            let seen = format!("{pods_seen} pods and containers seen");
+            let basis = match (sizing.is_assumed, pods_seen) {
+                (true, 0) => "assumed".to_owned(),
+                (true, _) => format!("assumed; {in_pods} in {seen}"),
+                (false, _) => format!("the median of {seen}"),
+            };
+            let pods = if in_pods > &(per_pod * pods_seen) {
+                let more = count - pods_seen;
+                format!("{in_pods} in {seen} + {per_pod} a pod x {more} more ({from})")
             } else {
-                format!("{in_pods} in {pods_seen} pods and containers seen")
+                format!("{per_pod} a pod ({basis}) x {count} pods ({from})")
             };
             let assumed = if others > elsewhere { " (assumed)" } else { "" };
             format!("{pods} + {others} others{assumed}{leaked} = {needed}")
