@@ -184,8 +184,31 @@ fn user_of(ucounts: u64) -> Option<User> {
 /// Whether `ucounts` is this user's: memory that was freed since may hold another's.
 #[inline(always)]
 fn belongs(ucounts: u64, user: User) -> bool {
-    value::<u64>(ucounts, offset!(ucounts_ns)) == user.ns
-        && value::<u32>(ucounts, offset!(ucounts_uid)) == user.uid
+    value::<u64>(ucounts, offset!(ucounts_ns)) == user.ns && is_of(ucounts, user.uid)
+}
+
+/// Whether these are counters of `uid`, and not what is left of some. They go with the user's last
+/// charge, out of the kernel's table of users first; and freed memory keeps the number of the user,
+/// while the counts may be overwritten (`put_ucounts`).
+#[inline(always)]
+pub(crate) fn is_of(ucounts: u64, uid: u32) -> bool {
+    // `node.pprev`, which is just before `ns`: then cleared, or poisoned, which is no address of the
+    // kernel.
+    let place = value::<u64>(ucounts, offset!(ucounts_ns) - 8);
+    place >> 56 == 0xff && value::<u32>(ucounts, offset!(ucounts_uid)) == uid
+}
+
+/// The count of instances of `uid` after one has ended, to whose counters it was charged: these may
+/// be gone since, and then nothing is charged to them.
+#[inline(always)]
+pub(crate) fn after_an_end(ucounts: u64, uid: u32) -> Quota {
+    let Some(ns) = pointer(ucounts, offset!(ucounts_ns)) else { return Quota::UNKNOWN };
+    let was_there = is_of(ucounts, uid);
+    let own = if was_there { ucounts } else { 0 };
+    let quota = tightest(ns, own, uid, Counted::Instances);
+    // The memory may be another user's now; or it was freed while it was read.
+    let is_same = value::<u32>(ucounts, offset!(ucounts_uid)) == uid;
+    if is_same && is_of(ucounts, uid) == was_there { quota } else { Quota::UNKNOWN }
 }
 
 /// One element of an array of counters whose elements are `int` or `long`, and a negative number if

@@ -4,7 +4,7 @@
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use aya_log_ebpf::{info, warn};
-use inotify_trace_common::{Kind, Quota};
+use inotify_trace_common::Kind;
 
 use crate::{
     emit::{emit, emit_levels},
@@ -56,7 +56,7 @@ pub fn ask_identify(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint]
 pub fn ask_charged(ctx: RawTracePointContext) -> i32 {
     let (payer, uid) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1) as u32);
-    if field::<u32>(payer, offset!(ucounts_uid)) == Some(uid) {
+    if quota::is_of(payer, uid) {
         emit_levels(payer);
     }
     0
@@ -92,12 +92,11 @@ pub fn ask_gone(ctx: RawTracePointContext) -> i32 {
     if is_ending(group, payer) {
         return 0;
     }
-    // The counters go with the user's last charge, and their memory may be another user's now.
-    let quota = quota::of(payer, Counted::Instances);
+    let quota = quota::after_an_end(payer, uid);
     emit(Kind::InstanceGone, |record| {
         record.file = file;
         record.group = group;
-        record.quota = if quota.uid == uid { quota } else { Quota::UNKNOWN };
+        record.quota = quota;
     });
     0
 }

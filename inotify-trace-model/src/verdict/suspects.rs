@@ -1,7 +1,7 @@
 //! Instances that look leaked by themselves: what they were for is gone.
 
 use super::{Confidence, Evidence, Kind, patterns};
-use crate::tracker::{Instance, Process, SERVED, Tracker};
+use crate::tracker::{Cgroup, Instance, Process, SERVED, Tracker};
 
 /// The holder that an instance is attributed to: of several holders the one that has held it
 /// longest, which is its creator while that exists.
@@ -54,13 +54,15 @@ pub(super) fn queue_full(instance: &Instance) -> Option<Evidence> {
 }
 
 /// The evidence if the container that an instance was created in is gone, and a process elsewhere
-/// holds it.
+/// holds it. A container that runs may remove cgroups below its own.
 fn container_gone(tracker: &Tracker, instance: &Instance) -> Option<Evidence> {
     let made_in = instance.creator_cgroup.known()?;
     let cgroups = tracker.cgroups();
     // A cgroup that was never known may not have been a container's.
-    cgroups.get(made_in)?.container.as_ref()?;
+    let container = cgroups.get(made_in)?.container.as_ref()?;
     let since = cgroups.gone_since(made_in)??;
+    let runs = |it: &Cgroup| it.removed.is_none() && it.container.as_ref() == Some(container);
     let elsewhere = holder(tracker, instance)?.task.cgroup != made_in;
-    elsewhere.then(|| Evidence::new(instance, since, vec![made_in], Confidence::Certain))
+    let is_over = elsewhere && !cgroups.iter().any(runs);
+    is_over.then(|| Evidence::new(instance, since, vec![made_in], Confidence::Certain))
 }

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     feed::Options,
     host::{self, procfs},
-    limits::{Pace, files::Root},
+    limits::{self, Pace, files::Root},
     output::{Patient, Refusals, Screen, Selection, UserNames},
     why::{Answer, Before, Seen, Subject, Suspects, answer},
 };
@@ -175,7 +175,7 @@ fn look_back(args: &Args, what: &str) -> anyhow::Result<ExitCode> {
                 tracker: &past.tracker,
                 now: past.time,
                 grace: Grace { target: args.settle, ..Grace::at_once() },
-                settings: &past.header.sysctls.settings(),
+                settings: &limits::as_of(&past.tracker, past.header.sysctls.settings()),
                 descriptors: &[],
                 files: None,
                 refusals: Some(&refusals),

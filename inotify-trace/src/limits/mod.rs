@@ -21,7 +21,10 @@ pub use recommend::{
 };
 pub use sysctl::{Assignment, Configured, Source, State, configured, in_order};
 
-use inotify_trace_model::usage::{Level, Standing};
+use inotify_trace_model::{
+    tracker::{Tracker, User},
+    usage::{self, Level, Standing},
+};
 
 /// A sysctl of inotify's (`fs/notify/inotify/inotify_user.c`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -215,6 +218,23 @@ impl Setting {
     pub fn floor(&self) -> Floor {
         Floor { live: self.live, configured: self.configured.value() }
     }
+}
+
+/// Settings as they were read, with the limits that users have by now: a value may have been set
+/// since.
+#[must_use]
+pub fn as_of(tracker: &Tracker, mut settings: Vec<Setting>) -> Vec<Setting> {
+    let standings = usage::standings(tracker);
+    let here = || standings.iter().filter(|(user, _)| user.userns == User::INITIAL);
+    for setting in &mut settings {
+        let limit = match setting.sysctl {
+            Sysctl::Instances => here().filter_map(|(_, it)| it.instances).map(|it| it.limit).max(),
+            Sysctl::Watches => here().filter_map(|(_, it)| it.watches).map(|it| it.limit).max(),
+            Sysctl::QueuedEvents => None,
+        };
+        setting.live = limit.map(u64::from).or(setting.live);
+    }
+    settings
 }
 
 /// Whether at least `percent` of a limit is used.

@@ -135,6 +135,9 @@ pub struct Sizing {
     pub others: u64,
     /// Those seen that look leaked, which are not needed: they are in no other number.
     pub leaked: u64,
+    /// The value that makes room beside the leaked ones as well, which stay until they are released;
+    /// None if `value` does.
+    pub until_released: Option<u64>,
     /// The most that one user was charged for while it was traced or recorded; 0 if only a moment
     /// was seen.
     pub most: u64,
@@ -241,6 +244,19 @@ fn cgroups_of<'a>(
     holders.chain(watched).filter_map(CgroupId::known)
 }
 
+/// Half as much again.
+fn headroom(needed: u64) -> u64 {
+    needed.saturating_mul(3).div_ceil(2)
+}
+
+/// The value to set for so many; `least` if that is enough.
+fn value_for(with_headroom: u64, least: u64) -> u64 {
+    if with_headroom <= least {
+        return least.min(LARGEST);
+    }
+    with_headroom.max(LEAST).checked_next_power_of_two().unwrap_or(LARGEST).min(LARGEST)
+}
+
 /// Values that are not below `floors`: of instances, and of watches.
 ///
 /// The limits apply to each user; all use is assumed to be one user's, as if all containers run as
@@ -266,14 +282,10 @@ pub fn recommend(seen: &Seen, pods: Option<Pods>, floors: [Floor; 2]) -> Recomme
             None => (split.in_pods, split.elsewhere),
         };
         let needed = in_pods.saturating_add(elsewhere).max(most.saturating_sub(split.leaked));
-        let with_headroom = needed.saturating_mul(3).div_ceil(2);
         let least = floor.value();
-        let value = if with_headroom <= least {
-            least
-        } else {
-            with_headroom.max(LEAST).checked_next_power_of_two().unwrap_or(LARGEST)
-        };
-        let value = value.min(LARGEST);
+        let with_headroom = headroom(needed);
+        let value = value_for(with_headroom, least);
+        let with_leaked = value_for(headroom(needed.saturating_add(split.leaked)), least);
         Sizing {
             sysctl,
             value,
@@ -285,6 +297,7 @@ pub fn recommend(seen: &Seen, pods: Option<Pods>, floors: [Floor; 2]) -> Recomme
             elsewhere: split.elsewhere,
             others: elsewhere,
             leaked: split.leaked,
+            until_released: (with_leaked > value).then_some(with_leaked),
             most,
             needed,
             with_headroom,
@@ -489,5 +502,14 @@ mod tests {
         let sizing = recommend(&expected, kubelet(110), [live(128), live(1024)]).instances;
         // 2 for each pod and 64 others are assumed; the leaked one is not.
         assert_eq!((sizing.leaked, sizing.needed), (1, 2 * 110 + 64));
+        assert_eq!((sizing.value, sizing.until_released), (512, None));
+    }
+
+    #[test]
+    fn what_leaked_needs_room_until_it_is_released() {
+        let mut seen = seen(40, (82, 0), (0, 0));
+        seen.instances.leaked = 430;
+        let sizing = recommend(&seen, kubelet(110), [live(512); 2]).instances;
+        assert_eq!((sizing.value, sizing.until_released), (512, Some(2048)));
     }
 }

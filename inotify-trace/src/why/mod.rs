@@ -270,6 +270,8 @@ fn quota(
         it.sysctl.key() == resource.sysctl()
             && it.state() == State::Differs
             && it.configured.value() > it.live
+            // It may have been loaded since the setting was read.
+            && it.configured.value() > Some(level.limit.into())
     };
     // A namespace's own limit is in no file.
     let waiting = (user.userns == User::INITIAL).then(|| seen.settings.iter().find(is_waiting));

@@ -60,9 +60,14 @@ impl Answer {
             );
             writeln!(out, "{line}")?;
         }
-        if self.is_healthy() != Some(false) {
-            writeln!(out, "{}", wrapped(&self.reassurance(names, clock), 0).on(screen.width))?;
-        }
+        let more = match (self.is_healthy(), &self.before) {
+            (Some(false), Before::Counted { since, refused: refused @ 1.., recording }) => {
+                format!("Earlier: {}", counted(*since, *refused, recording.as_deref(), clock))
+            }
+            (Some(false), _) => return Ok(()),
+            _ => self.reassurance(names, clock),
+        };
+        writeln!(out, "{}", wrapped(&more, 0).on(screen.width))?;
         Ok(())
     }
 
@@ -93,19 +98,8 @@ impl Answer {
                 clock.local(*since)
             ),
             Before::Counted { since, refused, recording } => {
-                let since = clock.local(*since);
-                let how = match recording {
-                    Some(directory) => format!(
-                        "`sudo inotify-trace why --recording {}` tells when, whom and by whom.",
-                        quoted(directory)
-                    ),
-                    None => "to know more the next time, let it record: `inotify-trace serve --record DIR`."
-                        .to_owned(),
-                };
-                let calls = if *refused == 1 { "1 call was" } else { &format!("{refused} calls were") };
-                format!(
-                    " But it was: since the agent began at {since}, {calls} refused at a user's limit; {how}"
-                )
+                let counted = counted(*since, *refused, recording.as_deref(), clock);
+                format!(" But it was: {counted}")
             }
         }
     }
@@ -144,6 +138,22 @@ impl Answer {
     }
 }
 
+/// What a running agent has counted.
+fn counted(since: BootTime, refused: u64, recording: Option<&str>, clock: &Clock) -> String {
+    let since = clock.local(since);
+    let how = match recording {
+        Some(directory) => format!(
+            "`sudo inotify-trace why --recording {}` tells when, whom and by whom.",
+            quoted(directory)
+        ),
+        None => {
+            "to know more the next time, let it record: `inotify-trace serve --record DIR`.".into()
+        }
+    };
+    let calls = if refused == 1 { "1 call was" } else { &format!("{refused} calls were") };
+    format!("since the agent began at {since}, {calls} refused at a user's limit; {how}")
+}
+
 /// A problem in words.
 pub(super) fn told(problem: &Problem, names: &UserNames, clock: &mut Clock) -> Told {
     match problem {
@@ -172,10 +182,22 @@ pub(super) fn told(problem: &Problem, names: &UserNames, clock: &mut Clock) -> T
                 number(setting.configured.value())
             ),
             lines: Vec::new(),
-            remedy:
-                "`sudo sysctl --system`, or the next boot, loads what the file sets: change the \
-                     file if that is not what you want"
-                    .to_owned(),
+            remedy: match (setting.configured.value() < setting.live, &setting.at_boot) {
+                (true, None) => format!(
+                    "change the file if {} is to stay: the next boot, or `sysctl --system`, \
+                     lowers it",
+                    number(setting.live)
+                ),
+                (true, Some(_)) => format!(
+                    "change the file if {} is to stay: `sysctl --system` lowers it",
+                    number(setting.live)
+                ),
+                (false, None) => format!("{}, or wait for the next boot", set(setting)),
+                (false, Some(_)) => format!(
+                    "{}; systemd does not read that file at boot (`inotify-trace limits`)",
+                    set(setting)
+                ),
+            },
         },
     }
 }
@@ -186,10 +208,10 @@ fn quota(quota: &Quota, names: &UserNames, clock: &mut Clock) -> Told {
     let next = match (quota.is_full(), exhausted.resource) {
         (false, _) => match quota.left {
             Some(left) => format!(
-                "it is not used up yet, and will be in {} at the pace of the last minutes",
+                "it is not used up at this moment, and will be in {} at the pace of the last minutes",
                 Approximate(left)
             ),
-            None => "it is not used up yet: nothing is refused so far".to_owned(),
+            None => "it is not used up at this moment".to_owned(),
         },
         (true, Resource::Instances) => {
             "the next inotify_init fails: EMFILE, `too many open files`".to_owned()
@@ -200,19 +222,24 @@ fn quota(quota: &Quota, names: &UserNames, clock: &mut Clock) -> Told {
     };
     let mut lines = vec![("now", next)];
     lines.extend(quota.refused.as_ref().map(|it| ("refused", times(it, clock))));
-    if exhausted.leaked > 0 && !exhausted.is_mostly_leaked() {
+    // What is mostly leaked is in the remedy, unless a setting is.
+    if exhausted.leaked > 0 && (quota.waiting.is_some() || !exhausted.is_mostly_leaked()) {
         lines.push(("leak", format!("{} of these look leaked", exhausted.leaked)));
     }
     let remedy = match &quota.waiting {
-        Some(setting) => format!(
-            "`sudo sysctl --system`: {} sets {} = {}, which is not live",
-            place(setting),
-            setting.sysctl.key(),
-            number(setting.configured.value())
-        ),
+        Some(setting) => {
+            format!("{}: {} sets that, and it is not live", set(setting), place(setting))
+        }
         None => words::remedy_for(exhausted),
     };
     Told { heading, lines, remedy }
+}
+
+/// The command that makes live what a file sets. `sysctl --system` would load all other settings, too,
+/// some of which somebody else has changed since.
+fn set(setting: &Setting) -> String {
+    let value = number(setting.configured.value());
+    format!("`sudo sysctl -w {}={value}`", setting.sysctl.key())
 }
 
 fn descriptors(pid: u32, comm: Comm, files: Files) -> Told {

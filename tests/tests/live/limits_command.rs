@@ -392,7 +392,10 @@ fn the_namespace_whose_limit_binds_is_named() {
     };
     assert_eq!(level(&inside), (json!(3), json!(1), json!([outside])));
     assert_eq!(level(&outside), (json!(3), json!(0), json!([])));
+    let note = format!("the limit of {uid} binds, which has room now");
+    assert!(said.notes().contains(&note), "{note}: {}", said.notes());
     let note = format!("the limit of {uid} binds: raise that one");
+    let said = Said::to_root(&["--warn", "1"]);
     assert!(said.notes().contains(&note), "{note}: {}", said.notes());
     // Below the limit of the host.
     limit(&mut subject, "max_inotify_instances", 3);

@@ -110,6 +110,23 @@ fn what_a_removed_container_made_is_held_outside() {
 }
 
 #[test]
+fn a_container_that_runs_may_remove_a_cgroup_of_its_own() {
+    // As a systemd in a container does with a service that left its descriptor to another.
+    let container = format!("/system.slice/docker-{}.scope", "c".repeat(64));
+    let service = Task { cgroup: CgroupId(11), ..task(20, "service") };
+    let keeper = Task { cgroup: CgroupId(10), ..task(30, "systemd") };
+    let mut machine = Machine::new();
+    machine.cgroup(0, 10, &container).cgroup(0, 11, &format!("{container}/x.service"));
+    machine.create(0, service, 1).watch(0, service, 1, Err("/etc"));
+    let (instance, fd, flags, queued, quota) = (InstanceId(1), 5, 0, 0, None);
+    let creator_cgroup = CgroupId(11);
+    let found = EventKind::InstanceFound { instance, fd, flags, creator_cgroup, queued, quota };
+    machine.tell(1, Some(keeper), found).tell(2, Some(service), EventKind::ProcessExited);
+    machine.remove(3, 11);
+    assert_eq!(machine.short(300), []);
+}
+
+#[test]
 fn more_and_more_is_growth_and_a_burst_or_a_stable_number_is_not() {
     let (leaky, daemon, busy) = (task(1, "leaky"), task(2, "daemon"), task(3, "busy"));
     let mut machine = Machine::new();

@@ -63,7 +63,7 @@ pub(super) fn report(
 /// The report of a moment of a recording, without a plan: settings are applied on the machine
 /// itself.
 pub(super) fn look_back(args: &Args, past: &Past) -> LimitsReport {
-    let settings = past.header.sysctls.settings();
+    let settings = limits::as_of(&past.tracker, past.header.sysctls.settings());
     let seen = Seen::by(&past.tracker).at_most(past.changes.most());
     let recommendation = recommend(args, None, &seen, &settings);
     LimitsReport {

@@ -123,6 +123,9 @@ fn sized(sizing: &Sizing) -> Value {
     add("elsewhere", sizing.elsewhere.into());
     add("others", sizing.others.into());
     add("leaked", sizing.leaked.into());
+    if let Some(value) = sizing.until_released {
+        add("until_released", value.into());
+    }
     if sizing.most > 0 {
         add("most", sizing.most.into());
     }

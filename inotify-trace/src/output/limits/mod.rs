@@ -16,7 +16,7 @@ use super::UserNames;
 use crate::limits::{
     Rate, Recommendation, Setting,
     apply::{Done, Plan},
-    is_over,
+    is_over, reaches,
 };
 
 /// The facts of `inotify-trace limits`.
@@ -100,6 +100,8 @@ impl LimitsReport {
                  host's fs.inotify.max_user_instances binds. Raise it on the host."
             ));
         }
+        // Of users below others, by who pays at the limit that binds.
+        let mut below: BTreeMap<User, Vec<(String, String)>> = BTreeMap::new();
         for (user, standing) in self.standings.iter().flatten() {
             if standing.payers.is_empty() && standing.binding == 0 {
                 continue;
@@ -119,22 +121,39 @@ impl LimitsReport {
                 Some(level) => level.limit.to_string(),
                 None => "not known".to_owned(),
             };
-            notes.push(match (standing.binding, payer) {
-                (0, _) => format!(
+            match (standing.binding, payer) {
+                (0, _) => notes.push(format!(
                     "{name} pays in a user namespace of its own, and so do the users above. Its \
                      own limit ({limit}, user.max_inotify_instances there) binds first."
-                ),
-                (_, Some(payer)) => format!(
-                    "the limit of {name}'s user namespace is {limit}, but what is charged there \
-                     is charged to {0} too, and the limit of {0} binds: raise that one.",
-                    self.names.payer(*payer)
-                ),
-                (level, None) => format!(
+                )),
+                (_, Some(payer)) => below.entry(*payer).or_default().push((name, limit)),
+                (level, None) => notes.push(format!(
                     "{name} pays in a user namespace, and the limit {level} namespaces above it \
-                     binds: raise that one."
-                ),
-            });
+                     binds."
+                )),
+            }
         }
+        notes.extend(below.iter().map(|(payer, users)| self.payer_note(*payer, users)));
         notes
+    }
+
+    /// The note on users in namespaces below the one whose limit binds.
+    fn payer_note(&self, payer: User, users: &[(String, String)]) -> String {
+        let name = self.names.payer(payer);
+        let level = self.standings.iter().flatten().find(|(user, _)| **user == payer);
+        let level = level.and_then(|(_, standing)| standing.instances);
+        let is_near = level.is_some_and(|level| reaches(level, self.warn));
+        let advice = if is_near { ": raise that one" } else { ", which has room now" };
+        match users {
+            [(user, limit)] => format!(
+                "the limit of {user}'s user namespace is {limit}, but what is charged there is \
+                 charged to {name} too, and the limit of {name} binds{advice}."
+            ),
+            _ => format!(
+                "what {} users in user namespaces are charged for is charged to {name} too, and \
+                 the limit of {name} binds{advice}.",
+                users.len()
+            ),
+        }
     }
 }

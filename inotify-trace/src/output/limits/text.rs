@@ -216,9 +216,13 @@ fn sentences(setting: &Setting) -> Vec<String> {
             State::Differs => {
                 let lowers = winner.value.is_some_and(|value| Some(value) < setting.live);
                 let then = if lowers { "lowers it" } else { "loads it" };
+                let who = match setting.at_boot {
+                    None => "the next boot, or `sysctl --system`,",
+                    Some(_) => "`sysctl --system`",
+                };
                 said.push(format!(
                     "{key}: {place} says {text}, live is {live}: not applied, or changed since; \
-                     the next boot, or `sysctl --system`, {then}."
+                     {who} {then}."
                 ));
             }
             State::Invalid => said.push(format!(

@@ -13,6 +13,15 @@ pub(super) fn place(assignment: &Assignment) -> String {
 
 /// The reasoning behind a value.
 pub(super) fn reasoning(sizing: &Sizing) -> String {
+    let enough = enough(sizing);
+    match sizing.until_released {
+        Some(value) => format!("{enough}. Until the leaked ones are released, {value} gains time"),
+        None => enough,
+    }
+}
+
+/// Why a value is enough.
+fn enough(sizing: &Sizing) -> String {
     let Sizing { per_pod, in_pods, pods_seen, elsewhere, others, needed, with_headroom, .. } =
         sizing;
     let leaked = match sizing.leaked {
@@ -60,8 +69,9 @@ pub(super) fn reasoning(sizing: &Sizing) -> String {
             _ => format!("{raise}; {value} is set, and is enough"),
         },
         Floor { live: Some(live), .. } => format!(
-            "{raise}; a file sets {value}, which is enough, but {live} is live: `sysctl --system` \
-             or a reboot loads the file"
+            "{raise}; a file sets {value}, which is enough, but {live} is live: `sysctl -w \
+             {}={value}` sets it now",
+            sizing.sysctl.key()
         ),
         Floor { live: None, .. } => format!("{raise}; a file sets {value}, which is enough"),
     }

@@ -340,11 +340,11 @@ fn limits(settings: &[Setting]) -> Table {
 fn limits_notes(settings: &[Setting]) -> Vec<String> {
     let differs = settings.iter().filter(|it| it.state() == State::Differs);
     let note = |it: &Setting| {
-        format!(
-            "What {} was is not what is configured: it changes with the next boot, or \
-             `sysctl --system`.",
-            it.sysctl.key()
-        )
+        let who = match it.at_boot {
+            None => "the next boot, or `sysctl --system`",
+            Some(_) => "`sysctl --system`",
+        };
+        format!("What {} was is not what is configured: it changes with {who}.", it.sysctl.key())
     };
     differs.map(note).collect()
 }
