@@ -142,8 +142,11 @@ impl LimitsReport {
         let name = self.names.payer(payer);
         let level = self.standings.iter().flatten().find(|(user, _)| **user == payer);
         let level = level.and_then(|(_, standing)| standing.instances);
-        let is_near = level.is_some_and(|level| reaches(level, self.warn));
-        let advice = if is_near { ": raise that one" } else { ", which has room now" };
+        let advice = match level {
+            Some(level) if reaches(level, self.warn) => ": raise that one",
+            Some(_) => ", which has room now",
+            None => "",
+        };
         match users {
             [(user, limit)] => format!(
                 "the limit of {user}'s user namespace is {limit}, but what is charged there is \
