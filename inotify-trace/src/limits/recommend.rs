@@ -1,6 +1,6 @@
 //! Recommends values of the limits, derived from the present use. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use inotify_trace_model::{
     event::CgroupId,
@@ -179,21 +179,19 @@ impl Seen {
     pub fn by(tracker: &Tracker) -> Self {
         let cgroups = tracker.cgroups();
         let living = cgroups.iter().filter(|cgroup| cgroup.removed.is_none());
-        let pods: BTreeSet<&str> =
-            living.filter_map(|cgroup| cgroup.container.as_ref()).map(pod).collect();
-        let pod_of = |id: CgroupId| {
-            let container = cgroups.get(id).and_then(|cgroup| cgroup.container.as_ref());
-            container.map(pod).filter(|it| pods.contains(it))
-        };
+        let pods = living.filter_map(|cgroup| cgroup.container.as_ref()).map(pod);
+        // Their instances and watches.
+        let mut pods: BTreeMap<&str, [u64; 2]> = pods.map(|it| (it, [0; 2])).collect();
+        let pod_of = |id: CgroupId| Some(pod(cgroups.get(id)?.container.as_ref()?));
         let is_pod = |cgroup: &Cgroup| {
             let container = cgroup.container.as_ref().filter(|_| cgroup.removed.is_none());
             container.is_some_and(|container| container.pod.is_some())
         };
         let has_pods = cgroups.iter().any(is_pod);
         let mut seen = Self { pods: pods.len() as u64, has_pods, ..Self::default() };
-        let mut by_pod: BTreeMap<&str, [u64; 2]> = pods.iter().map(|&it| (it, [0; 2])).collect();
         for instance in tracker.instances() {
-            let belongs = cgroups_of(tracker, instance).find_map(pod_of);
+            let mut places = cgroups_of(tracker, instance).filter_map(pod_of);
+            let belongs = places.find(|it| pods.contains_key(it));
             let is_leaked = looks_leaked(tracker, instance);
             let counts = [1, instance.watches().len() as u64];
             for (to, count) in [&mut seen.instances, &mut seen.watches].into_iter().zip(counts) {
@@ -204,12 +202,12 @@ impl Seen {
                 };
                 *part += count;
             }
-            if let Some(of_pod) = belongs.filter(|_| !is_leaked).and_then(|it| by_pod.get_mut(it)) {
+            if let Some(of_pod) = belongs.filter(|_| !is_leaked).and_then(|it| pods.get_mut(it)) {
                 of_pod.iter_mut().zip(counts).for_each(|(to, count)| *to += count);
             }
         }
-        seen.instances.typical = median(by_pod.values().map(|it| it[0]).collect());
-        seen.watches.typical = median(by_pod.values().map(|it| it[1]).collect());
+        seen.instances.typical = median(pods.values().map(|it| it[0]).collect());
+        seen.watches.typical = median(pods.values().map(|it| it[1]).collect());
         for standing in usage::standings(tracker).values() {
             // Users above are charged for those below, too: the topmost ones have the total.
             if standing.payers.is_empty() {

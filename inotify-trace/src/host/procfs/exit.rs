@@ -67,9 +67,10 @@ fn state_and_flags(stat: &[u8]) -> Option<(u8, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
-
-    use std::fs;
+    use std::{
+        fs,
+        process::{Command, Stdio},
+    };
 
     use super::*;
 
